@@ -1,0 +1,111 @@
+"""The names that an experiment may use: architectures and datasets. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from resrepro.errors import UserError, did_you_mean
+
+Shortcut = Literal["A", "B", "C"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One network of the paper.
+
+    Args:
+        family: `cifar` (Sec. 4.2, 32x32 input) or `imagenet` (Table 1, 224x224 input).
+        depth: number of weighted layers.
+        shortcut: option A, B or C of Sec. 3.3; None is a plain net.
+        stride_in_3x3: the bottleneck's stride 2 sits in its 3x3 layer (torchvision's nets), not in
+            its first 1x1 (the paper's).
+    """
+
+    family: Literal["cifar", "imagenet"]
+    depth: int
+    shortcut: Shortcut | None
+    stride_in_3x3: bool = False
+
+    @property
+    def residual(self) -> bool:
+        return self.shortcut is not None
+
+    @property
+    def image_size(self) -> int:
+        """Side of the paper's input image, pixels."""
+        return 32 if self.family == "cifar" else 224
+
+    @property
+    def label(self) -> str:
+        """The paper's way to write it, such as `ResNet-34 B` or `plain-20`."""
+        if not self.residual:
+            return f"plain-{self.depth}"
+        option = f" {self.shortcut}" if self.family == "imagenet" and self.depth < 50 else ""
+        return f"ResNet-{self.depth}{option}{' (stride in 3x3)' if self.stride_in_3x3 else ''}"
+
+
+def _cifar(depth: int, *, residual: bool) -> Architecture:
+    return Architecture(family="cifar", depth=depth, shortcut="A" if residual else None)
+
+
+def _imagenet(depth: int, shortcut: Shortcut | None, **options: bool) -> Architecture:
+    return Architecture(family="imagenet", depth=depth, shortcut=shortcut, **options)
+
+
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # n = 3, 5, 7, 9, 18
+SHORTCUTS: tuple[Shortcut, ...] = ("A", "B", "C")
+
+ARCHITECTURES: dict[str, Architecture] = {
+    **{f"plain{d}": _imagenet(d, None) for d in (18, 34)},
+    **{f"resnet{d}-{option}": _imagenet(d, option) for d in (18, 34) for option in SHORTCUTS},
+    **{f"resnet{d}": _imagenet(d, "B") for d in (50, 101, 152)},
+    **{f"resnet{d}-3x3stride": _imagenet(d, "B", stride_in_3x3=True) for d in (50, 101, 152)},
+    **{f"plain{d}": _cifar(d, residual=False) for d in CIFAR_DEPTHS},
+    **{f"resnet{d}": _cifar(d, residual=True) for d in (*CIFAR_DEPTHS, 1202)},
+}
+
+# name -> module of resrepro.data that loads it
+DATASETS: dict[str, str] = {
+    "cifar10": "cifar",
+    "cifar100": "cifar",
+    "shapes": "shapes",
+    "folder": "folder",
+}
+PENDING_DATASETS = {
+    "imagenet": "the ImageNet pipeline is not built yet; what runs today: 'resrepro run plain20-vs-plain56' "
+    "(CIFAR-10) or 'resrepro run quickstart' (no download)",
+}
+
+
+def architecture(name: str) -> Architecture:
+    """The named architecture, or the CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n.
+
+    `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet.
+
+    Raises:
+        UserError: no such architecture; gives the nearest name.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)(\d+)", name)
+    if match is None or int(match[2]) in (18, 34):
+        raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
+    depth = int(match[2])
+    if depth < 8 or (depth - 2) % 6:
+        raise UserError(
+            f"architecture '{name}': a CIFAR net has 6n+2 layers (8, 14, 20, ...), and {depth} is not one of "
+            f"them; the nearest are {match[1]}{max(8, (depth - 2) // 6 * 6 + 2)} and "
+            f"{match[1]}{max(14, (depth - 2) // 6 * 6 + 8)}"
+        )
+    return _cifar(depth, residual=match[1] == "resnet")
+
+
+def check_dataset(name: str) -> None:
+    """Raises UserError unless `name` is a dataset, `folder:PATH`, or one whose pipeline is still to come."""
+    if name.startswith("folder:") and len(name) > len("folder:"):
+        return
+    if name == "folder" or (name not in DATASETS and name not in PENDING_DATASETS):
+        known = [d for d in DATASETS if d != "folder"] + ["folder:PATH"]
+        raise UserError(f"unknown dataset '{name}'{did_you_mean(name, known)}")

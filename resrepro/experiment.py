@@ -1,0 +1,216 @@
+"""Recipe, Run, FigureSpec, Claim, Experiment: what a TOML file says, as types. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from resrepro.catalog import check_dataset
+from resrepro.errors import UserError, did_you_mean
+from resrepro.records import CurvePoint, Frozen
+
+CURVE_EVERY_ITERS = 500
+
+MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
+
+
+class Warmup(Frozen):
+    """A smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
+
+    lr: float = Field(gt=0)
+    until_train_error_pct: float = Field(gt=0, le=100)
+
+
+class Recipe(Frozen):
+    """How a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
+
+    Args:
+        total_iters: iterations in all.
+        batch_size: images a mini-batch.
+        lr: base learning rate, divided by 10 at each of `lr_drop_iters`.
+        momentum: of SGD; no Nesterov.
+        weight_decay: on all parameters.
+        crop_padding: zeros on each side, pixels, before the random crop; 4 gives 9 x 9 offsets.
+        curve_every_iters: iterations between two points of the curves.
+        warmup: None, or the gated warm-up of the 110-layer net.
+    """
+
+    total_iters: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0)
+    lr_drop_iters: tuple[int, ...]
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    crop_padding: int = Field(ge=0)
+    curve_every_iters: int = Field(ge=1)
+    warmup: Warmup | None = None
+
+    @model_validator(mode="after")
+    def _drops_in_order(self) -> Recipe:
+        drops = self.lr_drop_iters
+        if list(drops) != sorted(set(drops)) or any(not 0 < d < self.total_iters for d in drops):
+            raise ValueError(
+                f"lr_drop_iters {list(drops)}: expected increasing iterations between 0 and total_iters "
+                f"({self.total_iters})"
+            )
+        return self
+
+    def scaled(self, scale: float) -> Recipe:
+        """The same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay."""
+        if scale == 1:
+            return self
+        total = max(1, round(self.total_iters * scale))
+        drops = sorted({round(d * scale) for d in self.lr_drop_iters})
+        every = max(MIN_CURVE_EVERY_ITERS, round(self.curve_every_iters * scale))
+        return self.model_copy(
+            update={
+                "total_iters": total,
+                "lr_drop_iters": tuple(d for d in drops if 0 < d < total),
+                "curve_every_iters": min(every, self.curve_every_iters),
+            }
+        )
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "cifar": {  # Sec. 4.2
+        "total_iters": 64000,
+        "batch_size": 128,
+        "lr": 0.1,
+        "lr_drop_iters": (32000, 48000),
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "crop_padding": 4,
+        "curve_every_iters": CURVE_EVERY_ITERS,
+    },
+    "imagenet": {  # Sec. 3.4; drops where the error plateaus
+        "total_iters": 600000,
+        "batch_size": 256,
+        "lr": 0.1,
+        "lr_drop_iters": (150000, 300000, 450000),
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "crop_padding": 0,
+        "curve_every_iters": 5000,
+    },
+}
+
+
+class Run(Frozen):
+    """What is trained once and stored once, whoever asks for it: (dataset, architecture, recipe, seed)."""
+
+    dataset: str
+    name: str
+    arch: str
+    recipe: Recipe
+    seed: int = Field(ge=0)
+    schedule_scale: float = 1.0
+    label: str
+
+    @property
+    def stored_name(self) -> str:
+        """The run's folder name; a shortened schedule is another run."""
+        return self.name if self.schedule_scale == 1 else f"{self.name}-x{self.schedule_scale:g}"
+
+    @property
+    def path(self) -> Path:
+        """Folder below the results directory."""
+        return Path(dataset_folder(self.dataset)) / self.stored_name / f"seed{self.seed}"
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def dataset_folder(dataset: str) -> str:
+    """`folder:/some/birds` -> `folder-birds`."""
+    kind, _, path = dataset.partition(":")
+    return f"{kind}-{Path(path).expanduser().resolve().name}" if path else kind
+
+
+class PanelSpec(Frozen):
+    """One panel of a figure: its runs by name, and which of their curves it shows."""
+
+    title: str
+    runs: tuple[str, ...]
+    show: tuple[Literal["train", "test"], ...] = ("train", "test")
+    paper_error: bool = True
+
+
+class FigureSpec(Frozen):
+    """One figure. `kind` is a key of FIGURES."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    kind: Literal["curves"] = "curves"
+    title: str
+    panel: tuple[PanelSpec, ...] = Field(min_length=1)
+    error_max_pct: float | None = None
+
+
+class Claim(Frozen):
+    """A sentence of the paper that two runs decide: `higher` ends above `lower` in `column`."""
+
+    text: str
+    higher: str
+    lower: str
+    column: Literal["train_error_pct", "test_error_pct"]
+    min_difference_pct: float = 0.0
+
+    def mean(self, points: list[CurvePoint]) -> float:
+        """Mean over seeds of the last points' error, %."""
+        return sum(float(getattr(p, self.column)) for p in points) / len(points)
+
+
+class Experiment(Frozen):
+    """A TOML file: what it reproduces, its runs, its figures and claims.
+
+    `address` is what names it on the command line: a shipped experiment's name, or the path of the file.
+    """
+
+    name: str
+    address: str
+    title: str
+    reproduces: str
+    dataset: str
+    cost: str
+    expect: str
+    runs: tuple[Run, ...]
+    figures: tuple[FigureSpec, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    def run_names(self) -> list[str]:
+        return list(dict.fromkeys(r.name for r in self.runs))
+
+    def variant(
+        self,
+        *,
+        dataset: str | None = None,
+        schedule_scale: float = 1.0,
+        seeds: tuple[int, ...] | None = None,
+        only: tuple[str, ...] | None = None,
+    ) -> Experiment:
+        """The same experiment on another data set, with a shortened schedule, other seeds, or fewer runs.
+
+        Raises:
+            UserError: unknown data set or run, or a scale that is not in (0, 1].
+        """
+        if not 0 < schedule_scale <= 1:
+            raise UserError(f"--schedule-scale {schedule_scale:g}: expected more than 0 and at most 1, such as 0.05")
+        check_dataset(dataset or self.dataset)
+        for name in only or ():
+            if name not in self.run_names():
+                raise UserError(f"--only: {self.name} has no run '{name}'{did_you_mean(name, self.run_names())}")
+        runs = [r for r in self.runs if only is None or r.name in only]
+        if seeds is not None:
+            runs = [r.model_copy(update={"seed": s}) for r in {r.name: r for r in runs}.values() for s in seeds]
+        changed = tuple(
+            r.model_copy(
+                update={
+                    "dataset": dataset or r.dataset,
+                    "schedule_scale": schedule_scale,
+                    "recipe": r.recipe.scaled(schedule_scale),
+                }
+            )
+            for r in runs
+        )
+        return self.model_copy(update={"dataset": dataset or self.dataset, "runs": changed})

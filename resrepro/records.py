@@ -1,0 +1,71 @@
+"""The columns of the files under `results/`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about keys and types: a typing error in a file is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class CurvePoint(Frozen):
+    """One row of `curves.csv`.
+
+    Args:
+        iteration: completed iterations (the paper's x axis).
+        lr: learning rate of the last completed iteration.
+        train_loss: mean cross-entropy over the mini-batches since the last point, as trained.
+        train_error_pct: error of the same mini-batches (augmented, BN in training mode), %.
+        test_loss: mean cross-entropy over the test set, single view.
+        test_error_pct: top-1 error on the test set, single view, %.
+        elapsed_s: training and evaluation time up to here, over all sessions, seconds.
+    """
+
+    iteration: int
+    lr: float
+    train_loss: float
+    train_error_pct: float
+    test_loss: float
+    test_error_pct: float
+    elapsed_s: float
+
+
+CURVE_COLUMNS = tuple(CurvePoint.model_fields)
+
+
+class RunRecord(Frozen):
+    """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
+
+    `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
+    are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
+    """
+
+    status: Literal["finished", "diverged"]
+    dataset: str
+    name: str
+    arch: str
+    seed: int
+    schedule_scale: float
+    recipe: dict[str, Any]
+    num_parameters: int
+    num_multiply_adds: int
+    final_train_error_pct: float | None = None
+    final_test_error_pct: float | None = None
+    best_test_error_pct: float | None = None
+    best_test_error_iter: int | None = None
+    final_test_error_bn_reestimated_pct: float | None = None
+    final_train_error_clean_pct: float | None = None
+    warmup_opened_iter: int | None = None
+    diverged_iter: int | None = None
+    wall_time_s: float
+    device: str
+    precision: str
+    num_threads: int
+    versions: dict[str, str]
+    commit: str | None
+    finished_at: str

@@ -1,0 +1,244 @@
+"""Everything about files under the results directory: this module alone knows their names.
+
+<results>/<dataset>/<run name>/seed<k>/
+    curves.csv      one row a curve point, appended while the run goes on
+    checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
+    run.json        the record, written last: its presence means finished
+<results>/figures/  drawn from the above
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+from pydantic import ValidationError
+
+from resrepro.atomic import write_text, writing
+from resrepro.errors import UserError
+from resrepro.experiment import Run
+from resrepro.records import CURVE_COLUMNS, CurvePoint, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RunHeld(UserError):
+    """Another process is training this run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """The files of one run."""
+
+    folder: Path
+
+    @property
+    def curves(self) -> Path:
+        return self.folder / "curves.csv"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+
+def run_files(results_dir: Path, run: Run) -> RunFiles:
+    return RunFiles(folder=results_dir / run.path)
+
+
+def figures_folder(results_dir: Path) -> Path:
+    return results_dir / "figures"
+
+
+def _csv_text(rows: list[list[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _row(point: CurvePoint) -> list[object]:
+    return [getattr(point, column) for column in CURVE_COLUMNS]
+
+
+def rewrite_curves(files: RunFiles, points: list[CurvePoint]) -> None:
+    """`curves.csv` with just these points: the start of a run, or its repair from the checkpoint."""
+    write_text(files.curves, _csv_text([list(CURVE_COLUMNS), *map(_row, points)]))
+
+
+def append_point(files: RunFiles, point: CurvePoint) -> None:
+    """Appends one row; if it does not fit on the disk the file is left as it was.
+
+    Raises:
+        UserError: the row could not be written.
+    """
+    with writing(files.curves), files.curves.open("ab") as file:
+        end = file.tell()
+        try:
+            file.write(_csv_text([_row(point)]).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(files.curves, end)
+            raise
+
+
+def read_points(files: RunFiles) -> list[CurvePoint]:
+    """The rows of `curves.csv`; a torn last line is left out.
+
+    Raises:
+        UserError: a line before the last is damaged, or the columns are not ours.
+    """
+    if not files.curves.exists():
+        return []
+    lines = files.curves.read_text(encoding="utf-8", errors="replace").split("\n")
+    if lines[0].split(",") != list(CURVE_COLUMNS):
+        raise UserError(f"{files.curves}:1: expected the columns {','.join(CURVE_COLUMNS)}; got {lines[0]!r}")
+    points = []
+    for number, line in enumerate(lines[1:-1], start=2):  # what follows the last line end is torn, or empty
+        try:
+            values = line.split(",")
+            if len(values) != len(CURVE_COLUMNS):
+                raise ValueError(f"{len(values)} values")
+            points.append(
+                CurvePoint(
+                    iteration=int(values[0]),
+                    **dict(zip(CURVE_COLUMNS[1:], map(float, values[1:]), strict=True)),
+                )
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{files.curves}:{number}: expected {len(CURVE_COLUMNS)} numbers, got {line!r}; delete "
+                f"{files.folder} and run again"
+            ) from error
+    return points
+
+
+def read_record(files: RunFiles) -> RunRecord | None:
+    """The record of a finished run, None where it is not finished.
+
+    Raises:
+        UserError: `run.json` is damaged.
+    """
+    if not files.record.exists():
+        return None
+    try:
+        return RunRecord.model_validate_json(files.record.read_bytes())
+    except (ValidationError, ValueError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{files.record}: not a valid record: {where + ': ' if where else ''}{first['msg']}; delete it and "
+            "run again (a checkpoint beside it is used)"
+        ) from error
+
+
+def write_record(files: RunFiles, record: RunRecord) -> None:
+    write_text(files.record, json.dumps(record.model_dump(), indent=2) + "\n")
+
+
+def check_same(recorded: dict[str, Any], run: Run, place: Path) -> None:
+    """Raises UserError, naming the first field, if what is stored at `place` is not the run now asked for."""
+    asked = identity(run)
+    for key, value in asked.items():
+        if recorded.get(key) != value:
+            raise UserError(
+                f"{place}: {key} is {recorded.get(key)!r} there, but the experiment asks for {value!r}; give the "
+                f"run a 'name' of its own in the TOML, or move {place.parent} away"
+            )
+
+
+def identity(run: Run) -> dict[str, Any]:
+    """What makes two runs the same, flat: dataset, arch, seed, recipe.lr, ..."""
+    recipe = json.loads(run.recipe.model_dump_json())
+    fields = {
+        "dataset": run.dataset,
+        "arch": run.arch,
+        "seed": run.seed,
+        "schedule_scale": run.schedule_scale,
+    }
+    return {**fields, **{f"recipe.{key}": value for key, value in recipe.items()}}
+
+
+def recorded_identity(record: RunRecord) -> dict[str, Any]:
+    fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale")}
+    return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}
+
+
+def finished(results_dir: Path, run: Run) -> RunRecord | None:
+    """The record if the run is finished, after a check that it is the run asked for."""
+    files = run_files(results_dir, run)
+    record = read_record(files)
+    if record is not None:
+        check_same(recorded_identity(record), run, files.record)
+    return record
+
+
+@contextmanager
+def hold(files: RunFiles) -> Iterator[None]:
+    """Holds the run for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        RunHeld: another process holds it; says which.
+    """
+    with writing(files.folder):
+        files.folder.mkdir(parents=True, exist_ok=True)
+        files.lock.touch()
+    holder = files.lock.with_name(".holder.tmp")
+    lock = filelock.FileLock(files.lock, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise RunHeld(
+            f"{files.folder}: {who} is training this run; wait for it to end, or stop it, and type the command again"
+        ) from error
+    try:
+        holder.write_text(f"process {os.getpid()} on {platform.node()}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def curves_table(results_dir: Path, runs: list[Run]) -> pd.DataFrame:
+    """The curves of all runs that have any, finished or not.
+
+    Returns:
+        A row a curve point: run, label, seed, status (finished, diverged, unfinished), then CURVE_COLUMNS.
+    """
+    import pandas as pd
+
+    rows = []
+    for run in runs:
+        files = run_files(results_dir, run)
+        record = finished(results_dir, run)
+        status = record.status if record else "unfinished"
+        rows += [[run.name, run.label, run.seed, status, *_row(p)] for p in read_points(files)]
+    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *CURVE_COLUMNS])
+
+
+def with_found_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:
+    """Runs that differ in their seed alone, and those of further seeds that are stored beside them."""
+    seeds = {run.seed: run for run in runs}
+    for folder in (results_dir / runs[0].path).parent.glob("seed*"):
+        number = folder.name.removeprefix("seed")
+        if number.isdecimal() and int(number) not in seeds:
+            seeds[int(number)] = runs[0].model_copy(update={"seed": int(number)})
+    return [seeds[seed] for seed in sorted(seeds)]

@@ -1,0 +1,122 @@
+"""Small data, small recipes, and the markers' visible skips."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from resrepro import device
+from resrepro.data.images import Images
+from resrepro.experiment import PRESETS, Recipe, Run
+from resrepro.experiment_files import read_recipe
+
+# Resuming must be exact, and it is with any number of threads as long as it stays the same.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
+TINY = {
+    "total_iters": 12,
+    "batch_size": 8,
+    "lr": 0.05,
+    "lr_drop_iters": (6, 9),
+    "curve_every_iters": 5,
+    "crop_padding": 2,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+        if item.get_closest_marker("slow") and not config.getoption("--run-slow"):
+            item.add_marker(pytest.mark.skip(reason="slow; run with --run-slow"))
+
+
+@pytest.fixture
+def fp32() -> device.Compute:
+    return device.choose("cpu", "fp32")
+
+
+def tiny_recipe(**changes: Any) -> Recipe:
+    return read_recipe({"preset": "cifar", **TINY, **changes}, "test")
+
+
+def tiny_run(arch: str = "resnet8", seed: int = 0, **changes: Any) -> Run:
+    return Run(dataset="shapes", name=arch, arch=arch, recipe=tiny_recipe(**changes), seed=seed, label=arch)
+
+
+def paper_recipe(**changes: Any) -> Recipe:
+    return Recipe(**{**PRESETS["cifar"], **changes})
+
+
+@pytest.fixture
+def images() -> Images:
+    """30 training and 13 test images of 8x6 random pixels, 3 classes."""
+    draw = np.random.default_rng(0)
+
+    def part(n: int) -> tuple[np.ndarray, np.ndarray]:
+        return draw.integers(0, 256, (n, 8, 6, 3), dtype=np.uint8), draw.integers(0, 3, n)
+
+    return Images.from_numpy(*part(30), *part(13), num_classes=3)
+
+
+TOML = """
+title = "a test"
+dataset = "shapes"
+[recipe]
+preset = "cifar"
+total_iters = 12
+batch_size = 8
+lr = 0.05
+lr_drop_iters = [6, 9]
+curve_every_iters = 5
+crop_padding = 2
+[[run]]
+arch = "plain8"
+[[run]]
+arch = "resnet8"
+seeds = [0, 1]
+[[claim]]
+text = "plain is worse"
+higher = "plain8"
+lower = "resnet8"
+column = "test_error_pct"
+[[figure]]
+name = "tiny"
+title = "A test"
+[[figure.panel]]
+title = "both"
+runs = ["plain8", "resnet8"]
+"""
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the small experiment, with replacements, and gives its path."""
+
+    def write(*replacements: tuple[str, str], name: str = "mine") -> Path:
+        text = TOML
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def command(*words: object) -> list[str]:
+    """The command line, for a process of its own."""
+    return [sys.executable, "-m", "resrepro", *map(str, words)]

@@ -1,0 +1,39 @@
+"""The paper's networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from resrepro.catalog import architecture
+from resrepro.models.cifar import CifarNet
+from resrepro.models.imagenet import ImageNetNet
+
+__all__ = ["CifarNet", "ImageNetNet", "build"]
+
+
+def build(arch: str, *, num_classes: int, seed: int | None = None) -> CifarNet | ImageNetNet:
+    """The network `arch` with He initialization, a pure function of `seed` (None: torch's global state).
+
+    Raises:
+        UserError: unknown architecture.
+    """
+    spec = architecture(arch)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        if spec.family == "cifar":
+            net: CifarNet | ImageNetNet = CifarNet(spec.depth, residual=spec.residual, num_classes=num_classes)
+        else:
+            net = ImageNetNet(
+                spec.depth, shortcut=spec.shortcut, stride_in_3x3=spec.stride_in_3x3, num_classes=num_classes
+            )
+        initialize(net)
+    return net
+
+
+def initialize(net: nn.Module) -> None:
+    """He initialization: normal, fan_out, for convolutions; BN starts as the identity; fc: torch's default."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,53 @@
+"""The ImageNet nets of Table 1."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resrepro.catalog import Shortcut
+from resrepro.models.blocks import BasicBlock, Bottleneck, stage
+
+WIDTHS = (64, 128, 256, 512)
+BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
+
+
+class ImageNetNet(nn.Module):
+    """Plain and residual nets of Table 1; state dicts have torchvision's keys.
+
+    (N, 3, H, W) -> (N, num_classes); the paper's H = W = 224.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        shortcut: Shortcut | None,
+        stride_in_3x3: bool = False,
+        num_classes: int = 1000,
+    ) -> None:
+        super().__init__()
+        block, num_blocks = BLOCKS[depth]
+        self.conv1 = nn.Conv2d(3, WIDTHS[0], 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        stages = []
+        in_channels = WIDTHS[0]
+        for index, (count, width) in enumerate(zip(num_blocks, WIDTHS, strict=True)):
+            stride = 1 if index == 0 else 2
+            stages.append(stage(block, count, in_channels, width, stride, shortcut, stride_in_3x3=stride_in_3x3))
+            in_channels = width * block.expansion
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.fc = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(F.relu_(self.bn1(self.conv1(x))))  # (N, 3, 224, 224) -> (N, 64, 56, 56)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # -> (N, 512 expansion, 7, 7)
+        logits: Tensor = self.fc(x.mean((2, 3)))  # -> (N, num_classes)
+        return logits

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pickle
+import urllib.error
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from resrepro import data
+from resrepro.errors import UserError
+
+
+def test_shapes_are_a_function_of_nothing_and_balanced(tmp_path: Path) -> None:
+    a, b = (data.load("shapes", data_dir=tmp_path) for _ in range(2))
+    assert (a.train_images == b.train_images).all() and (a.test_labels == b.test_labels).all()
+    assert a.train_images.shape[1:] == (16, 16, 3) and a.num_classes == 10
+    assert a.train_labels.bincount().min() == a.train_labels.bincount().max()
+    assert not (a.train_images[: len(a.test_images)] == a.test_images).flatten(1).all(1).any()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_per_pixel_mean_is_of_the_training_images(tmp_path: Path) -> None:
+    images = data.load("shapes", data_dir=tmp_path)
+    np.testing.assert_allclose(images.pixel_mean(), images.train_images.numpy().mean(0, dtype=np.float64), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cifar-10", "did you mean 'cifar10'"),
+        ("folder:", "did you mean 'folder:PATH'"),
+        ("imagenet", "not built yet"),
+        ("folder", "folder:PATH"),
+    ],
+)
+def test_unknown_dataset(name: str, hint: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=hint):
+        data.load(name, data_dir=tmp_path)
+
+
+@pytest.fixture
+def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CIFAR-10's format with 20 images a file, and torchvision's md5 list to match."""
+    import hashlib
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+
+    def write(name: str, content: object) -> list[str]:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def batch(name: str) -> list[str]:
+        pixels = draw.integers(0, 256, (20, 3072), dtype=np.uint8)
+        return write(name, {"data": pixels, "labels": draw.integers(0, 10, 20).tolist()})
+
+    monkeypatch.setattr(CIFAR10, "train_list", [batch(f"data_batch_{i}") for i in range(1, 6)])
+    monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch")])
+    name, md5 = write("batches.meta", {"label_names": list("abcdefghij")})
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": name, "key": "label_names", "md5": md5})
+    return tmp_path
+
+
+def test_cifar10_is_read_with_all_its_training_images(cifar: Path) -> None:
+    images = data.load("cifar10", data_dir=cifar)
+    assert images.train_images.shape == (100, 32, 32, 3) and images.test_images.shape == (20, 32, 32, 3)
+    stored = pickle.loads((cifar / "cifar-10-batches-py" / "data_batch_3").read_bytes())
+    assert images.train_images[40, 2, 5].tolist() == [int(stored["data"][0, c * 1024 + 2 * 32 + 5]) for c in range(3)]
+    assert images.train_labels[40] == stored["labels"][0]
+
+
+def test_cifar10_truncated_altered_or_missing_names_the_file(cifar: Path) -> None:
+    file = cifar / "cifar-10-batches-py" / "data_batch_2"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    with pytest.raises(UserError, match=rf"{file}: .* wrong md5, expected .* truncated"):
+        data.load("cifar10", data_dir=cifar)
+    file.unlink()
+    with pytest.raises(UserError, match=rf"{file}: missing"):
+        data.load("cifar10", data_dir=cifar)
+
+
+def test_no_network_says_where_to_put_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
+    with pytest.raises(UserError, match=r"cannot be downloaded .*Name or service.*--data-dir"):
+        data.load("cifar10", data_dir=tmp_path / "absent")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[..., Path]:
+    def write(test: str = "val", size: tuple[int, int] = (6, 8)) -> Path:
+        draw = np.random.default_rng(0)
+        for part, count in (("train", 3), (test, 2)):
+            for name in ("owl", "auk"):
+                (tmp_path / "birds" / part / name).mkdir(parents=True)
+                for i in range(count):
+                    pixels = draw.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(tmp_path / "birds" / part / name / f"{i}.png")
+        return tmp_path / "birds"
+
+    return write
+
+
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_a_folder_of_images_is_read_with_sorted_classes(tree: Callable[..., Path], test: str) -> None:
+    root = tree(test)
+    images = data.load(f"folder:{root}", data_dir=root)
+    assert images.train_images.shape == (6, 8, 6, 3) and images.num_classes == 2
+    assert images.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    with Image.open(root / "train" / "owl" / "1.png") as stored:
+        assert (images.train_images[4].numpy() == np.asarray(stored)).all()
+
+
+def test_a_folder_with_a_mistake_names_it(tree: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        data.load("folder:/nowhere", data_dir=Path())
+    root = tree()
+    name = f"folder:{root}"
+    (root / "val" / "emu").mkdir()
+    with pytest.raises(UserError, match=r"val/emu: no such class"):
+        data.load(name, data_dir=root)
+    (root / "val" / "emu").rmdir()
+    odd = root / "train" / "owl" / "0.png"
+    Image.new("RGB", (5, 5)).save(odd)
+    with pytest.raises(UserError, match=rf"{odd}: 5x5 pixels, but the first image is 6x8"):
+        data.load(name, data_dir=root)
+    odd.write_bytes(b"no image")
+    with pytest.raises(UserError, match=rf"{odd}: not a readable image"):
+        data.load(name, data_dir=root)

@@ -1,0 +1,34 @@
+"""BN statistics as the authors had them in the end: a plain average over many training mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from resrepro.device import Compute
+
+
+@contextmanager
+def reestimated(net: nn.Module, batches: Iterable[Tensor], compute: Compute) -> Iterator[None]:
+    """Inside, BN's means and variances are averages over `batches`; afterwards the moving ones are back."""
+    layers = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    kept = [(m.momentum, {k: v.clone() for k, v in m.state_dict().items()}) for m in layers]
+    for m in layers:
+        m.reset_running_stats()
+        m.momentum = None  # torch's word for the plain average
+    was_training = net.training
+    net.train()
+    with torch.no_grad():
+        for x in batches:
+            with compute.autocast():
+                net(x)
+    net.train(was_training)
+    try:
+        yield
+    finally:
+        for m, (momentum, state) in zip(layers, kept, strict=True):
+            m.momentum = momentum
+            m.load_state_dict(state)

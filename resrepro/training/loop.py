@@ -1,0 +1,120 @@
+"""The loop: yields after every iteration; the caller records. What it yields is the next curve point, or None."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from resrepro.experiment import Recipe
+from resrepro.records import CurvePoint
+from resrepro.training.engine import EagerEngine, Totals
+from resrepro.training.schedule import GATE_WINDOW_ITERS, gate_opens, learning_rate
+
+FINITE_CHECK_ITERS = 100
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite."""
+
+    def __init__(self, iteration: int) -> None:
+        super().__init__(f"the loss is not finite at iteration {iteration}")
+        self.iteration = iteration
+
+
+class Training:
+    """One run in progress. Between two iterations `state_dict` is all that a later process needs to go on."""
+
+    def __init__(self, recipe: Recipe, engine: EagerEngine) -> None:
+        self.recipe = recipe
+        self.engine = engine
+        self.iteration = 0
+        self.warmup_opened_iter: int | None = None
+        self.points: list[CurvePoint] = []
+        self._at_last_point = self._at_gate_check = engine.totals()
+        self._elapsed_before_s = 0.0
+        self._started = time.perf_counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Training and evaluation time over all sessions, seconds."""
+        return self._elapsed_before_s + time.perf_counter() - self._started
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the iteration to come."""
+        opened = self.warmup_opened_iter is not None
+        return learning_rate(self.recipe, self.iteration, warmup_open=opened)
+
+    def steps(self) -> Iterator[CurvePoint | None]:
+        """Trains to the end of the recipe.
+
+        Raises:
+            Diverged: the loss is NaN or infinite.
+        """
+        while self.iteration < self.recipe.total_iters:
+            lr = self.lr
+            self.engine.step(self.iteration, lr)
+            self.iteration += 1
+            self._check_gate()
+            point = self._point(lr)
+            if point is None and self.iteration % FINITE_CHECK_ITERS == 0:
+                self._check_finite(self.engine.totals().loss)
+            yield point
+
+    def _check_gate(self) -> None:
+        closed = self.recipe.warmup is not None and self.warmup_opened_iter is None
+        if closed and self.iteration % GATE_WINDOW_ITERS == 0:
+            totals = self.engine.totals()
+            _, error_pct = totals.since(self._at_gate_check)
+            self._at_gate_check = totals
+            if gate_opens(self.recipe, error_pct):
+                self.warmup_opened_iter = self.iteration
+
+    def _point(self, lr: float) -> CurvePoint | None:
+        last = self.iteration == self.recipe.total_iters
+        if not last and self.iteration % self.recipe.curve_every_iters:
+            return None
+        totals = self.engine.totals()
+        self._check_finite(totals.loss)
+        train_loss, train_error_pct = totals.since(self._at_last_point)
+        self._at_last_point = totals
+        test = self.engine.test()
+        self._check_finite(test.loss)
+        point = CurvePoint(
+            iteration=self.iteration,
+            lr=lr,
+            train_loss=train_loss,
+            train_error_pct=train_error_pct,
+            test_loss=test.loss,
+            test_error_pct=test.error_pct,
+            elapsed_s=round(self.elapsed_s, 3),
+        )
+        self.points.append(point)
+        return point
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(self.iteration)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "iteration": self.iteration,
+            "warmup_opened_iter": self.warmup_opened_iter,
+            "points": [p.model_dump() for p in self.points],
+            "at_last_point": vars(self._at_last_point),
+            "at_gate_check": vars(self._at_gate_check),
+            "elapsed_s": self.elapsed_s,
+            "engine": self.engine.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.engine.load_state_dict(state["engine"])
+        self.iteration = state["iteration"]
+        self.warmup_opened_iter = state["warmup_opened_iter"]
+        self.points = [CurvePoint(**p) for p in state["points"]]
+        self._at_last_point = Totals(**state["at_last_point"])
+        self._at_gate_check = Totals(**state["at_gate_check"])
+        self._elapsed_before_s = state["elapsed_s"]
+        self._started = time.perf_counter()

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from conftest import paper_recipe
+
+from resrepro.errors import UserError
+from resrepro.experiment import Warmup
+from resrepro.experiment_files import find_experiment
+from resrepro.training.schedule import gate_opens, learning_rate
+
+
+@pytest.mark.parametrize(
+    ("iteration", "rate"),
+    [(0, 0.1), (31999, 0.1), (32000, 0.01), (32001, 0.01), (47999, 0.01), (48000, 0.001), (63999, 0.001)],
+)
+def test_rate_at_each_boundary(iteration: int, rate: float) -> None:
+    assert learning_rate(paper_recipe(), iteration, warmup_open=False) == pytest.approx(rate, rel=1e-12)
+
+
+def test_warmup_rate_until_the_gate_opens_then_the_base_rate() -> None:
+    recipe = paper_recipe(warmup=Warmup(lr=0.01, until_train_error_pct=80))
+    for iteration in (0, 400, 5000):
+        assert learning_rate(recipe, iteration, warmup_open=False) == 0.01
+        assert learning_rate(recipe, iteration, warmup_open=True) == 0.1
+    assert not gate_opens(recipe, 80.0)
+    assert gate_opens(recipe, 79.99)
+    assert not gate_opens(paper_recipe(), 10.0)
+
+
+def test_the_papers_recipe() -> None:
+    for name in ("plain20-vs-plain56", "cifar-plain", "cifar-resnet", "cifar-1202"):
+        for run in find_experiment(name).runs:
+            r = run.recipe
+            assert (r.total_iters, r.batch_size, r.lr, r.lr_drop_iters) == (64000, 128, 0.1, (32000, 48000))
+            assert (r.momentum, r.weight_decay, r.crop_padding) == (0.9, 1e-4, 4)
+            deep_residual = run.arch in ("resnet110", "resnet1202")
+            assert r.warmup == (Warmup(lr=0.01, until_train_error_pct=80) if deep_residual else None)
+    seeds = [r.seed for r in find_experiment("cifar-resnet").runs if r.arch == "resnet110"]
+    assert seeds == [0, 1, 2, 3, 4]
+
+
+def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
+    run = find_experiment("plain20-vs-plain56").variant(schedule_scale=0.05).runs[0]
+    assert (run.recipe.total_iters, run.recipe.lr_drop_iters) == (3200, (1600, 2400))
+    assert (run.recipe.lr, run.recipe.batch_size) == (0.1, 128)
+    assert str(run.path) == "cifar10/plain20-x0.05/seed0"
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1.5])
+def test_a_scale_outside_0_to_1_is_refused(scale: float) -> None:
+    with pytest.raises(UserError, match="--schedule-scale"):
+        find_experiment("cifar-plain").variant(schedule_scale=scale)

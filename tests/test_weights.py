@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resrepro.errors import UserError
+from resrepro.models import build
+from resrepro.weights import load_weights
+
+
+def renamed(state: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {k.replace(old, new): v for k, v in state.items()}
+
+
+FORMS = {
+    "bare": lambda s: s,
+    "wrapped": lambda s: {"state_dict": s, "best_prec1": 91.7},
+    "module.": lambda s: {f"module.{k}": v for k, v in s.items()},
+    "linear": lambda s: renamed(s, "fc.", "linear."),
+    "all of it": lambda s: {"state_dict": {f"module.{k}": v for k, v in renamed(s, "fc.", "linear.").items()}},
+    "without num_batches_tracked": lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_foreign_state_dicts_load(form: str, tmp_path: Path) -> None:
+    theirs, ours = (build("resnet8", num_classes=10, seed=s) for s in (1, 2))
+    torch.save(FORMS[form](theirs.state_dict()), tmp_path / "w.pt")
+    load_weights(ours, tmp_path / "w.pt", "resnet8")
+    assert all(torch.equal(p, q) for p, q in zip(theirs.parameters(), ours.parameters(), strict=True))
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("code ran",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": 3}, "holds no state dict"),
+        ([1, 2], "holds no state dict"),
+        ({"state_dict": {"x": torch.ones(1)}}, "lacks 'conv1.weight' of resnet8; is it another --arch"),
+        (Evil(), "damaged, or not weights"),
+    ],
+)
+def test_other_content_is_refused(
+    content: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(UserError, match=message) as caught:
+        load_weights(build("resnet8", num_classes=10), tmp_path / "w.pt", "resnet8")
+    assert "\n" not in str(caught.value)
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_damaged_absent_and_other_nets_are_refused(tmp_path: Path) -> None:
+    net = build("resnet8", num_classes=10)
+    file = tmp_path / "w.pt"
+    with pytest.raises(UserError, match="no such file"):
+        load_weights(net, file, "resnet8")
+    torch.save(net.state_dict(), file)
+    whole = file.read_bytes()
+    for damaged in (whole[:500], b"", b"text"):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            load_weights(net, file, "resnet8")
+    torch.save(build("resnet14", num_classes=10).state_dict(), file)
+    with pytest.raises(UserError, match="is not in resnet8"):
+        load_weights(net, file, "resnet8")
+    torch.save(build("resnet8", num_classes=100).state_dict(), file)
+    with pytest.raises(UserError, match="--arch or --dataset"):
+        load_weights(net, file, "resnet8")

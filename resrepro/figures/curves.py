@@ -1,0 +1,202 @@
+"""Error against iterations: Fig. 1, Fig. 6 and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from resrepro.experiment import FigureSpec, PanelSpec
+
+# Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
+COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
+STYLES: dict[str, dict[str, Any]] = {  # the paper's: dashed training error, bold test error
+    "train": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},
+    "test": {"linestyle": "-", "linewidth": 2.0},
+}
+COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
+NAMES = {"train": "training", "test": "test"}
+FONT_PT = 8.0
+PANEL_INCHES = (3.35, 3.1)
+LABEL_INCHES = 1.45  # room for the labels at the lines' ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a figure shows beside the curves.
+
+    Args:
+        note: departure from the paper's data or schedule, written under the title; empty if there is none.
+        labels: run name -> label.
+        depths: run name -> weighted layers.
+        paper_error_pct: run name -> the paper's final test error.
+        missing: run name -> the command that trains it.
+    """
+
+    note: str
+    labels: Mapping[str, str]
+    depths: Mapping[str, int]
+    paper_error_pct: Mapping[str, float] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class _End:
+    """A label at a line's end."""
+
+    y: float
+    text: str
+    color: str
+
+
+def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+    """Draws one figure.
+
+    Args:
+        curves: a row a curve point, as `results.curves_table` gives it.
+    """
+    num_panels = len(spec.panel)
+    width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
+    figure = Figure(figsize=(width, PANEL_INCHES[1] + (0.25 if context.note else 0)), layout="constrained")
+    figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
+    colors = _colors(spec, context)
+    shown = curves[curves["run"].isin([name for panel in spec.panel for name in panel.runs])]
+    top = _error_max(shown, spec, context)
+    for index, panel in enumerate(spec.panel):
+        axes = figure.add_subplot(1, num_panels, index + 1)
+        _draw_panel(axes, curves, panel, context, colors, top)
+        if index == 0:
+            axes.set_ylabel("error (%)", fontsize=FONT_PT)
+    return figure
+
+
+def _colors(spec: FigureSpec, context: Context) -> dict[str, str]:
+    """A color a depth, as in the paper; a color a run where one panel compares runs of one depth."""
+    names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+    by_depth = all(len({context.depths[n] for n in p.runs}) == len(p.runs) for p in spec.panel)
+    keys = [context.depths[n] if by_depth else i for i, n in enumerate(names)]
+    order = sorted(set(keys))
+    return {n: COLORS[order.index(k) % len(COLORS)] for n, k in zip(names, keys, strict=True)}
+
+
+def _error_max(shown: pd.DataFrame, spec: FigureSpec, context: Context) -> float:
+    """The paper's axis for the paper's runs; otherwise what the later two thirds of the curves need."""
+    if spec.error_max_pct is not None and not context.note:
+        return spec.error_max_pct
+    if shown.empty:
+        return 100.0
+    late = shown[shown["iteration"] >= shown["iteration"].max() / 3]
+    highest = float(late[["train_error_pct", "test_error_pct"]].max(axis=None))
+    return min(100.0, 1.1 * highest)
+
+
+def _draw_panel(
+    axes: Axes, curves: pd.DataFrame, panel: PanelSpec, context: Context, colors: dict[str, str], top: float
+) -> None:
+    axes.set_title(panel.title, fontsize=FONT_PT + 1)
+    axes.tick_params(labelsize=FONT_PT)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    present = curves[curves["run"].isin(panel.runs)]
+    last = float(present["iteration"].max()) if len(present) else 64000.0
+    unit = 1e4 if last >= 1e4 else 1.0
+    axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.", fontsize=FONT_PT)
+    axes.set_xlim(0, last / unit)
+    axes.set_ylim(0, top)
+    ends, above = [], []
+    for name in panel.runs:
+        rows = curves[curves["run"] == name]
+        if rows.empty:
+            continue
+        for kind in panel.show:
+            value = _draw_run(axes, rows, kind, unit, colors[name])
+        text = _end_text(rows, context.labels[name], value)
+        if value > top:
+            above.append(text)
+        else:
+            ends.append(_End(y=value, text=text, color=colors[name]))
+        paper = context.paper_error_pct.get(name)
+        if paper is not None and "test" in panel.show and panel.paper_error:
+            axes.plot(
+                last / unit, paper, marker="<", markersize=5, color=colors[name],
+                markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
+            )  # fmt: skip
+    _label_ends(axes, ends, top)
+    _remarks(axes, panel, context, above, anything=len(present) > 0)
+
+
+def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, unit: float, color: str) -> float:
+    """Mean line and band of +- one standard deviation over the seeds. Returns the line's last value."""
+    by_iteration = rows.groupby("iteration")[COLUMNS[kind]]
+    num_seeds = rows["seed"].nunique()
+    complete = by_iteration.count() == num_seeds
+    mean = by_iteration.mean()[complete]
+    x = mean.index.to_numpy() / unit
+    axes.plot(x, mean, color=color, **STYLES[kind])
+    if num_seeds > 1:
+        std = by_iteration.std()[complete]
+        axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
+    if (rows["status"] == "diverged").any():
+        axes.plot(x[-1], mean.iloc[-1], marker="x", markersize=7, color=color, clip_on=False)
+    return float(mean.iloc[-1])
+
+
+def _end_text(rows: pd.DataFrame, label: str, value: float) -> str:
+    num_seeds = rows["seed"].nunique()
+    text = f"{label}  {value:.2f}" + (f" (n={num_seeds})" if num_seeds > 1 else "")
+    statuses = set(rows["status"])
+    if "diverged" in statuses:
+        return f"{text}, diverged"
+    return f"{text}, unfinished" if "unfinished" in statuses else text
+
+
+def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
+    """Labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
+    height = top * (FONT_PT * 1.35 / 72) / (PANEL_INCHES[1] - 0.9)
+    ends.sort(key=lambda end: end.y)
+    places = [end.y for end in ends]
+    for _ in range(200):  # neighbors push each other apart until all have room
+        for i in range(len(places) - 1):
+            overlap = height - (places[i + 1] - places[i])
+            if overlap > 1e-9:
+                places[i] -= overlap / 2
+                places[i + 1] += overlap / 2
+        shift = max(0.0, height / 2 - places[0]) if places else 0.0
+        places = [p + shift for p in places]
+    for end, place in zip(ends, places, strict=True):
+        axes.annotate(
+            end.text, xy=(1.0, end.y), xytext=(1.05, place), xycoords=axes.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(), color=end.color, fontsize=FONT_PT, va="center",
+            arrowprops={"arrowstyle": "-", "color": end.color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def _legend_text(panel: PanelSpec, kind: str) -> str:
+    labeled = kind == panel.show[-1]
+    return f"{NAMES[kind]} error" + (" (last value at right)" if labeled else "")
+
+
+def _remarks(axes: Axes, panel: PanelSpec, context: Context, above: list[str], *, anything: bool) -> None:
+    """The legend of line styles, what lies above the axis, and the runs that are missing."""
+    handles = [Line2D([], [], color="0.3", label=_legend_text(panel, kind), **STYLES[kind]) for kind in panel.show]
+    if panel.paper_error and "test" in panel.show and any(n in context.paper_error_pct for n in panel.runs):
+        handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
+    if anything:
+        axes.legend(handles=handles, fontsize=FONT_PT - 1, frameon=False, loc="upper right")
+    lines = [f"above the axis: {text}" for text in above]
+    missing: dict[str, list[str]] = {}
+    for name in panel.runs:
+        if name in context.missing:
+            missing.setdefault(context.missing[name], []).append(context.labels[name])
+    lines += [f"not run: {', '.join(labels)}\n  {command}" for command, labels in missing.items()]
+    if lines:
+        axes.text(
+            0.03, 0.03 if anything else 0.5, "\n".join(lines), transform=axes.transAxes, fontsize=FONT_PT - 1,
+            color="0.25", va="bottom", bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip

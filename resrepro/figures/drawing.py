@@ -1,0 +1,101 @@
+"""From experiments and results to figure files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from resrepro import paper, results
+from resrepro.atomic import write_atomically
+from resrepro.catalog import architecture
+from resrepro.experiment import Experiment, FigureSpec, Run
+from resrepro.experiment_files import shipped_runs
+from resrepro.figures import FIGURES
+from resrepro.figures.curves import Context
+
+DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "shapes": "shapes"}
+FORMATS = ("png", "pdf", "svg")
+DOTS_PER_INCH = 200
+
+
+def draw_experiment(
+    experiment: Experiment,
+    results_dir: Path,
+    *,
+    formats: tuple[str, ...],
+    own_dataset: str,
+    schedule_scale: float,
+) -> list[Path]:
+    """Draws every figure of an experiment, also where runs are missing: those are named in their panel.
+
+    Args:
+        experiment: as asked for, with its dataset and schedule.
+        own_dataset: the dataset of the TOML; another one is said in the figure.
+
+    Returns:
+        The files written.
+    """
+    known = _runs_by_name(experiment, own_dataset, schedule_scale)
+    written = []
+    for spec in experiment.figures:
+        names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+        runs = {name: known[name][1] for name in names}
+        all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
+        curves = results.curves_table(results_dir, all_runs)
+        note = _note(experiment, own_dataset, schedule_scale)
+        context = Context(
+            note=note,
+            labels={name: seeds[0].label for name, seeds in runs.items()},
+            depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
+            paper_error_pct={} if note else _paper_errors(runs),
+            missing={n: known[n][0] for n in names if not (curves["run"] == n).any()},
+        )
+        figure = FIGURES[spec.kind](curves, spec, context)
+        stem = _stem(experiment, spec, own_dataset, schedule_scale)
+        for kind in formats:
+            image = io.BytesIO()
+            figure.savefig(image, format=kind, dpi=DOTS_PER_INCH)
+            path = results.figures_folder(results_dir) / f"{stem}.{kind}"
+            write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
+            written.append(path)
+    return written
+
+
+def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:
+    """Run name -> (command that trains it, its runs): the experiment's own, then the shipped experiments'."""
+    options = "" if experiment.dataset == own_dataset else f" --dataset {experiment.dataset}"
+    options += "" if schedule_scale == 1 else f" --schedule-scale {schedule_scale:g}"
+    found: dict[str, tuple[str, list[Run]]] = {}
+    for name, pairs in shipped_runs(own_dataset).items():
+        source = pairs[0][0]
+        runs = tuple(run for experiment_name, run in pairs if experiment_name == source)
+        varied = experiment.model_copy(update={"runs": runs}).variant(
+            dataset=experiment.dataset, schedule_scale=schedule_scale
+        )
+        found[name] = (f"resrepro run {source}{options}", list(varied.runs))
+    own = f"resrepro run {experiment.address}{options}"
+    for name in experiment.run_names():
+        found[name] = (own, [run for run in experiment.runs if run.name == name])
+    return found
+
+
+def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
+    keys = {name: (seeds[0].dataset, seeds[0].arch) for name, seeds in runs.items()}
+    return {name: paper.TEST_ERROR_PCT[key] for name, key in keys.items() if key in paper.TEST_ERROR_PCT}
+
+
+def _note(experiment: Experiment, own_dataset: str, schedule_scale: float) -> str:
+    notes = []
+    if experiment.dataset != own_dataset:
+        kind, _, path = experiment.dataset.partition(":")
+        notes.append(f"here on {DATASET_TITLES.get(kind, Path(path).name)}, not {DATASET_TITLES[own_dataset]}")
+    if schedule_scale != 1:
+        notes.append(f"schedule × {schedule_scale:g}, not the paper's")
+    return "; ".join(notes)
+
+
+def _stem(experiment: Experiment, spec: FigureSpec, own_dataset: str, schedule_scale: float) -> str:
+    stem = spec.name
+    if experiment.dataset != own_dataset:
+        stem += f"-{experiment.runs[0].path.parts[0]}"
+    return stem if schedule_scale == 1 else f"{stem}-x{schedule_scale:g}"

@@ -1,0 +1,302 @@
+"""The command line: parse, call, print. torch, pandas and matplotlib are imported by the commands that need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from resrepro import results
+from resrepro.atomic import write_text
+from resrepro.catalog import PENDING_DATASETS
+from resrepro.errors import UserError, did_you_mean
+from resrepro.experiment import Experiment, Run
+from resrepro.experiment_files import experiment_names, find_experiment
+
+app = typer.Typer(
+    help="Reproduces 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
+    "Start with 'resrepro run quickstart': no download, a few minutes on a CPU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+console = Console(highlight=False)
+
+DATA_DIR_VARIABLE = "RESREPRO_DATA"
+ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.")]
+DataDir = Annotated[
+    Path,
+    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
+PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
+Scale = Annotated[
+    float,
+    typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),
+]
+DatasetName = Annotated[
+    Optional[str],  # noqa: UP045 (typer reads it at run time)
+    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, folder:PATH."),
+]
+DEFAULT_RESULTS = Path("results")
+DEFAULT_DATA = Path("data")
+
+
+def _experiments(names: list[str]) -> list[Experiment]:
+    """`all` leaves out the experiments whose data set has no pipeline yet."""
+    if names == ["all"]:
+        every = [find_experiment(name) for name in experiment_names()]
+        return [e for e in every if e.dataset not in PENDING_DATASETS]
+    return [find_experiment(name) for name in names]
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError as error:
+        raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2") from error
+    if min(numbers) < 0:
+        raise UserError(f"{option} {text}: expected integers from 0 up")
+    return numbers
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+@app.command("list")
+def list_experiments(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
+    """Experiments: what each reproduces, its runs finished of all, its cost."""
+    table = Table("experiment", "reproduces", "data", "finished", "cost", box=None, header_style="bold")
+    for name in experiment_names():
+        experiment = find_experiment(name)
+        done = sum(results.finished(results_dir, run) is not None for run in experiment.runs)
+        data = experiment.dataset + (" (pipeline to come)" if experiment.dataset in PENDING_DATASETS else "")
+        table.add_row(name, experiment.reproduces, data, f"{done}/{len(experiment.runs)}", experiment.cost)
+    console.print(table)
+    console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
+
+
+@app.command()
+def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
+    """One experiment: its recipe, its runs and their state, what to expect."""
+    experiment = find_experiment(name)
+    console.print(f"[bold]{escape(experiment.title)}[/]  ({experiment.reproduces})")
+    console.print(f"data    {experiment.dataset}\ncost    {experiment.cost}\nexpect  {experiment.expect}")
+    if experiment.dataset in PENDING_DATASETS:
+        console.print(f"note    {PENDING_DATASETS[experiment.dataset]}")
+    recipe = experiment.runs[0].recipe
+    console.print(
+        f"recipe  {recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "
+        f"{', '.join(map(str, recipe.lr_drop_iters)) or 'no iteration'}, momentum {recipe.momentum:g}, "
+        f"weight decay {recipe.weight_decay:g}"
+    )
+    table = Table("run", "seed", "warm-up", "state", "test error (%)", box=None, header_style="bold")
+    for run in experiment.runs:
+        warmup = run.recipe.warmup
+        gate = f"lr {warmup.lr:g} until training error < {warmup.until_train_error_pct:g} %" if warmup else ""
+        state, error = _state(results_dir, run)
+        table.add_row(run.name, str(run.seed), gate, state, error)
+    console.print(table)
+    console.print(f"\nresrepro run {name}" + ("" if not experiment.figures else f"\nresrepro plot {name}"))
+
+
+def _state(results_dir: Path, run: Run) -> tuple[str, str]:
+    record = results.finished(results_dir, run)
+    if record is not None:
+        error = record.final_test_error_pct
+        return record.status, "" if error is None else f"{error:.2f}"
+    points = results.read_points(results.run_files(results_dir, run))
+    return (f"at iteration {points[-1].iteration}" if points else "not started"), ""
+
+
+@app.command()
+def run(
+    names: Annotated[list[str], typer.Argument(metavar="NAME|PATH.toml|all", show_default=False)],
+    seeds: Annotated[Optional[str], typer.Option(help="Seeds instead of the experiment's: 0,1,2.")] = None,  # noqa: UP045
+    only: Annotated[Optional[str], typer.Option(help="Only these runs: plain20,plain56.")] = None,  # noqa: UP045
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    data_dir: DataDir = DEFAULT_DATA,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    dataset: DatasetName = None,
+    schedule_scale: Scale = 1.0,
+) -> None:
+    """Train what is missing of an experiment; stopped at any point, the same command goes on."""
+    experiments = [
+        (
+            e,
+            e.variant(
+                dataset=dataset,
+                schedule_scale=schedule_scale,
+                seeds=_numbers("--seeds", seeds),
+                only=_names(only),
+            ),
+        )
+        for e in _experiments(names)
+    ]
+    for _, experiment in experiments:
+        if experiment.dataset in PENDING_DATASETS:
+            raise UserError(f"{experiment.name}: {PENDING_DATASETS[experiment.dataset]}")
+    runs = list({run.path: run for _, experiment in experiments for run in experiment.runs}.values())
+
+    from resrepro import device as devices
+    from resrepro.outcome import print_outcome
+    from resrepro.progress import TerminalReporter
+    from resrepro.runner import Runner, Stopped
+
+    compute = devices.choose(device, precision)
+    console.print(f"{len(runs)} run(s) on {compute.name}, {compute.precision}", soft_wrap=True)
+    try:
+        with TerminalReporter(console) as reporter:
+            errors = Runner(results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter).run_all(
+                runs
+            )
+    except Stopped as stopped:
+        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+        raise typer.Exit(128 + stopped.signal_number) from None
+    for original, experiment in experiments:
+        print_outcome(console, original, experiment, results_dir, schedule_scale)
+    for error in errors:
+        typer.echo(f"error: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|all]", show_default=False)] = None,
+    format: Annotated[str, typer.Option("--format", help="png, pdf, svg, or several with commas.")] = "png",
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    dataset: DatasetName = None,
+    schedule_scale: Scale = 1.0,
+) -> None:
+    """Draw the figures from the CSVs; missing runs are named in their panel."""
+    from resrepro.figures.drawing import FORMATS, draw_experiment
+
+    formats = tuple(part.strip() for part in format.split(","))
+    for kind in formats:
+        if kind not in FORMATS:
+            raise UserError(f"--format {kind}: expected png, pdf or svg{did_you_mean(kind, FORMATS)}")
+    for original in _experiments(names or ["all"]):
+        experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale)
+        files = draw_experiment(
+            experiment,
+            results_dir,
+            formats=formats,
+            own_dataset=original.dataset,
+            schedule_scale=schedule_scale,
+        )
+        for file in files:
+            console.print(file, soft_wrap=True)
+        if not files:
+            console.print(f"{original.name}: declares no figure")
+
+
+@app.command()
+def table(
+    number: Annotated[int, typer.Argument(help="6")],
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+) -> None:
+    """Print a table of the paper with our numbers beside it; written as Markdown and CSV too."""
+    if number != 6:
+        raise UserError(f"table {number}: not built yet; expected 6")
+    from resrepro.figures import table6
+
+    final_errors: dict[str, list[float]] = {}
+    for run in dict.fromkeys(r for name in ("cifar-resnet", "cifar-1202") for r in find_experiment(name).runs):
+        if run.arch not in final_errors:
+            records = [results.finished(results_dir, r) for r in results.with_found_seeds(results_dir, [run])]
+            errors = [r.final_test_error_pct for r in records if r is not None]
+            final_errors[run.arch] = [error for error in errors if error is not None]
+    rows = table6.table(final_errors)
+    shown = Table(*rows.columns, box=None, header_style="bold", title="Table 6: CIFAR-10 test error")
+    for row in rows.itertuples(index=False):
+        shown.add_row(*row)
+    console.print(shown)
+    console.print(
+        "ours: last iteration, mean ± standard deviation over seeds; the paper's 110 layers: best (mean ± std) of 5"
+    )
+    folder = results.figures_folder(results_dir)
+    write_text(folder / "table6.md", table6.to_markdown(rows))
+    write_text(folder / "table6.csv", rows.to_csv(index=False))
+    console.print(f"{folder / 'table6.md'}\n{folder / 'table6.csv'}", soft_wrap=True)
+
+
+@app.command()
+def summary(
+    arch: Annotated[Optional[str], typer.Argument(help="One architecture; all of them without it.")] = None,  # noqa: UP045
+) -> None:
+    """Layers, parameters, multiply-adds and output sizes: Table 1's and Table 6's columns."""
+    from resrepro.catalog import ARCHITECTURES, architecture
+    from resrepro.models.complexity import complexity
+
+    table = Table("architecture", "layers", "parameters", "multiply-adds", "output size", box=None, header_style="bold")
+    for name in [arch] if arch else ARCHITECTURES:
+        counts = complexity(name)
+        sizes = [(stage, f"{c} x {h}x{w}") for stage, (c, h, w) in counts.output_sizes.items()]
+        where = "" if arch else ", ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
+        table.add_row(
+            name,
+            str(counts.num_layers),
+            f"{counts.num_parameters:,}",
+            f"{counts.num_multiply_adds:.3g}",
+            where,
+        )
+    console.print(table)
+    if arch:
+        side = architecture(arch).image_size
+        console.print(f"\ninput   3 x {side}x{side}")
+        for stage, size in sizes:
+            console.print(f"{stage:8}{size}")
+
+
+@app.command()
+def evaluate(
+    weights: Path,
+    arch: Annotated[str, typer.Option(help="Such as resnet20.")],
+    dataset: Annotated[str, typer.Option(help="cifar10, cifar100, shapes, folder:PATH.")] = "cifar10",
+    preprocess: Annotated[
+        str, typer.Option(help="pixel-mean (the paper's), or channel-mean-std for weights trained that way.")
+    ] = "pixel-mean",
+    mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
+    std: Annotated[Optional[str], typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,  # noqa: UP045
+    device: Device = "auto",
+    precision: PrecisionName = "fp32",
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Test loss and error of weights: our checkpoints, or anyone's state dict."""
+    from resrepro import device as devices
+    from resrepro.evaluation.foreign import evaluate_weights
+
+    found = evaluate_weights(
+        weights, arch=arch, dataset=dataset, data_dir=data_dir, preprocess=preprocess, mean=mean, std=std,
+        compute=devices.choose(device, precision),
+    )  # fmt: skip
+    console.print(f"{weights}: {arch} on {dataset}, test loss {found.loss:.4f}, test error {found.error_pct:.2f} %")
+
+
+@app.command()
+def bench(
+    archs: Annotated[Optional[list[str]], typer.Argument(help="Such as resnet20 resnet56.")] = None,  # noqa: UP045
+    dataset: Annotated[str, typer.Option(help="Data that both loops train on.")] = "cifar10",
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    data_dir: DataDir = DEFAULT_DATA,
+    rounds: Annotated[int, typer.Option(help="How often the two loops alternate.", min=1)] = 5,
+    iterations: Annotated[int, typer.Option(help="Iterations of each loop a round.", min=1)] = 25,
+) -> None:
+    """Images/s of our training loop beside the standard PyTorch loop, end to end, on the same data."""
+    from resrepro.bench import compare
+
+    compare(
+        archs or ["resnet20", "resnet56"], dataset=dataset, data_dir=data_dir, device=device,
+        precision=precision, rounds=rounds, iterations=iterations, console=console,
+    )  # fmt: skip

@@ -1,0 +1,57 @@
+"""What `run` prints when the runs have ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from resrepro import paper, results
+from resrepro.experiment import Experiment
+from resrepro.figures.drawing import draw_experiment
+from resrepro.verdict import judge
+
+
+def print_outcome(
+    console: Console, original: Experiment, experiment: Experiment, results_dir: Path, schedule_scale: float
+) -> None:
+    """After the runs: results beside the paper's, verdicts, figures, and what to type next."""
+    table = Table("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time", box=None, header_style="bold")
+    for run in experiment.runs:
+        record = results.finished(results_dir, run)
+        as_paper = run.schedule_scale == 1 and experiment.dataset == original.dataset
+        published = paper.TEST_ERROR_PCT.get((run.dataset, run.arch)) if as_paper else None
+        cells = ["not finished", "", "", "", ""]
+        if record is not None and record.status == "diverged":
+            cells = [f"diverged at {record.diverged_iter}", "", "", "", ""]
+        elif record is not None:
+            cells = [
+                f"{record.final_train_error_pct:.2f}",
+                f"{record.final_test_error_pct:.2f}",
+                "" if published is None else f"{published:.2f}",
+                f"{record.best_test_error_pct:.2f}",
+                f"{record.wall_time_s / 60:.1f} min",
+            ]
+        table.add_row(f"{run.stored_name}/seed{run.seed}", *cells)
+    console.print()
+    console.print(table)
+    whole = original.variant(dataset=experiment.dataset, schedule_scale=schedule_scale)
+    for claim in whole.claims:
+        verdict = judge(whole, claim, results_dir)
+        console.print(f"{verdict.status}: {claim.text} ({verdict.detail})", soft_wrap=True)
+    files = draw_experiment(
+        whole, results_dir, formats=("png",), own_dataset=original.dataset, schedule_scale=schedule_scale
+    )
+    for file in files:
+        console.print(f"figure: {file}", soft_wrap=True)
+    console.print(f"next:   resrepro {_next(original, experiment, schedule_scale)}", soft_wrap=True)
+
+
+def _next(original: Experiment, experiment: Experiment, schedule_scale: float) -> str:
+    name = original.address
+    if name == "quickstart":
+        return "run plain20-vs-plain56 --schedule-scale 0.05   (the real thing, shortened; needs CIFAR-10)"
+    if schedule_scale != 1:
+        return f"run {name}   (the paper's whole schedule)"
+    return f"plot {name} --format pdf" if experiment.dataset == original.dataset else f"run {name}"

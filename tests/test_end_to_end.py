@@ -1,0 +1,210 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import command
+
+LONG = (("total_iters = 12", "total_iters = 60"), ("[6, 9]", "[30, 45]"))
+
+
+def run(*words: object, code: int = 0, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command(*words), capture_output=True, text=True, env={**os.environ, "COLUMNS": "200", **(env or {})}
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def error(*words: object) -> str:
+    """The one line of a command that fails."""
+    lines = [line for line in run(*words, code=1).splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def outcome(folder: Path) -> tuple[dict[str, object], list[str]]:
+    """Weights, and the curves without their clock."""
+    weights = torch.load(folder / "checkpoint.pt", weights_only=True)["engine"]["model"]
+    rows = [line.rpartition(",")[0] for line in (folder / "curves.csv").read_text().splitlines()]
+    return weights, rows
+
+
+def assert_same(a: Path, b: Path) -> None:
+    (weights_a, rows_a), (weights_b, rows_b) = outcome(a), outcome(b)
+    assert rows_a == rows_b
+    assert all(torch.equal(weights_a[k], weights_b[k]) for k in weights_a)
+
+
+def test_run_records_draws_judges_and_does_not_run_again(toml: Callable[..., Path], tmp_path: Path) -> None:
+    path, results = toml(), tmp_path / "results"
+    out = run("run", path, "--results-dir", results, "--precision", "fp32")
+    folder = results / "shapes" / "plain8" / "seed0"
+    record = json.loads((folder / "run.json").read_text())
+    rows = (folder / "curves.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["iteration", "5", "10", "12"]
+    assert record["status"] == "finished" and record["recipe"]["lr_drop_iters"] == [6, 9]
+    assert record["final_test_error_pct"] == float(rows[-1].split(",")[5])
+    assert record["best_test_error_pct"] == min(float(row.split(",")[5]) for row in rows[1:])
+    assert (record["num_parameters"], record["precision"], record["num_threads"]) == (75290, "fp32", 1)
+    for key in (
+        "final_test_error_bn_reestimated_pct",
+        "final_train_error_clean_pct",
+        "wall_time_s",
+        "device",
+        "versions",
+    ):
+        assert record[key] is not None
+    assert (results / "figures" / "tiny.png").stat().st_size > 10_000
+    assert re.search(r"^(not )?reproduced: plain is worse", out, re.M) and "shapes/resnet8/seed1" in out
+    before = (folder / "curves.csv").stat().st_mtime_ns
+    again = run("run", path, "--results-dir", results)
+    assert "started" not in again and (folder / "curves.csv").stat().st_mtime_ns == before
+
+
+def test_killed_anywhere_it_ends_bit_identical(toml: Callable[..., Path], tmp_path: Path) -> None:
+    """kill -9 and SIGTERM at random moments, then the same command, until it ends."""
+    path = toml(*LONG)
+    options = ("--only", "resnet8", "--seeds", "0", "--precision", "fp32")
+    run("run", path, *options, "--results-dir", tmp_path / "whole")
+    draw = random.Random(time.time())
+    kills = 0
+    for attempt in range(40):
+        process = subprocess.Popen(
+            command("run", path, *options, "--results-dir", tmp_path / "cut"), stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        rows = draw.randrange(1, 4)
+        for line in process.stdout:
+            rows -= "images/s" in line
+            if not rows:
+                time.sleep(draw.random() / 20)
+                process.send_signal(signal.SIGKILL if attempt % 2 else signal.SIGTERM)
+                kills += 1
+                break
+        process.stdout.read()
+        process.stdout.close()
+        if process.wait() == 0:
+            break
+    assert kills >= 2
+    assert_same(*(tmp_path / name / "shapes" / "resnet8" / "seed0" for name in ("whole", "cut")))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_checkpoints_at_once_and_says_so(
+    toml: Callable[..., Path], tmp_path: Path, number: int, code: int
+) -> None:
+    path = toml(("total_iters = 12", "total_iters = 100000"))
+    process = subprocess.Popen(
+        command("run", path, "--results-dir", tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    for line in process.stdout:
+        if "images/s" in line:
+            break
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in err
+    stopped = re.search(r"shapes/plain8/seed0: stopped at iteration (\d+), checkpoint written; the same command", out)
+    assert stopped
+    state = torch.load(tmp_path / "shapes/plain8/seed0/checkpoint.pt", weights_only=True)
+    assert state["iteration"] == int(stopped[1])
+
+
+def test_a_torn_csv_is_repaired_from_the_checkpoint(toml: Callable[..., Path], tmp_path: Path) -> None:
+    path = toml()
+    words = ("run", path, "--only", "plain8", "--precision", "fp32", "--results-dir")
+    run(*words, tmp_path / "whole")
+    run(*words, tmp_path / "torn")
+    folder = tmp_path / "torn" / "shapes" / "plain8" / "seed0"
+    (folder / "run.json").unlink()
+    os.truncate(folder / "curves.csv", (folder / "curves.csv").stat().st_size - 30)
+    run(*words, tmp_path / "torn")
+    assert_same(folder, tmp_path / "whole" / "shapes" / "plain8" / "seed0")
+    assert (folder / "run.json").exists()
+
+
+def test_a_diverged_run_is_recorded_and_the_others_go_on(toml: Callable[..., Path], tmp_path: Path) -> None:
+    path = toml(('arch = "plain8"', 'arch = "plain8"\nrecipe = {lr = 1e30}'))
+    out = run("run", path, "--seeds", "0", "--results-dir", tmp_path)
+    record = json.loads((tmp_path / "shapes/plain8/seed0/run.json").read_text())
+    assert (record["status"], record["diverged_iter"], record["final_test_error_pct"]) == ("diverged", 5, None)
+    assert "plain8/seed0: diverged at iteration 5" in out and "not run: plain is worse (plain8 diverged)" in out
+    assert json.loads((tmp_path / "shapes/resnet8/seed0/run.json").read_text())["status"] == "finished"
+    assert "diverged" in run("show", path, "--results-dir", tmp_path)
+
+
+def test_a_scaled_schedule_is_another_run(toml: Callable[..., Path], tmp_path: Path) -> None:
+    out = run("run", toml(), "--only", "plain8", "--schedule-scale", "0.5", "--results-dir", tmp_path)
+    record = json.loads((tmp_path / "shapes/plain8-x0.5/seed0/run.json").read_text())
+    assert record["recipe"]["total_iters"] == 6 and record["recipe"]["lr_drop_iters"] == [3, 4]
+    assert "tiny-x0.5.png" in out
+
+
+def test_bad_input_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> None:
+    where = ("--results-dir", tmp_path / "r")
+    assert "did you mean 'quickstart'" in error("run", "quikstart", *where)
+    assert "not built yet" in error("run", "plain34-vs-res34", *where)
+    assert "plain20-vs-plain56" in error("run", "plain34-vs-res34", *where)
+    assert "expected auto, cpu, cuda" in error("run", toml(), "--device", "gpu", *where)
+    assert "only CUDA devices have it" in error("run", toml(), "--device", "cpu", "--precision", "tf32", *where)
+    assert "expected integers" in error("run", toml(), "--seeds", "a", *where)
+    assert "expected png, pdf or svg" in error("plot", toml(), "--format", "gif", *where)
+    assert "unknown dataset 'cifar11'; did you mean" in error("run", toml(), "--dataset", "cifar11", *where)
+    if not torch.cuda.is_available():
+        assert "0 CUDA device(s) here" in error("run", toml(), "--device", "cuda", *where)
+    (tmp_path / "file").write_text("")
+    assert "choose another --results-dir" in error("run", toml(), "--results-dir", tmp_path / "file")
+
+
+def test_a_corrupt_or_foreign_checkpoint_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> None:
+    path = toml()
+    words = ("run", path, "--only", "plain8", "--results-dir", tmp_path)
+    run(*words)
+    folder = tmp_path / "shapes" / "plain8" / "seed0"
+    (folder / "run.json").unlink()
+    whole = (folder / "checkpoint.pt").read_bytes()
+    (folder / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    assert "checkpoint.pt: damaged" in error(*words)
+    torch.save({"state_dict": {}}, folder / "checkpoint.pt")
+    assert "not a checkpoint of resrepro" in error(*words)
+    (folder / "checkpoint.pt").write_bytes(whole)
+    toml(("lr = 0.05", "lr = 0.06"))
+    assert "recipe.lr is 0.05 there, but the experiment asks for 0.06" in error(*words)
+
+
+def test_evaluate_gives_the_recorded_error(toml: Callable[..., Path], tmp_path: Path) -> None:
+    run("run", toml(), "--only", "plain8", "--precision", "fp32", "--results-dir", tmp_path)
+    folder = tmp_path / "shapes" / "plain8" / "seed0"
+    recorded = json.loads((folder / "run.json").read_text())["final_test_error_pct"]
+    words = ("evaluate", folder / "checkpoint.pt", "--dataset", "shapes")
+    assert f"test error {recorded:.2f} %" in run(*words, "--arch", "plain8")
+    assert "test error" in run(*words, "--arch", "plain8", "--preprocess", "channel-mean-std", "--std", ".2,.2,.2")
+    assert "is it another --arch?" in error(*words, "--arch", "plain14")
+    assert "three numbers" in error(*words, "--arch", "plain8", "--preprocess", "channel-mean-std", "--std", ".2")
+    assert "did you mean 'pixel-mean'" in error(*words, "--arch", "plain8", "--preprocess", "pixelmean")
+
+
+def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
+    where = ("--results-dir", tmp_path)
+    listed = run("list", *where)
+    assert "cifar-resnet" in listed and "0/9" in listed and "Fig. 1" in listed
+    assert "lr 0.01 until training error < 80 %" in run("show", "cifar-resnet", *where)
+    assert "269,722" in run("summary", "resnet20") and "layer3  64 x 8x8" in run("summary", "resnet20")
+    assert "60,192,808" in run("summary")
+    assert "6.43 (6.61±0.16)" in run("table", "6", *where)
+    assert (tmp_path / "figures" / "table6.md").read_text().count("\n") == 14
+    drawn = run("plot", "cifar-resnet", "--format", "png,svg", *where)
+    assert "fig6.png" in drawn and "not run: ResNet-20" in (tmp_path / "figures" / "fig6.svg").read_text()

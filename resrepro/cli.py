@@ -73,30 +73,36 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 @app.command("list")
 def list_experiments(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
-    """Experiments: what each reproduces, its runs finished of all, its cost."""
-    table = Table("experiment", "reproduces", "data", "finished", "cost", box=None, header_style="bold")
+    """All experiments, and how far each is."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("experiment", no_wrap=True)
+    for column in ("reproduces", "data", "finished", "cost"):
+        table.add_column(column)
     for name in experiment_names():
         experiment = find_experiment(name)
         done = sum(results.finished(results_dir, run) is not None for run in experiment.runs)
-        data = experiment.dataset + (" (pipeline to come)" if experiment.dataset in PENDING_DATASETS else "")
-        table.add_row(name, experiment.reproduces, data, f"{done}/{len(experiment.runs)}", experiment.cost)
+        cost = "its data pipeline is to come" if experiment.dataset in PENDING_DATASETS else experiment.cost
+        table.add_row(name, experiment.reproduces, experiment.dataset, f"{done}/{len(experiment.runs)}", cost)
     console.print(table)
     console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
 
 
 @app.command()
 def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
-    """One experiment: its recipe, its runs and their state, what to expect."""
+    """One experiment: recipe, runs, what to expect."""
     experiment = find_experiment(name)
     console.print(f"[bold]{escape(experiment.title)}[/]  ({experiment.reproduces})")
-    console.print(f"data    {experiment.dataset}\ncost    {experiment.cost}\nexpect  {experiment.expect}")
+    console.print(
+        f"data    {experiment.dataset}\ncost    {experiment.cost}\nexpect  {experiment.expect}", soft_wrap=True
+    )
     if experiment.dataset in PENDING_DATASETS:
-        console.print(f"note    {PENDING_DATASETS[experiment.dataset]}")
+        console.print(f"note    {PENDING_DATASETS[experiment.dataset]}", soft_wrap=True)
     recipe = experiment.runs[0].recipe
     console.print(
         f"recipe  {recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "
         f"{', '.join(map(str, recipe.lr_drop_iters)) or 'no iteration'}, momentum {recipe.momentum:g}, "
-        f"weight decay {recipe.weight_decay:g}"
+        f"weight decay {recipe.weight_decay:g}",
+        soft_wrap=True,
     )
     table = Table("run", "seed", "warm-up", "state", "test error (%)", box=None, header_style="bold")
     for run in experiment.runs:
@@ -105,7 +111,8 @@ def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
         state, error = _state(results_dir, run)
         table.add_row(run.name, str(run.seed), gate, state, error)
     console.print(table)
-    console.print(f"\nresrepro run {name}" + ("" if not experiment.figures else f"\nresrepro plot {name}"))
+    if experiment.dataset not in PENDING_DATASETS:
+        console.print(f"\nresrepro run {name}\nresrepro plot {name}")
 
 
 def _state(results_dir: Path, run: Run) -> tuple[str, str]:
@@ -129,7 +136,10 @@ def run(
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
 ) -> None:
-    """Train what is missing of an experiment; stopped at any point, the same command goes on."""
+    """Train what is missing of an experiment.
+
+    Stopped at any point, the same command goes on. A finished run is not run again.
+    """
     experiments = [
         (
             e,
@@ -178,7 +188,10 @@ def plot(
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
 ) -> None:
-    """Draw the figures from the CSVs; missing runs are named in their panel."""
+    """Draw figures from the CSVs.
+
+    Runs that are missing are named in their panel.
+    """
     from resrepro.figures.drawing import FORMATS, draw_experiment
 
     formats = tuple(part.strip() for part in format.split(","))
@@ -205,7 +218,10 @@ def table(
     number: Annotated[int, typer.Argument(help="6")],
     results_dir: ResultsDir = DEFAULT_RESULTS,
 ) -> None:
-    """Print a table of the paper with our numbers beside it; written as Markdown and CSV too."""
+    """A table of the paper with our numbers beside it.
+
+    Written as Markdown and CSV too, beside the figures.
+    """
     if number != 6:
         raise UserError(f"table {number}: not built yet; expected 6")
     from resrepro.figures import table6
@@ -234,7 +250,10 @@ def table(
 def summary(
     arch: Annotated[Optional[str], typer.Argument(help="One architecture; all of them without it.")] = None,  # noqa: UP045
 ) -> None:
-    """Layers, parameters, multiply-adds and output sizes: Table 1's and Table 6's columns."""
+    """Layers, parameters, multiply-adds, sizes.
+
+    The columns of Table 1 and Table 6, counted by torch on the nets themselves.
+    """
     from resrepro.catalog import ARCHITECTURES, architecture
     from resrepro.models.complexity import complexity
 
@@ -272,7 +291,11 @@ def evaluate(
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:
-    """Test loss and error of weights: our checkpoints, or anyone's state dict."""
+    """Test loss and error of a weight file.
+
+    Our checkpoints, or anyone's state dict: bare or under 'state_dict', with or without 'module.',
+    final layer 'fc' or 'linear'.
+    """
     from resrepro import device as devices
     from resrepro.evaluation.foreign import evaluate_weights
 
@@ -293,7 +316,10 @@ def bench(
     rounds: Annotated[int, typer.Option(help="How often the two loops alternate.", min=1)] = 5,
     iterations: Annotated[int, typer.Option(help="Iterations of each loop a round.", min=1)] = 25,
 ) -> None:
-    """Images/s of our training loop beside the standard PyTorch loop, end to end, on the same data."""
+    """Speed beside the standard PyTorch loop.
+
+    Images/s of both, end to end on the same data, in turns.
+    """
     from resrepro.bench import compare
 
     compare(

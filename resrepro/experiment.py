@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from resrepro.catalog import check_dataset
 from resrepro.errors import UserError, did_you_mean
-from resrepro.records import CurvePoint, Frozen
+from resrepro.records import Frozen
 
 CURVE_EVERY_ITERS = 500
 
@@ -155,10 +155,6 @@ class Claim(Frozen):
     lower: str
     column: Literal["train_error_pct", "test_error_pct"]
     min_difference_pct: float = 0.0
-
-    def mean(self, points: list[CurvePoint]) -> float:
-        """Mean over seeds of the last points' error, %."""
-        return sum(float(getattr(p, self.column)) for p in points) / len(points)
 
 
 class Experiment(Frozen):

@@ -94,13 +94,15 @@ class Batches:
 
     def train(self, view: View) -> tuple[Tensor, Tensor]:
         """Augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""
-        flipped = self.columns.flip(0)
         rows = (view.top[:, None] + self.rows)[:, :, None]  # (N, H, 1)
-        columns = view.left[:, None] + torch.where(view.flip[:, None].bool(), flipped, self.columns)
-        columns = columns[:, None, :]  # (N, 1, W)
-        x = self.train_images[view.index[:, None, None], rows, columns]  # (N, H, W, 3)
-        x = x - self.padded_mean[rows, columns]
-        return x.permute(0, 3, 1, 2), self.train_labels[view.index]
+        columns = torch.where(view.flip[:, None].bool(), self.columns.flip(0), self.columns)
+        pixels = rows * self.padded_mean.shape[1] + (view.left[:, None] + columns)[:, None, :]  # (N, H, W)
+        num_pixels = self.padded_mean[..., 0].numel()
+        stored = pixels + (view.index * num_pixels)[:, None, None]
+        # index_select on flat pixels: a third of the time of indexing with three tensors
+        x = self.train_images.view(-1, 3).index_select(0, stored.view(-1))
+        x = x - self.padded_mean.view(-1, 3).index_select(0, pixels.view(-1))
+        return x.view(*pixels.shape, 3).permute(0, 3, 1, 2), self.train_labels[view.index]
 
     def _plain(self, images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         for x, y in zip(torch.split(images, size), torch.split(labels, size), strict=True):

@@ -25,6 +25,7 @@ class TerminalReporter:
         self._tasks: dict[Run, TaskID] = {}
         self._session: tuple[int, float] = (0, 0.0)  # iteration and elapsed time where this session took over
         self._errors = ""
+        self._told_unfused = False
 
     def __enter__(self) -> TerminalReporter:
         self.progress.start()
@@ -37,6 +38,11 @@ class TerminalReporter:
         self._session = (training.iteration, training.elapsed_s)
         self._errors = _errors(training.points[-1]) if training.points else ""
         total = run.recipe.total_iters
+        if training.engine.unfused and training.engine.compute.device.type == "cpu" and not self._told_unfused:
+            self.console.print(
+                f"slower by a tenth, BN and ReLU are not fused: {training.engine.unfused}", highlight=False
+            )
+            self._told_unfused = True
         self._tasks[run] = self.progress.add_task(
             "", total=total, completed=training.iteration, run=str(run), state="starting"
         )

@@ -41,6 +41,7 @@ CURVE_COLUMNS = tuple(CurvePoint.model_fields)
 class RunRecord(Frozen):
     """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
 
+    `kernels`: whether BN and ReLU ran in the fused CPU kernel or in torch's operations; they round differently.
     `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
     are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
     """
@@ -65,6 +66,7 @@ class RunRecord(Frozen):
     wall_time_s: float
     device: str
     precision: str
+    kernels: Literal["fused", "torch"]
     num_threads: int
     versions: dict[str, str]
     commit: str | None

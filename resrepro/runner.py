@@ -157,6 +157,7 @@ class Runner:
             wall_time_s=round(training.elapsed_s, 1),
             device=self.compute.name,
             precision=self.compute.precision,
+            kernels="torch" if training.engine.unfused else "fused",
             num_threads=torch.get_num_threads(),
             versions={
                 "resrepro": resrepro.__version__,

@@ -30,7 +30,7 @@ def record(run: object = None, **changes: object) -> RunRecord:
         "schedule_scale": 1.0, "recipe": json.loads(run.recipe.model_dump_json()), "num_parameters": 1,
         "num_multiply_adds": 2, "final_train_error_pct": 50.0, "final_test_error_pct": 51.0,
         "best_test_error_pct": 50.0, "best_test_error_iter": 10, "wall_time_s": 1.0, "device": "d",
-        "precision": "fp32", "num_threads": 1, "versions": {}, "commit": None, "finished_at": "now",
+        "precision": "fp32", "num_threads": 1, "kernels": "torch", "versions": {}, "commit": None, "finished_at": "now",
     }  # fmt: skip
     return RunRecord(**{**values, **changes})
 

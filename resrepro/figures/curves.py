@@ -187,7 +187,7 @@ def _remarks(axes: Axes, panel: PanelSpec, context: Context, above: list[str], *
     handles = [Line2D([], [], color="0.3", label=_legend_text(panel, kind), **STYLES[kind]) for kind in panel.show]
     if panel.paper_error and "test" in panel.show and any(n in context.paper_error_pct for n in panel.runs):
         handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
-    if anything:
+    if anything and len(handles) > 1:  # one kind alone is named in the panel's title
         axes.legend(handles=handles, fontsize=FONT_PT - 1, frameon=False, loc="upper right")
     lines = [f"above the axis: {text}" for text in above]
     missing: dict[str, list[str]] = {}

@@ -1,17 +1,17 @@
 """The two building blocks (Fig. 5), plain and residual.
 
 The shortcut is called `downsample`, and the layers `conv1`, `bn1`, ..., so that state dicts have torchvision's
-keys. ReLU and addition work in place: BN's output is needed by nothing else.
+keys. The shortcut is added before the last ReLU.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.catalog import Shortcut
+from resrepro.models.bn_relu import bn_relu
 from resrepro.models.shortcuts import shortcut
 
 
@@ -37,9 +37,8 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut(option, in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu_(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu_(y if self.downsample is None else y.add_(self.downsample(x)))
+        y = bn_relu(self.bn1, self.conv1(x))
+        return bn_relu(self.bn2, self.conv2(y), None if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):
@@ -68,10 +67,9 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut(option, in_channels, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu_(self.bn1(self.conv1(x)))
-        y = F.relu_(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu_(y if self.downsample is None else y.add_(self.downsample(x)))
+        y = bn_relu(self.bn1, self.conv1(x))
+        y = bn_relu(self.bn2, self.conv2(y))
+        return bn_relu(self.bn3, self.conv3(y), None if self.downsample is None else self.downsample(x))
 
 
 def stage(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.catalog import Shortcut
 from resrepro.models.blocks import BasicBlock, stage
+from resrepro.models.bn_relu import bn_relu
 
 WIDTHS = (16, 32, 64)
 
@@ -35,7 +35,7 @@ class CifarNet(nn.Module):
         self.fc = nn.Linear(WIDTHS[2], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu_(self.bn1(self.conv1(x)))  # (N, 3, 32, 32) -> (N, 16, 32, 32)
+        x = bn_relu(self.bn1, self.conv1(x))  # (N, 3, 32, 32) -> (N, 16, 32, 32)
         x = self.layer3(self.layer2(self.layer1(x)))  # -> (N, 64, 8, 8)
         logits: Tensor = self.fc(x.mean((2, 3)))  # -> (N, 64) -> (N, num_classes)
         return logits

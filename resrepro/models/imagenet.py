@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.catalog import Shortcut
 from resrepro.models.blocks import BasicBlock, Bottleneck, stage
+from resrepro.models.bn_relu import bn_relu
 
 WIDTHS = (64, 128, 256, 512)
 BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -47,7 +47,7 @@ class ImageNetNet(nn.Module):
         self.fc = nn.Linear(in_channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(F.relu_(self.bn1(self.conv1(x))))  # (N, 3, 224, 224) -> (N, 64, 56, 56)
+        x = self.maxpool(bn_relu(self.bn1, self.conv1(x)))  # (N, 3, 224, 224) -> (N, 64, 56, 56)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # -> (N, 512 expansion, 7, 7)
         logits: Tensor = self.fc(x.mean((2, 3)))  # -> (N, num_classes)
         return logits

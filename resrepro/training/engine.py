@@ -15,6 +15,7 @@ from resrepro.device import Compute
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.single_view import EVALUATION_BATCH, Measured, measure
 from resrepro.experiment import Recipe
+from resrepro.models.bn_relu import enable_fused
 
 BN_REESTIMATION_BATCHES = 100
 
@@ -34,7 +35,9 @@ class Totals:
 
 
 class EagerEngine:
-    """The step on CPU or CUDA: channels-last, autocast, a fused SGD; nothing is read back to the host.
+    """The step on CPU or CUDA: channels-last, autocast, fused SGD, on the CPU fused BN and ReLU.
+
+    Nothing is read back to the host. `unfused` says why BN and ReLU are not fused, empty if they are.
 
     Args:
         net: is moved to the device; its weights stay fp32.
@@ -56,6 +59,7 @@ class EagerEngine:
             num_images=num_train_images, batch_size=recipe.batch_size, padding=recipe.crop_padding, seed=seed
         )
         self.total_iters = recipe.total_iters
+        self.unfused = enable_fused() if compute.device.type == "cpu" else "it is a kernel for CPUs"
         self.net = net.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),

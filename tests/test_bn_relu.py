@@ -1,0 +1,141 @@
+"""The fused kernel against torch's own operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resrepro.models import bn_relu as module
+from resrepro.models.bn_relu import bn_relu, enable_fused
+
+CHANNELS = [16, 32, 64, 128, 256]
+
+
+@pytest.fixture
+def fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = enable_fused()
+    if reason:
+        pytest.skip(f"no fused kernel here: {reason}")
+
+
+def case(channels: int, dtype: torch.dtype, size: int = 8) -> tuple[nn.BatchNorm2d, list[torch.Tensor]]:
+    torch.manual_seed(channels)
+    bn = nn.BatchNorm2d(channels)
+    nn.init.uniform_(bn.weight)
+    nn.init.normal_(bn.bias)
+    x, shortcut, grad = (
+        (torch.randn(6, channels, size, size) + offset).to(dtype).contiguous(memory_format=torch.channels_last)
+        for offset in (3, 0, 0)
+    )
+    return bn, [x.requires_grad_(), shortcut.requires_grad_(), grad]
+
+
+def gradients(bn: nn.BatchNorm2d, x: torch.Tensor, shortcut: torch.Tensor | None, y: torch.Tensor, grad: torch.Tensor):
+    wanted = [x, bn.weight, bn.bias] + ([] if shortcut is None else [shortcut])
+    return torch.autograd.grad(y, wanted, grad)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("with_shortcut", [False, True])
+def test_fp32_equals_torch(fused: None, channels: int, with_shortcut: bool) -> None:
+    bn, (x, shortcut, grad) = case(channels, torch.float32)
+    k = shortcut if with_shortcut else None
+    y = bn_relu(bn, x, k)
+    assert "BnRelu" in type(y.grad_fn).__name__ or "BnRelu" in y.grad_fn.name()
+    twin = nn.BatchNorm2d(channels).double()  # the same formula in fp64
+    with torch.no_grad():
+        twin.weight.copy_(bn.weight)
+        twin.bias.copy_(bn.bias)
+    exact = [None if t is None else t.detach().double().requires_grad_() for t in (x, k)]
+    z = twin(exact[0])
+    expected = F.relu(z if k is None else z + exact[1])
+    torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(bn.running_mean.double(), twin.running_mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(bn.running_var.double(), twin.running_var, rtol=1e-4, atol=1e-6)
+    assert bn.num_batches_tracked == 1
+    found = gradients(bn, x, k, y, grad)
+    wanted = gradients(twin, exact[0], exact[1], expected, grad.double())
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("with_shortcut", [False, True])
+def test_bf16_is_the_fp32_result_rounded(fused: None, channels: int, with_shortcut: bool) -> None:
+    bn, (x, shortcut, grad) = case(channels, torch.bfloat16)
+    k = shortcut if with_shortcut else None
+    y = bn_relu(bn, x, k)
+    wide = [None if t is None else t.detach().float().requires_grad_() for t in (x, k)]
+    z = F.batch_norm(wide[0], None, None, bn.weight, bn.bias, True, 0.1, 1e-5)
+    expected = F.relu(z if wide[1] is None else z + wide[1])
+    torch.testing.assert_close(y.float(), expected, rtol=2**-8, atol=1e-5)
+    found, wanted = gradients(bn, x, k, y, grad), gradients(bn, wide[0], wide[1], expected, grad.float())
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a.float(), b, rtol=2e-2, atol=2e-2)
+
+
+def test_gradients_equal_finite_differences_of_the_formula(fused: None) -> None:
+    """Independently of torch's BN: the derivative of sum(grad * relu(bn(x))) along a random direction."""
+    bn, (x, _, grad) = case(16, torch.float32)
+    direction = torch.randn_like(x)
+
+    def objective(at: torch.Tensor) -> torch.Tensor:
+        d = at.double()
+        normal = (d - d.mean((0, 2, 3), keepdim=True)) / (d.var((0, 2, 3), keepdim=True, unbiased=False) + 1e-5).sqrt()
+        y = normal * bn.weight.double()[:, None, None] + bn.bias.double()[:, None, None]
+        return (y.clamp(min=0) * grad.double()).sum()
+
+    (dx,) = torch.autograd.grad(bn_relu(bn, x), [x], grad)
+    step = 1e-5
+    slope = (objective(x.double() + step * direction) - objective(x.double() - step * direction)) / (2 * step)
+    assert (dx.double() * direction).sum().item() == pytest.approx(slope.item(), rel=2e-3)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_result_depends_on_the_number_of_threads(fused: None, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        bn, (x, shortcut, grad) = case(16, torch.bfloat16, size=64)
+        y = bn_relu(bn, x, shortcut)
+        sums = [t.double().sum().item() for t in (y, *gradients(bn, x, shortcut, y, grad))]
+    finally:
+        torch.set_num_threads(before)
+    known = test_no_result_depends_on_the_number_of_threads.__dict__.setdefault("known", sums)
+    assert sums == known
+
+
+def test_nan_is_not_hidden(fused: None) -> None:
+    bn, (x, _, _) = case(16, torch.bfloat16)
+    with torch.no_grad():
+        x[0, 3, 0, 0] = torch.nan
+    y = bn_relu(bn, x)
+    assert y[:, 3].isnan().all() and not y[:, 4].isnan().any()
+
+
+def test_shapes_it_cannot_take_go_to_torch(fused: None) -> None:
+    for channels, size in ((10, 8), (16, 1), (48, 8)):
+        bn, (x, shortcut, _) = case(channels, torch.float32, size)
+        twin = nn.BatchNorm2d(channels)
+        twin.load_state_dict(bn.state_dict())
+        torch.testing.assert_close(bn_relu(bn, x, shortcut), F.relu(twin(x) + shortcut))
+
+
+def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_fused", False)
+    monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    assert enable_fused() == "there is no g++ on this machine"
+    bn, (x, _, _) = case(16, torch.float32)
+    assert "BnRelu" not in bn_relu(bn, x).grad_fn.name()
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "_fused", False)
+    broken = tmp_path / "broken.cpp"
+    broken.write_text("no C++")
+    monkeypatch.setattr(module, "SOURCE", broken)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if module.shutil.which("g++"):
+        assert enable_fused().startswith("the C++ compiler failed (")

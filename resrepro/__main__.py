@@ -1,4 +1,4 @@
-"""Entry point: a UserError is one line and exit code 1, Ctrl-C is 130."""
+"""Entry point: a UserError is one line and exit code 1."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from resrepro.errors import UserError
 
 
 def main() -> None:
-    from resrepro.cli import app
+    from resrepro import cli, cli_nets  # noqa: F401 (they add their commands)
+    from resrepro.options import app
 
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

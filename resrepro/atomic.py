@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         UserError: the disk is full or not writable; the old file is untouched.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two processes may write the same figure
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +24,10 @@ from rich.table import Table
 from torchvision import transforms
 
 from resrepro import data, device
+from resrepro.catalog import architecture
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
+from resrepro.errors import UserError
 from resrepro.experiment import PRESETS, Recipe
 from resrepro.models import build
 from resrepro.models.complexity import complexity
@@ -60,6 +63,8 @@ def compare(
     console: Console,
 ) -> None:
     """Prints a row for each architecture: images/s of both loops, their ratio, peak memory, share of matmul's rate."""
+    for arch in archs:
+        architecture(arch)
     images = data.load(dataset, data_dir=data_dir)
     compute = _compute(device, precision)
     rates = {p: _matmul_rate(_compute(device, p)) for p in dict.fromkeys(("fp32", compute.precision))}
@@ -82,8 +87,8 @@ def compare(
             for loop in ("standard", "resrepro")
         ]
         speeds, peaks = _alternate(jobs, rounds)
-        side = images.train_images.shape[1]
-        flops = 3 * 2 * complexity(arch, num_classes=images.num_classes, image_size=side).num_multiply_adds
+        size = images.size
+        flops = 3 * 2 * complexity(arch, num_classes=images.num_classes, image_size=size).num_multiply_adds
         standard = statistics.median(speeds[0])
         for job, speed, peak in zip(jobs, speeds, peaks, strict=True):
             median = statistics.median(speed)
@@ -95,7 +100,7 @@ def compare(
     console.print(table)
     console.print(
         "images/s: median of the rounds. standard: torchvision transforms, DataLoader with "
-        f"{NUM_WORKERS} workers (their memory not counted), eager fp32, contiguous."
+        f"{NUM_WORKERS} workers (their memory not counted), eager, torch's default precision (fp32; TF32 convolutions on CUDA), contiguous."
     )
 
 
@@ -129,19 +134,30 @@ def _alternate(jobs: list[Job], rounds: int) -> tuple[list[list[float]], list[fl
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(job, theirs))
         process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
         workers.append((process, ours))
-        ours.recv()  # warmed up
+        _receive(ours, job)  # warmed up
     speeds: list[list[float]] = [[] for _ in jobs]
     peaks = [0.0 for _ in jobs]
     for _ in range(rounds):
         for i, (_, pipe) in enumerate(workers):
             pipe.send("go")
-            speed, peaks[i] = pipe.recv()
+            speed, peaks[i] = _receive(pipe, jobs[i])
             speeds[i].append(speed)
     for process, pipe in workers:
         pipe.send("stop")
         process.join()
     return speeds, peaks
+
+
+def _receive(pipe: Connection, job: Job) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError as error:
+        raise UserError(
+            f"bench: the {job.loop} loop on {job.arch} ended early (its message is above); out of memory? take a "
+            "shallower net"
+        ) from error
 
 
 def _serve(job: Job, pipe: Connection) -> None:
@@ -194,11 +210,10 @@ class _Transformed(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(self, images: Images) -> None:
         self.pixels, self.labels = images.train_images.numpy(), images.train_labels.tolist()
-        side = images.train_images.shape[1]
         self.transform = transforms.Compose(
             [
                 transforms.ToPILImage(),
-                transforms.RandomCrop(side, padding=RECIPE.crop_padding),
+                transforms.RandomCrop(images.size, padding=RECIPE.crop_padding),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26)),

@@ -1,50 +1,31 @@
-"""The command line: parse, call, print. torch, pandas and matplotlib are imported by the commands that need them."""
+"""The commands about experiments: parse, call, print. Each imports torch or pandas only if it needs them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from resrepro import results
 from resrepro.atomic import write_text
 from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError, did_you_mean
-from resrepro.experiment import Experiment, Run
+from resrepro.experiment import MAX_SEED, Experiment, Run
 from resrepro.experiment_files import experiment_names, find_experiment
-
-app = typer.Typer(
-    help="Reproduces 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
-    "Start with 'resrepro run quickstart': no download, a few minutes on a CPU.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,
+from resrepro.options import (
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    DataDir,
+    DatasetName,
+    Device,
+    PrecisionName,
+    ResultsDir,
+    Scale,
+    app,
+    console,
 )
-console = Console(highlight=False)
-
-DATA_DIR_VARIABLE = "RESREPRO_DATA"
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.")]
-DataDir = Annotated[
-    Path,
-    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
-]
-Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
-PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
-Scale = Annotated[
-    float,
-    typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),
-]
-DatasetName = Annotated[
-    Optional[str],  # noqa: UP045 (typer reads it at run time)
-    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, folder:PATH."),
-]
-DEFAULT_RESULTS = Path("results")
-DEFAULT_DATA = Path("data")
 
 
 def _experiments(names: list[str]) -> list[Experiment]:
@@ -62,8 +43,8 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
         numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as error:
         raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2") from error
-    if min(numbers) < 0:
-        raise UserError(f"{option} {text}: expected integers from 0 up")
+    if min(numbers) < 0 or max(numbers) > MAX_SEED:
+        raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
     return numbers
 
 
@@ -91,7 +72,7 @@ def list_experiments(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
 def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
     """One experiment: recipe, runs, what to expect."""
     experiment = find_experiment(name)
-    console.print(f"[bold]{escape(experiment.title)}[/]  ({experiment.reproduces})")
+    console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
     console.print(
         f"data    {experiment.dataset}\ncost    {experiment.cost}\nexpect  {experiment.expect}", soft_wrap=True
     )
@@ -127,8 +108,8 @@ def _state(results_dir: Path, run: Run) -> tuple[str, str]:
 @app.command()
 def run(
     names: Annotated[list[str], typer.Argument(metavar="NAME|PATH.toml|all", show_default=False)],
-    seeds: Annotated[Optional[str], typer.Option(help="Seeds instead of the experiment's: 0,1,2.")] = None,  # noqa: UP045
-    only: Annotated[Optional[str], typer.Option(help="Only these runs: plain20,plain56.")] = None,  # noqa: UP045
+    seeds: Annotated[str | None, typer.Option(help="Seeds instead of the experiment's: 0,1,2.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only these runs: plain20,plain56.")] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
@@ -140,18 +121,16 @@ def run(
 
     Stopped at any point, the same command goes on. A finished run is not run again.
     """
-    experiments = [
-        (
-            e,
-            e.variant(
-                dataset=dataset,
-                schedule_scale=schedule_scale,
-                seeds=_numbers("--seeds", seeds),
-                only=_names(only),
-            ),
-        )
-        for e in _experiments(names)
-    ]
+    chosen, numbers = _names(only), _numbers("--seeds", seeds)
+    originals = _experiments(names)
+    if names == ["all"] and chosen:  # of all experiments, those that have such a run
+        having = [e for e in originals if set(chosen) & set(e.run_names())]
+        originals = having or originals
+    experiments = []
+    for original in originals:
+        these = chosen and tuple(n for n in chosen if names != ["all"] or n in original.run_names())
+        variant = original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=numbers, only=these or chosen)
+        experiments.append((original, variant))
     for _, experiment in experiments:
         if experiment.dataset in PENDING_DATASETS:
             raise UserError(f"{experiment.name}: {PENDING_DATASETS[experiment.dataset]}")
@@ -244,85 +223,3 @@ def table(
     write_text(folder / "table6.md", table6.to_markdown(rows))
     write_text(folder / "table6.csv", rows.to_csv(index=False))
     console.print(f"{folder / 'table6.md'}\n{folder / 'table6.csv'}", soft_wrap=True)
-
-
-@app.command()
-def summary(
-    arch: Annotated[Optional[str], typer.Argument(help="One architecture; all of them without it.")] = None,  # noqa: UP045
-) -> None:
-    """Layers, parameters, multiply-adds, sizes.
-
-    The columns of Table 1 and Table 6, counted by torch on the nets themselves.
-    """
-    from resrepro.catalog import ARCHITECTURES, architecture
-    from resrepro.models.complexity import complexity
-
-    table = Table("architecture", "layers", "parameters", "multiply-adds", "output size", box=None, header_style="bold")
-    for name in [arch] if arch else ARCHITECTURES:
-        counts = complexity(name)
-        sizes = [(stage, f"{c} x {h}x{w}") for stage, (c, h, w) in counts.output_sizes.items()]
-        where = "" if arch else ", ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
-        table.add_row(
-            name,
-            str(counts.num_layers),
-            f"{counts.num_parameters:,}",
-            f"{counts.num_multiply_adds:.3g}",
-            where,
-        )
-    console.print(table)
-    if arch:
-        side = architecture(arch).image_size
-        console.print(f"\ninput   3 x {side}x{side}")
-        for stage, size in sizes:
-            console.print(f"{stage:8}{size}")
-
-
-@app.command()
-def evaluate(
-    weights: Path,
-    arch: Annotated[str, typer.Option(help="Such as resnet20.")],
-    dataset: Annotated[str, typer.Option(help="cifar10, cifar100, shapes, folder:PATH.")] = "cifar10",
-    preprocess: Annotated[
-        str, typer.Option(help="pixel-mean (the paper's), or channel-mean-std for weights trained that way.")
-    ] = "pixel-mean",
-    mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
-    std: Annotated[Optional[str], typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,  # noqa: UP045
-    device: Device = "auto",
-    precision: PrecisionName = "fp32",
-    data_dir: DataDir = DEFAULT_DATA,
-) -> None:
-    """Test loss and error of a weight file.
-
-    Our checkpoints, or anyone's state dict: bare or under 'state_dict', with or without 'module.',
-    final layer 'fc' or 'linear'.
-    """
-    from resrepro import device as devices
-    from resrepro.evaluation.foreign import evaluate_weights
-
-    found = evaluate_weights(
-        weights, arch=arch, dataset=dataset, data_dir=data_dir, preprocess=preprocess, mean=mean, std=std,
-        compute=devices.choose(device, precision),
-    )  # fmt: skip
-    console.print(f"{weights}: {arch} on {dataset}, test loss {found.loss:.4f}, test error {found.error_pct:.2f} %")
-
-
-@app.command()
-def bench(
-    archs: Annotated[Optional[list[str]], typer.Argument(help="Such as resnet20 resnet56.")] = None,  # noqa: UP045
-    dataset: Annotated[str, typer.Option(help="Data that both loops train on.")] = "cifar10",
-    device: Device = "auto",
-    precision: PrecisionName = "auto",
-    data_dir: DataDir = DEFAULT_DATA,
-    rounds: Annotated[int, typer.Option(help="How often the two loops alternate.", min=1)] = 5,
-    iterations: Annotated[int, typer.Option(help="Iterations of each loop a round.", min=1)] = 25,
-) -> None:
-    """Speed beside the standard PyTorch loop.
-
-    Images/s of both, end to end on the same data, in turns.
-    """
-    from resrepro.bench import compare
-
-    compare(
-        archs or ["resnet20", "resnet56"], dataset=dataset, data_dir=data_dir, device=device,
-        precision=precision, rounds=rounds, iterations=iterations, console=console,
-    )  # fmt: skip

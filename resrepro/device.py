@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +61,21 @@ def choose(device: str, precision: str) -> Compute:
     else:
         _keep_freed_memory()
     return Compute(device=chosen, precision=found)
+
+
+@contextmanager
+def out_of_memory(compute: Compute, what: str) -> Iterator[None]:
+    """Turns whatever torch raises when memory ends into one line that says what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        signs = ("can't allocate memory", "ALLOC_FAILED", "out of memory")
+        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in signs):
+            raise
+        raise UserError(
+            f"{what}: out of memory on {compute.name}; the mini-batch belongs to the recipe, so lower the rest: "
+            "--precision bf16, fewer programs beside it, or a shallower net"
+        ) from error
 
 
 def _precision(device: torch.device, precision: str) -> Literal["fp32", "tf32", "bf16"]:

@@ -16,6 +16,10 @@ CURVE_EVERY_ITERS = 500
 MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of files and folders
+MAX_SEED = 2**63 - 1
+
+
 class Warmup(Frozen):
     """A smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
 
@@ -132,15 +136,15 @@ class PanelSpec(Frozen):
     """One panel of a figure: its runs by name, and which of their curves it shows."""
 
     title: str
-    runs: tuple[str, ...]
-    show: tuple[Literal["train", "test"], ...] = ("train", "test")
+    runs: tuple[str, ...] = Field(min_length=1)
+    show: tuple[Literal["train", "test"], ...] = Field(default=("train", "test"), min_length=1)
     paper_error: bool = True
 
 
 class FigureSpec(Frozen):
     """One figure. `kind` is a key of FIGURES."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(pattern=NAME)
     kind: Literal["curves"] = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)

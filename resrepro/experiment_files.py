@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from resrepro.catalog import architecture, check_dataset
 from resrepro.errors import UserError, did_you_mean
-from resrepro.experiment import PRESETS, Claim, Experiment, FigureSpec, PanelSpec, Recipe, Run, Warmup
+from resrepro.experiment import MAX_SEED, NAME, PRESETS, Claim, Experiment, FigureSpec, PanelSpec, Recipe, Run, Warmup
 from resrepro.records import Frozen
 
 Parsed = TypeVar("Parsed", bound=Frozen)
@@ -19,7 +19,7 @@ Parsed = TypeVar("Parsed", bound=Frozen)
 
 class _RunTable(Frozen):
     arch: str
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+$")
+    name: str | None = Field(default=None, pattern=NAME)
     label: str | None = None
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -116,8 +116,8 @@ def read_experiment(path: Path) -> Experiment:
             raise UserError(f"{where}: {error}") from error
         recipe = read_recipe({**file.recipe, **spec.recipe}, where)
         for seed in spec.seeds:
-            if seed < 0:
-                raise UserError(f"{where}: seeds: got {seed}, expected integers from 0 up")
+            if not 0 <= seed <= MAX_SEED:
+                raise UserError(f"{where}: seeds: got {seed}, expected integers from 0 to {MAX_SEED}")
             runs.append(Run(dataset=file.dataset, name=name, arch=spec.arch, recipe=recipe, seed=seed, label=label))
     _check_unique(runs, place)
     experiment = Experiment(
@@ -144,7 +144,7 @@ def _check_unique(runs: list[Run], place: str) -> None:
 
 def read_recipe(table: dict[str, Any], where: str) -> Recipe:
     preset = table.get("preset")
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
         raise UserError(f"{where}: recipe: unknown preset '{preset}'{did_you_mean(str(preset), PRESETS)}")
     values = {k: v for k, v in table.items() if k != "preset"}
     return _parse(Recipe, {**PRESETS.get(preset or "", {}), **values}, f"{where}: recipe")

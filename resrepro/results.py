@@ -190,6 +190,24 @@ def finished(results_dir: Path, run: Run) -> RunRecord | None:
     return record
 
 
+def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
+    """Whether `curves.csv` of a finished run does not reach its last iteration.
+
+    Raises:
+        UserError: so it is, and there is no checkpoint to repair it from.
+    """
+    points = read_points(files)
+    if record.status == "diverged" or (points and points[-1].iteration == record.recipe["total_iters"]):
+        return False
+    if not files.checkpoint.exists():
+        raise UserError(
+            f"{files.curves}: ends at iteration {points[-1].iteration if points else 0} of "
+            f"{record.recipe['total_iters']}, and there is no checkpoint to repair it from; restore it, or delete "
+            f"{files.folder} to train the run again"
+        )
+    return True
+
+
 @contextmanager
 def hold(files: RunFiles) -> Iterator[None]:
     """Holds the run for this process; the lock goes with the process, however it ends.
@@ -200,17 +218,21 @@ def hold(files: RunFiles) -> Iterator[None]:
     with writing(files.folder):
         files.folder.mkdir(parents=True, exist_ok=True)
         files.lock.touch()
-    holder = files.lock.with_name(".holder.tmp")
+    holder = files.folder / ".holder"
     lock = filelock.FileLock(files.lock, timeout=0)
+    with writing(files.lock):
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            who = holder.read_text() if holder.exists() else "another process"
+            raise RunHeld(
+                f"{files.folder}: {who} is training this run; wait for it to end, or stop it, and type the command again"
+            ) from error
     try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise RunHeld(
-            f"{files.folder}: {who} is training this run; wait for it to end, or stop it, and type the command again"
-        ) from error
-    try:
-        holder.write_text(f"process {os.getpid()} on {platform.node()}")
+        for left in files.folder.glob("*.tmp"):  # of a process that was killed while writing
+            left.unlink()
+        with writing(holder):
+            holder.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ import resrepro
 from resrepro import data, results
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
-from resrepro.device import Compute
+from resrepro.device import Compute, out_of_memory
 from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.models import build
@@ -71,14 +71,15 @@ class Runner:
             UserError: the data cannot be had, or a recorded run is not the one asked for; nothing was started.
             Stopped: on SIGINT or SIGTERM, after a checkpoint.
         """
-        missing = [run for run in runs if results.finished(self.results_dir, run) is None]
+        missing = [run for run in runs if self._record_of(run) is None]
         for dataset in dict.fromkeys(run.dataset for run in missing):
             self._images[dataset] = data.load(dataset, data_dir=self.data_dir)
         errors = []
-        with _signals() as received:
+        with _Signals() as signals:
             for run in missing:
                 try:
-                    record = self._train(run, received)
+                    with out_of_memory(self.compute, str(run)):
+                        record = self._train(run, signals)
                     note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
                     self.reporter.ended(run, record, note)
                 except UserError as error:
@@ -86,21 +87,17 @@ class Runner:
                     self.reporter.ended(run, None, str(error))
         return errors
 
-    def _train(self, run: Run, received: Callable[[], int | None]) -> RunRecord:
+    def _record_of(self, run: Run) -> RunRecord | None:
+        """The record of a run that needs nothing more; None where it, or a repair of its CSV, is to be done."""
+        files = results.run_files(self.results_dir, run)
+        record = results.finished(self.results_dir, run)
+        return None if record is None or results.lacks_rows(files, record) else record
+
+    def _train(self, run: Run, signals: _Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)
         with results.hold(files):
-            done = results.finished(self.results_dir, run)  # another process may just have finished it
-            if done is not None:
-                return done
-            try:
-                training = self._resume(run, files)
-                return self._advance(run, files, training, received)
-            except torch.OutOfMemoryError as error:
-                raise self._out_of_memory(run) from error
-            except RuntimeError as error:
-                if "can't allocate memory" not in str(error):
-                    raise
-                raise self._out_of_memory(run) from error
+            done = self._record_of(run)  # another process may just have finished it
+            return done or self._advance(run, files, self._resume(run, files), signals)
 
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
@@ -121,20 +118,21 @@ class Runner:
         self.reporter.started(run, training)
         return training
 
-    def _advance(self, run: Run, files: RunFiles, training: Training, received: Callable[[], int | None]) -> RunRecord:
+    def _advance(self, run: Run, files: RunFiles, training: Training, signals: _Signals) -> RunRecord:
         saved = time.monotonic()
         try:
             for point in training.steps():
                 if point is not None:
                     results.append_point(files, point)
-                signal_number = received()
-                if point or signal_number or time.monotonic() - saved > CHECKPOINT_EVERY_S:
+                if point or signals.received or time.monotonic() - saved > CHECKPOINT_EVERY_S:
                     checkpoint.save(files.checkpoint, run, training)
                     saved = time.monotonic()
-                if signal_number:
-                    raise Stopped(run, training.iteration, signal_number)
+                if signals.received:
+                    raise Stopped(run, training.iteration, signals.received)
                 self.reporter.advanced(run, training, point)
-            record = self._record(run, training, **_results(training))
+            with signals.raising(lambda number: Stopped(run, training.iteration, number)):
+                outcome = _results(training)  # takes long for a deep net, and everything is on the disk
+            record = self._record(run, training, **outcome)
         except Diverged as diverged:
             record = self._record(run, training, diverged_iter=diverged.iteration)
         results.write_record(files, record)
@@ -142,7 +140,7 @@ class Runner:
 
     def _record(self, run: Run, training: Training, **outcome: Any) -> RunRecord:
         images = self._images[run.dataset]
-        counts = complexity(run.arch, num_classes=images.num_classes, image_size=images.train_images.shape[1])
+        counts = complexity(run.arch, num_classes=images.num_classes, image_size=images.size)
         return RunRecord(
             status="diverged" if "diverged_iter" in outcome else "finished",
             dataset=run.dataset,
@@ -157,7 +155,7 @@ class Runner:
             wall_time_s=round(training.elapsed_s, 1),
             device=self.compute.name,
             precision=self.compute.precision,
-            kernels="torch" if training.engine.unfused else "fused",
+            kernels=training.engine.arithmetic["kernels"],
             num_threads=torch.get_num_threads(),
             versions={
                 "resrepro": resrepro.__version__,
@@ -168,12 +166,6 @@ class Runner:
             commit=_commit(),
             finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **outcome,
-        )
-
-    def _out_of_memory(self, run: Run) -> UserError:
-        return UserError(
-            f"{run}: out of memory on {self.compute.name}; the mini-batch of {run.recipe.batch_size} belongs to the "
-            "recipe, so lower the rest: --precision bf16, fewer programs beside it, or a shallower net with --only"
         )
 
 
@@ -190,24 +182,38 @@ def _results(training: Training) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _signals() -> Iterator[Callable[[], int | None]]:
-    """Inside, the first SIGINT or SIGTERM is noted and not acted on; the second acts at once."""
-    noted: list[int] = []
-    before: dict[int, Any] = {}
+class _Signals:
+    """Inside, the first SIGINT or SIGTERM is noted; the loop acts on it between iterations. The second acts at once."""
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        noted.append(number)
-        for n, handler in before.items():
-            signal.signal(n, handler)
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+        self._error: Callable[[int], Exception] | None = None
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, note)
-    try:
-        yield lambda: noted[0] if noted else None
-    finally:
-        for n, handler in before.items():
-            signal.signal(n, handler)
+    def __enter__(self) -> _Signals:
+        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+        self.__exit__()
+        if self._error is not None:
+            raise self._error(number)
+
+    @contextmanager
+    def raising(self, error: Callable[[int], Exception]) -> Iterator[None]:
+        """Inside, a signal raises at once what `error` makes of its number."""
+        self._error = error
+        try:
+            if self.received is not None:
+                raise error(self.received)
+            yield
+        finally:
+            self._error = None
 
 
 def _commit() -> str | None:

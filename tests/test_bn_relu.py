@@ -72,10 +72,10 @@ def test_bf16_is_the_fp32_result_rounded(fused: None, channels: int, with_shortc
     wide = [None if t is None else t.detach().float().requires_grad_() for t in (x, k)]
     z = F.batch_norm(wide[0], None, None, bn.weight, bn.bias, True, 0.1, 1e-5)
     expected = F.relu(z if wide[1] is None else z + wide[1])
-    torch.testing.assert_close(y.float(), expected, rtol=2**-8, atol=1e-5)
+    torch.testing.assert_close(y.float(), expected, rtol=2**-7, atol=1e-5)
     found, wanted = gradients(bn, x, k, y, grad), gradients(bn, wide[0], wide[1], expected, grad.float())
     for a, b in zip(found, wanted, strict=True):
-        torch.testing.assert_close(a.float(), b, rtol=2e-2, atol=2e-2)
+        torch.testing.assert_close(a.float(), b, rtol=2e-2, atol=3e-2)
 
 
 def test_gradients_equal_finite_differences_of_the_formula(fused: None) -> None:
@@ -95,18 +95,43 @@ def test_gradients_equal_finite_differences_of_the_formula(fused: None) -> None:
     assert (dx.double() * direction).sum().item() == pytest.approx(slope.item(), rel=2e-3)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_no_result_depends_on_the_number_of_threads(fused: None, threads: int) -> None:
+def test_no_result_depends_on_the_number_of_threads(fused: None) -> None:
     before = torch.get_num_threads()
+    results = []
     try:
-        torch.set_num_threads(threads)
-        bn, (x, shortcut, grad) = case(16, torch.bfloat16, size=64)
-        y = bn_relu(bn, x, shortcut)
-        sums = [t.double().sum().item() for t in (y, *gradients(bn, x, shortcut, y, grad))]
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            bn, (x, shortcut, grad) = case(16, torch.bfloat16, size=64)
+            y = bn_relu(bn, x, shortcut)
+            results.append([y, bn.running_var, *gradients(bn, x, shortcut, y, grad)])
     finally:
         torch.set_num_threads(before)
-    known = test_no_result_depends_on_the_number_of_threads.__dict__.setdefault("known", sums)
-    assert sums == known
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_other_memory_formats_of_shortcut_and_gradient(fused: None) -> None:
+    bn, (x, shortcut, grad) = case(16, torch.float32)
+    contiguous = shortcut.detach().contiguous().requires_grad_()
+    wanted = gradients(bn, x, shortcut, bn_relu(bn, x, shortcut), grad)
+    found = gradients(bn, x, contiguous, bn_relu(bn, x, contiguous), grad.contiguous())
+    assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
+    ones = torch.ones(()).expand_as(grad)  # strides 0, as the gradient of a sum has
+    found = gradients(bn, x, shortcut, bn_relu(bn, x, shortcut), ones)
+    wanted = gradients(bn, x, shortcut, bn_relu(bn, x, shortcut), ones.contiguous())
+    assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
+
+
+def test_a_constant_channel_has_variance_zero(fused: None) -> None:
+    bn = nn.BatchNorm2d(16, momentum=None)
+    x = torch.full((64, 16, 32, 32), 1.7).contiguous(memory_format=torch.channels_last)
+    y = bn_relu(bn, x)
+    assert bn.running_var.abs().max() < 1e-9 and not y.any()
+    bn, (x, _, _) = case(16, torch.float32)
+    far = (x.detach() + 1000).contiguous(memory_format=torch.channels_last)
+    bn.momentum = None
+    bn_relu(bn, far)
+    torch.testing.assert_close(bn.running_var.double(), far.double().var((0, 2, 3)), rtol=1e-4, atol=0)
 
 
 def test_nan_is_not_hidden(fused: None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.client
 import pickle
 import urllib.error
 from collections.abc import Callable
@@ -83,14 +84,24 @@ def test_cifar10_truncated_altered_or_missing_names_the_file(cifar: Path) -> Non
     file.unlink()
     with pytest.raises(UserError, match=rf"{file}: missing"):
         data.load("cifar10", data_dir=cifar)
+    file.write_bytes(whole)
+    (file.parent / "batches.meta").write_bytes(b"")
+    with pytest.raises(UserError, match=r"batches.meta: 0 bytes with a wrong md5"):
+        data.load("cifar10", data_dir=cifar)
 
 
-def test_no_network_says_where_to_put_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [urllib.error.URLError("no route"), ConnectionResetError("no route"), http.client.IncompleteRead(b"no route")],
+)
+def test_no_network_says_where_to_put_the_files(
+    failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("Name or service not known")
+        raise failure
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
-    with pytest.raises(UserError, match=r"cannot be downloaded .*Name or service.*--data-dir"):
+    with pytest.raises(UserError, match=r"cannot be downloaded .*(no route|IncompleteRead).*--data-dir"):
         data.load("cifar10", data_dir=tmp_path / "absent")
 
 

@@ -51,6 +51,9 @@ def test_a_run_is_the_same_whoever_asks_for_it() -> None:
         ('higher = "plain8"', 'higher = "plain9"', r"claim: unknown run 'plain9'; did you mean 'plain8'\?"),
         ('runs = ["plain8", "resnet8"]', 'runs = ["plan8"]', r"figure 'tiny': unknown run 'plan8'"),
         ('title = "both"', 'tittle = "both"', r"unknown key 'tittle'; did you mean 'title'\?|'title' is missing"),
+        ('preset = "cifar"', "preset = {x=1}", r"unknown preset"),
+        ('title = "both"', 'title = "both"\nshow = []', r"show: got \(\)"),
+        ('name = "tiny"', 'name = ".."', r"figure 1: name: got '..'"),
         ("[recipe]", "[recipe", r"cannot be read as TOML"),
     ],
 )

@@ -85,6 +85,14 @@ def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
     assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, CONTEXT).axes[0])
 
 
+def test_finished_seeds_are_drawn_and_early_divergence_is_named() -> None:
+    begun = pd.concat([TABLE, pd.DataFrame(rows("plain56", 2, [50], [50], "unfinished"))])
+    left = curves.draw(begun, SPEC, CONTEXT).axes[0]
+    assert "plain-56  14.00 (n=2)" in texts(left) and "unfinished" not in texts(left)
+    diverged = Context(**{**vars(CONTEXT), "missing": {}, "diverged_iter": {"resnet20": 100}})
+    assert "diverged at iteration 100: ResNet-20" in texts(curves.draw(TABLE, SPEC, diverged).axes[1])
+
+
 def test_the_papers_error_is_a_tick_at_the_right_edge() -> None:
     table = pd.DataFrame(rows("resnet20", 0, [3, 1], [9, 8.5]))
     right = curves.draw(table, SPEC, CONTEXT).axes[1]

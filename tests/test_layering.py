@@ -20,9 +20,9 @@ LAYERS = [
     {"results", "models", "data", "device"},
     {"evaluation"},
     {"training"},
-    {"runner", "figures", "verdict", "progress", "bench"},
+    {"runner", "figures", "verdict", "progress", "bench", "options"},
     {"outcome"},
-    {"cli"},
+    {"cli", "cli_nets"},
     {"__main__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

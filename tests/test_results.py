@@ -99,6 +99,17 @@ def test_a_record_comes_back(files: RunFiles) -> None:
     assert results.read_record(files) == record()
 
 
+def test_a_finished_run_whose_csv_is_cut_short_is_noticed(tmp_path: Path) -> None:
+    files = results.run_files(tmp_path, tiny_run())
+    results.rewrite_curves(files, [point(5), point(12)])
+    assert not results.lacks_rows(files, record())
+    results.rewrite_curves(files, [point(5)])
+    with pytest.raises(UserError, match="ends at iteration 5 of 12, and there is no checkpoint"):
+        results.lacks_rows(files, record())
+    files.checkpoint.touch()
+    assert results.lacks_rows(files, record())
+
+
 @pytest.mark.parametrize(
     ("text", "hint"), [("{", "not a valid record"), ("{}", "status: Field required"), ('{"status": 1}', "status")]
 )

@@ -142,14 +142,15 @@ def test_the_warmup_gate_opens_on_the_measured_error_and_is_recorded(
     assert set(rates[300:390]) == {0.05} and set(rates[390:]) == {0.05 / 10}
 
 
-def test_the_gate_survives_a_resume(images: Images, fp32: Compute) -> None:
+@pytest.mark.parametrize("stop", [60, 110])  # before and after it opens
+def test_the_gate_survives_a_resume(images: Images, fp32: Compute, stop: int) -> None:
     recipe = tiny_recipe(total_iters=130, lr_drop_iters=(), curve_every_iters=50).model_copy(
         update={"warmup": Warmup(lr=0.001, until_train_error_pct=100)}
     )
     whole, first, second = (training(images, fp32, recipe) for _ in range(3))
     list(whole.steps())
     steps = first.steps()
-    for _ in range(60):
+    for _ in range(stop):
         next(steps)
     second.load_state_dict(first.state_dict())
     list(second.steps())

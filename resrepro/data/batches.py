@@ -2,7 +2,7 @@
 
 The training set is read as one endless stream, reshuffled every epoch: mini-batch i is positions
 [128 i, 128 (i+1)) of it, so each mini-batch is full, each image appears once an epoch, and an epoch need not
-end where a mini-batch does.
+end where a mini-batch does. (The paper does not say how it does that.)
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def load(*, name: str, path: str, data_dir: Path) -> Images:
 
 
 def _check(folder: Path, dataset: type[CIFAR10]) -> None:
-    for file, md5 in dataset.train_list + dataset.test_list:
+    meta = [dataset.meta["filename"], dataset.meta["md5"]]
+    for file, md5 in [*dataset.train_list, *dataset.test_list, meta]:
         found = folder / file
         if not found.is_file():
             raise UserError(f"{found}: missing; delete {folder} to have it downloaded anew, or put the file there")
@@ -56,10 +58,10 @@ def _download(dataset: type[CIFAR10], data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         dataset(data_dir, download=True)
-    except urllib.error.URLError as error:
+    except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
         raise UserError(
             f"{data_dir}: no {dataset.base_folder} there, and it cannot be downloaded from {dataset.url} "
-            f"({error.reason}); {place}"
+            f"({getattr(error, 'reason', None) or error or type(error).__name__}); {place}"
         ) from error
     except OSError as error:
         raise UserError(

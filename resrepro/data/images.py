@@ -42,6 +42,11 @@ class Images:
             num_classes=num_classes,
         )
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), pixels."""
+        return self.train_images.shape[1], self.train_images.shape[2]
+
     def pixel_mean(self) -> Tensor:
         """Mean of the training images for each pixel and channel: (H, W, 3) float32, 0 ... 255."""
         return self.train_images.sum(dim=0, dtype=torch.int64).div(len(self.train_images)).float()

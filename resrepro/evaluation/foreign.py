@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from resrepro import data
+from resrepro.catalog import architecture
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
-from resrepro.device import Compute
+from resrepro.device import Compute, out_of_memory
 from resrepro.errors import UserError, did_you_mean
 from resrepro.evaluation.single_view import EVALUATION_BATCH, Measured, measure
 from resrepro.models import build
@@ -45,6 +46,7 @@ def evaluate_weights(
     if preprocess == "pixel-mean" and (mean or std):
         raise UserError("--mean and --std belong to --preprocess channel-mean-std")
     channels = [_triple(option, text) for option, text in (("--mean", mean), ("--std", std))]
+    architecture(arch)  # before anything is downloaded
     images = data.load(dataset, data_dir=data_dir)
     net = build(arch, num_classes=images.num_classes)
     load_weights(net, weights, arch)
@@ -53,7 +55,8 @@ def evaluate_weights(
         test = Batches(images, padding=0, device=compute.device).test(EVALUATION_BATCH)
     else:
         test = _normalized(images, channels[0], channels[1], compute.device)
-    return measure(net, test, compute)
+    with out_of_memory(compute, f"evaluate {weights}"):
+        return measure(net, test, compute)
 
 
 def _triple(option: str, text: str | None) -> Tensor | None:

@@ -36,6 +36,7 @@ class Context:
         depths: run name -> weighted layers.
         paper_error_pct: run name -> the paper's final test error.
         missing: run name -> the command that trains it.
+        diverged_iter: run name -> iteration at which one of its seeds diverged.
     """
 
     note: str
@@ -43,6 +44,7 @@ class Context:
     depths: Mapping[str, int]
     paper_error_pct: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    diverged_iter: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -110,7 +112,7 @@ def _draw_panel(
     axes.set_ylim(0, top)
     ends, above = [], []
     for name in panel.runs:
-        rows = curves[curves["run"] == name]
+        rows = _rows(curves, name)
         if rows.empty:
             continue
         for kind in panel.show:
@@ -128,6 +130,13 @@ def _draw_panel(
             )  # fmt: skip
     _label_ends(axes, ends, top)
     _remarks(axes, panel, context, above, anything=len(present) > 0)
+
+
+def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The run's finished seeds; where there are none, what there is."""
+    rows = curves[curves["run"] == name]
+    done = rows[rows["status"] == "finished"]
+    return rows if done.empty else done
 
 
 def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, unit: float, color: str) -> float:
@@ -190,6 +199,8 @@ def _remarks(axes: Axes, panel: PanelSpec, context: Context, above: list[str], *
     if anything and len(handles) > 1:  # one kind alone is named in the panel's title
         axes.legend(handles=handles, fontsize=FONT_PT - 1, frameon=False, loc="upper right")
     lines = [f"above the axis: {text}" for text in above]
+    for name in (n for n in panel.runs if n in context.diverged_iter):
+        lines.append(f"diverged at iteration {context.diverged_iter[name]}: {context.labels[name]}")
     missing: dict[str, list[str]] = {}
     for name in panel.runs:
         if name in context.missing:

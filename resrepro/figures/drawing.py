@@ -42,13 +42,16 @@ def draw_experiment(
         runs = {name: known[name][1] for name in names}
         all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
         curves = results.curves_table(results_dir, all_runs)
+        records = {run: results.finished(results_dir, run) for run in all_runs}
+        diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
         note = _note(experiment, own_dataset, schedule_scale)
         context = Context(
             note=note,
             labels={name: seeds[0].label for name, seeds in runs.items()},
             depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
             paper_error_pct={} if note else _paper_errors(runs),
-            missing={n: known[n][0] for n in names if not (curves["run"] == n).any()},
+            diverged_iter=diverged,
+            missing={n: known[n][0] for n in names if n not in diverged and not (curves["run"] == n).any()},
         )
         figure = FIGURES[spec.kind](curves, spec, context)
         stem = _stem(experiment, spec, own_dataset, schedule_scale)
@@ -87,11 +90,15 @@ def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
 def _note(experiment: Experiment, own_dataset: str, schedule_scale: float) -> str:
     notes = []
     if experiment.dataset != own_dataset:
-        kind, _, path = experiment.dataset.partition(":")
-        notes.append(f"here on {DATASET_TITLES.get(kind, Path(path).name)}, not {DATASET_TITLES[own_dataset]}")
+        notes.append(f"here on {_title(experiment.dataset)}, not {_title(own_dataset)}")
     if schedule_scale != 1:
         notes.append(f"schedule × {schedule_scale:g}, not the paper's")
     return "; ".join(notes)
+
+
+def _title(dataset: str) -> str:
+    kind, _, path = dataset.partition(":")
+    return DATASET_TITLES.get(kind, Path(path).name)
 
 
 def _stem(experiment: Experiment, spec: FigureSpec, own_dataset: str, schedule_scale: float) -> str:

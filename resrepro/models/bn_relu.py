@@ -44,8 +44,8 @@ def enable_fused() -> str:
             torch.ops.load_library(_build())  # type: ignore[no-untyped-call]
         except subprocess.CalledProcessError as error:
             return f"the C++ compiler failed ({(error.stderr.strip().splitlines() or ['no message'])[0][:120]})"
-        except OSError as error:
-            return str(error)
+        except (OSError, RuntimeError) as error:  # RuntimeError: no home folder, or a library that does not load
+            return str(error).splitlines()[0]
         _fused = True
     return ""
 
@@ -92,7 +92,7 @@ def _build() -> Path:
         include = torch_folder / "include"
         places = (f"-I{include}", f"-I{include / 'torch/csrc/api/include'}", f"-L{torch_folder / 'lib'}")
         words = [compiler, *FLAGS, str(SOURCE), *places, "-ltorch_cpu", "-lc10", "-o", str(building)]
-        subprocess.run(words, capture_output=True, text=True, check=True)
+        subprocess.run(words, capture_output=True, text=True, check=True, start_new_session=True)  # spared by Ctrl-C
         building.replace(library)
     return library
 

@@ -29,10 +29,10 @@ class Complexity:
     output_sizes: dict[str, tuple[int, int, int]]
 
 
-def complexity(arch: str, *, num_classes: int | None = None, image_size: int | None = None) -> Complexity:
+def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Complexity:
     """Counts on torch's meta device, without computing anything; the paper's input size by default."""
     spec = architecture(arch)
-    side = image_size or spec.image_size
+    height, width = image_size or (spec.image_size, spec.image_size)
     if num_classes is None:
         num_classes = 10 if spec.family == "cifar" else 1000
     with torch.device("meta"):
@@ -49,7 +49,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: int | N
             if name != "fc" and not name.startswith("bn"):
                 module.register_forward_hook(record(name))
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            net(torch.empty(1, 3, side, side))
+            net(torch.empty(1, 3, height, width))
     layers = [m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "downsample" not in n]
     return Complexity(
         num_layers=len(layers),

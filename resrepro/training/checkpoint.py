@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -16,8 +17,15 @@ from resrepro.weights import CHECKPOINT_FORMAT, first_line, read_saved
 
 def save(path: Path, run: Run, training: Training) -> None:
     """Raises UserError if it cannot be written; the checkpoint before it then stays."""
-    state = {"format": CHECKPOINT_FORMAT, "run": identity(run), **training.state_dict()}
-    write_atomically(path, lambda file: torch.save(state, file))
+    state = {
+        "format": CHECKPOINT_FORMAT,
+        "run": identity(run),
+        "arithmetic": training.engine.arithmetic,
+        **training.state_dict(),
+    }
+    content = io.BytesIO()  # torch hides the reason where the disk is full
+    torch.save(state, content)
+    write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 
 def load(path: Path, run: Run, training: Training) -> None:
@@ -29,8 +37,19 @@ def load(path: Path, run: Run, training: Training) -> None:
     state = read_saved(path, training.engine.compute.device)
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of resrepro; move it away to start the run anew")
-    check_same(state["run"], run, path)
     try:
+        check_same(state["run"], run, path)
+        _check_arithmetic(state["arithmetic"], training.engine.arithmetic, path)
         training.load_state_dict(state)
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise UserError(f"{path}: does not fit the run ({first_line(error)}); move it away to start anew") from error
+
+
+def _check_arithmetic(began: dict[str, str], now: dict[str, str], path: Path) -> None:
+    for key, value in now.items():
+        if began[key] != value:
+            fix = f"--{key} {began[key]}" if key != "kernels" else "the machine or compiler it began with"
+            raise UserError(
+                f"{path}: the run began with {key} {began[key]}, now it is {value}; go on with {fix}, or move "
+                f"{path.parent} away to start anew"
+            )

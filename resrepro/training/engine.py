@@ -71,6 +71,8 @@ class EagerEngine:
         )
         self._totals = torch.zeros(3, dtype=torch.float64, device=compute.device)
 
+    # Differs from the paper: BN sees the whole mini-batch, not the 64 images of one of two GPUs; the momentum is
+    # PyTorch's v = m v + g, w -= lr v, not Caffe's, which matters where the learning rate drops.
     def step(self, iteration: int, lr: float) -> None:
         """Mini-batch `iteration`, counted from 0, at learning rate `lr`."""
         x, y = self.batches.train(self.views.batch(iteration).to(self.compute.device))
@@ -84,7 +86,8 @@ class EagerEngine:
         self.optimizer.step()
         with torch.no_grad():
             wrong = (logits.argmax(1) != y).sum()
-            self._totals += torch.stack((loss.double() * len(y), wrong.double(), wrong.new_tensor(len(y)).double()))
+            num_images = torch.full_like(loss, len(y), dtype=torch.float64)
+            self._totals += torch.stack((loss.double() * num_images, wrong.double(), num_images))
 
     def totals(self) -> Totals:
         loss, wrong, images = self._totals.tolist()
@@ -106,6 +109,15 @@ class EagerEngine:
     def _next_inputs(self) -> Iterator[Tensor]:
         for i in range(self.total_iters, self.total_iters + BN_REESTIMATION_BATCHES):
             yield self.batches.train(self.views.batch(i).to(self.compute.device))[0]
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What decides how results are rounded: a run ends in the arithmetic it began in."""
+        return {
+            "device": self.compute.device.type,
+            "precision": self.compute.precision,
+            "kernels": "torch" if self.unfused else "fused",
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {

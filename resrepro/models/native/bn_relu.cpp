@@ -83,10 +83,12 @@ std::vector<float> spread(const Lines& lines, const std::vector<double>& per_cha
   return out;
 }
 
+// Sums of x and x^2, both from a pivot near the mean: without it x^2 loses what tells a small variance.
 template <class T>
-void sum_line(const T* __restrict__ x, float* __restrict__ sum, float* __restrict__ square) {
+void sum_line(const T* __restrict__ x, const float* __restrict__ pivot, float* __restrict__ sum,
+              float* __restrict__ square) {
   for (int i = 0; i < kLine; ++i) {
-    const float v = wide(x[i]);
+    const float v = wide(x[i]) - pivot[i];
     sum[i] += v;
     square[i] += v * v;
   }
@@ -143,11 +145,14 @@ at::Tensor forward_kernel(const at::Tensor& x, const at::Tensor& w, const at::Te
                           double momentum, double eps) {
   const Lines lines(x);
   const T* px = elements<T>(x);
+  std::vector<double> first_pixel(lines.channels);
+  for (int64_t c = 0; c < lines.channels; ++c) first_pixel[c] = wide(px[c]);
+  const auto pivot = spread(lines, first_pixel);
   std::vector<float> parts(lines.chunks * lines.blocks * 2 * kLine);
   for_chunks(lines, [&](int64_t block, int64_t chunk, int64_t first, int64_t last) {
     float* part = &parts[(chunk * lines.blocks + block) * 2 * kLine];
     float sum[kLine] = {}, square[kLine] = {};
-    for (int64_t l = first; l < last; ++l) sum_line(px + lines.at(l, block), sum, square);
+    for (int64_t l = first; l < last; ++l) sum_line(px + lines.at(l, block), &pivot[block * kLine], sum, square);
     std::copy_n(sum, kLine, part);
     std::copy_n(square, kLine, part + kLine);
   });
@@ -156,8 +161,10 @@ at::Tensor forward_kernel(const at::Tensor& x, const at::Tensor& w, const at::Te
   std::vector<double> scale(lines.channels), shift(lines.channels);
   float *rm = running_mean.mutable_data_ptr<float>(), *rv = running_var.mutable_data_ptr<float>();
   for (int64_t c = 0; c < lines.channels; ++c) {
-    const double m = sum[c] / n, variance = square[c] / n - m * m;
-    const double inverse = 1.0 / std::sqrt((variance < 0 ? 0.0 : variance) + eps);
+    const double from_pivot = sum[c] / n, m = first_pixel[c] + from_pivot;
+    const double spread_out = square[c] / n - from_pivot * from_pivot;
+    const double variance = spread_out < 0 ? 0.0 : spread_out;  // NaN stays NaN
+    const double inverse = 1.0 / std::sqrt(variance + eps);
     mean.mutable_data_ptr<float>()[c] = m;
     invstd.mutable_data_ptr<float>()[c] = inverse;
     rm[c] = (1 - momentum) * rm[c] + momentum * m;

@@ -1,0 +1,38 @@
+"""The typer application, and the options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Reproduces 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
+    "Start with 'resrepro run quickstart': no download, a few minutes on a CPU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+console = Console(highlight=False, markup=False)
+
+DATA_DIR_VARIABLE = "RESREPRO_DATA"
+ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.")]
+DataDir = Annotated[
+    Path,
+    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
+PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
+Scale = Annotated[
+    float,
+    typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),
+]
+DatasetName = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, folder:PATH."),
+]
+DEFAULT_RESULTS = Path("results")
+DEFAULT_DATA = Path("data")

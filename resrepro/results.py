@@ -226,7 +226,7 @@ def hold(files: RunFiles) -> Iterator[None]:
         except filelock.Timeout as error:
             who = holder.read_text() if holder.exists() else "another process"
             raise RunHeld(
-                f"{files.folder}: {who} is training this run; wait for it to end, or stop it, and type the command again"
+                f"{files.folder}: {who} is training this run; wait for it or stop it, and type the command again"
             ) from error
     try:
         for left in files.folder.glob("*.tmp"):  # of a process that was killed while writing

@@ -100,7 +100,7 @@ def compare(
     console.print(table)
     console.print(
         "images/s: median of the rounds. standard: torchvision transforms, DataLoader with "
-        f"{NUM_WORKERS} workers (their memory not counted), eager fp32 (on CUDA with torch's TF32 convolutions), contiguous."
+        f"{NUM_WORKERS} workers (their memory not counted), eager fp32 (CUDA: TF32 convolutions), contiguous."
     )
 
 

@@ -181,7 +181,9 @@ def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
         axes.annotate(
             end.text, xy=(1.0, end.y), xytext=(1.05, place), xycoords=axes.get_yaxis_transform(),
             textcoords=axes.get_yaxis_transform(), color=end.color, fontsize=FONT_PT, va="center",
-            arrowprops={"arrowstyle": "-", "color": end.color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3, "relpos": (0, 0.5)},
+            arrowprops={
+                "arrowstyle": "-", "color": end.color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3, "relpos": (0, 0.5)
+            },
             annotation_clip=False,
         )  # fmt: skip
 

@@ -70,6 +70,7 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_cifar10_is_read_with_all_its_training_images(cifar: Path) -> None:
     images = data.load("cifar10", data_dir=cifar)
     assert images.train_images.shape == (100, 32, 32, 3) and images.test_images.shape == (20, 32, 32, 3)
+    assert images.train_images.is_contiguous() and images.test_images.is_contiguous()
     stored = pickle.loads((cifar / "cifar-10-batches-py" / "data_batch_3").read_bytes())
     assert images.train_images[40, 2, 5].tolist() == [int(stored["data"][0, c * 1024 + 2 * 32 + 5]) for c in range(3)]
     assert images.train_labels[40] == stored["labels"][0]

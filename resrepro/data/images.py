@@ -35,9 +35,9 @@ class Images:
         num_classes: int,
     ) -> Images:
         return cls(
-            train_images=torch.from_numpy(train_images),
+            train_images=torch.from_numpy(np.ascontiguousarray(train_images)),  # torchvision's CIFAR is a view
             train_labels=torch.from_numpy(train_labels),
-            test_images=torch.from_numpy(test_images),
+            test_images=torch.from_numpy(np.ascontiguousarray(test_images)),
             test_labels=torch.from_numpy(test_labels),
             num_classes=num_classes,
         )

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from resrepro.experiment import FigureSpec, PanelSpec
 
@@ -22,8 +23,8 @@ STYLES: dict[str, dict[str, Any]] = {  # the paper's: dashed training error, bol
 COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
 NAMES = {"train": "training", "test": "test"}
 FONT_PT = 8.0
-PANEL_INCHES = (3.35, 3.1)
-LABEL_INCHES = 1.45  # room for the labels at the lines' ends
+PANEL_INCHES = (3.35, 3.3)
+LABEL_INCHES = 1.7  # room for the labels at the lines' ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     """
     num_panels = len(spec.panel)
     width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
-    figure = Figure(figsize=(width, PANEL_INCHES[1] + (0.25 if context.note else 0)), layout="constrained")
+    figure = Figure(figsize=(width, PANEL_INCHES[1] + 0.25 * bool(context.note)), layout="constrained")
     figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
     colors = _colors(spec, context)
     shown = curves[curves["run"].isin([name for panel in spec.panel for name in panel.runs])]
@@ -74,6 +75,8 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         _draw_panel(axes, curves, panel, context, colors, top)
         if index == 0:
             axes.set_ylabel("error (%)", fontsize=FONT_PT)
+    if not shown.empty:
+        _legend(figure, spec, context)
     return figure
 
 
@@ -110,6 +113,9 @@ def _draw_panel(
     axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.", fontsize=FONT_PT)
     axes.set_xlim(0, last / unit)
     axes.set_ylim(0, top)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    if present.empty:
+        axes.set(xticks=[], yticks=[])
     ends, above = [], []
     for name in panel.runs:
         rows = _rows(curves, name)
@@ -117,13 +123,13 @@ def _draw_panel(
             continue
         for kind in panel.show:
             value = _draw_run(axes, rows, kind, unit, colors[name])
-        text = _end_text(rows, context.labels[name], value)
+        paper = _paper_tick(panel, name, context)
+        text = _end_text(rows, context.labels[name], value, paper)
         if value > top:
             above.append(text)
         else:
             ends.append(_End(y=value, text=text, color=colors[name]))
-        paper = context.paper_error_pct.get(name)
-        if paper is not None and "test" in panel.show and panel.paper_error:
+        if paper is not None:
             axes.plot(
                 last / unit, paper, marker="<", markersize=5, color=colors[name],
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
@@ -155,9 +161,10 @@ def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, unit: float, color: str
     return float(mean.iloc[-1])
 
 
-def _end_text(rows: pd.DataFrame, label: str, value: float) -> str:
+def _end_text(rows: pd.DataFrame, label: str, value: float, paper: float | None) -> str:
     num_seeds = rows["seed"].nunique()
-    text = f"{label}  {value:.2f}" + (f" (n={num_seeds})" if num_seeds > 1 else "")
+    remarks = ([f"n={num_seeds}"] if num_seeds > 1 else []) + ([] if paper is None else [f"paper {paper:.2f}"])
+    text = f"{label}  {value:.2f}" + (f" ({', '.join(remarks)})" if remarks else "")
     statuses = set(rows["status"])
     if "diverged" in statuses:
         return f"{text}, diverged"
@@ -188,18 +195,24 @@ def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
         )  # fmt: skip
 
 
-def _legend_text(panel: PanelSpec, kind: str) -> str:
-    labeled = kind == panel.show[-1]
-    return f"{NAMES[kind]} error" + (" (last value at right)" if labeled else "")
+def _legend(figure: Figure, spec: FigureSpec, context: Context) -> None:
+    """The styles of the lines, below the panels; a figure of one kind names it in its panels' titles."""
+    kinds = [kind for kind in STYLES if any(kind in panel.show for panel in spec.panel)]
+    texts = [f"{NAMES[kind]} error" for kind in kinds]
+    texts[-1] += " (last value in the labels)"
+    handles = [Line2D([], [], color="0.3", label=text, **STYLES[kind]) for text, kind in zip(texts, kinds, strict=True)]
+    if any(_paper_tick(panel, name, context) is not None for panel in spec.panel for name in panel.runs):
+        handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
+    if len(handles) > 1 and all(len(panel.show) > 1 for panel in spec.panel):
+        figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
+
+
+def _paper_tick(panel: PanelSpec, name: str, context: Context) -> float | None:
+    return context.paper_error_pct.get(name) if panel.paper_error and "test" in panel.show else None
 
 
 def _remarks(axes: Axes, panel: PanelSpec, context: Context, above: list[str], *, anything: bool) -> None:
-    """The legend of line styles, what lies above the axis, and the runs that are missing."""
-    handles = [Line2D([], [], color="0.3", label=_legend_text(panel, kind), **STYLES[kind]) for kind in panel.show]
-    if panel.paper_error and "test" in panel.show and any(n in context.paper_error_pct for n in panel.runs):
-        handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
-    if anything and len(handles) > 1:  # one kind alone is named in the panel's title
-        axes.legend(handles=handles, fontsize=FONT_PT - 1, frameon=False, loc="upper right")
+    """What lies above the axis, what diverged, and the runs that are missing."""
     lines = [f"above the axis: {text}" for text in above]
     for name in (n for n in panel.runs if n in context.diverged_iter):
         lines.append(f"diverged at iteration {context.diverged_iter[name]}: {context.labels[name]}")

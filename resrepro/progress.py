@@ -40,7 +40,7 @@ class TerminalReporter:
         total = run.recipe.total_iters
         if training.engine.unfused and training.engine.compute.device.type == "cpu" and not self._told_unfused:
             self.console.print(
-                f"slower by a tenth, BN and ReLU are not fused: {training.engine.unfused}", highlight=False
+                f"a fifth slower, for BN and ReLU are not fused: {training.engine.unfused}", highlight=False
             )
             self._told_unfused = True
         self._tasks[run] = self.progress.add_task(

@@ -45,7 +45,10 @@ def print_outcome(
     )
     for file in files:
         console.print(f"figure: {file}", soft_wrap=True)
-    console.print(f"next:   resrepro {_next(original, experiment, schedule_scale)}", soft_wrap=True)
+    if all(results.finished(results_dir, run) for run in experiment.runs):
+        console.print(f"next:   resrepro {_next(original, experiment, schedule_scale)}", soft_wrap=True)
+    else:
+        console.print("next:   mend what the errors below say, then the same command again")
 
 
 def _next(original: Experiment, experiment: Experiment, schedule_scale: float) -> str:

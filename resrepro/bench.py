@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from torchvision import transforms
 
-from resrepro import data, device
+from resrepro import data
 from resrepro.catalog import architecture
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
+from resrepro.device import Compute, choose
 from resrepro.errors import UserError
 from resrepro.experiment import PRESETS, Recipe
 from resrepro.models import build
@@ -66,8 +67,8 @@ def compare(
     for arch in archs:
         architecture(arch)
     images = data.load(dataset, data_dir=data_dir)
-    compute = _compute(device, precision)
-    rates = {p: _matmul_rate(_compute(device, p)) for p in dict.fromkeys(("fp32", compute.precision))}
+    compute = choose(device, precision)
+    rates = {p: _matmul_rate(choose(device, p)) for p in dict.fromkeys(("fp32", compute.precision))}
     console.print(f"{compute.name}, {torch.get_num_threads()} threads, torch {torch.__version__}; matmul ", end="")
     console.print(", ".join(f"{p} {rate / 1e12:.2f} TFLOP/s" for p, rate in rates.items()))
     table = Table(
@@ -104,11 +105,7 @@ def compare(
     )
 
 
-def _compute(name: str, precision: str) -> device.Compute:
-    return device.choose(name, precision)
-
-
-def _matmul_rate(compute: device.Compute) -> float:
+def _matmul_rate(compute: Compute) -> float:
     """FLOP/s of a large square matrix product in the given precision."""
     kind = torch.bfloat16 if compute.precision == "bf16" else torch.float32
     a = torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=compute.device, dtype=kind)
@@ -121,7 +118,7 @@ def _matmul_rate(compute: device.Compute) -> float:
     return 2 * MATMUL_SIDE**3 / statistics.median(times)
 
 
-def _synchronize(compute: device.Compute) -> None:
+def _synchronize(compute: Compute) -> None:
     if compute.device.type == "cuda":
         torch.cuda.synchronize(compute.device)
 
@@ -177,15 +174,15 @@ def _serve(job: Job, pipe: Connection) -> None:
         pipe.send((speed, _peak_mib(compute)))
 
 
-def _peak_mib(compute: device.Compute) -> float:
+def _peak_mib(compute: Compute) -> float:
     if compute.device.type == "cuda":
         return torch.cuda.max_memory_allocated(compute.device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def _ours(job: Job) -> tuple[Iterator[None], device.Compute]:
-    compute = _compute(job.device, job.precision)
+def _ours(job: Job) -> tuple[Iterator[None], Compute]:
+    compute = choose(job.device, job.precision)
     engine = EagerEngine(
         build(job.arch, num_classes=job.images.num_classes, seed=0),
         Batches(job.images, padding=RECIPE.crop_padding, device=compute.device),
@@ -227,11 +224,11 @@ class _Transformed(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return self.transform(self.pixels[index]), self.labels[index]
 
 
-def _standard(job: Job) -> tuple[Iterator[None], device.Compute]:
+def _standard(job: Job) -> tuple[Iterator[None], Compute]:
     where = torch.device(
         "cuda" if job.device == "auto" and torch.cuda.is_available() else job.device.replace("auto", "cpu")
     )
-    compute = device.Compute(device=where, precision="fp32")  # no allocator settings: those are ours
+    compute = Compute(device=where, precision="fp32")  # no allocator settings: those are ours
     net = build(job.arch, num_classes=job.images.num_classes, seed=0).to(where)
     optimizer = torch.optim.SGD(net.parameters(), RECIPE.lr, momentum=RECIPE.momentum, weight_decay=RECIPE.weight_decay)
     loader = torch.utils.data.DataLoader(

@@ -52,6 +52,20 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
+def _restricted(
+    experiments: list[Experiment], only: tuple[str, ...] | None
+) -> list[tuple[Experiment, tuple[str, ...] | None]]:
+    """Each experiment with those of its runs that `--only` names; an experiment without any is left out."""
+    if only is None:
+        return [(experiment, None) for experiment in experiments]
+    known = list(dict.fromkeys(name for experiment in experiments for name in experiment.run_names()))
+    for name in only:
+        if name not in known:
+            raise UserError(f"--only: there is no run '{name}'{did_you_mean(name, known)}")
+    chosen = [(e, tuple(name for name in only if name in e.run_names())) for e in experiments]
+    return [(experiment, these) for experiment, these in chosen if these]
+
+
 @app.command("list")
 def list_experiments(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
     """All experiments, and how far each is."""
@@ -121,16 +135,11 @@ def run(
 
     Stopped at any point, the same command goes on. A finished run is not run again.
     """
-    chosen, numbers = _names(only), _numbers("--seeds", seeds)
-    originals = _experiments(names)
-    if names == ["all"] and chosen:  # of all experiments, those that have such a run
-        having = [e for e in originals if set(chosen) & set(e.run_names())]
-        originals = having or originals
-    experiments = []
-    for original in originals:
-        these = chosen and tuple(n for n in chosen if names != ["all"] or n in original.run_names())
-        variant = original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=numbers, only=these or chosen)
-        experiments.append((original, variant))
+    numbers = _numbers("--seeds", seeds)
+    experiments = [
+        (original, original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=numbers, only=these))
+        for original, these in _restricted(_experiments(names), _names(only))
+    ]
     for _, experiment in experiments:
         if experiment.dataset in PENDING_DATASETS:
             raise UserError(f"{experiment.name}: {PENDING_DATASETS[experiment.dataset]}")

@@ -161,12 +161,24 @@ def test_bad_input_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> Non
     assert "expected auto, cpu, cuda" in error("run", toml(), "--device", "gpu", *where)
     assert "only CUDA devices have it" in error("run", toml(), "--device", "cpu", "--precision", "tf32", *where)
     assert "expected integers" in error("run", toml(), "--seeds", "a", *where)
+    assert "there is no run 'plain9'; did you mean 'plain8'" in error("run", toml(), "--only", "plain9", *where)
     assert "expected png, pdf or svg" in error("plot", toml(), "--format", "gif", *where)
     assert "unknown dataset 'cifar11'; did you mean" in error("run", toml(), "--dataset", "cifar11", *where)
     if not torch.cuda.is_available():
         assert "0 CUDA device(s) here" in error("run", toml(), "--device", "cuda", *where)
     (tmp_path / "file").write_text("")
     assert "choose another --results-dir" in error("run", toml(), "--results-dir", tmp_path / "file")
+
+
+def test_only_takes_from_each_experiment_the_runs_it_has(toml: Callable[..., Path], tmp_path: Path) -> None:
+    other = toml(
+        ('arch = "plain8"', 'arch = "plain8"\nname = "twin"'),
+        ('"plain8", "res', '"twin", "res'),
+        ('higher = "plain8"', 'higher = "twin"'),
+        name="other",
+    )
+    out = run("run", toml(), other, "--only", "twin,plain8", "--results-dir", tmp_path)
+    assert "2 run(s)" in out and sorted(p.name for p in (tmp_path / "shapes").iterdir()) == ["plain8", "twin"]
 
 
 def test_a_corrupt_or_foreign_checkpoint_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from resrepro.errors import UserError
 from resrepro.experiment import PRESETS, Recipe
 from resrepro.models import build
 from resrepro.models.complexity import complexity
-from resrepro.training.engine import EagerEngine
+from resrepro.training.engine import Engine
 
 RECIPE = Recipe(**PRESETS["cifar"])
 NUM_WORKERS = 2  # of the standard loop's DataLoader
@@ -183,11 +183,10 @@ def _peak_mib(compute: Compute) -> float:
 
 def _ours(job: Job) -> tuple[Iterator[None], Compute]:
     compute = choose(job.device, job.precision)
-    engine = EagerEngine(
+    engine = Engine(
         build(job.arch, num_classes=job.images.num_classes, seed=0),
         Batches(job.images, padding=RECIPE.crop_padding, device=compute.device),
         RECIPE,
-        num_train_images=len(job.images.train_images),
         seed=0,
         compute=compute,
     )

@@ -20,6 +20,7 @@ from resrepro.options import (
     DataDir,
     DatasetName,
     Device,
+    Jobs,
     PrecisionName,
     ResultsDir,
     Scale,
@@ -46,6 +47,14 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if min(numbers) < 0 or max(numbers) > MAX_SEED:
         raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
     return numbers
+
+
+def _num_jobs(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UserError(f"--jobs {text}: expected auto, or how many runs at once, such as 4")
+    return int(text)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -130,12 +139,13 @@ def run(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
+    jobs: Jobs = "auto",
 ) -> None:
     """Train what is missing of an experiment.
 
     Stopped at any point, the same command goes on. A finished run is not run again.
     """
-    numbers = _numbers("--seeds", seeds)
+    numbers, num_jobs = _numbers("--seeds", seeds), _num_jobs(jobs)
     experiments = [
         (original, original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=numbers, only=these))
         for original, these in _restricted(_experiments(names), _names(only))
@@ -154,9 +164,8 @@ def run(
     console.print(f"{len(runs)} run(s) on {compute.name}, {compute.precision}", soft_wrap=True)
     try:
         with TerminalReporter(console) as reporter:
-            errors = Runner(results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter).run_all(
-                runs
-            )
+            runner = Runner(results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter)
+            errors = runner.run_all(runs, num_jobs)
     except Stopped as stopped:
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         raise typer.Exit(128 + stopped.signal_number) from None

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -25,7 +26,24 @@ class Compute:
     precision: Literal["fp32", "tf32", "bf16"]
 
     def autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        # no cache: each weight is used once a step, and a recording must not read what was cast before it
+        enabled = self.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Inside, this thread's work is in a CUDA stream of its own, beside that of other threads."""
+        if self.device.type == "cpu":
+            yield
+            return
+        with torch.cuda.device(self.device), torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+            yield
+
+    def free_bytes(self) -> int | None:
+        """Memory that a run may take now; None where the system does not say."""
+        if self.device.type == "cuda":
+            return torch.cuda.mem_get_info(self.device)[0]
+        return _available_bytes()
 
     @property
     def name(self) -> str:
@@ -58,24 +76,31 @@ def choose(device: str, precision: str) -> Compute:
         tf32 = found != "fp32"
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.deterministic = True  # so that resuming is exact
     else:
         _keep_freed_memory()
     return Compute(device=chosen, precision=found)
 
 
 @contextmanager
-def out_of_memory(compute: Compute, what: str) -> Iterator[None]:
-    """Turns whatever torch raises when memory ends into one line that says what to lower."""
+def device_errors(compute: Compute, what: str) -> Iterator[None]:
+    """Turns what torch raises when memory ends, or the device is lost, into one line that says what to do."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        signs = ("can't allocate memory", "ALLOC_FAILED", "out of memory")
-        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in signs):
-            raise
-        raise UserError(
-            f"{what}: out of memory on {compute.name}; the mini-batch belongs to the recipe, so lower the rest: "
-            "--precision bf16, fewer programs beside it, or a shallower net"
-        ) from error
+        memory = ("can't allocate memory", "ALLOC_FAILED", "out of memory")
+        lost = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS")
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in memory):
+            raise UserError(
+                f"{what}: out of memory on {compute.name}; the mini-batch belongs to the recipe, so lower the rest: "
+                "--jobs, --precision bf16, fewer programs beside it, or a shallower net"
+            ) from error
+        if compute.device.type == "cuda" and any(sign in str(error) for sign in lost):
+            raise UserError(
+                f"{what}: the device failed ({str(error).splitlines()[0][:120]}); its checkpoints are intact: once "
+                "nvidia-smi shows the device again, the same command goes on from them"
+            ) from error
+        raise
 
 
 def _precision(device: torch.device, precision: str) -> Literal["fp32", "tf32", "bf16"]:
@@ -111,15 +136,24 @@ def _keep_freed_memory() -> None:
         return
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        trim_threshold, mmap_threshold = -1, -3
+        trim_threshold, mmap_threshold, arena_max = -1, -3, -8
+        libc.mallopt(arena_max, 1)  # runs in threads keep it, too
         libc.mallopt(mmap_threshold, 2**30)
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
+def _available_bytes() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
+
+
 def _cpu_name() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     except OSError:
         names = []
     return f"{names[0] if names else platform.processor() or platform.machine()} (CPU)"

@@ -26,6 +26,9 @@ DataDir = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
+Jobs = Annotated[
+    str, typer.Option("--jobs", help="Runs at once: a number, or auto (as many as help and fit the memory).")
+]
 Scale = Annotated[
     float,
     typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),

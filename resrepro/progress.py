@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from resrepro.experiment import Run
 from resrepro.records import CurvePoint, RunRecord
 from resrepro.training.loop import Training
+
+REFRESH_S = 0.1  # a step on a GPU takes less time than a line of text
+
+
+@dataclass
+class _Shown:
+    """One run's bar; where this session took over, and when it was last drawn."""
+
+    task: TaskID
+    from_iteration: int
+    from_elapsed_s: float
+    errors: str
+    at: float = 0.0
 
 
 class TerminalReporter:
@@ -22,10 +38,8 @@ class TerminalReporter:
             console=console,
             disable=not console.is_terminal,
         )
-        self._tasks: dict[Run, TaskID] = {}
-        self._session: tuple[int, float] = (0, 0.0)  # iteration and elapsed time where this session took over
-        self._errors = ""
-        self._told_unfused = False
+        self._shown: dict[Run, _Shown] = {}
+        self._notes: set[str] = set()
 
     def __enter__(self) -> TerminalReporter:
         self.progress.start()
@@ -35,16 +49,16 @@ class TerminalReporter:
         self.progress.stop()
 
     def started(self, run: Run, training: Training) -> None:
-        self._session = (training.iteration, training.elapsed_s)
-        self._errors = _errors(training.points[-1]) if training.points else ""
         total = run.recipe.total_iters
-        if training.engine.unfused and training.engine.compute.device.type == "cpu" and not self._told_unfused:
-            self.console.print(
-                f"a fifth slower, for BN and ReLU are not fused: {training.engine.unfused}", highlight=False
-            )
-            self._told_unfused = True
-        self._tasks[run] = self.progress.add_task(
-            "", total=total, completed=training.iteration, run=str(run), state="starting"
+        for note in training.engine.notes:
+            if note not in self._notes:  # once for all runs
+                self.console.print(note, highlight=False)
+        self._notes.update(training.engine.notes)
+        self._shown[run] = _Shown(
+            task=self.progress.add_task("", total=total, completed=training.iteration, run=str(run), state="starting"),
+            from_iteration=training.iteration,
+            from_elapsed_s=training.elapsed_s,
+            errors=_errors(training.points[-1]) if training.points else "",
         )
         if training.iteration:
             self.console.print(f"{run}: resumed at iteration {training.iteration}", highlight=False)
@@ -52,29 +66,34 @@ class TerminalReporter:
             self.console.print(f"{run}: started, {total} iterations", highlight=False)
 
     def advanced(self, run: Run, training: Training, point: CurvePoint | None) -> None:
+        shown = self._shown[run]
+        now = time.monotonic()
         if point is not None:
-            self._errors = _errors(point)
-        if point is None and not self.console.is_terminal:
+            shown.errors = _errors(point)
+        elif not self.console.is_terminal or now - shown.at < REFRESH_S:
             return
-        state = self._state(run, training)
-        self.progress.update(self._tasks[run], completed=training.iteration, state=state)
+        shown.at = now
+        state = _state(run, training, shown)
+        self.progress.update(shown.task, completed=training.iteration, state=state)
         if not self.console.is_terminal:
             line = f"{run}: {training.iteration}/{run.recipe.total_iters}  {state}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None:
-        if run in self._tasks:
-            self.progress.update(self._tasks[run], state=note if note else f"done  {self._errors}")
+        if run in self._shown:
+            shown = self._shown[run]
+            self.progress.update(shown.task, state=note if note else f"done  {shown.errors}")
         if note or not self.console.is_terminal:
             took = f" in {_duration(record.wall_time_s)}" if record else ""
             self.console.print(f"{run}: {note or f'finished{took}'}", highlight=False, soft_wrap=True)
 
-    def _state(self, run: Run, training: Training) -> str:
-        iterations = training.iteration - self._session[0]
-        seconds = max(training.elapsed_s - self._session[1], 1e-9)
-        rate = iterations / seconds  # evaluations included, so that the ETA is honest
-        left = (run.recipe.total_iters - training.iteration) / rate if iterations else 0.0
-        return f"lr {training.lr:g}  {self._errors}{rate * run.recipe.batch_size:.0f} images/s  ETA {_duration(left)}"
+
+def _state(run: Run, training: Training, shown: _Shown) -> str:
+    iterations = training.iteration - shown.from_iteration
+    seconds = max(training.elapsed_s - shown.from_elapsed_s, 1e-9)
+    rate = iterations / seconds  # evaluations included, so that the ETA is honest
+    left = (run.recipe.total_iters - training.iteration) / rate if iterations else 0.0
+    return f"lr {training.lr:g}  {shown.errors}{rate * run.recipe.batch_size:.0f} images/s  ETA {_duration(left)}"
 
 
 def _errors(point: CurvePoint) -> str:

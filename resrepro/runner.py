@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 import platform
-import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -21,25 +21,30 @@ import resrepro
 from resrepro import data, results
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
-from resrepro.device import Compute, out_of_memory
+from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError
 from resrepro.experiment import Run
+from resrepro.interruption import Interrupted, Signals
 from resrepro.models import build
-from resrepro.models.complexity import complexity
+from resrepro.models.complexity import Complexity, complexity
 from resrepro.records import CurvePoint, RunRecord
 from resrepro.results import RunFiles
 from resrepro.training import checkpoint
-from resrepro.training.engine import EagerEngine
+from resrepro.training.engine import Engine, Means
 from resrepro.training.loop import Diverged, Training
+from resrepro.training.memory import needed_bytes, plan
 
 CHECKPOINT_EVERY_S = 60.0  # and at every curve point, and when stopped
 
 
-class Stopped(Exception):
-    """The user or the system asked the process to end; the run is checkpointed."""
+AUTO_JOBS = {"cpu": 1, "cuda": 4}  # runs at once
 
-    def __init__(self, run: Run, iteration: int, signal_number: int) -> None:
-        super().__init__(f"{run}: stopped at iteration {iteration}, checkpoint written")
+
+class Stopped(Exception):
+    """The user or the system asked the process to end; what was running is checkpointed."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
         self.signal_number = signal_number
 
 
@@ -53,39 +58,75 @@ class Reporter(Protocol):
 
 @dataclass
 class Runner:
-    """Trains runs one after the other, each into its folder below `results_dir`."""
+    """Trains runs, one or several at once, each into its folder below `results_dir`.
+
+    Several share a GPU, each in a thread and a CUDA stream of its own; on a CPU they share its cores. A run's result
+    is what it gives alone (on a CPU: with as many threads), for nothing passes between them.
+    """
 
     results_dir: Path
     data_dir: Path
     compute: Compute
     reporter: Reporter
     _images: dict[str, Images] = field(default_factory=dict)
+    _batches: dict[tuple[str, int], Batches] = field(default_factory=dict)
+    _setting_up: threading.Lock = field(default_factory=threading.Lock)  # torch's seed and compiler are the process's
+    _means: Means = field(default_factory=Means)
 
-    def run_all(self, runs: list[Run]) -> list[str]:
+    def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
         """Trains what is not finished. A run that fails or diverges does not keep the others from going on.
+
+        Args:
+            jobs: runs at once; None: as many as are known to help, and fit.
 
         Returns:
             The errors of the runs that failed, one line each.
 
         Raises:
-            UserError: the data cannot be had, or a recorded run is not the one asked for; nothing was started.
+            UserError: the data cannot be had, a recorded run is not the one asked for, or `jobs` does not fit the
+                memory; nothing was started.
             Stopped: on SIGINT or SIGTERM, after a checkpoint.
         """
         missing = [run for run in runs if self._record_of(run) is None]
         for dataset in dict.fromkeys(run.dataset for run in missing):
             self._images[dataset] = data.load(dataset, data_dir=self.data_dir)
-        errors = []
-        with _Signals() as signals:
-            for run in missing:
-                try:
-                    with out_of_memory(self.compute, str(run)):
-                        record = self._train(run, signals)
-                    note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
-                    self.reporter.ended(run, record, note)
-                except UserError as error:
-                    errors.append(str(error))
-                    self.reporter.ended(run, None, str(error))
-        return errors
+        needs = [self._needs(run) for run in missing]
+        jobs, recomputed = plan(needs, self.compute.free_bytes(), jobs, AUTO_JOBS[self.compute.device.type])
+        self._means = Means(recomputed=recomputed)
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, num_threads // jobs))
+        with Signals() as signals, ThreadPoolExecutor(jobs) as pool:
+            each = map if jobs == 1 else pool.map
+            outcomes = list(each(partial(self._attempt, signals), missing))
+        torch.set_num_threads(num_threads)
+        if signals.received:
+            raise Stopped("; ".join(filter(None, outcomes)) or "stopped between two runs", signals.received)
+        return [outcome for outcome in outcomes if outcome]
+
+    def _attempt(self, signals: Signals, run: Run) -> str:
+        """Empty if the run is finished; else its error, or where it was stopped."""
+        if signals.received:
+            return ""
+        try:
+            with device_errors(self.compute, str(run)), self.compute.stream():
+                record = self._train(run, signals)
+        except UserError as error:
+            self.reporter.ended(run, None, str(error))
+            return str(error)
+        except Interrupted as interrupted:
+            return str(interrupted)
+        note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
+        self.reporter.ended(run, record, note)
+        return ""
+
+    def _counts(self, run: Run) -> Complexity:
+        images = self._images[run.dataset]
+        return complexity(run.arch, num_classes=images.num_classes, image_size=images.size)
+
+    def _needs(self, run: Run) -> tuple[int, int]:
+        counts = self._counts(run)
+        as_is, recomputed = (needed_bytes(counts, run.recipe, self.compute, recomputed=r) for r in (False, True))
+        return as_is, recomputed
 
     def _record_of(self, run: Run) -> RunRecord | None:
         """The record of a run that needs nothing more; None where it, or a repair of its CSV, is to be done."""
@@ -93,24 +134,24 @@ class Runner:
         record = results.finished(self.results_dir, run)
         return None if record is None or results.lacks_rows(files, record) else record
 
-    def _train(self, run: Run, signals: _Signals) -> RunRecord:
+    def _train(self, run: Run, signals: Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)
         with results.hold(files):
             done = self._record_of(run)  # another process may just have finished it
-            return done or self._advance(run, files, self._resume(run, files), signals)
+            if done:
+                return done
+            with self._setting_up:
+                training = self._resume(run, files)
+            return self._advance(run, files, training, signals)
 
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
-        images = self._images[run.dataset]
+        images, padding = self._images[run.dataset], run.recipe.crop_padding
+        if (run.dataset, padding) not in self._batches:
+            self._batches[run.dataset, padding] = Batches(images, padding=padding, device=self.compute.device)
+        batches = self._batches[run.dataset, padding]
         net = build(run.arch, num_classes=images.num_classes, seed=run.seed)
-        engine = EagerEngine(
-            net,
-            Batches(images, padding=run.recipe.crop_padding, device=self.compute.device),
-            run.recipe,
-            num_train_images=len(images.train_images),
-            seed=run.seed,
-            compute=self.compute,
-        )
+        engine = Engine(net, batches, run.recipe, seed=run.seed, compute=self.compute, means=self._means)
         training = Training(run.recipe, engine)
         if files.checkpoint.exists():
             checkpoint.load(files.checkpoint, run, training)
@@ -118,7 +159,7 @@ class Runner:
         self.reporter.started(run, training)
         return training
 
-    def _advance(self, run: Run, files: RunFiles, training: Training, signals: _Signals) -> RunRecord:
+    def _advance(self, run: Run, files: RunFiles, training: Training, signals: Signals) -> RunRecord:
         saved = time.monotonic()
         try:
             for point in training.steps():
@@ -127,20 +168,19 @@ class Runner:
                 if point or signals.received or time.monotonic() - saved > CHECKPOINT_EVERY_S:
                     checkpoint.save(files.checkpoint, run, training)
                     saved = time.monotonic()
-                if signals.received:
-                    raise Stopped(run, training.iteration, signals.received)
+                signals.check()
                 self.reporter.advanced(run, training, point)
-            with signals.raising(lambda number: Stopped(run, training.iteration, number)):
-                outcome = _results(training)  # takes long for a deep net, and everything is on the disk
+            outcome = _results(training, signals.check)  # long for a deep net; all is on the disk
             record = self._record(run, training, **outcome)
+        except Interrupted as interrupted:
+            raise Interrupted(f"{run}: stopped at iteration {training.iteration}, checkpoint written") from interrupted
         except Diverged as diverged:
             record = self._record(run, training, diverged_iter=diverged.iteration)
         results.write_record(files, record)
         return record
 
     def _record(self, run: Run, training: Training, **outcome: Any) -> RunRecord:
-        images = self._images[run.dataset]
-        counts = complexity(run.arch, num_classes=images.num_classes, image_size=images.size)
+        counts = self._counts(run)
         return RunRecord(
             status="diverged" if "diverged_iter" in outcome else "finished",
             dataset=run.dataset,
@@ -169,7 +209,7 @@ class Runner:
         )
 
 
-def _results(training: Training) -> dict[str, Any]:
+def _results(training: Training, between: Callable[[], None]) -> dict[str, Any]:
     last = training.points[-1]
     best = min(training.points, key=lambda p: p.test_error_pct)
     return {
@@ -177,43 +217,9 @@ def _results(training: Training) -> dict[str, Any]:
         "final_test_error_pct": last.test_error_pct,
         "best_test_error_pct": best.test_error_pct,
         "best_test_error_iter": best.iteration,
-        "final_test_error_bn_reestimated_pct": training.engine.test_bn_reestimated().error_pct,
-        "final_train_error_clean_pct": training.engine.clean_train().error_pct,
+        "final_test_error_bn_reestimated_pct": training.engine.test_bn_reestimated(between).error_pct,
+        "final_train_error_clean_pct": training.engine.clean_train(between).error_pct,
     }
-
-
-class _Signals:
-    """Inside, the first SIGINT or SIGTERM is noted; the loop acts on it between iterations. The second acts at once."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, Any] = {}
-        self._error: Callable[[int], Exception] | None = None
-
-    def __enter__(self) -> _Signals:
-        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.received = number
-        self.__exit__()
-        if self._error is not None:
-            raise self._error(number)
-
-    @contextmanager
-    def raising(self, error: Callable[[int], Exception]) -> Iterator[None]:
-        """Inside, a signal raises at once what `error` makes of its number."""
-        self._error = error
-        try:
-            if self.received is not None:
-                raise error(self.received)
-            yield
-        finally:
-            self._error = None
 
 
 def _commit() -> str | None:

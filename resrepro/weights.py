@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resrepro.errors import UserError
 
-CHECKPOINT_FORMAT = "resrepro checkpoint 1"
+CHECKPOINT_FORMAT = "resrepro checkpoint 2"
 
 
 def load_weights(net: nn.Module, path: Path, arch: str) -> None:

@@ -9,6 +9,15 @@ from resrepro.data.images import Images
 CPU = torch.device("cpu")
 
 
+def stream(**options: int) -> ViewStream:
+    return ViewStream(**options, device=CPU)
+
+
+def batch(views: ViewStream, iteration: int) -> View:
+    views.load(iteration)
+    return views.at(torch.tensor(iteration))
+
+
 def direct(images: Images, i: int, top: int, left: int, flip: bool, padding: int) -> np.ndarray:
     """Sec. 4.2 in numpy: subtract the mean, pad zeros, crop, flip."""
     train = images.train_images.numpy().astype(np.float64)
@@ -29,7 +38,7 @@ def test_every_crop_and_flip_equals_the_direct_formula(images: Images) -> None:
 
 
 def test_all_81_offsets_and_both_flips_are_drawn_equally_often() -> None:
-    views = ViewStream(num_images=8100, batch_size=128, padding=4, seed=0).epoch(0)
+    views = stream(num_images=8100, batch_size=128, padding=4, seed=0).epoch(0)
     count = np.zeros((9, 9), int)
     np.add.at(count, (views[1], views[2]), 1)
     assert count.min() > 60 and count.max() < 145  # 100 expected; both ends, 0 and 8, included
@@ -37,46 +46,56 @@ def test_all_81_offsets_and_both_flips_are_drawn_equally_often() -> None:
 
 
 def test_each_epoch_shows_each_image_once_and_batches_straddle_epochs() -> None:
-    stream = ViewStream(num_images=50, batch_size=16, padding=0, seed=3)
-    seen = torch.cat([stream.batch(i).index for i in range(25)])  # 8 epochs
+    views = stream(num_images=50, batch_size=16, padding=0, seed=3)
+    seen = torch.cat([batch(views, i).index for i in range(25)])  # 8 epochs
     for epoch in seen.split(50):
         assert sorted(epoch.tolist()) == list(range(50))
     assert seen[:50].tolist() != seen[50:100].tolist()
 
 
 def test_a_mini_batch_is_a_function_of_seed_and_iteration() -> None:
-    forward = ViewStream(num_images=50, batch_size=16, padding=4, seed=3)
-    views = [forward.batch(i) for i in range(20)]
+    forward = stream(num_images=50, batch_size=16, padding=4, seed=3)
+    views = [batch(forward, i) for i in range(20)]
     for i in (13, 2, 19, 3):  # any order, a fresh process
-        again = ViewStream(num_images=50, batch_size=16, padding=4, seed=3).batch(i)
+        again = batch(stream(num_images=50, batch_size=16, padding=4, seed=3), i)
         assert all(torch.equal(a, b) for a, b in zip(vars(views[i]).values(), vars(again).values(), strict=True))
-    other = ViewStream(num_images=50, batch_size=16, padding=4, seed=4).batch(0)
+    other = batch(stream(num_images=50, batch_size=16, padding=4, seed=4), 0)
     assert not torch.equal(views[0].index, other.index)
 
 
+def test_a_mini_batch_is_its_stretch_of_the_endless_stream() -> None:
+    """The ring of epochs against the epochs themselves, laid out one after the other."""
+    for num_images, size in ((50, 16), (48, 16), (5, 16), (16, 16), (17, 16)):
+        views = stream(num_images=num_images, batch_size=size, padding=4, seed=1)
+        whole = np.concatenate([views.epoch(e) for e in range(1 + 40 * size // num_images)], axis=1)
+        for i in (0, 1, 2, 3, 4, 9, 17, 38, 39):
+            expected = whole[:, i * size : (i + 1) * size]
+            np.testing.assert_array_equal(torch.stack([*vars(batch(views, i)).values()]), expected)
+
+
 def test_a_batch_larger_than_the_data_set_is_full() -> None:
-    view = ViewStream(num_images=5, batch_size=16, padding=0, seed=0).batch(1)
+    view = batch(stream(num_images=5, batch_size=16, padding=0, seed=0), 1)
     assert len(view.index) == 16 and torch.bincount(view.index).min() >= 3
 
 
 def test_the_test_set_gets_the_training_mean_and_no_augmentation(images: Images) -> None:
     batches = Batches(images, padding=4, device=CPU)
     mean = images.train_images.double().mean(0)
-    parts = list(batches.test(5))
-    assert [len(y) for _, y in parts] == [5, 5, 3]  # the last part is not dropped
-    x = torch.cat([x for x, _ in parts])
+    x, y = batches.test(torch.arange(13))
+    assert torch.equal(y, images.test_labels)
     expected = (images.test_images.double() - mean).permute(0, 3, 1, 2)
     torch.testing.assert_close(x.double(), expected, atol=1e-4, rtol=0)
     assert x.abs().max() > 100  # no division by a standard deviation
 
 
 def test_clean_training_images_are_the_unpadded_ones(images: Images) -> None:
-    x = torch.cat([x for x, _ in Batches(images, padding=4, device=CPU).clean_train(7)])
+    x, y = Batches(images, padding=4, device=CPU).clean_train(torch.arange(30))
+    assert torch.equal(y, images.train_labels)
     expected = (images.train_images.double() - images.train_images.double().mean(0)).permute(0, 3, 1, 2)
     torch.testing.assert_close(x.double(), expected, atol=1e-4, rtol=0)
 
 
 def test_inputs_are_channels_last(images: Images) -> None:
-    view = ViewStream(num_images=30, batch_size=4, padding=4, seed=0).batch(0)
+    view = batch(stream(num_images=30, batch_size=4, padding=4, seed=0), 0)
     x, _ = Batches(images, padding=4, device=CPU).train(view)
     assert x.is_contiguous(memory_format=torch.channels_last)

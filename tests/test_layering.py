@@ -17,7 +17,7 @@ LAYERS = [
     {"records", "paper"},
     {"experiment"},
     {"experiment_files", "weights"},
-    {"results", "models", "data", "device"},
+    {"results", "models", "data", "device", "interruption"},
     {"evaluation"},
     {"training"},
     {"runner", "figures", "verdict", "progress", "bench", "options"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,14 @@ def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path, monkeypatch: 
 
 
 def test_a_signal_during_the_last_measurements_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from resrepro.training.engine import EagerEngine
+    from resrepro.training.engine import Engine
 
-    monkeypatch.setattr(EagerEngine, "clean_train", lambda _: signal.raise_signal(signal.SIGTERM))
+    def interrupted(_: Engine, between: Callable[[], None]) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        between()
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(Engine, "clean_train", interrupted)
     with pytest.raises(Stopped, match="stopped at iteration 12"):
         runner(tmp_path).run_all([tiny_run()])
     monkeypatch.undo()

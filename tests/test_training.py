@@ -15,23 +15,26 @@ from resrepro.data.batches import Batches
 from resrepro.data.images import Images
 from resrepro.device import Compute, choose
 from resrepro.errors import UserError
+from resrepro.evaluation.single_view import EVALUATION_BATCH, SingleView
 from resrepro.experiment import Recipe, Warmup
 from resrepro.models import build
 from resrepro.training import checkpoint
-from resrepro.training.engine import EagerEngine
+from resrepro.training.engine import Engine, Means
 from resrepro.training.loop import Diverged, Training
 from resrepro.training.schedule import GATE_WINDOW_ITERS
 
 
-def training(images: Images, compute: Compute, recipe: Recipe | None = None, arch: str = "resnet8") -> Training:
+def training(
+    images: Images, compute: Compute, recipe: Recipe | None = None, arch: str = "resnet8", means: Means = Means()
+) -> Training:
     recipe = recipe or tiny_recipe()
-    engine = EagerEngine(
+    engine = Engine(
         build(arch, num_classes=images.num_classes, seed=0),
         Batches(images, padding=recipe.crop_padding, device=compute.device),
         recipe,
-        num_train_images=len(images.train_images),
         seed=0,
         compute=compute,
+        means=means,
     )
     return Training(recipe, engine)
 
@@ -50,9 +53,10 @@ def test_a_step_is_sgd_with_momentum_and_weight_decay_on_all_parameters(images: 
     ours = training(images, fp32, recipe).engine
     twin = training(images, fp32, recipe).engine
     velocity = [torch.zeros_like(p) for p in twin.net.parameters()]
+    twin.views.load(0)
     for i, lr in enumerate((0.1, 0.01, 0.01)):
         ours.step(i, lr)
-        x, y = twin.batches.train(twin.views.batch(i))
+        x, y = twin.batches.train(twin.views.at(torch.tensor(i)))
         grads = torch.autograd.grad(F.cross_entropy(twin.net(x), y), list(twin.net.parameters()))
         with torch.no_grad():
             for p, v, g in zip(twin.net.parameters(), velocity, grads, strict=True):
@@ -106,7 +110,7 @@ def test_resuming_anywhere_is_bit_identical(images: Images, stop: int, precision
     assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]
 
 
-@pytest.mark.parametrize("forgotten", ["optimizer", "totals"])
+@pytest.mark.parametrize("forgotten", ["momentum", "totals"])
 def test_that_check_sees_what_a_checkpoint_forgets(images: Images, fp32: Compute, forgotten: str) -> None:
     whole, first, second = (training(images, fp32) for _ in range(3))
     list(whole.steps())
@@ -193,13 +197,19 @@ def test_evaluation_does_not_change_training(images: Images, fp32: Compute) -> N
     assert same(weights(often), weights(seldom))
 
 
-def test_error_counts_every_image_of_a_partial_last_batch(images: Images, fp32: Compute) -> None:
-    from resrepro.evaluation.single_view import measure
-
+def test_error_counts_every_image_of_a_partial_last_batch(
+    images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
     t = training(images, fp32)
-    parts = [measure(t.engine.net, t.engine.batches.test(size), fp32) for size in (1, 5, 13)]
-    assert parts[0].error_pct == parts[1].error_pct == parts[2].error_pct
-    assert parts[0].loss == pytest.approx(parts[2].loss, rel=1e-5)
+    parts = []
+    for size in (1, 5, 13, 500):
+        monkeypatch.setitem(EVALUATION_BATCH, "cpu", size)
+        parts.append(SingleView(t.engine.net, t.engine.batches.test, 13, fp32).measure())
+    logits = t.engine.net.eval()(t.engine.batches.test(torch.arange(13))[0])
+    labels = images.test_labels
+    for part in parts:
+        assert part.error_pct == pytest.approx(100 * (logits.argmax(1) != labels).double().mean().item())
+        assert part.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
 
 
 @pytest.mark.gpu

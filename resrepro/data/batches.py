@@ -3,11 +3,12 @@
 The training set is read as one endless stream, reshuffled every epoch: mini-batch i is positions
 [128 i, 128 (i+1)) of it, so each mini-batch is full, each image appears once an epoch, and an epoch need not
 end where a mini-batch does. (The paper does not say how it does that.)
+
+Images and the draws of an epoch lie on the device; a mini-batch is cut there, from indices computed there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,48 +27,49 @@ class View:
     left: Tensor
     flip: Tensor
 
-    def to(self, device: torch.device) -> View:
-        return View(
-            index=self.index.to(device),
-            top=self.top.to(device),
-            left=self.left.to(device),
-            flip=self.flip.to(device),
-        )
-
 
 class ViewStream:
-    """The views of the endless stream. Keeps the last two epochs' draws: a mini-batch may straddle them."""
+    """The views of the endless stream, on a device.
 
-    def __init__(self, *, num_images: int, batch_size: int, padding: int, seed: int) -> None:
+    Holds the draws of as many epochs as a mini-batch may straddle, at epoch modulo that number, so that a
+    position of the stream is read at the position modulo the held length. The host draws and uploads once an epoch.
+    """
+
+    def __init__(self, *, num_images: int, batch_size: int, padding: int, seed: int, device: torch.device) -> None:
         self.num_images, self.batch_size, self.padding, self.seed = num_images, batch_size, padding, seed
-        self._epochs: dict[int, np.ndarray] = {}
+        self._held = [-1] * (2 + (batch_size - 1) // num_images)  # epochs
+        self._draws = torch.zeros(4, len(self._held) * num_images, dtype=torch.int64, device=device)
+        self._offsets = torch.arange(batch_size, device=device)
 
     def epoch(self, epoch: int) -> np.ndarray:
         """(4, num_images) int64: index, top, left, flip of each position of this epoch."""
-        if epoch not in self._epochs:
-            draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, epoch))))
-            n, offsets = self.num_images, 2 * self.padding + 1  # both ends included: 9 offsets for 4 zeros
-            views = (
-                draw.permutation(n),
-                draw.integers(0, offsets, n),
-                draw.integers(0, offsets, n),
-                draw.integers(0, 2, n),
-            )
-            self._epochs = {e: v for e, v in self._epochs.items() if e == epoch - 1}
-            self._epochs[epoch] = np.stack(views)
-        return self._epochs[epoch]
+        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, epoch))))
+        n, offsets = self.num_images, 2 * self.padding + 1  # both ends included: 9 offsets for 4 zeros
+        views = (
+            draw.permutation(n),
+            draw.integers(0, offsets, n),
+            draw.integers(0, offsets, n),
+            draw.integers(0, 2, n),
+        )
+        return np.stack(views)
 
-    def batch(self, iteration: int) -> View:
-        """The views of mini-batch `iteration`, counted from 0."""
-        position = iteration * self.batch_size
-        parts, missing = [], self.batch_size
-        while missing:
-            epoch, start = divmod(position, self.num_images)
-            part = self.epoch(epoch)[:, start : start + missing]
-            parts.append(part)
-            position += part.shape[1]
-            missing -= part.shape[1]
-        index, top, left, flip = torch.from_numpy(np.concatenate(parts, axis=1))
+    def load(self, iteration: int) -> None:
+        """Uploads the epochs that mini-batch `iteration`, counted from 0, needs, where they are not there yet."""
+        first = iteration * self.batch_size
+        for epoch in range(first // self.num_images, (first + self.batch_size - 1) // self.num_images + 1):
+            slot = epoch % len(self._held)
+            if self._held[slot] != epoch:
+                drawn = torch.from_numpy(self.epoch(epoch))
+                if self._draws.is_cuda:
+                    drawn = drawn.pin_memory()  # so that the copy waits in the stream, not the host
+                start = slot * self.num_images
+                self._draws[:, start : start + self.num_images].copy_(drawn, non_blocking=True)
+                self._held[slot] = epoch
+
+    def at(self, iteration: Tensor) -> View:
+        """The views of mini-batch `iteration`, a () int64 tensor on the device, whose epochs are loaded."""
+        position = (iteration * self.batch_size + self._offsets) % self._draws.shape[1]
+        index, top, left, flip = self._draws.index_select(1, position)
         return View(index=index, top=top, left=left, flip=flip)
 
 
@@ -104,15 +106,12 @@ class Batches:
         x = x - self.padded_mean.view(-1, 3).index_select(0, pixels.view(-1))
         return x.view(*pixels.shape, 3).permute(0, 3, 1, 2), self.train_labels[view.index]
 
-    def _plain(self, images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for x, y in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            yield (x - self.mean).permute(0, 3, 1, 2), y
+    def test(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The single view of these test images: (N, 3, H, W) float32 and labels (N,)."""
+        return (self.test_images[index] - self.mean).permute(0, 3, 1, 2), self.test_labels[index]
 
-    def test(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The single view of every test image, `size` at a time; the last part may be smaller."""
-        return self._plain(self.test_images, self.test_labels, size)
-
-    def clean_train(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every training image without augmentation, `size` at a time."""
+    def clean_train(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """These training images without augmentation."""
         (height, width), p = self.side, self.padding
-        return self._plain(self.train_images[:, p : p + height, p : p + width], self.train_labels, size)
+        images = self.train_images[index, p : p + height, p : p + width]
+        return (images - self.mean).permute(0, 3, 1, 2), self.train_labels[index]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,9 +11,9 @@ from resrepro import data
 from resrepro.catalog import architecture
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
-from resrepro.device import Compute, out_of_memory
+from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError, did_you_mean
-from resrepro.evaluation.single_view import EVALUATION_BATCH, Measured, measure
+from resrepro.evaluation.single_view import Inputs, Measured, SingleView
 from resrepro.models import build
 from resrepro.weights import load_weights
 
@@ -52,11 +51,11 @@ def evaluate_weights(
     load_weights(net, weights, arch)
     net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if preprocess == "pixel-mean":
-        test = Batches(images, padding=0, device=compute.device).test(EVALUATION_BATCH)
+        test: Inputs = Batches(images, padding=0, device=compute.device).test
     else:
         test = _normalized(images, channels[0], channels[1], compute.device)
-    with out_of_memory(compute, f"evaluate {weights}"):
-        return measure(net, test, compute)
+    with device_errors(compute, f"evaluate {weights}"):
+        return SingleView(net, test, len(images.test_images), compute).measure()
 
 
 def _triple(option: str, text: str | None) -> Tensor | None:
@@ -71,16 +70,13 @@ def _triple(option: str, text: str | None) -> Tensor | None:
     return values
 
 
-def _normalized(
-    images: Images, mean: Tensor | None, std: Tensor | None, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _normalized(images: Images, mean: Tensor | None, std: Tensor | None, device: torch.device) -> Inputs:
     pixels = images.train_images.view(-1, 3).double() / 255
-    mean = pixels.mean(0).float() if mean is None else mean
-    std = pixels.std(0).float() if std is None else std
-    parts = zip(
-        torch.split(images.test_images, EVALUATION_BATCH),
-        torch.split(images.test_labels, EVALUATION_BATCH),
-        strict=True,
-    )
-    for x, y in parts:
-        yield ((x.float() / 255 - mean) / std).permute(0, 3, 1, 2).to(device), y.to(device)
+    mean = (pixels.mean(0).float() if mean is None else mean).to(device)
+    std = (pixels.std(0).float() if std is None else std).to(device)
+    test_images, test_labels = images.test_images.to(device), images.test_labels.to(device)
+
+    def inputs(index: Tensor) -> tuple[Tensor, Tensor]:
+        return ((test_images[index].float() / 255 - mean) / std).permute(0, 3, 1, 2), test_labels[index]
+
+    return inputs

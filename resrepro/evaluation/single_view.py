@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from resrepro.device import Compute
 
-EVALUATION_BATCH = 500  # images at a time; no result depends on it
+Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # (N,) int64 -> (N, 3, H, W), labels (N,)
+EVALUATION_BATCH = {"cpu": 500, "cuda": 2000}  # images at a time; no result depends on it but by rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,24 +23,52 @@ class Measured:
     error_pct: float
 
 
-@torch.inference_mode()
-def measure(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], compute: Compute) -> Measured:
-    """BN in inference mode; the net is left in training mode as it was found."""
-    was_training = net.training
-    net.eval()
-    totals = torch.zeros(2, dtype=torch.float64, device=compute.device)
-    num_images = 0
-    for x, y in batches:
-        with compute.autocast():
-            logits = net(x)
-        totals += _totals(logits.float(), y)
-        num_images += len(y)
-    net.train(was_training)
-    loss, wrong = totals.tolist()
-    return Measured(loss=loss / num_images, error_pct=100 * wrong / num_images)
+class SingleView:
+    """The net on a whole set, BN in inference mode. `part` reads and changes tensors on the device alone.
 
+    Args:
+        inputs: the net's input and the labels of the images with these numbers, on the device.
+    """
 
-def _totals(logits: Tensor, labels: Tensor) -> Tensor:
-    """(sum of the losses, number of wrong answers)."""
-    loss = F.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack((loss.double(), (logits.argmax(1) != labels).sum().double()))
+    def __init__(self, net: nn.Module, inputs: Inputs, num_images: int, compute: Compute) -> None:
+        self.net, self.inputs, self.num_images, self.compute = net, inputs, num_images, compute
+        size = min(EVALUATION_BATCH[compute.device.type], num_images)
+        self.num_parts = -(-num_images // size)
+        self.offsets = torch.arange(size, device=compute.device)
+        self.start = torch.zeros((), dtype=torch.int64, device=compute.device)
+        self.totals = torch.zeros(2, dtype=torch.float64, device=compute.device)  # loss, number of wrong answers
+
+    @torch.no_grad()
+    def part(self) -> None:
+        """The next images; those past the end do not count."""
+        position = self.start + self.offsets
+        inside = position < self.num_images
+        x, y = self.inputs(position.clamp(max=self.num_images - 1))
+        with self.compute.autocast():
+            logits = self.net(x)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, y, reduction="none").masked_fill(~inside, 0)
+        wrong = (logits.argmax(1) != y) & inside
+        self.totals += torch.stack((loss.sum(dtype=torch.float64), wrong.sum(dtype=torch.float64)))
+        self.start += len(self.offsets)
+
+    def measure(self, part: Callable[[], None] | None = None, between: Callable[[], None] | None = None) -> Measured:
+        """Loss and error; the net is left in training mode as it was found.
+
+        Args:
+            part: what to call in place of `part`, such as a recording of it.
+            between: called before each part; may raise to stop.
+        """
+        self.start.zero_()
+        self.totals.zero_()
+        was_training = self.net.training
+        self.net.eval()
+        try:
+            for _ in range(self.num_parts):
+                if between is not None:
+                    between()
+                (part or self.part)()
+        finally:
+            self.net.train(was_training)
+        loss, wrong = self.totals.tolist()
+        return Measured(loss=loss / self.num_images, error_pct=100 * wrong / self.num_images)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resrepro.catalog import Shortcut
 from resrepro.models.bn_relu import bn_relu
+from resrepro.models.calls import Stage
 from resrepro.models.shortcuts import shortcut
 
 
@@ -81,10 +82,10 @@ def stage(
     option: Shortcut | None,
     *,
     stride_in_3x3: bool = False,
-) -> nn.Sequential:
+) -> Stage:
     """`num_blocks` blocks, the first with the stride."""
     out_channels = width * block.expansion
-    return nn.Sequential(
+    return Stage(
         *(
             block(
                 in_channels if i == 0 else out_channels, width, stride if i == 0 else 1, option,

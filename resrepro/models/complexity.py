@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resrepro.catalog import architecture
 from resrepro.models import build
+from resrepro.models.calls import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,16 @@ class Complexity:
     Args:
         num_layers: weighted layers, as the paper counts them (shortcut projections are not counted).
         num_multiply_adds: of convolutions and fc (Table 1's "FLOPs").
+        num_activations: elements that training keeps for the gradient: inputs and outputs of convolutions.
+        num_activations_recomputed: the same where each block keeps its input only (`models.calls.recomputed`).
         output_sizes: stage -> (channels, height, width).
     """
 
     num_layers: int
     num_parameters: int
     num_multiply_adds: int
+    num_activations: int
+    num_activations_recomputed: int
     output_sizes: dict[str, tuple[int, int, int]]
 
 
@@ -48,6 +53,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         for name, module in net.named_children():
             if name != "fc" and not name.startswith("bn"):
                 module.register_forward_hook(record(name))
+        kept = _Kept(net)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net(torch.empty(1, 3, height, width))
     layers = [m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "downsample" not in n]
@@ -55,5 +61,40 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         num_layers=len(layers),
         num_parameters=sum(p.numel() for p in net.parameters()),
         num_multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
+        num_activations=kept.total(),
+        num_activations_recomputed=kept.total_recomputed(),
         output_sizes=sizes,
     )
+
+
+class _Kept:
+    """Notes the tensors that go into and come out of each convolution, and into each block, in a forward pass."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.block_inputs: dict[int, torch.Tensor] = {}
+        self.inside: list[dict[int, torch.Tensor]] = [{}]  # first of what is in no block, then of each block
+        blocks = [block for stage in net.modules() if isinstance(stage, Stage) for block in stage]
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(self._convolution)
+        for block in blocks:
+            block.register_forward_pre_hook(self._block)
+
+    def _convolution(self, _module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        for x in (inputs[0], output):
+            self.inside[-1][id(x)] = x  # held, so that no other tensor takes its identity
+
+    def _block(self, _module: nn.Module, inputs: Any) -> None:
+        self.block_inputs[id(inputs[0])] = inputs[0]
+        self.inside.append({})
+
+    def total(self) -> int:
+        return _num_elements({key: x for part in self.inside for key, x in part.items()})
+
+    def total_recomputed(self) -> int:
+        stem, *blocks = self.inside
+        return _num_elements({**stem, **self.block_inputs}) + max(map(_num_elements, blocks), default=0)
+
+
+def _num_elements(tensors: dict[int, torch.Tensor]) -> int:
+    return sum(x.numel() for x in tensors.values())

@@ -1,8 +1,12 @@
-"""One training step on a device: mini-batch, forward, loss, backward, SGD."""
+"""One training step on a device: mini-batch, forward, loss, backward, SGD.
+
+The step is written once. It reads and changes tensors on the device alone, the iteration and the learning rate among
+them, so that CUDA can record it and repeat it in one launch; the host acts where an epoch or a rate begins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +17,11 @@ from torch import Tensor, nn
 from resrepro.data.batches import Batches, ViewStream
 from resrepro.device import Compute
 from resrepro.evaluation.batch_norm import reestimated
-from resrepro.evaluation.single_view import EVALUATION_BATCH, Measured, measure
+from resrepro.evaluation.single_view import Measured, SingleView
 from resrepro.experiment import Recipe
+from resrepro.models import calls
 from resrepro.models.bn_relu import enable_fused
+from resrepro.training.recording import record, untouched
 
 BN_REESTIMATION_BATCHES = 100
 
@@ -34,13 +40,29 @@ class Totals:
         return (self.loss - start.loss) / n, 100 * (self.num_wrong - start.num_wrong) / n
 
 
-class EagerEngine:
-    """The step on CPU or CUDA: channels-last, autocast, fused SGD, on the CPU fused BN and ReLU.
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """How a step is computed, where the device has it; only `compiled` changes a result, by rounding.
 
-    Nothing is read back to the host. `unfused` says why BN and ReLU are not fused, empty if they are.
+    Args:
+        compiled: CUDA: elementwise work of each block fused by torch's compiler.
+        recorded: CUDA: the step is one CUDA graph.
+        recomputed: a block's inner activations are computed twice, not kept: less memory.
+    """
+
+    compiled: bool = True
+    recorded: bool = True
+    recomputed: bool = False
+
+
+class Engine:
+    """The step: channels-last, autocast, fused SGD; fused BN and ReLU on the CPU, compiled and recorded on CUDA.
+
+    `notes` says, a line each, what the machine lacks to be as fast as it could.
 
     Args:
         net: is moved to the device; its weights stay fp32.
+        batches: on the same device.
     """
 
     def __init__(
@@ -49,84 +71,161 @@ class EagerEngine:
         batches: Batches,
         recipe: Recipe,
         *,
-        num_train_images: int,
         seed: int,
         compute: Compute,
+        means: Means = Means(),
     ) -> None:
-        self.compute = compute
-        self.batches = batches
-        self.views = ViewStream(
-            num_images=num_train_images, batch_size=recipe.batch_size, padding=recipe.crop_padding, seed=seed
-        )
+        self.compute, self.batches, self.means = compute, batches, means
         self.total_iters = recipe.total_iters
-        self.unfused = enable_fused() if compute.device.type == "cpu" else "it is a kernel for CPUs"
+        self.views = ViewStream(
+            num_images=len(batches.train_labels),
+            batch_size=recipe.batch_size,
+            padding=recipe.crop_padding,
+            seed=seed,
+            device=compute.device,
+        )
         self.net = net.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._iteration = torch.zeros((), dtype=torch.int64, device=compute.device)
+        self._lr = torch.full((), recipe.lr, device=compute.device)
+        self._totals = torch.zeros(3, dtype=torch.float64, device=compute.device)
+        self._next, self._lr_now = 0, recipe.lr  # what the two tensors hold
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),
-            lr=recipe.lr,
+            lr=self._lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=False,
             fused=True,
         )
-        self._totals = torch.zeros(3, dtype=torch.float64, device=compute.device)
+        for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
+            self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        self.single_view = SingleView(self.net, batches.test, len(batches.test_labels), compute)
+        self.notes: list[str] = []
+        self.kernels = "torch"
+        self._work: Callable[[], None] = self._step
+        self._test_part: Callable[[], None] = self.single_view.part
+        self._prepare()
+
+    def _prepare(self) -> None:
+        call: calls.Call = calls.plain
+        if self.compute.device.type == "cpu":
+            unfused = enable_fused()
+            if unfused:
+                self.notes.append(f"a fifth slower, for BN and ReLU are not fused: {unfused}")
+            self.kernels = "torch" if unfused else "fused"
+        elif self.means.compiled:
+            call = calls.compiled()
+            self.kernels = "compiled"
+        self._set_call(call)
+        if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, for blocks are not compiled"):
+            self.kernels = "torch"
+            self._set_call(calls.plain)
+        if self.compute.device.type == "cuda" and self.means.recorded:
+            self._tried(self._record, "slower, for the step is not recorded as a CUDA graph")
+
+    def _set_call(self, call: calls.Call) -> None:
+        calls.set_call(self.net, calls.recomputed(call) if self.means.recomputed else call)
+
+    def _tried(self, work: Callable[[], None], otherwise: str) -> bool:
+        try:
+            work()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a compiler or driver does not like
+            self.notes.append(f"{otherwise}: {type(error).__name__} {(str(error).splitlines() or [''])[0][:120]}")
+            return False
+        return True
+
+    def _warm_up(self) -> None:
+        with untouched(self._changed()):
+            self._step()
+
+    def _record(self) -> None:
+        work, pool = record(self._step, self._changed())
+        self.net.eval()
+        try:
+            test = record(self.single_view.part, [self.single_view.start, self.single_view.totals], pool)[0]
+        finally:
+            self.net.train()
+        self._work, self._test_part = work, test
+
+    def _changed(self) -> list[Tensor]:
+        """All that a step changes."""
+        momenta = [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
+        return [*self.net.parameters(), *self.net.buffers(), *momenta, self._totals, self._iteration]
+
+    def step(self, iteration: int, lr: float) -> None:
+        """Mini-batch `iteration`, counted from 0, at learning rate `lr`. Does not wait for the device."""
+        self.views.load(iteration)
+        if iteration != self._next:
+            self._iteration.fill_(iteration)
+        if lr != self._lr_now:
+            self._lr.fill_(lr)
+        self._work()
+        self._next, self._lr_now = iteration + 1, lr
 
     # Differs from the paper: BN sees the whole mini-batch, not the 64 images of one of two GPUs; the momentum is
     # PyTorch's v = m v + g, w -= lr v, not Caffe's, which matters where the learning rate drops.
-    def step(self, iteration: int, lr: float) -> None:
-        """Mini-batch `iteration`, counted from 0, at learning rate `lr`."""
-        x, y = self.batches.train(self.views.batch(iteration).to(self.compute.device))
+    def _step(self) -> None:
+        x, y = self.batches.train(self.views.at(self._iteration))
         with self.compute.autocast():
             logits = self.net(x)
         logits = logits.float()
         loss = F.cross_entropy(logits, y)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.param_groups[0]["lr"] = lr
         self.optimizer.step()
         with torch.no_grad():
             wrong = (logits.argmax(1) != y).sum()
             num_images = torch.full_like(loss, len(y), dtype=torch.float64)
             self._totals += torch.stack((loss.double() * num_images, wrong.double(), num_images))
+            self._iteration += 1
 
     def totals(self) -> Totals:
+        """Waits for the device."""
         loss, wrong, images = self._totals.tolist()
         return Totals(loss=loss, num_wrong=wrong, num_images=images)
 
     def test(self) -> Measured:
         """The test set, single view, BN's moving averages."""
-        return measure(self.net, self.batches.test(EVALUATION_BATCH), self.compute)
+        return self.single_view.measure(self._test_part)
 
-    def test_bn_reestimated(self) -> Measured:
-        """The test set with BN statistics averaged over the mini-batches that would have come next."""
-        with reestimated(self.net, self._next_inputs(), self.compute):
-            return self.test()
+    def test_bn_reestimated(self, between: Callable[[], None]) -> Measured:
+        """The test set with BN statistics averaged over the mini-batches that would have come next.
 
-    def clean_train(self) -> Measured:
-        """The training set without augmentation, BN's moving averages."""
-        return measure(self.net, self.batches.clean_train(EVALUATION_BATCH), self.compute)
+        `between` is called before each part of the work; it may raise to stop.
+        """
+        with reestimated(self.net, self._next_inputs(between), self.compute):
+            return self.single_view.measure(self._test_part, between)
 
-    def _next_inputs(self) -> Iterator[Tensor]:
+    def clean_train(self, between: Callable[[], None]) -> Measured:
+        """The training set without augmentation, BN's moving averages. `between`: as above."""
+        view = SingleView(self.net, self.batches.clean_train, len(self.batches.train_labels), self.compute)
+        return view.measure(between=between)
+
+    def _next_inputs(self, between: Callable[[], None]) -> Iterator[Tensor]:
         for i in range(self.total_iters, self.total_iters + BN_REESTIMATION_BATCHES):
-            yield self.batches.train(self.views.batch(i).to(self.compute.device))[0]
+            between()
+            self.views.load(i)
+            yield self.batches.train(self.views.at(torch.tensor(i, device=self.compute.device)))[0]
 
     @property
     def arithmetic(self) -> dict[str, Any]:
         """What decides how results are rounded: a run ends in the arithmetic it began in."""
-        return {
-            "device": self.compute.device.type,
-            "precision": self.compute.precision,
-            "kernels": "torch" if self.unfused else "fused",
-        }
+        return {"device": self.compute.device.type, "precision": self.compute.precision, "kernels": self.kernels}
 
     def state_dict(self) -> dict[str, Any]:
+        names = [name for name, _ in self.net.named_parameters()]
+        momenta = [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
         return {
             "model": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "momentum": dict(zip(names, momenta, strict=True)),
             "totals": self._totals,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """In place: a recording goes on reading the same tensors."""
         self.net.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, p in self.net.named_parameters():
+            self.optimizer.state[p]["momentum_buffer"].copy_(state["momentum"][name])
         self._totals.copy_(state["totals"])

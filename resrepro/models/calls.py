@@ -1,0 +1,75 @@
+"""How a training step calls a net's blocks: plainly, compiled, or computed again for the gradient.
+
+None of them changes what is computed: `compiled` rounds differently, `recomputed` does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Call = Callable[[nn.Module, Tensor], Tensor]
+
+
+def plain(block: nn.Module, x: Tensor) -> Tensor:
+    y: Tensor = block(x)
+    return y
+
+
+def compiled() -> Call:
+    """`plain`, compiled. Blocks of one shape share a graph, so the time it takes does not grow with depth."""
+    torch._dynamo.config.recompile_limit = 64  # graphs of one function; the default is 8
+    return torch.compile(plain, dynamic=False)
+
+
+def recomputed(call: Call) -> Call:
+    """Keeps a block's input only, and calls the block once more when its gradient is needed: less memory, more time."""
+
+    def again(block: nn.Module, x: Tensor) -> Tensor:
+        y: Tensor = checkpoint(
+            call, block, x, use_reentrant=False, preserve_rng_state=False, context_fn=partial(_contexts, block)
+        )
+        return y
+
+    return again
+
+
+def set_call(net: nn.Module, call: Call) -> None:
+    """For all stages of the net, when they train."""
+    for module in net.modules():
+        if isinstance(module, Stage):
+            module.call = call
+
+
+class Stage(nn.Sequential):
+    """Blocks one after the other. `call` is how each is called in training; evaluation calls it plainly."""
+
+    call: Call = staticmethod(plain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        call = self.call if self.training and torch.is_grad_enabled() else plain
+        for block in self:
+            x = call(block, x)
+        return x
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _already_seen(block)
+
+
+@contextmanager
+def _already_seen(block: nn.Module) -> Iterator[None]:
+    """Inside, BN leaves its moving averages alone: they had this mini-batch when the block was called first."""
+    layers = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
+    for bn in layers:
+        bn.track_running_stats = False
+    try:
+        yield
+    finally:
+        for bn in layers:
+            bn.track_running_stats = True

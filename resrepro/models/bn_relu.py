@@ -63,11 +63,10 @@ def _fits(x: Tensor, shortcut: Tensor | None) -> bool:
 
 
 def _bn_relu_fused(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None) -> Tensor:
-    assert bn.num_batches_tracked is not None
-    momentum = 0.0
-    if bn.track_running_stats:
+    momentum = bn.momentum
+    if bn.num_batches_tracked is not None:
         bn.num_batches_tracked.add_(1)
-        momentum = bn.momentum if bn.momentum is not None else 1 / int(bn.num_batches_tracked)  # None: plain average
+        momentum = 1 / int(bn.num_batches_tracked) if momentum is None else momentum  # None: plain average
     y: Tensor = torch.ops.resrepro.bn_relu(
         x, bn.weight, bn.bias, shortcut, bn.running_mean, bn.running_var, momentum, bn.eps
     )

@@ -66,10 +66,11 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 def _already_seen(block: nn.Module) -> Iterator[None]:
     """Inside, BN leaves its moving averages alone: they had this mini-batch when the block was called first."""
     layers = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
+    kept = [(bn.momentum, bn.num_batches_tracked) for bn in layers]
     for bn in layers:
-        bn.track_running_stats = False
+        bn.momentum, bn.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for bn in layers:
-            bn.track_running_stats = True
+        for bn, (momentum, tracked) in zip(layers, kept, strict=True):
+            bn.momentum, bn.num_batches_tracked = momentum, tracked

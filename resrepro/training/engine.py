@@ -91,12 +91,13 @@ class Engine:
         self._next, self._lr_now = 0, recipe.lr  # what the two tensors hold
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),
-            lr=self._lr,
+            lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=False,
             fused=True,
         )
+        self.optimizer.param_groups[0]["lr"] = self._lr
         for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
         self.single_view = SingleView(self.net, batches.test, len(batches.test_labels), compute)

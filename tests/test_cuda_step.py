@@ -1,0 +1,289 @@
+"""What a CPU can prove of the CUDA step, and, marked `gpu`, what it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import tiny_recipe
+from test_training import same, training, weights
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from resrepro.data.batches import Batches
+from resrepro.data.images import Images
+from resrepro.device import Compute, choose
+from resrepro.models import bn_relu, build, calls
+from resrepro.training.engine import Engine, Means
+from resrepro.training.recording import record
+
+
+class OnlyCuda(TorchDispatchMode):
+    """Fails where an operation touches a tensor of another device. (Fake tensors fail where the host reads one.)"""
+
+    def __torch_dispatch__(self, f: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = f(*args, **(kwargs or {}))
+        for x in tree_leaves((args, kwargs, found)):
+            assert not isinstance(x, Tensor) or x.device.type == "cuda", f"{f} on {x.device}"
+        return found
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
+    images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On tensors that pretend to be CUDA's: what a recording would not allow fails here too."""
+    compute, recipe = Compute(device=torch.device("cuda:0"), precision="fp32"), tiny_recipe()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda:0"):
+            net = build("resnet8", num_classes=3)
+        monkeypatch.setattr(net, "to", lambda *_, **__: net)  # fake weights cannot be moved, and are there already
+        batches = Batches(images, padding=recipe.crop_padding, device=compute.device)
+        engine = Engine(net, batches, recipe, seed=0, compute=compute, means=Means(compiled=False, recorded=False))
+
+        monkeypatch.setattr(Tensor, "backward", lambda _: None)  # autograd's threads and the fused optimizer need
+        monkeypatch.setattr(engine.optimizer, "step", lambda: None)  # a real device
+        with OnlyCuda():
+            engine._step()
+            net.eval()
+            engine.single_view.part()
+
+
+class FakeGraph:
+    """Stands for torch.cuda.CUDAGraph: replays the Python that ran while it was recorded."""
+
+    def __init__(self) -> None:
+        self.replay: Callable[[], None] = lambda: None
+
+    def pool(self) -> str:
+        return "a pool"
+
+
+@pytest.fixture
+def fake_graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Recording on the CPU. Gives the pools that recordings were asked to share."""
+    pools: list[Any] = []
+
+    @contextmanager
+    def recording(_graph: FakeGraph, *, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"  # else other runs' threads would break it
+        pools.append(pool)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "a stream")
+    return pools
+
+
+def test_a_recording_leaves_no_trace_in_what_it_changes(fake_graphs: list[Any]) -> None:
+    count = torch.zeros(())
+    _, pool = record(lambda: count.add_(1), [count])
+    assert count == 0 and pool == "a pool"
+
+
+def test_recording_step_and_evaluation_changes_no_result(images: Images, fp32: Compute, fake_graphs: list[Any]) -> None:
+    recorded, plainly = training(images, fp32), training(images, fp32)
+    recorded.engine._record()
+    assert fake_graphs == [None, "a pool"]
+    recorded.engine._work, recorded.engine._test_part = recorded.engine._step, recorded.engine.single_view.part
+    list(recorded.steps())
+    list(plainly.steps())
+    assert same(weights(recorded), weights(plainly))
+    keep = {"elapsed_s"}
+    assert [p.model_dump(exclude=keep) for p in recorded.points] == [p.model_dump(exclude=keep) for p in plainly.points]
+
+
+def test_a_recording_goes_on_reading_the_same_tensors(images: Images, fp32: Compute) -> None:
+    """Loading, stepping, evaluating: no tensor that a recording reads or writes is replaced."""
+    t, other = training(images, fp32), training(images, fp32)
+
+    def addresses() -> list[int]:
+        e = t.engine
+        own = [e._lr, e.optimizer.param_groups[0]["lr"], e.views._draws, e.single_view.start, e.single_view.totals]
+        return [x.data_ptr() for x in [*e._changed(), *own]]
+
+    before = addresses()
+    list(other.steps())
+    t.load_state_dict(other.state_dict())
+    t.iteration = 0
+    list(t.steps())
+    t.engine.test_bn_reestimated(lambda: None)
+    assert addresses() == before
+
+
+def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32: Compute) -> None:
+    engine = training(images, fp32).engine
+    for iteration, lr in ((0, 0.05), (1, 0.05), (2, 0.005), (7, 0.005), (8, 0.05)):
+        engine.step(iteration, lr)
+        assert engine._iteration == iteration + 1 and engine.optimizer.param_groups[0]["lr"] == torch.tensor(lr)
+
+
+@pytest.mark.parametrize("failing", ["compiled", "recorded"])
+def test_without_compiler_or_graphs_it_falls_back_and_says_so(
+    images: Images, fp32: Compute, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = training(images, fp32).engine
+    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the driver says no\nand more")
+
+    calls_set: list[calls.Call] = []
+    monkeypatch.setattr(engine, "_set_call", calls_set.append)
+    monkeypatch.setattr(engine, "_warm_up", fail if failing == "compiled" else lambda: None)
+    monkeypatch.setattr(engine, "_record", fail if failing == "recorded" else lambda: None)
+    engine._prepare()
+    (note,) = engine.notes
+    assert note.endswith("RuntimeError the driver says no")
+    assert (failing in note) and engine.kernels == ("torch" if failing == "compiled" else "compiled")
+    assert (calls_set[-1] is calls.plain) == (failing == "compiled")
+    monkeypatch.undo()
+    engine.step(0, 0.1)  # and it works
+
+
+def step_of(arch: str, call: calls.Call) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradients and buffers after one training step of four images."""
+    net = build(arch, num_classes=10, seed=0).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    calls.set_call(net, call)
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 3, 32, 32, generator=draw).contiguous(memory_format=torch.channels_last)
+    F.cross_entropy(net(x), torch.arange(4)).backward()  # type: ignore[no-untyped-call]
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    assert len(gradients) == len(list(net.parameters()))
+    return gradients, [b.clone() for b in net.buffers()]
+
+
+def equal(a: list[Tensor], b: list[Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("arch", ["resnet14", "plain14"])
+def test_computing_activations_again_changes_no_bit(arch: str, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients and BN's moving averages, which must not see the mini-batch twice."""
+    if fused and bn_relu.enable_fused():
+        pytest.skip("the kernel cannot be built here")
+    monkeypatch.setattr(bn_relu, "_fused", fused)
+    once, twice = step_of(arch, calls.plain), step_of(arch, calls.recomputed(calls.plain))
+    assert equal(once[0], twice[0]) and equal(once[1], twice[1])
+
+
+def test_computing_again_keeps_block_inputs_only() -> None:
+    """Bytes that autograd holds, beside the estimate which `--jobs` plans with."""
+    from resrepro.models.complexity import complexity
+
+    def held(call: calls.Call) -> int:
+        storages: dict[int, Tensor] = {}
+
+        def pack(x: Tensor) -> Tensor:
+            storages[x.untyped_storage().data_ptr()] = x
+            return x
+
+        net = build("resnet20", num_classes=10, seed=0).train()
+        calls.set_call(net, call)
+        weights = {p.untyped_storage().data_ptr() for p in [*net.parameters(), *net.buffers()]}
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            net(torch.randn(4, 3, 32, 32))
+        return sum(x.untyped_storage().nbytes() for address, x in storages.items() if address not in weights)
+
+    counts = complexity("resnet20")
+    as_is = held(calls.plain)
+    assert as_is == pytest.approx(4 * 4 * counts.num_activations, rel=0.05)
+    assert held(calls.recomputed(calls.plain)) < 0.5 * as_is
+    assert counts.num_activations_recomputed < 0.5 * counts.num_activations
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own
+@pytest.mark.parametrize("again", [False, True])
+def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five shapes of blocks: first and later stages, with and without a change of dimensions."""
+    monkeypatch.setattr(bn_relu, "_fused", False)
+    numbers = []
+    for arch in ("resnet20", "resnet56", "plain56"):
+        torch._dynamo.reset()
+        counter = CompileCounterWithBackend("aot_eager")
+        with torch._dynamo.config.patch(recompile_limit=64):
+            call: calls.Call = torch.compile(calls.plain, dynamic=False, backend=counter)
+            compiled = step_of(arch, calls.recomputed(call) if again else call)
+        numbers.append(counter.frame_count)
+        plainly = step_of(arch, calls.plain)
+        for a, b in zip([*compiled[0], *compiled[1]], [*plainly[0], *plainly[1]], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+    assert numbers == [5 * (1 + again)] * 3
+
+
+def test_evaluation_is_called_plainly() -> None:
+    net = build("resnet8", num_classes=10, seed=0)
+
+    def forbidden(_block: nn.Module, _x: Tensor) -> Tensor:
+        raise AssertionError("compiled for nothing")
+
+    calls.set_call(net, forbidden)
+    with torch.no_grad():
+        net.train()(torch.zeros(2, 3, 32, 32))
+    net.eval()(torch.zeros(2, 3, 32, 32))
+    with pytest.raises(AssertionError, match="for nothing"):
+        net.train()(torch.zeros(2, 3, 32, 32))
+
+
+# ---- on a GPU
+
+
+def cifar_like() -> Images:
+    draw = np.random.default_rng(0)
+
+    def part(n: int) -> tuple[Any, Any]:
+        return draw.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), draw.integers(0, 10, n)
+
+    return Images.from_numpy(*part(1000), *part(300), num_classes=10)
+
+
+PAPER = {"batch_size": 128, "lr": 0.1, "crop_padding": 4, "lr_drop_iters": (18,), "total_iters": 24}
+
+
+def losses(arch: str, compute: Compute, means: Means, iterations: int = 20) -> list[float]:
+    with compute.stream():
+        t = training(cifar_like(), compute, tiny_recipe(**PAPER), arch, means)
+        found = []
+        for i in range(iterations):
+            t.engine.step(i, 0.1)
+            found.append(t.engine.totals().loss)
+    return found
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arch", ["plain20", "resnet20", "resnet56"])
+def test_first_losses_on_cuda_equal_the_cpus(arch: str, fp32: Compute) -> None:
+    cpu, cuda = losses(arch, fp32, Means()), losses(arch, choose("cuda", "fp32"), Means())
+    assert cuda == pytest.approx(cpu, rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("means", [Means(recorded=False), Means(recomputed=True)])
+def test_recording_and_recomputing_change_no_bit_on_cuda(means: Means, precision: str) -> None:
+    compute = choose("cuda", precision)
+    assert losses("resnet20", compute, means) == losses("resnet20", compute, Means())
+
+
+@pytest.mark.gpu
+def test_resuming_on_cuda_is_bit_identical() -> None:
+    compute, recipe = choose("cuda", "bf16"), tiny_recipe(**PAPER)
+    with compute.stream():
+        whole, first, second = (training(cifar_like(), compute, recipe, "resnet20") for _ in range(3))
+        list(whole.steps())
+        steps = first.steps()
+        for _ in range(13):
+            next(steps)
+        second.load_state_dict(first.state_dict())
+        list(second.steps())
+        assert same(weights(whole), weights(second))

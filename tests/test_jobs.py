@@ -1,0 +1,176 @@
+"""Several runs at once: each gives what it gives alone, and none takes another down."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import tiny_run
+from test_runner import Silent, rows
+
+from resrepro import results
+from resrepro.device import Compute, choose, device_errors
+from resrepro.errors import UserError
+from resrepro.experiment import Run
+from resrepro.interruption import Signals
+from resrepro.runner import Runner, Stopped
+from resrepro.training import checkpoint
+from resrepro.training.loop import Training
+from resrepro.training.memory import plan
+
+RUNS = [tiny_run("resnet8"), tiny_run("plain8"), tiny_run("resnet8", seed=1)]
+
+
+class Meeting(Silent):
+    """Lets no run finish its third iteration before `number` runs have come there."""
+
+    def __init__(self, number: int) -> None:
+        self.barrier = threading.Barrier(number)
+        self.threads: dict[Run, int] = {}
+
+    def advanced(self, *arguments: Any) -> None:
+        run, training = arguments[:2]
+        self.threads[run] = torch.get_num_threads()
+        if training.iteration == 3:
+            self.barrier.wait(timeout=60)
+
+
+def runner(results_dir: Path, reporter: Silent) -> Runner:
+    return Runner(results_dir=results_dir, data_dir=results_dir, compute=choose("cpu", "fp32"), reporter=reporter)
+
+
+def state(results_dir: Path, run: Run) -> dict[str, Any]:
+    model = checkpoint.read_saved(results_dir / run.path / "checkpoint.pt")["engine"]["model"]
+    return {key: value.tolist() for key, value in model.items()}
+
+
+def test_packed_runs_are_at_once_and_equal_to_the_bit_what_they_give_alone(tmp_path: Path) -> None:
+    assert runner(tmp_path / "packed", Meeting(3)).run_all(RUNS, 3) == []
+    assert runner(tmp_path / "alone", Silent()).run_all(RUNS, 1) == []
+    for run in RUNS:
+        assert rows(tmp_path / "packed", run) == rows(tmp_path / "alone", run)
+        assert state(tmp_path / "packed", run) == state(tmp_path / "alone", run)
+        packed, alone = (results.finished(tmp_path / name, run) for name in ("packed", "alone"))
+        assert packed is not None and alone is not None
+        differing = {key for key in vars(packed) if getattr(packed, key) != getattr(alone, key)}
+        assert differing <= {"wall_time_s", "finished_at"}
+
+
+def test_packed_runs_divide_the_cores(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        reporter = Meeting(2)
+        assert runner(tmp_path, reporter).run_all(RUNS[:2], 2) == []
+        assert set(reporter.threads.values()) == {2}
+        assert torch.get_num_threads() == 4
+        record = results.finished(tmp_path, RUNS[0])
+        assert record is not None and record.num_threads == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_signal_stops_all_and_all_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ending(Meeting):
+        heard = threading.Event()
+
+        def advanced(self, *arguments: Any) -> None:
+            super().advanced(*arguments)
+            if arguments[1].iteration == 3 and arguments[0] == RUNS[0]:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            if arguments[1].iteration == 4:  # by now the main thread has heard it
+                assert self.heard.wait(timeout=60)
+
+    note = Signals._note
+
+    def noted(self: Signals, *arguments: Any) -> None:
+        note(self, *arguments)
+        reporter.heard.set()
+
+    monkeypatch.setattr(Signals, "_note", noted)
+    reporter = Ending(2)
+    with pytest.raises(Stopped) as stopped:
+        runner(tmp_path / "cut", reporter).run_all(RUNS, 2)
+    assert stopped.value.signal_number == signal.SIGTERM
+    for run in RUNS[:2]:
+        assert f"{run}: stopped at iteration " in str(stopped.value)
+        assert (tmp_path / "cut" / run.path / "checkpoint.pt").exists()
+    assert not (tmp_path / "cut" / RUNS[2].path).exists()  # was never begun
+    assert runner(tmp_path / "cut", Silent()).run_all(RUNS, 2) == []
+    assert runner(tmp_path / "whole", Silent()).run_all(RUNS, 1) == []
+    for run in RUNS:
+        assert state(tmp_path / "cut", run) == state(tmp_path / "whole", run)
+
+
+def test_a_run_that_fails_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Training.steps
+
+    def failing(self: Training) -> Any:
+        for i, point in enumerate(steps(self)):
+            if self.engine.net.layer1[0].downsample is None and i == 7:  # the plain net
+                raise RuntimeError("CUDA out of memory. Tried to allocate")
+            yield point
+
+    monkeypatch.setattr(Training, "steps", failing)
+    (error,) = runner(tmp_path, Meeting(3)).run_all(RUNS, 3)
+    assert error.startswith("shapes/plain8/seed0: out of memory on ") and "--jobs" in error
+    monkeypatch.undo()
+    assert [results.finished(tmp_path, run) is not None for run in RUNS] == [True, False, True]
+    assert runner(tmp_path, Silent()).run_all(RUNS) == []
+
+
+def test_a_device_that_is_lost_is_one_line(tmp_path: Path) -> None:
+    compute = Compute(device=torch.device("cuda"), precision="fp32")
+    with pytest.raises(UserError) as caught, device_errors(compute, "cifar10/x/seed0"):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCompile with ...")
+    assert str(caught.value).startswith("cifar10/x/seed0: the device failed (CUDA error: unspecified launch failure)")
+    with pytest.raises(RuntimeError, match="a bug of ours"), device_errors(compute, "x"):
+        raise RuntimeError("a bug of ours")
+
+
+GIB = 2**30
+NEEDS = [(2 * GIB, 1 * GIB), (6 * GIB, 2 * GIB), (2 * GIB, 1 * GIB)]
+
+
+@pytest.mark.parametrize(
+    ("free", "jobs", "expected"),
+    [
+        (16, 1, (1, False)),
+        (16, 3, (3, False)),
+        (16, 9, (3, False)),  # not more than there are runs
+        (16, None, (3, False)),
+        (9, None, (2, False)),  # the two largest
+        (5, None, (1, True)),
+        (9, 3, (3, True)),  # recomputing makes them fit
+        (1, 1, (1, True)),  # one is tried in any case
+        (None, 3, (3, False)),
+    ],
+)
+def test_plan(free: int | None, jobs: int | None, expected: tuple[int, bool]) -> None:
+    assert plan(NEEDS, None if free is None else free * GIB, jobs, auto=4) == expected
+
+
+def test_jobs_that_do_not_fit_are_one_line_that_says_how_many_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "--jobs 3: the largest run needs about 2.0 GiB, 3.0 GiB are free for all; --jobs 2 fits"
+    with pytest.raises(UserError, match=message):
+        plan(NEEDS, 3 * GIB, 3, auto=4)
+    assert plan([], 0, 3, auto=4)[0] == 1
+    monkeypatch.setattr(Compute, "free_bytes", lambda _: 2**20)
+    with pytest.raises(UserError, match="--jobs 1 fits"):
+        runner(tmp_path, Silent()).run_all(RUNS, 2)
+    assert list(tmp_path.iterdir()) == []  # nothing was started
+
+
+def test_a_run_that_fits_only_recomputed_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runner(tmp_path / "as it is", Silent()).run_all(RUNS[:1]) == []
+    monkeypatch.setattr(Compute, "free_bytes", lambda _: 2**20)
+    tight = runner(tmp_path / "tight", Silent())
+    assert tight.run_all(RUNS[:1]) == []
+    assert tight._means.recomputed
+    assert state(tmp_path / "tight", RUNS[0]) == state(tmp_path / "as it is", RUNS[0])

@@ -38,7 +38,7 @@ figures: $(READY)  ## every figure and table, from results/
 	$(BIN)/resrepro plot all --format png,pdf
 	$(BIN)/resrepro table 6
 
-reproduce-all: $(READY)  ## every experiment that can run, then the figures; goes on where it was stopped
+reproduce-all: $(READY)  ## the paper's experiments that can run, then the figures; goes on where it was stopped
 	$(RUN) all
 	$(MAKE) figures
 

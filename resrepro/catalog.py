@@ -13,7 +13,7 @@ Shortcut = Literal["A", "B", "C"]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One network of the paper.
+    """One network of the paper, or a ResNeXt (Xie, Girshick, Dollar, Tu, He 2017).
 
     Args:
         family: `cifar` (Sec. 4.2, 32x32 input) or `imagenet` (Table 1, 224x224 input).
@@ -21,12 +21,16 @@ class Architecture:
         shortcut: option A, B or C of Sec. 3.3; None is a plain net.
         stride_in_3x3: the bottleneck's stride 2 sits in its 3x3 layer (torchvision's nets), not in
             its first 1x1 (the paper's).
+        cardinality: number of paths of a ResNeXt's bottleneck; 1 is a ResNet.
+        base_width: channels of one path in the first stage; each later stage has twice as many.
     """
 
     family: Literal["cifar", "imagenet"]
     depth: int
     shortcut: Shortcut | None
     stride_in_3x3: bool = False
+    cardinality: int = 1
+    base_width: int = 64
 
     @property
     def residual(self) -> bool:
@@ -39,7 +43,9 @@ class Architecture:
 
     @property
     def label(self) -> str:
-        """The paper's way to write it, such as `ResNet-34 B` or `plain-20`."""
+        """The paper's way to write it, such as `ResNet-34 B`, `plain-20` or `ResNeXt-50 (32x4d)`."""
+        if self.cardinality > 1:
+            return f"ResNeXt-{self.depth} ({self.cardinality}x{self.base_width}d)"
         if not self.residual:
             return f"plain-{self.depth}"
         option = f" {self.shortcut}" if self.family == "imagenet" and self.depth < 50 else ""
@@ -54,6 +60,12 @@ def _imagenet(depth: int, shortcut: Shortcut | None, **options: bool) -> Archite
     return Architecture(family="imagenet", depth=depth, shortcut=shortcut, **options)
 
 
+def _resnext(family: Literal["cifar", "imagenet"], depth: int, cardinality: int, base_width: int) -> Architecture:
+    return Architecture(
+        family=family, depth=depth, shortcut="B", stride_in_3x3=True, cardinality=cardinality, base_width=base_width
+    )
+
+
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # n = 3, 5, 7, 9, 18
 SHORTCUTS: tuple[Shortcut, ...] = ("A", "B", "C")
 
@@ -64,6 +76,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     **{f"resnet{d}-3x3stride": _imagenet(d, "B", stride_in_3x3=True) for d in (50, 101, 152)},
     **{f"plain{d}": _cifar(d, residual=False) for d in CIFAR_DEPTHS},
     **{f"resnet{d}": _cifar(d, residual=True) for d in (*CIFAR_DEPTHS, 1202)},
+    **{f"resnext{d}-32x4d": _resnext("imagenet", d, 32, 4) for d in (50, 101)},
+    **{f"resnext29-{c}x64d": _resnext("cifar", 29, c, 64) for c in (8, 16)},
 }
 
 # name -> module of resrepro.data that loads it

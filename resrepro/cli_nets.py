@@ -18,14 +18,14 @@ def summary(
     """Layers, parameters, multiply-adds, sizes.
 
     The columns of Table 1 and Table 6, counted by torch on the nets themselves.
+    vgg16 and vgg19 are there to compare with.
     """
-    from resrepro.catalog import ARCHITECTURES, architecture
-    from resrepro.models.complexity import complexity
+    from resrepro.catalog import ARCHITECTURES
+    from resrepro.models.complexity import VGG, complexity
 
     table = Table("architecture", "layers", "parameters", "multiply-adds", "output size", box=None, header_style="bold")
-    for name in [arch] if arch else ARCHITECTURES:
-        counts = complexity(name)
-        sizes = [(stage, f"{c} x {h}x{w}") for stage, (c, h, w) in counts.output_sizes.items()]
+    found = {name: complexity(name) for name in ([arch] if arch else [*ARCHITECTURES, *VGG])}
+    for name, counts in found.items():
         where = "" if arch else ", ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
         table.add_row(
             name,
@@ -36,10 +36,18 @@ def summary(
         )
     console.print(table)
     if arch:
-        side = architecture(arch).image_size
-        console.print(f"\ninput   3 x {side}x{side}")
-        for stage, size in sizes:
-            console.print(f"{stage:8}{size}")
+        height, width = found[arch].image_size
+        console.print(f"\ninput   3 x {height}x{width}")
+        for stage, (c, h, w) in found[arch].output_sizes.items():
+            console.print(f"{stage:8}{c} x {h}x{w}")
+    else:
+        ours, vgg = found["resnet152"], found["vgg19"]
+        console.print(
+            f"\nResNet-152 is {ours.num_layers / vgg.num_layers:.1f} times as deep as VGG-19 and has "
+            f"{ours.num_multiply_adds / vgg.num_multiply_adds:.2f} times its multiply-adds "
+            f"({ours.num_multiply_adds / 1e9:.1f}e9 and {vgg.num_multiply_adds / 1e9:.1f}e9)",
+            soft_wrap=True,
+        )
 
 
 @app.command()

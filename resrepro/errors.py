@@ -11,9 +11,11 @@ class UserError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'X'?` with the nearest known word, or the list of all where none is near."""
+    """`; did you mean 'X'?` with the known word that begins so, or is nearest; the list of all where none is near."""
     known = list(known)
-    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    near = [k for k in known if word and k.startswith(word)] or difflib.get_close_matches(
+        word.lower(), known, n=1, cutoff=0.5
+    )
     if not near:
         by_lower = {k.lower(): k for k in known}
         near = [by_lower[n] for n in difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)]

@@ -165,6 +165,7 @@ class Experiment(Frozen):
     """A TOML file: what it reproduces, its runs, its figures and claims.
 
     `address` is what names it on the command line: a shipped experiment's name, or the path of the file.
+    `beyond_paper`: it is no part of what reproduces the paper, so `all` leaves it out.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Experiment(Frozen):
     dataset: str
     cost: str
     expect: str
+    beyond_paper: bool
     runs: tuple[Run, ...]
     figures: tuple[FigureSpec, ...] = ()
     claims: tuple[Claim, ...] = ()

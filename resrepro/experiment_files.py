@@ -31,6 +31,7 @@ class _File(Frozen):
     dataset: str
     cost: str = "not measured"
     expect: str = ""
+    beyond_paper: bool = False
     recipe: dict[str, Any]
     run: tuple[_RunTable, ...] = Field(min_length=1)
     figure: tuple[FigureSpec, ...] = ()
@@ -123,7 +124,8 @@ def read_experiment(path: Path) -> Experiment:
     experiment = Experiment(
         name=path.stem, address=path.stem if shipped else str(path), title=file.title,
         reproduces=file.reproduces, dataset=file.dataset,
-        cost=file.cost, expect=file.expect, runs=tuple(runs), figures=file.figure, claims=file.claim,
+        cost=file.cost, expect=file.expect, beyond_paper=file.beyond_paper,
+        runs=tuple(runs), figures=file.figure, claims=file.claim,
     )  # fmt: skip
     for claim in file.claim:
         for name in (claim.higher, claim.lower):

@@ -21,7 +21,7 @@ def print_outcome(
     for run in experiment.runs:
         record = results.finished(results_dir, run)
         as_paper = run.schedule_scale == 1 and experiment.dataset == original.dataset
-        published = paper.TEST_ERROR_PCT.get((run.dataset, run.arch)) if as_paper else None
+        published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if as_paper else None
         cells = ["not finished", "", "", "", ""]
         if record is not None and record.status == "diverged":
             cells = [f"diverged at {record.diverged_iter}", "", "", "", ""]

@@ -12,7 +12,7 @@ from torch import nn
 from resrepro.models import bn_relu as module
 from resrepro.models.bn_relu import bn_relu, enable_fused
 
-CHANNELS = [16, 32, 64, 128, 256]
+CHANNELS = [16, 32, 64, 128, 256, 2048]
 
 
 @pytest.fixture

@@ -214,8 +214,14 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
     listed = run("list", *where)
     assert "cifar-resnet" in listed and "0/9" in listed and "Fig. 1" in listed
     assert "lr 0.01 until training error < 80 %" in run("show", "cifar-resnet", *where)
-    assert "269,722" in run("summary", "resnet20") and "layer3  64 x 8x8" in run("summary", "resnet20")
-    assert "60,192,808" in run("summary")
+    one, vgg, every = run("summary", "resnet20"), run("summary", "vgg19"), run("summary")
+    assert "269,722" in one and "layer3  64 x 8x8" in one
+    assert "60,192,808" in every
+    assert every.splitlines()[-1] == (
+        "ResNet-152 is 8.0 times as deep as VGG-19 and has 0.57 times its multiply-adds (11.3e9 and 19.6e9)"
+    )
+    assert "143,667,240" in vgg and "pool5   512 x 7x7" in vgg
+    assert "8 days" in listed and "weight decay 0.0005" in run("show", "resnext", *where)
     assert "6.43 (6.61±0.16)" in run("table", "6", *where)
     assert (tmp_path / "figures" / "table6.md").read_text().count("\n") == 14
     drawn = run("plot", "cifar-resnet", "--format", "png,svg", *where)

@@ -20,7 +20,7 @@ def test_shipped_experiments_are_valid(name: str) -> None:
 def test_the_issue_s_experiments_are_there() -> None:
     assert set(experiment_names()) >= {
         "plain20-vs-plain56", "cifar-plain", "cifar-resnet", "cifar-1202", "plain34-vs-res34", "plain18-vs-res18",
-        "quickstart",
+        "quickstart", "resnext",
     }  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def test_a_run_is_the_same_whoever_asks_for_it() -> None:
     ("old", "new", "message"),
     [
         ('arch = "plain8"', 'arch = "plane8"', r"run 'plane8': unknown architecture 'plane8'; did you mean 'plain"),
+        ('arch = "plain8"', 'arch = "vgg16"', r"run 'vgg16': unknown architecture 'vgg16'"),
         ("lr_drop_iters", "lr_drop_iter", r"recipe: unknown key 'lr_drop_iter'; did you mean 'lr_drop_iters'\?"),
         ("lr = 0.05", 'lr = "fast"', r"run 'plain8': recipe: lr: got 'fast': input should be a valid number"),
         ("lr = 0.05", "lr = -1", r"lr: got -1: input should be greater than 0"),

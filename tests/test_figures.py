@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from conftest import tiny_run
 from matplotlib.axes import Axes
+from rich.console import Console
 from test_results import record
 
 from resrepro import paper, results
@@ -16,6 +18,7 @@ from resrepro.experiment_files import find_experiment
 from resrepro.figures import curves, table6
 from resrepro.figures.curves import Context
 from resrepro.figures.drawing import draw_experiment
+from resrepro.outcome import print_outcome
 from resrepro.records import CurvePoint
 from resrepro.verdict import judge
 
@@ -121,6 +124,8 @@ def store(results_dir: Path, name: str, error: float, scale: float = 1.0) -> Non
 
 
 def name_of(run: str) -> str:
+    if run in ("resnext29-8x64d", "resnet110-300epochs"):
+        return "resnext"
     return "cifar-resnet" if run.startswith("resnet") else "cifar-plain"
 
 
@@ -136,6 +141,19 @@ def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) 
     full, short = (f.read_text() for f in files + scaled)
     assert "plain-20  9.50" in full and "not run: plain-56" in full and "schedule" not in full
     assert "plain-56  13.00" in short and "schedule × 0.05, not the paper's" in short
+
+
+def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_path: Path) -> None:
+    store(tmp_path, "resnext29-8x64d", 4.0)
+    store(tmp_path, "resnet110-300epochs", 6.0)
+    experiment, console = find_experiment("resnext"), Console(file=io.StringIO(), width=200)
+    (file,) = draw_experiment(experiment, tmp_path, formats=("svg",), own_dataset="cifar10", schedule_scale=1)
+    drawn = file.read_text()
+    assert "ResNeXt-29 (8x64d)  4.00 (paper 3.65)" in drawn and "ResNet-110 (300 epochs)  6.00" in drawn
+    print_outcome(console, experiment, experiment, tmp_path, 1)
+    printed = console.file.getvalue()
+    assert "3.65" in printed and "reproduced: ResNeXt-29 (8x64d) has a lower test error" in printed
+    assert "paper 6.61" not in drawn and "6.61" not in printed
 
 
 def test_table_6_has_the_papers_rows_and_ours(tmp_path: Path) -> None:

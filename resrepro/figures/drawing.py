@@ -83,7 +83,7 @@ def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: floa
 
 
 def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
-    keys = {name: (seeds[0].dataset, seeds[0].arch) for name, seeds in runs.items()}
+    keys = {name: (seeds[0].dataset, name) for name, seeds in runs.items()}
     return {name: paper.TEST_ERROR_PCT[key] for name, key in keys.items() if key in paper.TEST_ERROR_PCT}
 
 

@@ -1,4 +1,4 @@
-"""The paper's networks."""
+"""The paper's networks, and ResNeXts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,7 @@ def build(arch: str, *, num_classes: int, seed: int | None = None) -> CifarNet |
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        if spec.family == "cifar":
-            net: CifarNet | ImageNetNet = CifarNet(spec.depth, residual=spec.residual, num_classes=num_classes)
-        else:
-            net = ImageNetNet(
-                spec.depth, shortcut=spec.shortcut, stride_in_3x3=spec.stride_in_3x3, num_classes=num_classes
-            )
+        net = (CifarNet if spec.family == "cifar" else ImageNetNet)(spec, num_classes=num_classes)
         initialize(net)
     return net
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from resrepro.catalog import Shortcut
+from resrepro.catalog import Architecture
 from resrepro.models.bn_relu import bn_relu
 from resrepro.models.calls import Stage
 from resrepro.models.shortcuts import shortcut
@@ -21,21 +21,13 @@ class BasicBlock(nn.Module):
 
     expansion: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int,
-        option: Shortcut | None,
-        *,
-        stride_in_3x3: bool = False,
-    ) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = shortcut(option, in_channels, width, stride)
+        self.downsample = shortcut(spec.shortcut, in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = bn_relu(self.bn1, self.conv1(x))
@@ -43,29 +35,26 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 layers (Fig. 5 right): (N, C_in, H, W) -> (N, 4 width, H/stride, W/stride)."""
+    """1x1, 3x3, 1x1 layers (Fig. 5 right): (N, C_in, H, W) -> (N, 4 width, H/stride, W/stride).
+
+    A ResNeXt's 3x3 layer is a grouped convolution: form (c) of Fig. 3 in Xie et al. 2017. It equals the sum of
+    `cardinality` bottlenecks side by side (a), for the last 1x1 layer adds up what its groups give.
+    """
 
     expansion: ClassVar[int] = 4
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int,
-        option: Shortcut | None,
-        *,
-        stride_in_3x3: bool = False,
-    ) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__()
         # The paper's stride is in the first 1x1: only this gives Table 1's multiply-adds.
-        first, second = (1, stride) if stride_in_3x3 else (stride, 1)
-        self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, second, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        first, second = (1, stride) if spec.stride_in_3x3 else (stride, 1)
+        inner = spec.cardinality * (width * spec.base_width // 64)  # width itself in a ResNet
+        self.conv1 = nn.Conv2d(in_channels, inner, 1, first, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, second, padding=1, groups=spec.cardinality, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, 4 * width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * width)
-        self.downsample = shortcut(option, in_channels, 4 * width, stride)
+        self.downsample = shortcut(spec.shortcut, in_channels, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = bn_relu(self.bn1, self.conv1(x))
@@ -79,18 +68,11 @@ def stage(
     in_channels: int,
     width: int,
     stride: int,
-    option: Shortcut | None,
-    *,
-    stride_in_3x3: bool = False,
+    spec: Architecture,
 ) -> Stage:
     """`num_blocks` blocks, the first with the stride."""
     out_channels = width * block.expansion
     return Stage(
-        *(
-            block(
-                in_channels if i == 0 else out_channels, width, stride if i == 0 else 1, option,
-                stride_in_3x3=stride_in_3x3,
-            )
-            for i in range(num_blocks)
-        )
-    )  # fmt: skip
+        block(in_channels, width, stride, spec),
+        *(block(out_channels, width, 1, spec) for _ in range(num_blocks - 1)),
+    )

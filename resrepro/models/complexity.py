@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resrepro.catalog import architecture
 from resrepro.models import build
 from resrepro.models.calls import Stage
+
+VGG = ("vgg16", "vgg19")  # what the paper compares its nets with: torchvision's, counted here and not trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Complexity:
         num_multiply_adds: of convolutions and fc (Table 1's "FLOPs").
         num_activations: elements that training keeps for the gradient: inputs and outputs of convolutions.
         num_activations_recomputed: the same where each block keeps its input only (`models.calls.recomputed`).
+        image_size: (height, width) of the input.
         output_sizes: stage -> (channels, height, width).
     """
 
@@ -31,17 +35,28 @@ class Complexity:
     num_multiply_adds: int
     num_activations: int
     num_activations_recomputed: int
+    image_size: tuple[int, int]
     output_sizes: dict[str, tuple[int, int, int]]
 
 
 def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Complexity:
-    """Counts on torch's meta device, without computing anything; the paper's input size by default."""
-    spec = architecture(arch)
-    height, width = image_size or (spec.image_size, spec.image_size)
+    """Counts on torch's meta device, without computing anything; the paper's input size by default.
+
+    Raises:
+        UserError: neither an architecture nor one of VGG.
+    """
+    side = 224 if arch in VGG else architecture(arch).image_size
+    image_size = image_size or (side, side)
     if num_classes is None:
-        num_classes = 10 if spec.family == "cifar" else 1000
+        num_classes = 10 if side == 32 else 1000
     with torch.device("meta"):
-        net = build(arch, num_classes=num_classes).eval()
+        if arch in VGG:
+            net = torchvision.models.get_model(arch, num_classes=num_classes).eval()
+            pools = [module for module in net.features if isinstance(module, nn.MaxPool2d)]
+            stages: list[tuple[str, nn.Module]] = [(f"pool{i}", pool) for i, pool in enumerate(pools, 1)]
+        else:
+            net = build(arch, num_classes=num_classes).eval()
+            stages = [(n, m) for n, m in net.named_children() if n != "fc" and not n.startswith("bn")]
         sizes: dict[str, tuple[int, int, int]] = {}
 
         def record(name: str) -> Any:
@@ -50,12 +65,11 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
 
             return hook
 
-        for name, module in net.named_children():
-            if name != "fc" and not name.startswith("bn"):
-                module.register_forward_hook(record(name))
+        for name, module in stages:
+            module.register_forward_hook(record(name))
         kept = _Kept(net)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            net(torch.empty(1, 3, height, width))
+            net(torch.empty(1, 3, *image_size))
     layers = [m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "downsample" not in n]
     return Complexity(
         num_layers=len(layers),
@@ -63,6 +77,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         num_multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
         num_activations=kept.total(),
         num_activations_recomputed=kept.total_recomputed(),
+        image_size=image_size,
         output_sizes=sizes,
     )
 

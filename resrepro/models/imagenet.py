@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from resrepro.catalog import Shortcut
+from resrepro.catalog import Architecture
 from resrepro.models.blocks import BasicBlock, Bottleneck, stage
 from resrepro.models.bn_relu import bn_relu
 
@@ -19,29 +19,21 @@ BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
 
 
 class ImageNetNet(nn.Module):
-    """Plain and residual nets of Table 1; state dicts have torchvision's keys.
+    """Plain and residual nets of Table 1, and ResNeXts; state dicts have torchvision's keys.
 
     (N, 3, H, W) -> (N, num_classes); the paper's H = W = 224.
     """
 
-    def __init__(
-        self,
-        depth: int,
-        *,
-        shortcut: Shortcut | None,
-        stride_in_3x3: bool = False,
-        num_classes: int = 1000,
-    ) -> None:
+    def __init__(self, spec: Architecture, *, num_classes: int = 1000) -> None:
         super().__init__()
-        block, num_blocks = BLOCKS[depth]
+        block, num_blocks = BLOCKS[spec.depth]
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         stages = []
         in_channels = WIDTHS[0]
         for index, (count, width) in enumerate(zip(num_blocks, WIDTHS, strict=True)):
-            stride = 1 if index == 0 else 2
-            stages.append(stage(block, count, in_channels, width, stride, shortcut, stride_in_3x3=stride_in_3x3))
+            stages.append(stage(block, count, in_channels, width, 1 if index == 0 else 2, spec))
             in_channels = width * block.expansion
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = nn.Linear(in_channels, num_classes)

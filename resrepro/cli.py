@@ -12,7 +12,7 @@ from resrepro import results
 from resrepro.atomic import write_text
 from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError, did_you_mean
-from resrepro.experiment import MAX_SEED, Experiment, Run
+from resrepro.experiment import Experiment, Run
 from resrepro.experiment_files import experiment_names, find_experiment
 from resrepro.options import (
     DEFAULT_DATA,
@@ -26,6 +26,7 @@ from resrepro.options import (
     Scale,
     app,
     console,
+    numbers,
 )
 
 
@@ -35,18 +36,6 @@ def _experiments(names: list[str]) -> list[Experiment]:
         every = [find_experiment(name) for name in experiment_names()]
         return [e for e in every if e.dataset not in PENDING_DATASETS and not e.beyond_paper]
     return [find_experiment(name) for name in names]
-
-
-def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError as error:
-        raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2") from error
-    if min(numbers) < 0 or max(numbers) > MAX_SEED:
-        raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
-    return numbers
 
 
 def _num_jobs(text: str) -> int | None:
@@ -145,9 +134,10 @@ def run(
 
     Stopped at any point, the same command goes on. A finished run is not run again.
     """
-    numbers, num_jobs = _numbers("--seeds", seeds), _num_jobs(jobs)
+    its_seeds = None if seeds is None else numbers("--seeds", seeds)
+    num_jobs = _num_jobs(jobs)
     experiments = [
-        (original, original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=numbers, only=these))
+        (original, original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=its_seeds, only=these))
         for original, these in _restricted(_experiments(names), _names(only))
     ]
     for _, experiment in experiments:

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from resrepro.options import DEFAULT_DATA, DataDir, Device, PrecisionName, app, console
+from resrepro.errors import UserError
+from resrepro.options import (
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    DataDir,
+    Device,
+    PrecisionName,
+    ResultsDir,
+    app,
+    console,
+    numbers,
+)
 
 
 @app.command()
@@ -86,16 +97,22 @@ def bench(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
-    rounds: Annotated[int, typer.Option(help="How often the two loops alternate.", min=1)] = 5,
-    iterations: Annotated[int, typer.Option(help="Iterations of each loop a round.", min=1)] = 25,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    jobs: Annotated[str, typer.Option(help="Runs at once that ours is timed with.")] = "1,2,4,8",
+    rounds: Annotated[int, typer.Option(help="How often the loops take turns.", min=1)] = 5,
+    seconds: Annotated[float, typer.Option(help="Of a round, at least.", min=0.01)] = 3.0,
 ) -> None:
     """Speed beside the standard PyTorch loop.
 
-    Images/s of both, end to end on the same data, in turns.
+    Both end to end on the same data, in turns; ours alone and several at once. The 20 to 1202 layers of Sec. 4.2
+    without names. Also written as JSON below the results.
     """
-    from resrepro.bench import compare
+    from resrepro.bench import ARCHITECTURES, compare
 
+    runs_at_once = numbers("--jobs", jobs)
+    if 0 in runs_at_once:
+        raise UserError(f"--jobs {jobs}: expected numbers of runs, such as 1,2,4")
     compare(
-        archs or ["resnet20", "resnet56"], dataset=dataset, data_dir=data_dir, device=device,
-        precision=precision, rounds=rounds, iterations=iterations, console=console,
+        archs or list(ARCHITECTURES), runs_at_once=runs_at_once, dataset=dataset, data_dir=data_dir,
+        results_dir=results_dir, device=device, precision=precision, rounds=rounds, seconds=seconds, console=console,
     )  # fmt: skip

@@ -39,6 +39,11 @@ class Compute:
         with torch.cuda.device(self.device), torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
             yield
 
+    def synchronize(self) -> None:
+        """Waits for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def free_bytes(self) -> int | None:
         """Memory that a run may take now; None where the system does not say."""
         if self.device.type == "cuda":

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from resrepro.errors import UserError
+from resrepro.experiment import MAX_SEED
+
 app = typer.Typer(
     help="Reproduces 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
     "Start with 'resrepro run quickstart': no download, a few minutes on a CPU.",
@@ -39,3 +42,14 @@ DatasetName = Annotated[
 ]
 DEFAULT_RESULTS = Path("results")
 DEFAULT_DATA = Path("data")
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """`0,1,2` -> (0, 1, 2), each once. Raises UserError."""
+    try:
+        found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError as error:
+        raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2") from error
+    if min(found) < 0 or max(found) > MAX_SEED:
+        raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
+    return found

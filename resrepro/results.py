@@ -14,6 +14,7 @@ import io
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ def run_files(results_dir: Path, run: Run) -> RunFiles:
 
 def figures_folder(results_dir: Path) -> Path:
     return results_dir / "figures"
+
+
+def bench_file(results_dir: Path, device: str) -> Path:
+    """`NVIDIA H200` -> `bench/nvidia-h200.json`."""
+    return results_dir / "bench" / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
 
 
 def _csv_text(rows: list[list[object]]) -> str:

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
 from resrepro.device import Compute, choose
-from resrepro.models import bn_relu, build, calls
+from resrepro.models import build, calls, fused
 from resrepro.training.engine import Engine, Means
 from resrepro.training.recording import record
 
@@ -166,13 +166,13 @@ def equal(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("enabled", [True, False])
 @pytest.mark.parametrize("arch", ["resnet14", "plain14"])
-def test_computing_activations_again_changes_no_bit(arch: str, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_computing_activations_again_changes_no_bit(arch: str, enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients and BN's moving averages, which must not see the mini-batch twice."""
-    if fused and bn_relu.enable_fused():
+    if enabled and fused.enable_fused():
         pytest.skip("the kernel cannot be built here")
-    monkeypatch.setattr(bn_relu, "_fused", fused)
+    monkeypatch.setattr(fused, "_fused", enabled)
     once, twice = step_of(arch, calls.plain), step_of(arch, calls.recomputed(calls.plain))
     assert equal(once[0], twice[0]) and equal(once[1], twice[1])
 
@@ -206,7 +206,7 @@ def test_computing_again_keeps_block_inputs_only() -> None:
 @pytest.mark.parametrize("again", [False, True])
 def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five shapes of blocks: first and later stages, with and without a change of dimensions."""
-    monkeypatch.setattr(bn_relu, "_fused", False)
+    monkeypatch.setattr(fused, "_fused", False)
     numbers = []
     for arch in ("resnet20", "resnet56", "plain56"):
         torch._dynamo.reset()

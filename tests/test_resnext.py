@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resrepro.catalog import architecture
 from resrepro.cli import _experiments
 from resrepro.experiment_files import find_experiment
-from resrepro.models import bn_relu, build
+from resrepro.models import build, fused
 from resrepro.models.blocks import Bottleneck
 from resrepro.models.complexity import complexity
 
@@ -84,20 +84,20 @@ def test_labels_are_the_papers() -> None:
 
 def test_a_training_step_is_right_fused_and_separate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both against fp64, with 2 % for gradients: rounding moves some activations over ReLU's zero."""
-    reason = bn_relu.enable_fused()
+    reason = fused.enable_fused()
     if reason:
         pytest.skip(f"no fused kernel here: {reason}")
     torch.manual_seed(0)
     x = torch.randn(8, 3, 16, 16)
-    fused, num_fused, results = bn_relu._bn_relu_fused, [], []
+    kernel, num_fused, results = fused._bn_relu_fused, [], []
 
     def counted(bn: nn.BatchNorm2d, *tensors: Tensor) -> Tensor:
         num_fused.append(bn.num_features)
-        return fused(bn, *tensors)
+        return kernel(bn, *tensors)
 
-    monkeypatch.setattr(bn_relu, "_bn_relu_fused", counted)
+    monkeypatch.setattr(fused, "_bn_relu_fused", counted)
     for enabled, dtype in ((True, torch.float32), (False, torch.float32), (False, torch.float64)):
-        monkeypatch.setattr(bn_relu, "_fused", enabled)
+        monkeypatch.setattr(fused, "_fused", enabled)
         net = build("resnext29-8x64d", num_classes=10, seed=0).to(dtype).to(memory_format=torch.channels_last)
         loss = F.cross_entropy(net(x.to(dtype).contiguous(memory_format=torch.channels_last)), torch.arange(8))
         results.append((loss.double(), torch.autograd.grad(loss, list(net.parameters()))))

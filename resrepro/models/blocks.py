@@ -11,8 +11,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from resrepro.catalog import Architecture
-from resrepro.models.bn_relu import bn_relu
 from resrepro.models.calls import Stage
+from resrepro.models.fused import bn_relu, conv3x3
 from resrepro.models.shortcuts import shortcut
 
 
@@ -30,8 +30,8 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut(spec.shortcut, in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = bn_relu(self.bn1, self.conv1(x))
-        return bn_relu(self.bn2, self.conv2(y), None if self.downsample is None else self.downsample(x))
+        y = bn_relu(self.bn1, conv3x3(self.conv1, x))
+        return bn_relu(self.bn2, conv3x3(self.conv2, y), None if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):
@@ -58,7 +58,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = bn_relu(self.bn1, self.conv1(x))
-        y = bn_relu(self.bn2, self.conv2(y))
+        y = bn_relu(self.bn2, conv3x3(self.conv2, y))
         return bn_relu(self.bn3, self.conv3(y), None if self.downsample is None else self.downsample(x))
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from resrepro.catalog import Architecture
 from resrepro.models.blocks import BasicBlock, Bottleneck, stage
-from resrepro.models.bn_relu import bn_relu
+from resrepro.models.fused import bn_relu
 
 
 class CifarNet(nn.Module):

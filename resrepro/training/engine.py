@@ -20,7 +20,7 @@ from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.single_view import Measured, SingleView
 from resrepro.experiment import Recipe
 from resrepro.models import calls
-from resrepro.models.bn_relu import enable_fused
+from resrepro.models.fused import enable_fused
 from resrepro.training.recording import record, untouched
 
 BN_REESTIMATION_BATCHES = 100

@@ -1,4 +1,4 @@
-"""The fused kernel against torch's own operations."""
+"""The kernels against torch's own operations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resrepro.models import bn_relu as module
-from resrepro.models.bn_relu import bn_relu, enable_fused
+from resrepro.models import fused as module
+from resrepro.models import native
+from resrepro.models.fused import bn_relu, conv3x3, enable_fused
 
 CHANNELS = [16, 32, 64, 128, 256, 2048]
 
@@ -150,9 +151,78 @@ def test_shapes_it_cannot_take_go_to_torch(fused: None) -> None:
         torch.testing.assert_close(bn_relu(bn, x, shortcut), F.relu(twin(x) + shortcut))
 
 
+@pytest.fixture
+def bf16_instructions(fused: None) -> None:
+    if not hasattr(torch.ops.resrepro, "conv3x3"):
+        pytest.skip("this CPU has no AVX512-BF16")
+
+
+def convolution(channels: int, images: int, height: int, width: int) -> tuple[nn.Conv2d, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(channels + images)
+    conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x, grad = (
+        torch.randn(images, channels, height, width).bfloat16().contiguous(memory_format=torch.channels_last)
+        for _ in range(2)
+    )
+    return conv, x.requires_grad_(), grad
+
+
+# all borders; less, just and more than a band of 8 rows, and a chunk of 16 images
+@pytest.mark.parametrize("size", [(1, 1, 2), (2, 7, 4), (3, 8, 8), (16, 9, 6), (17, 16, 16), (33, 17, 2)])
+@pytest.mark.parametrize("channels", [16, 32, 64])
+def test_a_convolutions_gradients_are_fp64s(bf16_instructions: None, channels: int, size: tuple[int, int, int]) -> None:
+    conv, x, grad = convolution(channels, *size)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv3x3(conv, x)
+    assert "Conv3x3" in y.grad_fn.name() and y.dtype == torch.bfloat16
+    dx, dw = torch.autograd.grad(y, (x, conv.weight), grad)
+    exact = [t.detach().double().requires_grad_() for t in (x, conv.weight.bfloat16())]
+    z = F.conv2d(*exact, padding=1)
+    dx64, dw64 = torch.autograd.grad(z, exact, grad.double())
+    torch.testing.assert_close(y.double(), z, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(dx.double(), dx64, rtol=1e-2, atol=1e-2)
+    assert dw.dtype == torch.float32  # not rounded to bf16 on its way
+    assert ((dw.double() - dw64).norm() / dw64.norm()) < 1e-6
+
+
+def test_a_convolutions_gradient_does_not_depend_on_the_number_of_threads(bf16_instructions: None) -> None:
+    conv, x, grad = convolution(32, 40, 16, 16)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(torch.autograd.grad(conv3x3(conv, x), conv.weight, grad)[0])
+    torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+def test_a_gradient_that_is_not_channels_last_is_right(bf16_instructions: None) -> None:
+    conv, x, grad = convolution(16, 3, 8, 8)
+    for g in (grad.contiguous(), grad[:, :, :1, :1].expand_as(grad)):
+        y = conv3x3(conv, x)
+        same = torch.autograd.grad(y, conv.weight, g.contiguous(memory_format=torch.channels_last), retain_graph=True)
+        assert torch.equal(torch.autograd.grad(y, conv.weight, g)[0], same[0])
+
+
+def test_convolutions_it_cannot_take_go_to_torch(bf16_instructions: None) -> None:
+    x = torch.randn(2, 16, 8, 8).bfloat16().contiguous(memory_format=torch.channels_last)
+    others = {
+        "stride": (nn.Conv2d(16, 16, 3, 2, padding=1, bias=False), x),
+        "width": (nn.Conv2d(16, 32, 3, padding=1, bias=False), x),
+        "groups": (nn.Conv2d(16, 16, 3, padding=1, groups=2, bias=False), x),
+        "odd": (nn.Conv2d(16, 16, 3, padding=1, bias=False), x[..., :7].contiguous(memory_format=torch.channels_last)),
+        "contiguous": (nn.Conv2d(16, 16, 3, padding=1, bias=False), x.contiguous()),
+        "fp32": (nn.Conv2d(16, 16, 3, padding=1, bias=False), x.float()),
+    }
+    for name, (conv, own) in others.items():
+        with torch.autocast("cpu", torch.bfloat16, enabled=name != "fp32"):
+            assert torch.equal(conv3x3(conv, own), conv(own)), name
+            assert "Conv3x3" not in conv3x3(conv, own).grad_fn.name(), name
+
+
 def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_fused", False)
-    monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    monkeypatch.setattr(native.shutil, "which", lambda _: None)
     assert enable_fused() == "there is no g++ on this machine"
     bn, (x, _, _) = case(16, torch.float32)
     assert "BnRelu" not in bn_relu(bn, x).grad_fn.name()
@@ -160,7 +230,7 @@ def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "_fused", False)
     broken = tmp_path / "broken.cpp"
     broken.write_text("no C++")
-    monkeypatch.setattr(module, "SOURCE", broken)
+    monkeypatch.setattr(native, "SOURCES", (broken,))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    if module.shutil.which("g++"):
+    if native.shutil.which("g++"):
         assert enable_fused().startswith("the C++ compiler failed (")

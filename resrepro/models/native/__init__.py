@@ -1,0 +1,65 @@
+"""Kernels in C++ for the CPU, built once on the machine they run on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+
+SOURCES = tuple(Path(__file__).parent / name for name in ("bn_relu.cpp", "conv3x3.cpp"))
+FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
+
+
+def load() -> str:
+    """Builds the kernels, or loads what was built before, as `torch.ops.resrepro`.
+
+    Returns:
+        Empty, or why they are not to be had.
+    """
+    try:
+        torch.ops.load_library(_build())  # type: ignore[no-untyped-call]
+    except subprocess.CalledProcessError as error:
+        return f"the C++ compiler failed ({(error.stderr.strip().splitlines() or ['no message'])[0][:120]})"
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder, or a library that does not load
+        return str(error).splitlines()[0]
+    return ""
+
+
+def _build() -> Path:
+    """The library for these sources, torch, compiler and machine; compiled if it is not there yet.
+
+    Raises:
+        OSError: no compiler, or no place to write. CalledProcessError: it does not compile.
+    """
+    compiler = shutil.which("g++")
+    if compiler is None:
+        raise FileNotFoundError("there is no g++ on this machine")
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    texts = [source.read_text() for source in SOURCES]
+    key = "\n".join((*texts, torch.__version__, version, *FLAGS, platform.machine(), _cpu_flags()))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resrepro"
+    library = cache / f"native-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    if not library.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        torch_folder = Path(torch.__file__).parent
+        building = library.with_suffix(f".{os.getpid()}.tmp")  # several processes may build at once
+        include = torch_folder / "include"
+        places = (f"-I{include}", f"-I{include / 'torch/csrc/api/include'}", f"-L{torch_folder / 'lib'}")
+        words = [compiler, *FLAGS, *map(str, SOURCES), *places, "-ltorch_cpu", "-lc10", "-o", str(building)]
+        subprocess.run(words, capture_output=True, text=True, check=True, start_new_session=True)  # spared by Ctrl-C
+        building.replace(library)
+    return library
+
+
+def _cpu_flags() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

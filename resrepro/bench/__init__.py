@@ -71,8 +71,8 @@ def compare(
     console.print(_table(rows))
     console.print(
         f"images/s: median of {rounds} rounds, all runs together, and half their range; ms: of one mini-batch of "
-        f"{RECIPE.batch_size}; xN: N runs at once; whole run: {RECIPE.total_iters} iterations and all evaluations; start: "
-        "to the end of the first iteration; floors: ms for the operations at the matrix product's rate, and for the "
+        f"{RECIPE.batch_size}; xN: N runs at once; whole run: {RECIPE.total_iters} iterations and all evaluations; "
+        "start: to the end of the first iteration; floors: ms for the operations at the matrix product's rate, and for the "
         "bytes at the copy's. standard: torchvision transforms, DataLoader with "
         f"{NUM_WORKERS} workers (their memory not counted), eager fp32 (CUDA: TF32 convolutions), contiguous.",
         soft_wrap=True,
@@ -120,9 +120,8 @@ def _rows(timed: list[Timed], counts: Complexity, rates: Rates, compute: Compute
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "net", "loop", "ms", "images/s", "ratio", "whole run", "start", "memory", "floors", box=None, header_style="bold",
-    )  # fmt: skip
+    columns = ("net", "loop", "ms", "images/s", "ratio", "whole run", "start", "memory", "floors")
+    table = Table(*columns, box=None, header_style="bold")
     for row in rows:
         low, high = row["images_per_s_range"]
         ours = row["whole_run_s"] is not None

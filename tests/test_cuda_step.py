@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -175,6 +177,24 @@ def test_computing_activations_again_changes_no_bit(arch: str, enabled: bool, mo
     monkeypatch.setattr(fused, "_fused", enabled)
     once, twice = step_of(arch, calls.plain), step_of(arch, calls.recomputed(calls.plain))
     assert equal(once[0], twice[0]) and equal(once[1], twice[1])
+
+
+def test_computing_again_lets_go_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves off in the middle of a block; what was computed by then must not be held by itself."""
+    if fused.enable_fused():
+        pytest.skip("the kernel cannot be built here")
+    kernel, outputs = fused._bn_relu_fused, []
+
+    def noted(*arguments: Any) -> Tensor:
+        y = kernel(*arguments)
+        outputs.append(weakref.ref(y))
+        return y
+
+    monkeypatch.setattr(fused, "_bn_relu_fused", noted)
+    step_of("resnet14", calls.recomputed(calls.plain))
+    gc.collect()
+    assert len(outputs) == 13 + 6  # the first of each block twice
+    assert not [y for y in outputs if y() is not None]
 
 
 def test_computing_again_keeps_block_inputs_only() -> None:

@@ -72,8 +72,8 @@ def compare(
     console.print(
         f"images/s: median of {rounds} rounds, all runs together, and half their range; ms: of one mini-batch of "
         f"{RECIPE.batch_size}; xN: N runs at once; whole run: {RECIPE.total_iters} iterations and all evaluations; "
-        "start: to the end of the first iteration; floors: ms for the operations at the matrix product's rate, and for the "
-        "bytes at the copy's. standard: torchvision transforms, DataLoader with "
+        "start: to the end of the first iteration; floors: ms for the operations at the matrix product's rate, and "
+        "for the bytes at the copy's. standard: torchvision transforms, DataLoader with "
         f"{NUM_WORKERS} workers (their memory not counted), eager fp32 (CUDA: TF32 convolutions), contiguous.",
         soft_wrap=True,
     )

@@ -217,6 +217,10 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
     assert "269,722" in run("summary", "resnet20") and "layer3  64 x 8x8" in run("summary", "resnet20")
     assert "60,192,808" in run("summary")
     assert "6.43 (6.61±0.16)" in run("table", "6", *where)
-    assert (tmp_path / "figures" / "table6.md").read_text().count("\n") == 14
+    for number, rows in {1: 5, 2: 4, 3: 10, 4: 10, 5: 6, 6: 12}.items():
+        assert f"Table {number}: " in run("table", number, *where)
+        markdown, table = ((tmp_path / "figures" / f"table{number}.{kind}").read_text() for kind in ("md", "csv"))
+        assert markdown.count("\n|") == rows + 2 and table.count("\n") == rows + 1
+    assert "table 7: expected 1, 2, 3, 4, 5, 6" in error("table", 7, *where)
     drawn = run("plot", "cifar-resnet", "--format", "png,svg", *where)
     assert "fig6.png" in drawn and "not run: ResNet-20" in (tmp_path / "figures" / "fig6.svg").read_text()

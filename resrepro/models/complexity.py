@@ -20,12 +20,14 @@ class Complexity:
     Args:
         num_layers: weighted layers, as the paper counts them (shortcut projections are not counted).
         num_multiply_adds: of convolutions and fc (Table 1's "FLOPs").
+        num_blocks: of each stage.
         output_sizes: stage -> (channels, height, width).
     """
 
     num_layers: int
     num_parameters: int
     num_multiply_adds: int
+    num_blocks: tuple[int, ...]
     output_sizes: dict[str, tuple[int, int, int]]
 
 
@@ -55,5 +57,6 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         num_layers=len(layers),
         num_parameters=sum(p.numel() for p in net.parameters()),
         num_multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
+        num_blocks=tuple(len(stage) for stage in net.children() if isinstance(stage, nn.Sequential)),
         output_sizes=sizes,
     )

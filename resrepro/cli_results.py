@@ -39,3 +39,19 @@ def table(
         path = results.figures_folder(results_dir) / f"table{number}.{suffix}"
         write_text(path, text)
         console.print(path, soft_wrap=True)
+
+
+@app.command()
+def watch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|RUN]", show_default=False)] = None,
+    every: Annotated[float, typer.Option(help="Seconds between two looks at the files.", min=0.1)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end; so it is without a terminal.")] = False,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+) -> None:
+    """Follow runs live: curves, errors, ETA.
+
+    From another terminal, or over SSH: it only reads files. Ctrl-C ends it, and disturbs no run.
+    """
+    from resrepro.watch import watch
+
+    watch(results_dir, names or [], every_s=every, once=once, console=console)

@@ -12,6 +12,7 @@ from conftest import tiny_run
 from resrepro import results
 from resrepro.atomic import write_atomically, write_text
 from resrepro.errors import UserError
+from resrepro.locking import RunHeld
 from resrepro.records import CurvePoint, RunRecord
 from resrepro.results import RunFiles
 
@@ -143,7 +144,7 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
     holder = context.Process(target=_hold, args=(files.folder, ready, go_on))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(results.RunHeld, match=f"process {holder.pid} on "), results.hold(files):
+    with pytest.raises(RunHeld, match=f"process {holder.pid} on "), results.hold(files):
         pass
     holder.kill()  # no chance to clean up
     holder.join()

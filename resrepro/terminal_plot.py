@@ -47,7 +47,7 @@ def plot(lines: Sequence[Line], *, width: int, height: int, x_max: float, y_max:
             for x, y in zip(line.xs, line.ys, strict=True)
         ]
         for number, (x, y) in enumerate(_joined(dots)):
-            if 0 <= y < 4 * rows and not (line.dashed and number // DASH_DOTS % 2):
+            if not (line.dashed and number // DASH_DOTS % 2):
                 bits, _ = cells.get((y // 4, x // 2), (0, ""))
                 cells[y // 4, x // 2] = (bits | DOTS[y % 4][x % 2], line.style)
         if line.mark:

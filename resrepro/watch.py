@@ -171,7 +171,7 @@ def _curves(drawn: list[Watched], width: int, height: int) -> list[Text]:
                     **options,
                 )
             )
-    furthest = max(run.points[-1].iteration for run in drawn)
+    furthest = max(1, *(run.points[-1].iteration for run in drawn))
     legend = Text("error (%)   ", no_wrap=True, overflow="ellipsis")
     legend.append("⠒⠒⠒ test   ")
     legend.append("⠒ ⠒ training", "dim")

@@ -100,6 +100,15 @@ def test_a_record_comes_back(files: RunFiles) -> None:
     assert results.read_record(files) == record()
 
 
+def test_what_is_trained_is_said_until_the_record_says_it(files: RunFiles) -> None:
+    assert results.read_asked(files) is None
+    run = tiny_run(warmup={"lr": 0.01, "until_train_error_pct": 80.0})
+    results.write_asked(files, run)
+    assert results.read_asked(files) == run
+    results.write_record(files, record())
+    assert results.read_asked(files) is None
+
+
 def test_a_finished_run_whose_csv_is_cut_short_is_noticed(tmp_path: Path) -> None:
     files = results.run_files(tmp_path, tiny_run())
     results.rewrite_curves(files, [point(5), point(12)])

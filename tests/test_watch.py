@@ -70,7 +70,9 @@ def test_states_are_told_by_the_files_and_unfinished_runs_come_first(tmp_path: P
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     results.run_files(tmp_path, named("killed")).holder.write_text(f"process {gone.pid} on {os.uname().nodename}")
-    begin(tmp_path, named("elsewhere"), point(5, 1.0), written_s_ago=700).holder.write_text("process 1 on Mars")
+    begin(tmp_path, named("elsewhere"), point(5, 1.0), written_s_ago=700).holder.write_text(
+        f"process {gone.pid} on Mars"
+    )
     results.write_record(begin(tmp_path, named("done"), point(12, 1.0)), record(named("done")))
     diverged = {"status": "diverged", "diverged_iter": 7, "final_test_error_pct": None}
     results.write_record(begin(tmp_path, named("nan")), record(named("nan"), **diverged))

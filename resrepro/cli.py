@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 
 from resrepro import results
-from resrepro.atomic import write_text
 from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError, did_you_mean
 from resrepro.experiment import Experiment, Run
@@ -198,36 +197,3 @@ def plot(
             console.print(file, soft_wrap=True)
         if not files:
             console.print(f"{original.name}: declares no figure")
-
-
-@app.command()
-def table(
-    number: Annotated[int, typer.Argument(help="6")],
-    results_dir: ResultsDir = DEFAULT_RESULTS,
-) -> None:
-    """A table of the paper with our numbers beside it.
-
-    Written as Markdown and CSV too, beside the figures.
-    """
-    if number != 6:
-        raise UserError(f"table {number}: not built yet; expected 6")
-    from resrepro.figures import table6
-
-    final_errors: dict[str, list[float]] = {}
-    for run in dict.fromkeys(r for name in ("cifar-resnet", "cifar-1202") for r in find_experiment(name).runs):
-        if run.arch not in final_errors:
-            records = [results.finished(results_dir, r) for r in results.with_found_seeds(results_dir, [run])]
-            errors = [r.final_test_error_pct for r in records if r is not None]
-            final_errors[run.arch] = [error for error in errors if error is not None]
-    rows = table6.table(final_errors)
-    shown = Table(*rows.columns, box=None, header_style="bold", title="Table 6: CIFAR-10 test error")
-    for row in rows.itertuples(index=False):
-        shown.add_row(*row)
-    console.print(shown)
-    console.print(
-        "ours: last iteration, mean ± standard deviation over seeds; the paper's 110 layers: best (mean ± std) of 5"
-    )
-    folder = results.figures_folder(results_dir)
-    write_text(folder / "table6.md", table6.to_markdown(rows))
-    write_text(folder / "table6.csv", rows.to_csv(index=False))
-    console.print(f"{folder / 'table6.md'}\n{folder / 'table6.csv'}", soft_wrap=True)

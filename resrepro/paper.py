@@ -6,6 +6,75 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table1Row:
+    """One net of Table 1: blocks in each of its four stages, and 1e9 multiply-adds (the paper's "FLOPs")."""
+
+    arch: str
+    num_blocks: tuple[int, int, int, int]
+    multiply_adds_e9: float
+
+
+TABLE_1 = (
+    Table1Row(arch="resnet18-A", num_blocks=(2, 2, 2, 2), multiply_adds_e9=1.8),
+    Table1Row(arch="resnet34-A", num_blocks=(3, 4, 6, 3), multiply_adds_e9=3.6),
+    Table1Row(arch="resnet50", num_blocks=(3, 4, 6, 3), multiply_adds_e9=3.8),
+    Table1Row(arch="resnet101", num_blocks=(3, 4, 23, 3), multiply_adds_e9=7.6),
+    Table1Row(arch="resnet152", num_blocks=(3, 8, 36, 3), multiply_adds_e9=11.3),
+)
+TABLE_1_OUTPUT_SIZES = (112, 56, 28, 14, 7)  # pixels a side: conv1, then conv2_x ... conv5_x; of every net
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNetRow:
+    """One row of Tables 2 to 5. `arch` is our name of the net, None for other authors' methods and for ensembles."""
+
+    method: str
+    arch: str | None = None
+    top1_pct: float | None = None
+    top5_pct: float | None = None
+
+
+TABLE_2 = (  # validation, 10-crop
+    ImageNetRow(method="plain-18", arch="plain18", top1_pct=27.94),
+    ImageNetRow(method="plain-34", arch="plain34", top1_pct=28.54),
+    ImageNetRow(method="ResNet-18 A", arch="resnet18-A", top1_pct=27.88),
+    ImageNetRow(method="ResNet-34 A", arch="resnet34-A", top1_pct=25.03),
+)
+TABLE_3 = (  # validation, 10-crop
+    ImageNetRow(method="VGG-16", top1_pct=28.07, top5_pct=9.33),
+    ImageNetRow(method="GoogLeNet", top5_pct=9.15),
+    ImageNetRow(method="PReLU-net", top1_pct=24.27, top5_pct=7.38),
+    ImageNetRow(method="plain-34", arch="plain34", top1_pct=28.54, top5_pct=10.02),
+    ImageNetRow(method="ResNet-34 A", arch="resnet34-A", top1_pct=25.03, top5_pct=7.76),
+    ImageNetRow(method="ResNet-34 B", arch="resnet34-B", top1_pct=24.52, top5_pct=7.46),
+    ImageNetRow(method="ResNet-34 C", arch="resnet34-C", top1_pct=24.19, top5_pct=7.40),
+    ImageNetRow(method="ResNet-50", arch="resnet50", top1_pct=22.85, top5_pct=6.71),
+    ImageNetRow(method="ResNet-101", arch="resnet101", top1_pct=21.75, top5_pct=6.05),
+    ImageNetRow(method="ResNet-152", arch="resnet152", top1_pct=21.43, top5_pct=5.71),
+)
+TABLE_4 = (  # validation, single model, multi-scale
+    ImageNetRow(method="VGG (test set)", top5_pct=8.43),
+    ImageNetRow(method="GoogLeNet", top5_pct=7.89),
+    ImageNetRow(method="VGG v5", top1_pct=24.4, top5_pct=7.1),
+    ImageNetRow(method="PReLU-net", top1_pct=21.59, top5_pct=5.71),
+    ImageNetRow(method="BN-inception", top1_pct=21.99, top5_pct=5.81),
+    ImageNetRow(method="ResNet-34 B", arch="resnet34-B", top1_pct=21.84, top5_pct=5.71),
+    ImageNetRow(method="ResNet-34 C", arch="resnet34-C", top1_pct=21.53, top5_pct=5.60),
+    ImageNetRow(method="ResNet-50", arch="resnet50", top1_pct=20.74, top5_pct=5.25),
+    ImageNetRow(method="ResNet-101", arch="resnet101", top1_pct=19.87, top5_pct=4.60),
+    ImageNetRow(method="ResNet-152", arch="resnet152", top1_pct=19.38, top5_pct=4.49),
+)
+TABLE_5 = (  # test set, ensembles; the last is the paper's own
+    ImageNetRow(method="VGG", top5_pct=7.32),
+    ImageNetRow(method="GoogLeNet", top5_pct=6.66),
+    ImageNetRow(method="VGG v5", top5_pct=6.8),
+    ImageNetRow(method="PReLU-net", top5_pct=4.94),
+    ImageNetRow(method="BN-inception", top5_pct=4.82),
+    ImageNetRow(method="ResNet, six models", top5_pct=3.57),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table6Row:
     """One row of Table 6: CIFAR-10 test error.
 

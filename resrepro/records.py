@@ -38,6 +38,10 @@ class CurvePoint(Frozen):
 CURVE_COLUMNS = tuple(CurvePoint.model_fields)
 
 
+# How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).
+Protocol = Literal["single view", "10-crop", "multi-scale"]
+
+
 class RunRecord(Frozen):
     """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
 
@@ -71,3 +75,10 @@ class RunRecord(Frozen):
     versions: dict[str, str]
     commit: str | None
     finished_at: str
+
+    def error_pct(self, protocol: Protocol, top: int) -> float | None:
+        """The test error under just this protocol, None where it is not recorded: no other one stands in for it.
+
+        A run records the single view's top-1 error; the others come with the ImageNet pipeline.
+        """
+        return self.final_test_error_pct if (protocol, top) == ("single view", 1) else None

@@ -1,6 +1,7 @@
 """Everything about files under the results directory: this module alone knows their names.
 
 <results>/<dataset>/<run name>/seed<k>/
+    asked.json      what is trained; there until run.json, which says it too, is written
     curves.csv      one row a curve point, appended while the run goes on
     checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
     run.json        the record, written last: its presence means finished
@@ -13,28 +14,20 @@ import csv
 import io
 import json
 import os
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import filelock
 from pydantic import ValidationError
 
+from resrepro import locking
 from resrepro.atomic import write_text, writing
 from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.records import CURVE_COLUMNS, CurvePoint, RunRecord
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-class RunHeld(UserError):
-    """Another process is training this run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +35,10 @@ class RunFiles:
     """The files of one run."""
 
     folder: Path
+
+    @property
+    def asked(self) -> Path:
+        return self.folder / "asked.json"
 
     @property
     def curves(self) -> Path:
@@ -59,9 +56,21 @@ class RunFiles:
     def lock(self) -> Path:
         return self.folder / ".lock"
 
+    @property
+    def holder(self) -> Path:
+        return self.folder / ".holder"
+
 
 def run_files(results_dir: Path, run: Run) -> RunFiles:
     return RunFiles(folder=results_dir / run.path)
+
+
+def found(results_dir: Path) -> list[RunFiles]:
+    """Every folder with a run's files, begun or finished, also one that is not named as ours are."""
+    places = [f"{'*/' * depth}{name}" for depth in (1, 2, 3) for name in ("curves.csv", "run.json")]
+    return [
+        RunFiles(folder=folder) for folder in sorted({p.parent for place in places for p in results_dir.glob(place)})
+    ]
 
 
 def figures_folder(results_dir: Path) -> Path:
@@ -136,6 +145,25 @@ def read_points(files: RunFiles) -> list[CurvePoint]:
     return points
 
 
+def write_asked(files: RunFiles, run: Run) -> None:
+    """Says what is trained, from the start of a run on."""
+    write_text(files.asked, run.model_dump_json(indent=2) + "\n")
+
+
+def read_asked(files: RunFiles) -> Run | None:
+    """What is trained, None where the run is finished or does not say.
+
+    Raises:
+        UserError: `asked.json` is damaged.
+    """
+    try:
+        return Run.model_validate_json(files.asked.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise UserError(f"{files.asked}: damaged; type the run's command again and it is written anew") from error
+
+
 def read_record(files: RunFiles) -> RunRecord | None:
     """The record of a finished run, None where it is not finished.
 
@@ -157,6 +185,7 @@ def read_record(files: RunFiles) -> RunRecord | None:
 
 def write_record(files: RunFiles, record: RunRecord) -> None:
     write_text(files.record, json.dumps(record.model_dump(), indent=2) + "\n")
+    files.asked.unlink(missing_ok=True)
 
 
 def check_same(recorded: dict[str, Any], run: Run, place: Path) -> None:
@@ -216,7 +245,7 @@ def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
 
 @contextmanager
 def hold(files: RunFiles) -> Iterator[None]:
-    """Holds the run for this process; the lock goes with the process, however it ends.
+    """Holds the run for this process.
 
     Raises:
         RunHeld: another process holds it; says which.
@@ -224,42 +253,10 @@ def hold(files: RunFiles) -> Iterator[None]:
     with writing(files.folder):
         files.folder.mkdir(parents=True, exist_ok=True)
         files.lock.touch()
-    holder = files.folder / ".holder"
-    lock = filelock.FileLock(files.lock, timeout=0)
-    with writing(files.lock):
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            who = holder.read_text() if holder.exists() else "another process"
-            raise RunHeld(
-                f"{files.folder}: {who} is training this run; wait for it or stop it, and type the command again"
-            ) from error
-    try:
+    with locking.hold(files.lock, files.holder):
         for left in files.folder.glob("*.tmp"):  # of a process that was killed while writing
             left.unlink()
-        with writing(holder):
-            holder.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def curves_table(results_dir: Path, runs: list[Run]) -> pd.DataFrame:
-    """The curves of all runs that have any, finished or not.
-
-    Returns:
-        A row a curve point: run, label, seed, status (finished, diverged, unfinished), then CURVE_COLUMNS.
-    """
-    import pandas as pd
-
-    rows = []
-    for run in runs:
-        files = run_files(results_dir, run)
-        record = finished(results_dir, run)
-        status = record.status if record else "unfinished"
-        rows += [[run.name, run.label, run.seed, status, *_row(p)] for p in read_points(files)]
-    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *CURVE_COLUMNS])
 
 
 def with_found_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:

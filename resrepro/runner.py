@@ -155,6 +155,7 @@ class Runner:
         training = Training(run.recipe, engine)
         if files.checkpoint.exists():
             checkpoint.load(files.checkpoint, run, training)
+        results.write_asked(files, run)
         results.rewrite_curves(files, training.points)
         self.reporter.started(run, training)
         return training

@@ -223,6 +223,10 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
     assert "143,667,240" in vgg and "pool5   512 x 7x7" in vgg
     assert "8 days" in listed and "weight decay 0.0005" in run("show", "resnext", *where)
     assert "6.43 (6.61±0.16)" in run("table", "6", *where)
-    assert (tmp_path / "figures" / "table6.md").read_text().count("\n") == 14
+    for number, rows in {1: 5, 2: 4, 3: 10, 4: 10, 5: 6, 6: 12}.items():
+        assert f"Table {number}: " in run("table", number, *where)
+        markdown, table = ((tmp_path / "figures" / f"table{number}.{kind}").read_text() for kind in ("md", "csv"))
+        assert markdown.count("\n|") == rows + 2 and table.count("\n") == rows + 1
+    assert "table 7: expected 1, 2, 3, 4, 5, 6" in error("table", 7, *where)
     drawn = run("plot", "cifar-resnet", "--format", "png,svg", *where)
     assert "fig6.png" in drawn and "not run: ResNet-20" in (tmp_path / "figures" / "fig6.svg").read_text()

@@ -1,4 +1,4 @@
-"""Figure data, labels and remarks; Table 6; verdicts; the paper's numbers."""
+"""Figure data, labels and remarks; verdicts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from test_results import record
 
-from resrepro import paper, results
+from resrepro import results
 from resrepro.experiment import Claim, FigureSpec, PanelSpec
 from resrepro.experiment_files import find_experiment
-from resrepro.figures import curves, table6
+from resrepro.figures import curves
 from resrepro.figures.curves import Context
 from resrepro.figures.drawing import draw_experiment
 from resrepro.outcome import print_outcome
@@ -154,23 +154,6 @@ def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_pat
     printed = console.file.getvalue()
     assert "3.65" in printed and "reproduced: ResNeXt-29 (8x64d) has a lower test error" in printed
     assert "paper 6.61" not in drawn and "6.61" not in printed
-
-
-def test_table_6_has_the_papers_rows_and_ours(tmp_path: Path) -> None:
-    table = table6.table({"resnet20": [8.5], "resnet110": [6.5, 6.7, 6.9]}).set_index("parameters")
-    assert table.loc["0.27M", "ours (%)"] == "8.50" and table.loc["0.27M", "difference"] == "-0.25"
-    assert table.loc["1.7M", "paper error (%)"] == "6.43 (6.61±0.16)"
-    assert table.loc["1.7M", "ours (%)"] == "6.70±0.20" and table.loc["1.7M", "difference"] == "+0.09"
-    assert (table.loc["1.7M", "seeds"], table.loc["1.7M", "ours, best (%)"]) == ("3", "6.50")
-    assert table.loc["19.4M", "ours (%)"] == "not run"
-    assert len(table) == 12
-
-
-def test_the_papers_numbers() -> None:
-    assert [r.error_pct for r in paper.TABLE_6] == [
-        9.38, 8.81, 8.22, 8.39, 7.54, 8.80, 8.75, 7.51, 7.17, 6.97, 6.43, 7.93,
-    ]  # fmt: skip
-    assert paper.TEST_ERROR_PCT["cifar10", "resnet110"] == 6.61
 
 
 def test_a_verdict_follows_its_rule(tmp_path: Path) -> None:

@@ -14,15 +14,15 @@ import resrepro
 LAYERS = [
     {"errors"},
     {"catalog", "atomic"},
-    {"records", "paper"},
+    {"records", "paper", "locking"},
     {"experiment"},
     {"experiment_files", "weights"},
     {"results", "models", "data", "device", "interruption"},
     {"evaluation"},
     {"training"},
-    {"runner", "figures", "verdict", "progress", "bench", "options"},
-    {"outcome"},
-    {"cli", "cli_nets"},
+    {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
+    {"outcome", "watch"},
+    {"cli", "cli_results", "cli_nets"},
     {"__main__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
@@ -49,7 +49,10 @@ def test_imports_run_strictly_downwards(file: Path) -> None:
         assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["show", "cifar-resnet"], ["plot", "all"], ["table", "6"]])
+QUICK = ["--help", "list", "show cifar-resnet", "plot all", *(f"table {n}" for n in range(2, 7)), "watch --once"]
+
+
+@pytest.mark.parametrize("words", [words.split() for words in QUICK], ids=QUICK)
 def test_quick_commands_never_import_torch(words: list[str], tmp_path: Path) -> None:
     where = [] if words == ["--help"] else ["--results-dir", str(tmp_path)]
     program = (

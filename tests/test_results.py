@@ -12,6 +12,7 @@ from conftest import tiny_run
 from resrepro import results
 from resrepro.atomic import write_atomically, write_text
 from resrepro.errors import UserError
+from resrepro.locking import RunHeld
 from resrepro.records import CurvePoint, RunRecord
 from resrepro.results import RunFiles
 
@@ -99,6 +100,15 @@ def test_a_record_comes_back(files: RunFiles) -> None:
     assert results.read_record(files) == record()
 
 
+def test_what_is_trained_is_said_until_the_record_says_it(files: RunFiles) -> None:
+    assert results.read_asked(files) is None
+    run = tiny_run(warmup={"lr": 0.01, "until_train_error_pct": 80.0})
+    results.write_asked(files, run)
+    assert results.read_asked(files) == run
+    results.write_record(files, record())
+    assert results.read_asked(files) is None
+
+
 def test_a_finished_run_whose_csv_is_cut_short_is_noticed(tmp_path: Path) -> None:
     files = results.run_files(tmp_path, tiny_run())
     results.rewrite_curves(files, [point(5), point(12)])
@@ -143,7 +153,7 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
     holder = context.Process(target=_hold, args=(files.folder, ready, go_on))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(results.RunHeld, match=f"process {holder.pid} on "), results.hold(files):
+    with pytest.raises(RunHeld, match=f"process {holder.pid} on "), results.hold(files):
         pass
     holder.kill()  # no chance to clean up
     holder.join()

@@ -1,4 +1,4 @@
-"""Figures and tables, drawn from CSV and JSON alone. Imports no torch."""
+"""Figures, drawn from CSV and JSON alone. Imports no torch."""
 
 from __future__ import annotations
 

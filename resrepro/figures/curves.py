@@ -61,7 +61,7 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     """Draws one figure.
 
     Args:
-        curves: a row a curve point, as `results.curves_table` gives it.
+        curves: a row a curve point, as `drawing` reads them.
     """
     num_panels = len(spec.panel)
     width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pandas as pd
+
 from resrepro import paper, results
 from resrepro.atomic import write_atomically
 from resrepro.catalog import architecture
@@ -12,6 +14,7 @@ from resrepro.experiment import Experiment, FigureSpec, Run
 from resrepro.experiment_files import shipped_runs
 from resrepro.figures import FIGURES
 from resrepro.figures.curves import Context
+from resrepro.records import CURVE_COLUMNS
 
 DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "shapes": "shapes"}
 FORMATS = ("png", "pdf", "svg")
@@ -41,7 +44,7 @@ def draw_experiment(
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
         runs = {name: known[name][1] for name in names}
         all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
-        curves = results.curves_table(results_dir, all_runs)
+        curves = _curves_table(results_dir, all_runs)
         records = {run: results.finished(results_dir, run) for run in all_runs}
         diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
         note = _note(experiment, own_dataset, schedule_scale)
@@ -62,6 +65,25 @@ def draw_experiment(
             write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path)
     return written
+
+
+def _curves_table(results_dir: Path, runs: list[Run]) -> pd.DataFrame:
+    """The curves of all runs that have any, finished or not.
+
+    Returns:
+        A row a curve point: run, label, seed, status (finished, diverged, unfinished), then CURVE_COLUMNS.
+    """
+    rows = []
+    for run in runs:
+        record = results.finished(results_dir, run)
+        start = {
+            "run": run.name,
+            "label": run.label,
+            "seed": run.seed,
+            "status": record.status if record else "unfinished",
+        }
+        rows += [{**start, **dict(p)} for p in results.read_points(results.run_files(results_dir, run))]
+    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *CURVE_COLUMNS])
 
 
 def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:

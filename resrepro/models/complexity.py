@@ -27,6 +27,7 @@ class Complexity:
         num_activations: elements that training keeps for the gradient: inputs and outputs of convolutions.
         num_activations_recomputed: the same where each block keeps its input only (`models.calls.recomputed`).
         image_size: (height, width) of the input.
+        num_blocks: of each stage.
         output_sizes: stage -> (channels, height, width).
     """
 
@@ -36,6 +37,7 @@ class Complexity:
     num_activations: int
     num_activations_recomputed: int
     image_size: tuple[int, int]
+    num_blocks: tuple[int, ...]
     output_sizes: dict[str, tuple[int, int, int]]
 
 
@@ -78,6 +80,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         num_activations=kept.total(),
         num_activations_recomputed=kept.total_recomputed(),
         image_size=image_size,
+        num_blocks=tuple(len(stage) for stage in net.children() if isinstance(stage, Stage)),
         output_sizes=sizes,
     )
 

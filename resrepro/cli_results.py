@@ -1,0 +1,57 @@
+"""The commands that only read results."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import rich.table
+import typer
+
+from resrepro import results
+from resrepro.atomic import write_text
+from resrepro.errors import UserError
+from resrepro.options import DEFAULT_RESULTS, ResultsDir, app, console
+from resrepro.tables import TABLES
+
+
+@app.command()
+def table(
+    number: Annotated[int, typer.Argument(metavar="1...6", show_default=False)],
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+) -> None:
+    """A table of the paper with our numbers beside it.
+
+    Written as Markdown and CSV too, beside the figures.
+    """
+    if number not in TABLES:
+        raise UserError(f"table {number}: expected {', '.join(map(str, TABLES))}")
+    found = TABLES[number](results_dir)
+    shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
+    for index, texts in enumerate(zip(found.columns, *found.rows, strict=True)):
+        longest_word = max(len(word) for text in texts for word in text.split())
+        shown.add_column(texts[0], no_wrap=index == 0, min_width=longest_word)
+    for row in found.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
+    for suffix, text in (("md", found.to_markdown()), ("csv", found.to_csv())):
+        path = results.figures_folder(results_dir) / f"table{number}.{suffix}"
+        write_text(path, text)
+        console.print(path, soft_wrap=True)
+
+
+@app.command()
+def watch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|RUN]", show_default=False)] = None,
+    every: Annotated[float, typer.Option(help="Seconds between two looks at the files.", min=0.1)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end; so it is without a terminal.")] = False,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+) -> None:
+    """Follow runs live: curves, errors, ETA.
+
+    From another terminal, or over SSH: it only reads files. Ctrl-C ends it, and disturbs no run.
+    """
+    from resrepro.watch import watch
+
+    watch(results_dir, names or [], every_s=every, once=once, console=console)

@@ -167,10 +167,16 @@ def test_jobs_that_do_not_fit_are_one_line_that_says_how_many_do(
     assert list(tmp_path.iterdir()) == []  # nothing was started
 
 
+class Noting(Silent):
+    def started(self, *arguments: Any) -> None:
+        self.notes = arguments[1].engine.notes
+
+
 def test_a_run_that_fits_only_recomputed_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner(tmp_path / "as it is", Silent()).run_all(RUNS[:1]) == []
     monkeypatch.setattr(Compute, "free_bytes", lambda _: 2**20)
-    tight = runner(tmp_path / "tight", Silent())
+    reporter = Noting()
+    tight = runner(tmp_path / "tight", reporter)
     assert tight.run_all(RUNS[:1]) == []
-    assert tight._means.recomputed
+    assert tight._means.recomputed and any("computed twice" in note for note in reporter.notes)
     assert state(tmp_path / "tight", RUNS[0]) == state(tmp_path / "as it is", RUNS[0])

@@ -112,11 +112,13 @@ class Engine:
         if self.compute.device.type == "cpu":
             unfused = enable_fused()
             if unfused:
-                self.notes.append(f"a fifth slower, for BN and ReLU are not fused: {unfused}")
+                self.notes.append(f"a quarter slower, without the kernels of our own: {unfused}")
             self.kernels = "torch" if unfused else "fused"
         elif self.means.compiled:
             call = calls.compiled()
             self.kernels = "compiled"
+        if self.means.recomputed:
+            self.notes.append("a third slower, for the memory free does not hold all activations: some computed twice")
         self._set_call(call)
         if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, for blocks are not compiled"):
             self.kernels = "torch"

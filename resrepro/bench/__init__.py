@@ -122,21 +122,27 @@ def _rows(timed: list[Timed], counts: Complexity, rates: Rates, compute: Compute
 def _table(rows: list[dict[str, Any]]) -> Table:
     columns = ("net", "loop", "ms", "images/s", "ratio", "whole run", "start", "memory", "floors")
     table = Table(*columns, box=None, header_style="bold")
+    for column in table.columns[:3]:
+        column.no_wrap = True
     for row in rows:
         low, high = row["images_per_s_range"]
         ours = row["whole_run_s"] is not None
         table.add_row(
             row["architecture"],
             row["loop"] if row["runs_at_once"] == 1 else f"{row['loop']} x{row['runs_at_once']}",
-            f"{row['ms_per_iteration']:.3g}",
+            _three_digits(row["ms_per_iteration"]),
             f"{row['images_per_s']:.0f} ±{50 * (high - low) / row['images_per_s']:.0f}%",
             f"{row['times_standard']:.2f}",
             _duration(row["whole_run_s"]) if ours else "",
             f"{row['start_s']:.0f} s",
             f"{row['peak_mib'] / 1024:.1f} GiB",
-            f"{row['floor_operations_ms']:.3g} {row['floor_bytes_ms']:.3g}" if ours else "",
+            f"{_three_digits(row['floor_operations_ms'])}, {_three_digits(row['floor_bytes_ms'])}" if ours else "",
         )
     return table
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _duration(seconds: float) -> str:

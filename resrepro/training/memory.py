@@ -8,7 +8,7 @@ from resrepro.experiment import Recipe
 from resrepro.models.complexity import Complexity
 
 WEIGHT_BYTES = 4 * 4  # fp32 weight, gradient, momentum, and the copy that a recording restores from
-RESERVE = 1.25  # workspaces, and what the allocator cannot use: an allowance, not measured
+RESERVE = 1.25  # workspaces, and what the allocator cannot use: an allowance
 CONTEXT_BYTES = 512 * 2**20  # libraries, kernels
 
 

@@ -70,7 +70,7 @@ def compare(
         rows += _rows(timed, counts, rates, compute)
     console.print(_table(rows))
     console.print(
-        f"images/s: median of {rounds} rounds, all runs together, and half their range; ms: of one mini-batch of "
+        f"images/s: median of {rounds} rounds, all runs together; ms: of one mini-batch of "
         f"{RECIPE.batch_size}; xN: N runs at once; whole run: {RECIPE.total_iters} iterations and all evaluations; "
         "start: to the end of the first iteration; floors: ms for the operations at the matrix product's rate, and "
         "for the bytes at the copy's. standard: torchvision transforms, DataLoader with "
@@ -120,22 +120,21 @@ def _rows(timed: list[Timed], counts: Complexity, rates: Rates, compute: Compute
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    columns = ("net", "loop", "ms", "images/s", "ratio", "whole run", "start", "memory", "floors")
+    columns = ("net", "loop", "ms", "images/s", "ratio", "whole run", "start (s)", "memory (GiB)", "floors (ms)")
     table = Table(*columns, box=None, header_style="bold")
     for column in table.columns[:3]:
         column.no_wrap = True
     for row in rows:
-        low, high = row["images_per_s_range"]
         ours = row["whole_run_s"] is not None
         table.add_row(
             row["architecture"],
             row["loop"] if row["runs_at_once"] == 1 else f"{row['loop']} x{row['runs_at_once']}",
             _three_digits(row["ms_per_iteration"]),
-            f"{row['images_per_s']:.0f} ±{50 * (high - low) / row['images_per_s']:.0f}%",
+            f"{row['images_per_s']:.0f}",
             f"{row['times_standard']:.2f}",
             _duration(row["whole_run_s"]) if ours else "",
-            f"{row['start_s']:.0f} s",
-            f"{row['peak_mib'] / 1024:.1f} GiB",
+            f"{row['start_s']:.0f}",
+            f"{row['peak_mib'] / 1024:.1f}",
             f"{_three_digits(row['floor_operations_ms'])}, {_three_digits(row['floor_bytes_ms'])}" if ours else "",
         )
     return table

@@ -151,6 +151,20 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     engine.step(0, 0.1)  # and it works
 
 
+def test_memory_that_ends_while_preparing_is_no_reason_to_fall_back(
+    images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = training(images, fp32).engine
+    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+
+    def fail() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine, "_warm_up", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine._prepare()
+
+
 def step_of(arch: str, call: calls.Call) -> tuple[list[Tensor], list[Tensor]]:
     """Gradients and buffers after one training step of four images."""
     net = build(arch, num_classes=10, seed=0).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]

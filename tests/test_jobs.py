@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from conftest import tiny_run
 from test_runner import Silent, rows
 
 from resrepro import results
+from resrepro import runner as runner_module
 from resrepro.device import Compute, choose, device_errors
 from resrepro.errors import UserError
 from resrepro.experiment import Run
@@ -58,6 +60,21 @@ def test_packed_runs_are_at_once_and_equal_to_the_bit_what_they_give_alone(tmp_p
         assert packed is not None and alone is not None
         differing = {key for key in vars(packed) if getattr(packed, key) != getattr(alone, key)}
         assert differing <= {"wall_time_s", "finished_at"}
+
+
+def test_packed_runs_are_set_up_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Initial weights come from torch's seed, which is the process's."""
+    build, building = runner_module.build, threading.Lock()
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        assert building.acquire(blocking=False), "two at once"
+        time.sleep(0.2)
+        net = build(*arguments, **options)
+        building.release()
+        return net
+
+    monkeypatch.setattr(runner_module, "build", slowly)
+    assert runner(tmp_path, Silent()).run_all(RUNS, 3) == []
 
 
 def test_packed_runs_divide_the_cores(tmp_path: Path) -> None:

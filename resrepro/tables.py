@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from resrepro import paper, results
-from resrepro.catalog import PENDING_DATASETS, architecture
+from resrepro.catalog import ARCHITECTURES, PENDING_DATASETS, architecture
 from resrepro.experiment_files import shipped_runs
 from resrepro.records import Protocol
 
@@ -74,10 +74,10 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: i
 
 
 def _command(dataset: str, experiments: list[str]) -> str:
-    """What trains a net: the experiment with most of its seeds, and why that does not work yet where so it is."""
-    words = (
-        f"not run; to train: resrepro run {max(experiments, key=experiments.count)}" if experiments else NOT_DECLARED
-    )
+    """What trains a net: the experiment with most of the paper's nets, and why that does not work yet where so it is."""
+    nets = [{e for e, _ in pairs} for name, pairs in shipped_runs(dataset).items() if name in ARCHITECTURES]
+    most = max(experiments, key=lambda experiment: sum(experiment in e for e in nets), default="")
+    words = f"not run; to train: resrepro run {most}" if most else NOT_DECLARED
     pending = PENDING_DATASETS.get(dataset, "").partition(";")[0]
     return f"{words} ({pending})" if pending else words
 

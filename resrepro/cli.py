@@ -11,7 +11,7 @@ from rich.table import Table
 from resrepro import results
 from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError, did_you_mean
-from resrepro.experiment import Experiment, Run
+from resrepro.experiment import SWITCHES, Experiment, Run
 from resrepro.experiment_files import experiment_names, find_experiment
 from resrepro.options import (
     DEFAULT_DATA,
@@ -93,15 +93,15 @@ def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
     console.print(
         f"recipe  {recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "
         f"{', '.join(map(str, recipe.lr_drop_iters)) or 'no iteration'}, momentum {recipe.momentum:g}, "
-        f"weight decay {recipe.weight_decay:g}",
+        f"weight decay {recipe.weight_decay:g}\n"
+        f"        {', '.join(f'{name} = {getattr(recipe, name)}' for name in SWITCHES)}",
         soft_wrap=True,
     )
-    table = Table("run", "seed", "warm-up", "state", "test error (%)", box=None, header_style="bold")
+    table = Table("run", "seed", "recipe differs in", "state", "test error (%)", box=None, header_style="bold")
     for run in experiment.runs:
-        warmup = run.recipe.warmup
-        gate = f"lr {warmup.lr:g} until training error < {warmup.until_train_error_pct:g} %" if warmup else ""
+        differences = ", ".join(f"{key} = {value}" for key, value in run.recipe if value != getattr(recipe, key))
         state, error = _state(results_dir, run)
-        table.add_row(run.name, str(run.seed), gate, state, error)
+        table.add_row(run.name, str(run.seed), differences, state, error)
     console.print(table)
     if experiment.dataset not in PENDING_DATASETS:
         console.print(f"\nresrepro run {name}\nresrepro plot {name}")

@@ -26,19 +26,29 @@ class Warmup(Frozen):
     lr: float = Field(gt=0)
     until_train_error_pct: float = Field(gt=0, le=100)
 
+    def __str__(self) -> str:
+        return f"lr {self.lr:g} until training error < {self.until_train_error_pct:g} %"
+
 
 class Recipe(Frozen):
     """How a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
+
+    What has a default is a switch: the default is our reading where the paper is silent or does not apply.
 
     Args:
         total_iters: iterations in all.
         batch_size: images a mini-batch.
         lr: base learning rate, divided by 10 at each of `lr_drop_iters`.
         momentum: of SGD; no Nesterov.
-        weight_decay: on all parameters.
+        weight_decay: added to the gradient as `weight_decay` times the parameter.
         crop_padding: zeros on each side, pixels, before the random crop; 4 gives 9 x 9 offsets.
         curve_every_iters: iterations between two points of the curves.
         warmup: None, or the gated warm-up of the 110-layer net.
+        bn_devices: in training BN sees each of so many equal parts of the mini-batch alone, as on the paper's two GPUs.
+        decay: of `all` parameters, or of the `weights` of convolutions and fc alone.
+        momentum_form: `pytorch` is v = m v + g, w -= lr v; `caffe` is v = m v + lr g, w -= v, another one where lr
+            changes.
+        train_images: so many training images, the first in the data set's order; None: all.
     """
 
     total_iters: int = Field(ge=1)
@@ -50,6 +60,16 @@ class Recipe(Frozen):
     crop_padding: int = Field(ge=0)
     curve_every_iters: int = Field(ge=1)
     warmup: Warmup | None = None
+    bn_devices: int = Field(default=1, ge=1)
+    decay: Literal["all", "weights"] = "all"
+    momentum_form: Literal["pytorch", "caffe"] = "pytorch"
+    train_images: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> Recipe:
+        if self.batch_size % self.bn_devices:
+            raise ValueError(f"bn_devices {self.bn_devices}: expected a divisor of batch_size ({self.batch_size})")
+        return self
 
     @model_validator(mode="after")
     def _drops_in_order(self) -> Recipe:
@@ -76,6 +96,9 @@ class Recipe(Frozen):
             }
         )
 
+
+# Also what is meant by a run that was recorded before a switch was there.
+SWITCHES: dict[str, Any] = {name: f.default for name, f in Recipe.model_fields.items() if not f.is_required()}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar": {  # Sec. 4.2
@@ -133,22 +156,27 @@ def dataset_folder(dataset: str) -> str:
 
 
 class PanelSpec(Frozen):
-    """One panel of a figure: its runs by name, and which of their curves it shows."""
+    """One panel of a figure: its runs by name, and which of their curves it shows.
+
+    An `effects` figure compares with the first run; `not_here` is what it cannot compare, each with the reason.
+    """
 
     title: str
     runs: tuple[str, ...] = Field(min_length=1)
     show: tuple[Literal["train", "test"], ...] = Field(default=("train", "test"), min_length=1)
     paper_error: bool = True
+    not_here: dict[str, str] = Field(default_factory=dict)
 
 
 class FigureSpec(Frozen):
-    """One figure. `kind` is a key of FIGURES."""
+    """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end."""
 
     name: str = Field(pattern=NAME)
-    kind: Literal["curves"] = "curves"
+    kind: Literal["curves", "effects"] = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)
     error_max_pct: float | None = None
+    until_iter: int | None = Field(default=None, ge=1)
 
 
 class Claim(Frozen):

@@ -44,7 +44,7 @@ def print_outcome(
         whole, results_dir, formats=("png",), own_dataset=original.dataset, schedule_scale=schedule_scale
     )
     for file in files:
-        console.print(f"figure: {file}", soft_wrap=True)
+        console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
     if all(results.finished(results_dir, run) for run in experiment.runs):
         console.print(f"next:   resrepro {_next(original, experiment, schedule_scale)}", soft_wrap=True)
     else:

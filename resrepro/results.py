@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from resrepro import locking
 from resrepro.atomic import write_text, writing
 from resrepro.errors import UserError
-from resrepro.experiment import Run
+from resrepro.experiment import SWITCHES, Run
 from resrepro.records import CURVE_COLUMNS, CurvePoint, RunRecord
 
 
@@ -190,6 +190,7 @@ def write_record(files: RunFiles, record: RunRecord) -> None:
 
 def check_same(recorded: dict[str, Any], run: Run, place: Path) -> None:
     """Raises UserError, naming the first field, if what is stored at `place` is not the run now asked for."""
+    recorded = {**{f"recipe.{name}": default for name, default in SWITCHES.items()}, **recorded}
     asked = identity(run)
     for key, value in asked.items():
         if recorded.get(key) != value:

@@ -69,7 +69,7 @@ class Runner:
     compute: Compute
     reporter: Reporter
     _images: dict[str, Images] = field(default_factory=dict)
-    _batches: dict[tuple[str, int], Batches] = field(default_factory=dict)
+    _batches: dict[tuple[str, int, int | None], Batches] = field(default_factory=dict)
     _setting_up: threading.Lock = field(default_factory=threading.Lock)  # torch's seed and compiler are the process's
     _means: Means = field(default_factory=Means)
 
@@ -119,8 +119,11 @@ class Runner:
         self.reporter.ended(run, record, note)
         return ""
 
+    def _images_of(self, run: Run) -> Images:
+        return self._images[run.dataset].first(run.recipe.train_images, str(run))
+
     def _counts(self, run: Run) -> Complexity:
-        images = self._images[run.dataset]
+        images = self._images_of(run)
         return complexity(run.arch, num_classes=images.num_classes, image_size=images.size)
 
     def _needs(self, run: Run) -> tuple[int, int]:
@@ -146,10 +149,11 @@ class Runner:
 
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
-        images, padding = self._images[run.dataset], run.recipe.crop_padding
-        if (run.dataset, padding) not in self._batches:
-            self._batches[run.dataset, padding] = Batches(images, padding=padding, device=self.compute.device)
-        batches = self._batches[run.dataset, padding]
+        images, padding = self._images_of(run), run.recipe.crop_padding
+        key = (run.dataset, padding, run.recipe.train_images)
+        if key not in self._batches:
+            self._batches[key] = Batches(images, padding=padding, device=self.compute.device)
+        batches = self._batches[key]
         net = build(run.arch, num_classes=images.num_classes, seed=run.seed)
         engine = Engine(net, batches, run.recipe, seed=run.seed, compute=self.compute, means=self._means)
         training = Training(run.recipe, engine)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
 from resrepro import paper, results
-from resrepro.catalog import PENDING_DATASETS, architecture
+from resrepro.catalog import ARCHITECTURES, PENDING_DATASETS, architecture
 from resrepro.experiment_files import shipped_runs
 from resrepro.records import Protocol
 
@@ -74,10 +75,12 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: i
 
 
 def _command(dataset: str, experiments: list[str]) -> str:
-    """What trains a net: the experiment with most of its seeds, and why that does not work yet where so it is."""
-    words = (
-        f"not run; to train: resrepro run {max(experiments, key=experiments.count)}" if experiments else NOT_DECLARED
-    )
+    """What trains a net: the experiment with most nets and fewest other runs, and why that does not work yet where so it is."""
+    declared = {name: {e for e, _ in pairs} for name, pairs in shipped_runs(dataset).items()}
+    nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
+    runs = Counter(e for these in declared.values() for e in these)
+    most = max(experiments, key=lambda e: (nets[e], -runs[e]), default="")
+    words = f"not run; to train: resrepro run {most}" if most else NOT_DECLARED
     pending = PENDING_DATASETS.get(dataset, "").partition(";")[0]
     return f"{words} ({pending})" if pending else words
 

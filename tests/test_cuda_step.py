@@ -37,12 +37,17 @@ class OnlyCuda(TorchDispatchMode):
         return found
 
 
+SWITCHED = {"bn_devices": 2, "decay": "weights", "momentum_form": "caffe"}
+WITH_AND_WITHOUT = pytest.mark.parametrize("switches", [{}, SWITCHED], ids=["default", "switched"])
+
+
+@WITH_AND_WITHOUT
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
-    images: Images, monkeypatch: pytest.MonkeyPatch
+    images: Images, switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On tensors that pretend to be CUDA's: what a recording would not allow fails here too."""
-    compute, recipe = Compute(device=torch.device("cuda:0"), precision="fp32"), tiny_recipe()
+    compute, recipe = Compute(device=torch.device("cuda:0"), precision="fp32"), tiny_recipe(**switches)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda:0"):
             net = build("resnet8", num_classes=3)
@@ -91,8 +96,11 @@ def test_a_recording_leaves_no_trace_in_what_it_changes(fake_graphs: list[Any]) 
     assert count == 0 and pool == "a pool"
 
 
-def test_recording_step_and_evaluation_changes_no_result(images: Images, fp32: Compute, fake_graphs: list[Any]) -> None:
-    recorded, plainly = training(images, fp32), training(images, fp32)
+@WITH_AND_WITHOUT
+def test_recording_step_and_evaluation_changes_no_result(
+    images: Images, fp32: Compute, switches: dict[str, Any], fake_graphs: list[Any]
+) -> None:
+    recorded, plainly = (training(images, fp32, tiny_recipe(**switches)) for _ in range(2))
     recorded.engine._record()
     assert fake_graphs == [None, "a pool"]
     recorded.engine._work, recorded.engine._test_part = recorded.engine._step, recorded.engine.single_view.part
@@ -103,13 +111,15 @@ def test_recording_step_and_evaluation_changes_no_result(images: Images, fp32: C
     assert [p.model_dump(exclude=keep) for p in recorded.points] == [p.model_dump(exclude=keep) for p in plainly.points]
 
 
-def test_a_recording_goes_on_reading_the_same_tensors(images: Images, fp32: Compute) -> None:
+@WITH_AND_WITHOUT
+def test_a_recording_goes_on_reading_the_same_tensors(images: Images, fp32: Compute, switches: dict[str, Any]) -> None:
     """Loading, stepping, evaluating: no tensor that a recording reads or writes is replaced."""
-    t, other = training(images, fp32), training(images, fp32)
+    t, other = (training(images, fp32, tiny_recipe(**switches)) for _ in range(2))
 
     def addresses() -> list[int]:
         e = t.engine
-        own = [e._lr, e.optimizer.param_groups[0]["lr"], e.views._draws, e.single_view.start, e.single_view.totals]
+        rates = [group["lr"] for group in e.optimizer.param_groups]
+        own = [e._lr, *rates, e.views._draws, e.single_view.start, e.single_view.totals]
         return [x.data_ptr() for x in [*e._changed(), *own]]
 
     before = addresses()
@@ -122,10 +132,12 @@ def test_a_recording_goes_on_reading_the_same_tensors(images: Images, fp32: Comp
 
 
 def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32: Compute) -> None:
-    engine = training(images, fp32).engine
+    engine = training(images, fp32, tiny_recipe(decay="weights")).engine
+    assert len(engine.optimizer.param_groups) == 2
     for iteration, lr in ((0, 0.05), (1, 0.05), (2, 0.005), (7, 0.005), (8, 0.05)):
         engine.step(iteration, lr)
-        assert engine._iteration == iteration + 1 and engine.optimizer.param_groups[0]["lr"] == torch.tensor(lr)
+        assert engine._iteration == iteration + 1
+        assert all(group["lr"] == torch.tensor(lr) for group in engine.optimizer.param_groups)
 
 
 @pytest.mark.parametrize("failing", ["compiled", "recorded"])
@@ -297,6 +309,19 @@ def losses(arch: str, compute: Compute, means: Means, iterations: int = 20) -> l
 def test_first_losses_on_cuda_equal_the_cpus(arch: str, fp32: Compute) -> None:
     cpu, cuda = losses(arch, fp32, Means()), losses(arch, choose("cuda", "fp32"), Means())
     assert cuda == pytest.approx(cpu, rel=1e-4)
+
+
+@pytest.mark.gpu
+def test_switches_on_cuda_equal_the_cpus(fp32: Compute) -> None:
+    """Recorded, across a change of the rate."""
+    found = []
+    for compute in (fp32, choose("cuda", "fp32")):
+        with compute.stream():
+            t = training(cifar_like(), compute, tiny_recipe(**PAPER, **SWITCHED), "resnet20")
+            for i in range(8):
+                t.engine.step(i, 0.1 if i < 5 else 0.01)
+            found.append(t.engine.totals().loss)
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
 @pytest.mark.gpu

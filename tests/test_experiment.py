@@ -20,7 +20,7 @@ def test_shipped_experiments_are_valid(name: str) -> None:
 def test_the_issue_s_experiments_are_there() -> None:
     assert set(experiment_names()) >= {
         "plain20-vs-plain56", "cifar-plain", "cifar-resnet", "cifar-1202", "plain34-vs-res34", "plain18-vs-res18",
-        "quickstart", "resnext",
+        "quickstart", "resnext", "warmup-110", "plain-longer", "plain34-longer", "plain110", "split-45k", "ambiguities",
     }  # fmt: skip
 
 
@@ -40,6 +40,10 @@ def test_a_run_is_the_same_whoever_asks_for_it() -> None:
         ("lr_drop_iters", "lr_drop_iter", r"recipe: unknown key 'lr_drop_iter'; did you mean 'lr_drop_iters'\?"),
         ("lr = 0.05", 'lr = "fast"', r"run 'plain8': recipe: lr: got 'fast': input should be a valid number"),
         ("lr = 0.05", "lr = -1", r"lr: got -1: input should be greater than 0"),
+        ("batch_size = 8", "batch_size = 8\nbn_devices = 3", r"recipe: bn_devices 3: expected a divisor of .* \(8\)"),
+        ("batch_size = 8", 'batch_size = 8\ndecay = "bn"', r"decay: got 'bn': input should be 'all' or 'weights'"),
+        ("batch_size = 8", 'batch_size = 8\nmomentum_form = "nag"', r"momentum_form: got 'nag': input .*'caffe'"),
+        ("batch_size = 8", "batch_size = 8\ntrain_images = 0", r"train_images: got 0: input should be greater"),
         ("batch_size = 8", "batch_size = 8.5", r"batch_size: got 8.5: input should be a valid integer"),
         ("[6, 9]", "[9, 6]", r"lr_drop_iters \[9, 6\]: expected increasing"),
         ("[6, 9]", "[6, 12]", r"between 0 and total_iters \(12\)"),

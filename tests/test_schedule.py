@@ -4,7 +4,7 @@ import pytest
 from conftest import paper_recipe
 
 from resrepro.errors import UserError
-from resrepro.experiment import Warmup
+from resrepro.experiment import SWITCHES, Warmup
 from resrepro.experiment_files import find_experiment
 from resrepro.training.schedule import gate_opens, learning_rate
 
@@ -34,7 +34,8 @@ def test_the_papers_recipe() -> None:
             assert (r.total_iters, r.batch_size, r.lr, r.lr_drop_iters) == (64000, 128, 0.1, (32000, 48000))
             assert (r.momentum, r.weight_decay, r.crop_padding) == (0.9, 1e-4, 4)
             deep_residual = run.arch in ("resnet110", "resnet1202")
-            assert r.warmup == (Warmup(lr=0.01, until_train_error_pct=80) if deep_residual else None)
+            warmup = Warmup(lr=0.01, until_train_error_pct=80) if deep_residual else None
+            assert {name: getattr(r, name) for name in SWITCHES} == {**SWITCHES, "warmup": warmup}
     seeds = [r.seed for r in find_experiment("cifar-resnet").runs if r.arch == "resnet110"]
     assert seeds == [0, 1, 2, 3, 4]
 

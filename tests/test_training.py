@@ -110,9 +110,9 @@ def test_resuming_anywhere_is_bit_identical(images: Images, stop: int, precision
     assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]
 
 
-@pytest.mark.parametrize("forgotten", ["momentum", "totals"])
+@pytest.mark.parametrize("forgotten", ["momentum", "totals", "lr"])
 def test_that_check_sees_what_a_checkpoint_forgets(images: Images, fp32: Compute, forgotten: str) -> None:
-    whole, first, second = (training(images, fp32) for _ in range(3))
+    whole, first, second = (training(images, fp32, tiny_recipe(momentum_form="caffe")) for _ in range(3))
     list(whole.steps())
     steps = first.steps()
     for _ in range(7):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from resrepro.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,28 @@ class Images:
     def size(self) -> tuple[int, int]:
         """(height, width), pixels."""
         return self.train_images.shape[1], self.train_images.shape[2]
+
+    def first(self, num_train: int | None, place: str) -> Images:
+        """The same test set with the first training images in the data set's order; None: with all of them.
+
+        For CIFAR-10 that is the order of its files: 45000 leaves out the second half of data_batch_5.
+
+        Raises:
+            UserError: there are not so many, or a class has none among them.
+        """
+        if num_train is None:
+            return self
+        here = len(self.train_labels)
+        if num_train > here:
+            raise UserError(f"{place}: train_images {num_train}: expected at most the {here} of the data set")
+        images, labels = self.train_images[:num_train], self.train_labels[:num_train]
+        num_classes = int(labels.bincount().count_nonzero())
+        if num_classes < self.num_classes:
+            raise UserError(
+                f"{place}: train_images {num_train}: the first {num_train} are of {num_classes} of the "
+                f"{self.num_classes} classes only; take more of the {here}"
+            )
+        return replace(self, train_images=images, train_labels=labels)
 
     def pixel_mean(self) -> Tensor:
         """Mean of the training images for each pixel and channel: (H, W, 3) float32, 0 ... 255."""

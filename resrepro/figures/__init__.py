@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from resrepro.figures import curves
+from resrepro.figures import curves, effects
 
 FIGURES = {
     "curves": curves.draw,
+    "effects": effects.draw,
+}
+TABLES = {  # written beside a figure of this kind
+    "effects": effects.table,
 }

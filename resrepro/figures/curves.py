@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from resrepro.experiment import FigureSpec, PanelSpec
+from resrepro.records import RunRecord
 
 # Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
 COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
@@ -38,6 +39,7 @@ class Context:
         paper_error_pct: run name -> the paper's final test error.
         missing: run name -> the command that trains it.
         diverged_iter: run name -> iteration at which one of its seeds diverged.
+        records: run name -> the records of its finished and diverged seeds.
     """
 
     note: str
@@ -46,6 +48,7 @@ class Context:
     paper_error_pct: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     diverged_iter: Mapping[str, int] = field(default_factory=dict)
+    records: Mapping[str, tuple[RunRecord, ...]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +66,8 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     Args:
         curves: a row a curve point, as `drawing` reads them.
     """
+    if spec.until_iter is not None:
+        curves = curves[curves["iteration"] <= spec.until_iter]
     num_panels = len(spec.panel)
     width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
     figure = Figure(figsize=(width, PANEL_INCHES[1] + 0.25 * bool(context.note)), layout="constrained")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from resrepro import paper, results
-from resrepro.atomic import write_atomically
+from resrepro.atomic import write_atomically, write_text
 from resrepro.catalog import architecture
 from resrepro.experiment import Experiment, FigureSpec, Run
 from resrepro.experiment_files import shipped_runs
-from resrepro.figures import FIGURES
+from resrepro.figures import FIGURES, TABLES
 from resrepro.figures.curves import Context
 from resrepro.records import CURVE_COLUMNS
 
@@ -29,7 +30,7 @@ def draw_experiment(
     own_dataset: str,
     schedule_scale: float,
 ) -> list[Path]:
-    """Draws every figure of an experiment, also where runs are missing: those are named in their panel.
+    """Draws every figure of an experiment, with its table, also where runs are missing: those are named there.
 
     Args:
         experiment: as asked for, with its dataset and schedule.
@@ -54,6 +55,7 @@ def draw_experiment(
             depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
             paper_error_pct={} if note else _paper_errors(runs),
             diverged_iter=diverged,
+            records={n: tuple(r for run, r in records.items() if r and run.name == n) for n in names},
             missing={n: known[n][0] for n in names if n not in diverged and not (curves["run"] == n).any()},
         )
         figure = FIGURES[spec.kind](curves, spec, context)
@@ -64,6 +66,12 @@ def draw_experiment(
             path = results.figures_folder(results_dir) / f"{stem}.{kind}"
             write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path)
+        if spec.kind in TABLES:
+            table = TABLES[spec.kind](spec, context)
+            for kind, text in (("md", _markdown(table)), ("csv", table.to_csv(index=False))):
+                path = results.figures_folder(results_dir) / f"{stem}.{kind}"
+                write_text(path, text)
+                written.append(path)
     return written
 
 
@@ -86,13 +94,19 @@ def _curves_table(results_dir: Path, runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *CURVE_COLUMNS])
 
 
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:
     """Run name -> (command that trains it, its runs): the experiment's own, then the shipped experiments'."""
     options = "" if experiment.dataset == own_dataset else f" --dataset {experiment.dataset}"
     options += "" if schedule_scale == 1 else f" --schedule-scale {schedule_scale:g}"
     found: dict[str, tuple[str, list[Run]]] = {}
     for name, pairs in shipped_runs(own_dataset).items():
-        source = pairs[0][0]
+        num_seeds = Counter(experiment_name for experiment_name, _ in pairs)
+        source = min(num_seeds, key=num_seeds.__getitem__)  # the least work
         runs = tuple(run for experiment_name, run in pairs if experiment_name == source)
         varied = experiment.model_copy(update={"runs": runs}).variant(
             dataset=experiment.dataset, schedule_scale=schedule_scale

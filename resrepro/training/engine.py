@@ -76,7 +76,7 @@ class Engine:
         means: Means = Means(),
     ) -> None:
         self.compute, self.batches, self.means = compute, batches, means
-        self.total_iters = recipe.total_iters
+        self.recipe = recipe
         self.views = ViewStream(
             num_images=len(batches.train_labels),
             batch_size=recipe.batch_size,
@@ -90,14 +90,10 @@ class Engine:
         self._totals = torch.zeros(3, dtype=torch.float64, device=compute.device)
         self._next, self._lr_now = 0, recipe.lr  # what the two tensors hold
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=False,
-            fused=True,
+            _groups(self.net, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=False, fused=True
         )
-        self.optimizer.param_groups[0]["lr"] = self._lr
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr
         for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
         self.single_view = SingleView(self.net, batches.test, len(batches.test_labels), compute)
@@ -154,8 +150,10 @@ class Engine:
 
     def _changed(self) -> list[Tensor]:
         """All that a step changes."""
-        momenta = [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
-        return [*self.net.parameters(), *self.net.buffers(), *momenta, self._totals, self._iteration]
+        return [*self.net.parameters(), *self.net.buffers(), *self._momenta(), self._totals, self._iteration]
+
+    def _momenta(self) -> list[Tensor]:
+        return [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
 
     def step(self, iteration: int, lr: float) -> None:
         """Mini-batch `iteration`, counted from 0, at learning rate `lr`. Does not wait for the device."""
@@ -164,15 +162,19 @@ class Engine:
             self._iteration.fill_(iteration)
         if lr != self._lr_now:
             self._lr.fill_(lr)
+            if self.recipe.momentum_form == "caffe":  # its v is lr times PyTorch's, and stays when lr changes
+                for v in self._momenta():
+                    v.mul_(self._lr_now / lr)
         self._work()
         self._next, self._lr_now = iteration + 1, lr
 
-    # Differs from the paper: BN sees the whole mini-batch, not the 64 images of one of two GPUs; the momentum is
-    # PyTorch's v = m v + g, w -= lr v, not Caffe's, which matters where the learning rate drops.
+    # Differs from the paper, by default: BN sees the whole mini-batch, not the 64 images of one of two GPUs
+    # (bn_devices = 2); the momentum is PyTorch's v = m v + g, w -= lr v, not Caffe's, which matters where the learning
+    # rate drops (momentum_form = "caffe").
     def _step(self) -> None:
         x, y = self.batches.train(self.views.at(self._iteration))
         with self.compute.autocast():
-            logits = self.net(x)
+            logits = torch.cat([self.net(part) for part in self._parts(x)])
         logits = logits.float()
         loss = F.cross_entropy(logits, y)
         self.optimizer.zero_grad()
@@ -183,6 +185,14 @@ class Engine:
             num_images = torch.full_like(loss, len(y), dtype=torch.float64)
             self._totals += torch.stack((loss.double() * num_images, wrong.double(), num_images))
             self._iteration += 1
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What BN sees at a time: (N, ...) -> `bn_devices` parts (N / bn_devices, ...).
+
+        BN's moving averages take each part in turn. Data-parallel frameworks keep those of the first device, which go
+        over as many images, of more iterations.
+        """
+        return x.chunk(self.recipe.bn_devices)
 
     def totals(self) -> Totals:
         """Waits for the device."""
@@ -207,10 +217,10 @@ class Engine:
         return view.measure(between=between)
 
     def _next_inputs(self, between: Callable[[], None]) -> Iterator[Tensor]:
-        for i in range(self.total_iters, self.total_iters + BN_REESTIMATION_BATCHES):
+        for i in range(self.recipe.total_iters, self.recipe.total_iters + BN_REESTIMATION_BATCHES):
             between()
             self.views.load(i)
-            yield self.batches.train(self.views.at(torch.tensor(i, device=self.compute.device)))[0]
+            yield from self._parts(self.batches.train(self.views.at(torch.tensor(i, device=self.compute.device)))[0])
 
     @property
     def arithmetic(self) -> dict[str, Any]:
@@ -219,10 +229,10 @@ class Engine:
 
     def state_dict(self) -> dict[str, Any]:
         names = [name for name, _ in self.net.named_parameters()]
-        momenta = [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
         return {
             "model": self.net.state_dict(),
-            "momentum": dict(zip(names, momenta, strict=True)),
+            "momentum": dict(zip(names, self._momenta(), strict=True)),
+            "lr": self._lr_now,
             "totals": self._totals,
         }
 
@@ -231,4 +241,14 @@ class Engine:
         self.net.load_state_dict(state["model"])
         for name, p in self.net.named_parameters():
             self.optimizer.state[p]["momentum_buffer"].copy_(state["momentum"][name])
+        self._lr_now = state.get("lr", self._lr_now)  # older checkpoints: PyTorch's momentum does not depend on it
+        self._lr.fill_(self._lr_now)
         self._totals.copy_(state["totals"])
+
+
+def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Which parameters decay: all, or the weights of convolutions and fc, which unlike the others are no vectors."""
+    decaying = [p for p in net.parameters() if recipe.decay == "all" or p.ndim > 1]
+    rest = [p for p in net.parameters() if recipe.decay == "weights" and p.ndim == 1]
+    groups = [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,175 @@
+"""What each choice changes in the test error, beside the noise between seeds: a figure, and its table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from resrepro.experiment import FigureSpec, PanelSpec
+from resrepro.figures.curves import COLORS, FONT_PT, Context
+
+WIDTH_INCHES = 8.0
+ROW_INCHES = 0.32
+COLUMNS = ("choice", "test error (%)", "std", "difference", "standard error", "seeds", "remark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One choice over its finished seeds.
+
+    Args:
+        errors_pct: the last iteration's test error of each seed.
+        difference: of their mean to the default's, percentage points; None for the default, or without seeds of both.
+        standard_error: of the difference; None with fewer than two seeds of either.
+        remark: why there is nothing, or what does not make it comparable.
+    """
+
+    choice: str
+    errors_pct: tuple[float, ...] = ()
+    difference: float | None = None
+    standard_error: float | None = None
+    remark: str = ""
+
+
+def effects(panel: PanelSpec, context: Context) -> list[Effect]:
+    """The panel's first run, which is the default; BN re-estimation in its nets; the other runs; what is not here."""
+    default, *others = panel.runs
+    base = _errors(default, context)
+    precisions = {record.precision for record in context.records.get(default, ())}
+    found = [
+        Effect(choice=f"{context.labels[default]}: the default", errors_pct=base, remark=_remark(default, context)),
+        _reestimated(default, context),
+    ]
+    for name in others:
+        errors = _errors(name, context)
+        difference = fmean(errors) - fmean(base) if errors and base else None
+        strange = {record.precision for record in context.records.get(name, ())} - precisions if base else set()
+        remark = _remark(name, context) or (f"in {', '.join(sorted(strange))}, unlike the default" if strange else "")
+        found.append(
+            Effect(
+                choice=context.labels[name],
+                errors_pct=errors,
+                difference=difference,
+                standard_error=_welch(errors, base),
+                remark=remark,
+            )
+        )
+    return found + [Effect(choice=choice, remark=why) for choice, why in panel.not_here.items()]
+
+
+def _errors(name: str, context: Context) -> tuple[float, ...]:
+    ends = [record.final_test_error_pct for record in context.records.get(name, ())]
+    return tuple(end for end in ends if end is not None)
+
+
+def _reestimated(default: str, context: Context) -> Effect:
+    """The same nets with other BN statistics: the noise is that of each net's own difference."""
+    pairs = [
+        (record.final_test_error_bn_reestimated_pct, record.final_test_error_pct)
+        for record in context.records.get(default, ())
+    ]
+    both = [(new, old) for new, old in pairs if new is not None and old is not None]
+    changes = [new - old for new, old in both]
+    return Effect(
+        choice="BN statistics re-estimated (same nets)",
+        errors_pct=tuple(new for new, _ in both),
+        difference=fmean(changes) if changes else None,
+        standard_error=stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else None,
+        remark="" if both else _remark(default, context),
+    )
+
+
+def _welch(errors: tuple[float, ...], base: tuple[float, ...]) -> float | None:
+    """The standard error of a difference of two means whose variances need not be equal."""
+    if min(len(errors), len(base)) < 2:
+        return None
+    return math.sqrt(stdev(errors) ** 2 / len(errors) + stdev(base) ** 2 / len(base))
+
+
+def _remark(name: str, context: Context) -> str:
+    if name in context.missing:
+        return f"not run: {context.missing[name]}"
+    if name in context.diverged_iter:
+        return f"a seed diverged at iteration {context.diverged_iter[name]}"
+    return "" if _errors(name, context) else "unfinished"
+
+
+def table(spec: FigureSpec, context: Context) -> pd.DataFrame:
+    """All panels' effects as text, COLUMNS: mean and standard deviation over seeds, difference to the default."""
+    rows = []
+    for effect in (effect for panel in spec.panel for effect in effects(panel, context)):
+        errors = effect.errors_pct
+        numbers = (
+            f"{fmean(errors):.2f}" if errors else "",
+            f"{stdev(errors):.2f}" if len(errors) > 1 else "",
+            "" if effect.difference is None else f"{effect.difference:+.2f}",
+            "" if effect.standard_error is None else f"{effect.standard_error:.2f}",
+            str(len(errors)) if errors else "",
+        )
+        remark = "; ".join(filter(None, (effect.remark, context.note if errors else "")))
+        rows.append((effect.choice, *numbers, remark))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def draw(_: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+    """A row a choice: each seed, their mean, and the standard error of its difference to the default."""
+    panels = [effects(panel, context) for panel in spec.panel]
+    heights = [ROW_INCHES * len(rows) + 0.4 for rows in panels]
+    figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 1.1), layout="constrained")
+    figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
+    grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
+    axes: Axes | None = None
+    for index, (panel, rows) in enumerate(zip(spec.panel, panels, strict=True)):
+        axes = figure.add_subplot(grid[index], sharex=axes)
+        axes.set_title(panel.title, fontsize=FONT_PT + 1)
+        _draw_rows(axes, rows)
+    assert axes is not None  # a figure has a panel
+    if not any(rows[0].errors_pct for rows in panels):
+        axes.set_xticks([])
+    axes.set_xlabel(
+        "difference to the default in test error (percentage points)\n"
+        "small: each seed; large: their mean, with the standard error of the difference",
+        fontsize=FONT_PT,
+    )
+    return figure
+
+
+def _draw_rows(axes: Axes, rows: list[Effect]) -> None:
+    axes.tick_params(labelsize=FONT_PT)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis="x", color="0.9", linewidth=0.6)
+    axes.set_yticks(range(len(rows)), [effect.choice for effect in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    default = rows[0].errors_pct
+    for y, effect in enumerate(rows):
+        difference = 0.0 if effect is rows[0] and default else effect.difference
+        if difference is not None:
+            color = "0.3" if effect is rows[0] else COLORS[4]
+            shifted = [error - fmean(default) for error in effect.errors_pct]
+            axes.plot(shifted, [y] * len(shifted), "o", color=color, alpha=0.35, markersize=3.5)
+            axes.errorbar(difference, y, xerr=effect.standard_error, fmt="o", color=color, markersize=6, capsize=3)
+        x, background = (1.02, "none") if effect.errors_pct else (0.03, "white")  # where there is nothing, in its place
+        axes.text(
+            x, y, _text(effect), transform=axes.get_yaxis_transform(), fontsize=FONT_PT, va="center",
+            color="0.2" if effect.errors_pct else "0.45", backgroundcolor=background,
+        )  # fmt: skip
+
+
+def _text(effect: Effect) -> str:
+    """What stands right of the row."""
+    parts = []
+    if effect.errors_pct:
+        parts.append(f"{fmean(effect.errors_pct):.2f} %")
+    if effect.difference is not None:
+        noise = "" if effect.standard_error is None else f" ± {effect.standard_error:.2f}"
+        parts.append(f"{effect.difference:+.2f}{noise}")
+    if effect.errors_pct:
+        parts.append(f"n = {len(effect.errors_pct)}")
+    return "   ".join([*parts, effect.remark] if effect.remark else parts)

@@ -75,7 +75,7 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: i
 
 
 def _command(dataset: str, experiments: list[str]) -> str:
-    """What trains a net: the experiment with most nets and fewest other runs, and why that does not work yet where so it is."""
+    """What trains a net: the experiment with most nets and fewest other runs; and why it does not work yet, if so."""
     declared = {name: {e for e, _ in pairs} for name, pairs in shipped_runs(dataset).items()}
     nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
     runs = Counter(e for these in declared.values() for e in these)

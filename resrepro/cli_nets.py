@@ -1,8 +1,7 @@
-"""The commands about nets and weights: summary, evaluate, bench."""
+"""The commands about nets: summary, bench."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,35 +58,6 @@ def summary(
             f"({ours.num_multiply_adds / 1e9:.1f}e9 and {vgg.num_multiply_adds / 1e9:.1f}e9)",
             soft_wrap=True,
         )
-
-
-@app.command()
-def evaluate(
-    weights: Path,
-    arch: Annotated[str, typer.Option(help="Such as resnet20.")],
-    dataset: Annotated[str, typer.Option(help="cifar10, cifar100, shapes, folder:PATH.")] = "cifar10",
-    preprocess: Annotated[
-        str, typer.Option(help="pixel-mean (the paper's), or channel-mean-std for weights trained that way.")
-    ] = "pixel-mean",
-    mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
-    std: Annotated[str | None, typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,
-    device: Device = "auto",
-    precision: PrecisionName = "fp32",
-    data_dir: DataDir = DEFAULT_DATA,
-) -> None:
-    """Test loss and error of a weight file.
-
-    Our checkpoints, or anyone's state dict: bare or under 'state_dict', with or without 'module.',
-    final layer 'fc' or 'linear'.
-    """
-    from resrepro import device as devices
-    from resrepro.evaluation.foreign import evaluate_weights
-
-    found = evaluate_weights(
-        weights, arch=arch, dataset=dataset, data_dir=data_dir, preprocess=preprocess, mean=mean, std=std,
-        compute=devices.choose(device, precision),
-    )  # fmt: skip
-    console.print(f"{weights}: {arch} on {dataset}, test loss {found.loss:.4f}, test error {found.error_pct:.2f} %")
 
 
 @app.command()

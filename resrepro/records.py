@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Frozen(BaseModel):
@@ -41,6 +41,50 @@ CURVE_COLUMNS = tuple(CurvePoint.model_fields)
 # How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).
 Protocol = Literal["single view", "10-crop", "multi-scale"]
 
+# The shorter sides that images are resized to, for nets trained on 224 pixels (Sec. 3.4).
+SCALES: dict[Protocol, tuple[int, ...]] = {
+    "single view": (256,),
+    "10-crop": (256,),
+    "multi-scale": (224, 256, 384, 480, 640),
+}
+
+
+class Errors(Frozen):
+    """On the test set: top-1 and top-5 error in % (None with fewer than 5 classes), and mean cross-entropy."""
+
+    top1_pct: float
+    top5_pct: float | None
+    loss: float
+
+
+class Evaluation(Frozen):
+    """One entry of `evaluations.json` or `ensembles.json`: a finished run, or several together, under a test protocol.
+
+    Args:
+        members: the runs, `<dataset>/<run>/seed<k>` each; their softmax is averaged.
+        finished_at: of each run, as its record says: an entry about a run that was trained anew counts no more.
+        scales: in the paper's pixels: of a net trained on 64 pixels, 224 means 64.
+        moving, reestimated: with BN's moving averages, and with averages over training mini-batches.
+    """
+
+    members: tuple[str, ...]
+    finished_at: tuple[str, ...]
+    protocol: Protocol
+    scales: tuple[int, ...]
+    moving: Errors
+    reestimated: Errors
+    device: str
+    precision: str
+    commit: str | None
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What it is about: of two entries with the same one, the later replaces the other."""
+        return self.members, self.protocol, self.scales
+
+    def as_in_paper(self, protocol: Protocol) -> bool:
+        return self.protocol == protocol and self.scales == SCALES[protocol]
+
 
 class RunRecord(Frozen):
     """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
@@ -75,10 +119,17 @@ class RunRecord(Frozen):
     versions: dict[str, str]
     commit: str | None
     finished_at: str
+    evaluations: tuple[Evaluation, ...] = Field(default=(), exclude=True)  # read from `evaluations.json`
 
     def error_pct(self, protocol: Protocol, top: int) -> float | None:
         """The test error under just this protocol, None where it is not recorded: no other one stands in for it.
 
-        A run records the single view's top-1 error; the others come with the ImageNet pipeline.
+        A run itself records the single view's top-1 error, with BN's moving averages as in its curve. The others are
+        recorded by `evaluate`; theirs are with BN's statistics re-estimated, as the authors had them in the end.
         """
-        return self.final_test_error_pct if (protocol, top) == ("single view", 1) else None
+        if (protocol, top) == ("single view", 1):
+            return self.final_test_error_pct
+        found = [evaluation.reestimated for evaluation in self.evaluations if evaluation.as_in_paper(protocol)]
+        if not found:
+            return None
+        return found[-1].top1_pct if top == 1 else found[-1].top5_pct

@@ -5,6 +5,8 @@
     curves.csv      one row a curve point, appended while the run goes on
     checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
     run.json        the record, written last: its presence means finished
+    evaluations.json  the finished run under the test protocols, as `evaluate` found
+<results>/<dataset>/ensembles.json  several runs together, likewise
 <results>/figures/  drawn from the above
 """
 
@@ -21,13 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from resrepro import locking
-from resrepro.atomic import write_text, writing
+from resrepro.atomic import write_atomically, write_text, writing
 from resrepro.errors import UserError
-from resrepro.experiment import SWITCHES, Run
-from resrepro.records import CURVE_COLUMNS, CurvePoint, RunRecord
+from resrepro.experiment import SWITCHES, Run, dataset_folder
+from resrepro.records import CURVE_COLUMNS, CurvePoint, Evaluation, RunRecord
+
+_EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,10 @@ class RunFiles:
     @property
     def record(self) -> Path:
         return self.folder / "run.json"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.folder / "evaluations.json"
 
     @property
     def checkpoint(self) -> Path:
@@ -75,6 +83,10 @@ def found(results_dir: Path) -> list[RunFiles]:
 
 def figures_folder(results_dir: Path) -> Path:
     return results_dir / "figures"
+
+
+def ensembles_file(results_dir: Path, dataset: str) -> Path:
+    return results_dir / dataset_folder(dataset) / "ensembles.json"
 
 
 def bench_file(results_dir: Path, device: str) -> Path:
@@ -173,7 +185,7 @@ def read_record(files: RunFiles) -> RunRecord | None:
     if not files.record.exists():
         return None
     try:
-        return RunRecord.model_validate_json(files.record.read_bytes())
+        record = RunRecord.model_validate_json(files.record.read_bytes())
     except (ValidationError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, first["loc"]))
@@ -181,6 +193,28 @@ def read_record(files: RunFiles) -> RunRecord | None:
             f"{files.record}: not a valid record: {where + ': ' if where else ''}{first['msg']}; delete it and "
             "run again (a checkpoint beside it is used)"
         ) from error
+    current = [e for e in read_evaluations(files.evaluations) if e.finished_at == (record.finished_at,)]
+    return record.model_copy(update={"evaluations": tuple(current)})
+
+
+def read_evaluations(path: Path) -> list[Evaluation]:
+    """What `evaluate` recorded; nothing where there is no such file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return _EVALUATIONS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged; delete it and evaluate again") from error
+
+
+def record_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Adds it, in place of an earlier one of the same subject."""
+    kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
+    write_atomically(path, lambda file: file.write(_EVALUATIONS.dump_json([*kept, evaluation], indent=2) + b"\n"))
 
 
 def write_record(files: RunFiles, record: RunRecord) -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
     {"outcome", "watch"},
-    {"cli", "cli_results", "cli_nets"},
+    {"cli", "cli_results", "cli_nets", "cli_evaluate"},
     {"__main__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

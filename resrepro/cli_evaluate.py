@@ -1,0 +1,92 @@
+"""The command that tests trained nets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from resrepro.errors import UserError, did_you_mean
+from resrepro.options import DEFAULT_DATA, DataDir, Device, PrecisionName, app, console, numbers
+from resrepro.records import Errors, Protocol
+
+if TYPE_CHECKING:
+    from resrepro.evaluation.scoring import Scores
+
+PROTOCOLS: dict[str, Protocol] = {"center": "single view", "10-crop": "10-crop", "multi-scale": "multi-scale"}
+
+
+@app.command()
+def evaluate(
+    nets: Annotated[list[Path], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False)],
+    protocol: Annotated[str, typer.Option(help="center, 10-crop, multi-scale.")] = "center",
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Also all nets together: the mean softmax.")] = False,
+    arch: Annotated[str | None, typer.Option(help="Of WEIGHTS: one, or one each: resnet50,resnet101.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of WEIGHTS: cifar10, imagenet, imagenette, folder:PATH ...")
+    ] = None,
+    preprocess: Annotated[
+        str, typer.Option(help="Of WEIGHTS: pixel-mean (the paper's), or channel-mean-std (torchvision's).")
+    ] = "pixel-mean",
+    mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
+    std: Annotated[str | None, typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,
+    scales: Annotated[str | None, typer.Option(help="Shorter sides, for nets trained on 224 pixels.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images they were trained on.", min=32)] = None,
+    max_images: Annotated[int | None, typer.Option(help="A look at so many images; not recorded.", min=1)] = None,
+    workers: Annotated[int, typer.Option(help="Processes that decode images.", min=0)] = 2,
+    device: Device = "auto",
+    precision: PrecisionName = "fp32",
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Test errors of trained nets, one by one and together.
+
+    A RUN is a folder such as results/imagenet/resnet50/seed0: it is tested before and after BN is re-estimated, and the
+    errors are recorded there for the tables. WEIGHTS is our checkpoint, or anyone's state dict: bare or under
+    'state_dict', with or without 'module.', final layer 'fc' or 'linear'.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"--protocol {protocol}: unknown{did_you_mean(protocol, PROTOCOLS)}")
+
+    from resrepro import device as devices
+    from resrepro.evaluation.recorded import record
+    from resrepro.evaluation.scoring import Test, load
+    from resrepro.evaluation.scoring import evaluate as scores_of
+    from resrepro.evaluation.trained import find
+    from resrepro.runner import _commit
+
+    found = find(nets, arch=arch, dataset=dataset)
+    test = Test(
+        protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
+        image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images, num_workers=workers,
+        compute=devices.choose(device, precision),
+    )  # fmt: skip
+    test_data = load(found, test, data_dir=data_dir)
+    table = Table(box=None, header_style="bold")
+    table.add_column("net", overflow="fold")
+    for column in ("BN", "top-1 error (%)", "top-5 error (%)", "loss"):
+        table.add_column(column, justify="left" if column == "BN" else "right")
+    with console.status("testing"):
+        for index, scores in enumerate(scores_of(found, test, test_data, ensemble=ensemble)):
+            _add_rows(table, scores)
+            record(found[index : index + 1] or found, test, scores, commit=_commit())
+    num_images = len(test_data.labels)
+    num_tested = len(test.numbers(num_images))
+    look = "" if num_tested == num_images else f"; a look at {num_tested} of them, not recorded"
+    views = test.views(found[0])
+    sides = ", ".join(map(str, views.shorter_sides))
+    at = f" at shorter side {sides}" if test_data.resizes else ""
+    console.print(f"{found[0].dataset}, {protocol}{at}, {num_images} images{look}", soft_wrap=True)
+    console.print(table)
+
+
+def _add_rows(table: Table, scores: Scores) -> None:
+    table.add_row(scores.name, "moving averages", *_cells(scores.moving))
+    if scores.reestimated is not None:
+        table.add_row("", "re-estimated", *_cells(scores.reestimated))
+
+
+def _cells(errors: Errors) -> tuple[str, str, str]:
+    top5 = "" if errors.top5_pct is None else f"{errors.top5_pct:.2f}"
+    return f"{errors.top1_pct:.2f}", top5, f"{errors.loss:.4f}"

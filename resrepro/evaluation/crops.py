@@ -1,0 +1,97 @@
+"""What the net sees of an image in a test: where each protocol resizes it to, and cuts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from resrepro.data.decoding import resampled, resized_size
+from resrepro.errors import UserError
+from resrepro.records import SCALES, Protocol
+
+PAPER_IMAGE_SIZE = 224
+
+
+class Window(NamedTuple):
+    """A part of an image, in pixels from its upper left corner."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def center_crop(height: int, width: int, size: int) -> Window:
+    """The middle `size` x `size` pixels; where no middle pixel is, half to even, as in torchvision."""
+    return Window(round((height - size) / 2), round((width - size) / 2), size, size)
+
+
+def five_crops(height: int, width: int, size: int) -> tuple[Window, ...]:
+    """Upper left, upper right, lower left, lower right, center (Sec. 3.4: "10-crop testing", with their mirrors)."""
+    bottom, right = height - size, width - size
+    corners = (Window(top, left, size, size) for top in (0, bottom) for left in (0, right))
+    return *corners, center_crop(height, width, size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """The views of a test protocol: windows of the image, resized to each of the shorter sides, and their mirrors.
+
+    Single view: the center crop. 10-crop: five crops and their mirrors. Multi-scale: the whole image at each scale, and
+    its mirror, which Sec. 3.4 leaves open and both tests it refers to, [41] and [13], have.
+
+    Args:
+        image_size: side of the images that the net was trained on, pixels.
+        scales: shorter sides for a net that was trained on 224 pixels; for another they change in proportion.
+
+    Raises:
+        UserError: several scales where a protocol has one, or a resized image is smaller than the crop.
+    """
+
+    protocol: Protocol
+    image_size: int
+    scales: tuple[int, ...]
+
+    @classmethod
+    def of(cls, protocol: Protocol, image_size: int, scales: tuple[int, ...] | None = None) -> Views:
+        """With the paper's scales where none are given."""
+        return cls(protocol=protocol, image_size=image_size, scales=scales or SCALES[protocol])
+
+    def __post_init__(self) -> None:
+        if self.protocol == "multi-scale":
+            return
+        if len(self.scales) != 1 or self.scales[0] < PAPER_IMAGE_SIZE:
+            raise UserError(
+                f"--scales {','.join(map(str, self.scales))}: the {self.protocol} test has one scale of at least "
+                f"{PAPER_IMAGE_SIZE} (the paper's is {SCALES[self.protocol][0]}); several belong to multi-scale"
+            )
+
+    @property
+    def shorter_sides(self) -> tuple[int, ...]:
+        """Pixels, each once."""
+        return tuple(dict.fromkeys(round(scale * self.image_size / PAPER_IMAGE_SIZE) for scale in self.scales))
+
+    @property
+    def mirrored(self) -> bool:
+        return self.protocol != "single view"
+
+    def windows(self, height: int, width: int) -> tuple[Window, ...]:
+        """Of a resized image; those of one image have one size."""
+        if self.protocol == "multi-scale":
+            return (Window(0, 0, height, width),)
+        if self.protocol == "10-crop":
+            return five_crops(height, width, self.image_size)
+        return (center_crop(height, width, self.image_size),)
+
+    def cut(self, image: Tensor) -> list[Tensor]:
+        """(3, H, W) uint8 -> for each shorter side (K, 3, h, w) uint8: its windows, not yet mirrored."""
+        cut = []
+        for side in self.shorter_sides:
+            height, width = resized_size(image.shape[1], image.shape[2], side)
+            resized = resampled(image, shorter_side=side, top=0, left=0, height=height, width=width)
+            windows = self.windows(height, width)
+            cut.append(torch.stack([resized[:, w.top : w.top + w.height, w.left : w.left + w.width] for w in windows]))
+        return cut

@@ -1,0 +1,51 @@
+"""How bytes become a net's input: the paper's way, or that of other people's weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from resrepro.errors import UserError, did_you_mean
+from resrepro.evaluation.protocols import Normalization
+from resrepro.evaluation.test_data import TestData
+
+PREPROCESSING = ("pixel-mean", "channel-mean-std")
+
+
+def normalization(
+    preprocess: str, mean: str | None, std: str | None, test: TestData, image_size: int, device: torch.device
+) -> Normalization:
+    """The net's input from bytes.
+
+    Args:
+        preprocess: `pixel-mean` subtracts the training set's per-pixel mean (Sec. 3.4, 4.2); `channel-mean-std`
+            scales to 0...1, subtracts `mean` and divides by `std`, "r,g,b", by default the data set's.
+    """
+    if preprocess == "pixel-mean":
+        return Normalization(mean=test.pixel_mean(image_size).to(device), std=torch.ones(3, 1, 1, device=device))
+    given = _triple("--mean", mean), _triple("--std", std)
+    own = test.channel_mean_std()
+    means, stds = (255 * (o if g is None else g).view(3, 1, 1).to(device) for g, o in zip(given, own, strict=True))
+    return Normalization(mean=means, std=stds)
+
+
+def check(preprocess: str, mean: str | None, std: str | None) -> None:
+    """Raises UserError, before anything is downloaded, where the options do not go together."""
+    if preprocess not in PREPROCESSING:
+        raise UserError(f"--preprocess {preprocess}: unknown{did_you_mean(preprocess, PREPROCESSING)}")
+    if preprocess == "pixel-mean" and (mean or std):
+        raise UserError("--mean and --std belong to --preprocess channel-mean-std")
+    for option, text in (("--mean", mean), ("--std", std)):
+        _triple(option, text)
+
+
+def _triple(option: str, text: str | None) -> Tensor | None:
+    if text is None:
+        return None
+    try:
+        values = torch.tensor([float(part) for part in text.split(",")])
+    except ValueError:
+        values = torch.empty(0)
+    if len(values) != 3:
+        raise UserError(f"{option} {text}: expected three numbers, such as 0.485,0.456,0.406")
+    return values

@@ -1,0 +1,148 @@
+"""Trained nets, one by one and together, under a test protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from resrepro import data
+from resrepro.catalog import architecture
+from resrepro.data.trees import load_tree
+from resrepro.device import Compute, device_errors
+from resrepro.errors import UserError
+from resrepro.evaluation import preprocessing
+from resrepro.evaluation.batch_norm import reestimated
+from resrepro.evaluation.crops import Views
+from resrepro.evaluation.protocols import errors, probabilities
+from resrepro.evaluation.test_data import InMemory, OnDisk, TestData
+from resrepro.evaluation.trained import TrainedNet
+from resrepro.models import build
+from resrepro.records import Errors, Protocol
+from resrepro.weights import load_weights
+
+ON_DISK = ("imagenet", "imagenette")
+BN_MINI_BATCHES = 100  # as in a run's own record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """A net's errors, or an ensemble's, with BN's moving averages, and re-estimated where its recipe is known."""
+
+    name: str
+    moving: Errors
+    reestimated: Errors | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test:
+    """How nets are tested.
+
+    Args:
+        scales: None: the paper's.
+        image_size: side of the images that the nets were trained on; None: the paper's.
+        preprocess, mean, std: of weights whose run is not known, see `preprocessing.normalization`.
+        max_images: a look at so many images, evenly spread, with about as many to re-estimate BN on; None: all.
+        num_workers: processes that decode images.
+    """
+
+    protocol: Protocol
+    scales: tuple[int, ...] | None = None
+    image_size: int | None = None
+    preprocess: str = "pixel-mean"
+    mean: str | None = None
+    std: str | None = None
+    max_images: int | None = None
+    num_workers: int = 0
+    compute: Compute
+
+    def views(self, net: TrainedNet) -> Views:
+        return Views.of(self.protocol, self.image_size or architecture(net.arch).image_size, self.scales)
+
+    def numbers(self, num_images: int) -> list[int]:
+        """The images to test on; files are sorted by class, so a look takes them from everywhere."""
+        count = min(self.max_images or num_images, num_images)
+        return [i * num_images // count for i in range(count)]
+
+    def num_mini_batches(self, batch_size: int) -> int:
+        if self.max_images is None:
+            return BN_MINI_BATCHES
+        return min(BN_MINI_BATCHES, -(-self.max_images // batch_size))
+
+
+def load(nets: Sequence[TrainedNet], test: Test, *, data_dir: Path) -> TestData:
+    """The data set of these nets: in memory, or as files where images have to be resized.
+
+    Raises:
+        UserError: it cannot be had, or the options do not fit the nets.
+    """
+    preprocessing.check(test.preprocess, test.mean, test.std)
+    if test.preprocess != "pixel-mean" and all(net.run for net in nets):
+        raise UserError(f"--preprocess {test.preprocess}: a run is tested as it was trained; leave the option out")
+    for net in nets:
+        test.views(net)  # before anything is downloaded
+    dataset = nets[0].dataset
+    if any(architecture(net.arch).family == "imagenet" for net in nets) or dataset in ON_DISK:
+        return OnDisk(load_tree(dataset, data_dir=data_dir), test.num_workers)
+    return InMemory(data.load(dataset, data_dir=data_dir))
+
+
+def evaluate(nets: Sequence[TrainedNet], test: Test, test_data: TestData, *, ensemble: bool) -> Iterator[Scores]:
+    """Each net's scores, and at last those of the mean of their softmax (Table 5) if `ensemble`.
+
+    Raises:
+        UserError: weights that do not fit; images that are damaged.
+    """
+    labels = test_data.labels[test.numbers(len(test_data.labels))]
+    sums: list[Tensor | None] = []
+    for net in nets:
+        with device_errors(test.compute, f"evaluate {net.name}"):
+            found = list(_probabilities(net, test, test_data))
+        yield _scores(net.name, found, labels)
+        if ensemble:
+            sums = [None if p is None or q is None else p + q for p, q in zip(sums, found, strict=True)] or found
+    if ensemble:
+        means = [None if p is None else p / len(nets) for p in sums]
+        yield _scores(f"ensemble of {len(nets)}", means, labels)
+
+
+def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores:
+    try:
+        moving, again = (None if p is None else errors(p, labels) for p in found)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    assert moving is not None
+    return Scores(name=name, moving=moving, reestimated=again)
+
+
+def _probabilities(net: TrainedNet, test: Test, test_data: TestData) -> Iterator[Tensor | None]:
+    """With BN's moving averages; then re-estimated, or None where the recipe is not known."""
+    compute, views = test.compute, test.views(net)
+    numbers = test.numbers(len(test_data.labels))
+    model = build(net.arch, num_classes=test_data.num_classes)
+    load_weights(model, net.weights, net.arch)
+    model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    preprocess = ("pixel-mean", None, None) if net.run else (test.preprocess, test.mean, test.std)
+    normalized = preprocessing.normalization(*preprocess, test_data, views.image_size, compute.device)
+
+    def scores() -> Tensor:
+        batches = test_data.batches(views, numbers, compute)
+        return probabilities(
+            model, batches, normalized, mirrored=views.mirrored, num_images=len(numbers),
+            num_classes=test_data.num_classes, compute=compute,
+        )  # fmt: skip
+
+    yield scores()
+    if net.run is None:
+        yield None
+        return
+    recipe = net.run.recipe
+    first = recipe.total_iters  # what would have come next, as in the run's own record
+    iterations = range(first, first + test.num_mini_batches(recipe.batch_size))
+    batches = test_data.mini_batches(recipe, seed=net.run.seed, iterations=iterations, compute=compute)
+    parts = (part for x in batches for part in x.chunk(recipe.bn_devices))
+    with reestimated(model, parts, compute):
+        yield scores()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,9 @@ def evaluate(
     scales: Annotated[str | None, typer.Option(help="Shorter sides, for nets trained on 224 pixels.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images they were trained on.", min=32)] = None,
     max_images: Annotated[int | None, typer.Option(help="A look at so many images; not recorded.", min=1)] = None,
-    workers: Annotated[int, typer.Option(help="Processes that decode images.", min=0)] = 2,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that decode images; as many as cores without it.", min=0)
+    ] = None,
     device: Device = "auto",
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
@@ -48,41 +51,47 @@ def evaluate(
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol {protocol}: unknown{did_you_mean(protocol, PROTOCOLS)}")
+    if ensemble and len(nets) < 2:
+        raise UserError(f"--ensemble: expected several nets, got {nets[0]} alone")
 
     from resrepro import device as devices
     from resrepro.evaluation.recorded import record
-    from resrepro.evaluation.scoring import Test, load
+    from resrepro.evaluation.scoring import Setup, load
     from resrepro.evaluation.scoring import evaluate as scores_of
     from resrepro.evaluation.trained import find
     from resrepro.runner import _commit
 
     found = find(nets, arch=arch, dataset=dataset)
-    test = Test(
+    setup = Setup(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
-        image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images, num_workers=workers,
-        compute=devices.choose(device, precision),
+        image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
+        num_workers=os.cpu_count() or 1 if workers is None else workers, compute=devices.choose(device, precision),
     )  # fmt: skip
-    test_data = load(found, test, data_dir=data_dir)
+    data_set = load(found, setup, data_dir=data_dir)
+    views = setup.views(found[0])
     table = Table(box=None, header_style="bold")
     table.add_column("net", overflow="fold")
-    for column in ("BN", "top-1 error (%)", "top-5 error (%)", "loss"):
-        table.add_column(column, justify="left" if column == "BN" else "right")
+    for column in ("BN", "top-1 (%)", "top-5 (%)", "loss"):
+        table.add_column(column, justify="left" if column == "BN" else "right", no_wrap=True)
+    files = []
     with console.status("testing"):
-        for index, scores in enumerate(scores_of(found, test, test_data, ensemble=ensemble)):
+        for index, scores in enumerate(scores_of(found, setup, data_set, ensemble=ensemble)):
+            members = found[index : index + 1] or found
+            at = views.scales if data_set.resizes else ()
+            files.append(record(members, setup, scores, scales=at, commit=_commit()))
             _add_rows(table, scores)
-            record(found[index : index + 1] or found, test, scores, commit=_commit())
-    num_images = len(test_data.labels)
-    num_tested = len(test.numbers(num_images))
-    look = "" if num_tested == num_images else f"; a look at {num_tested} of them, not recorded"
-    views = test.views(found[0])
-    sides = ", ".join(map(str, views.shorter_sides))
-    at = f" at shorter side {sides}" if test_data.resizes else ""
-    console.print(f"{found[0].dataset}, {protocol}{at}, {num_images} images{look}", soft_wrap=True)
+    sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data_set.resizes else ""
+    num_images = len(data_set.labels)
+    num_tested = len(setup.numbers(num_images))
+    look = "" if num_tested == num_images else f", of which this is a look at {num_tested}, not recorded"
+    console.print(f"test errors on {found[0].dataset}, {protocol}{sides}, {num_images} images{look}", soft_wrap=True)
     console.print(table)
+    for file in filter(None, files):
+        console.print(file, soft_wrap=True)
 
 
 def _add_rows(table: Table, scores: Scores) -> None:
-    table.add_row(scores.name, "moving averages", *_cells(scores.moving))
+    table.add_row(scores.name, "moving", *_cells(scores.moving))
     if scores.reestimated is not None:
         table.add_row("", "re-estimated", *_cells(scores.reestimated))
 

@@ -211,6 +211,17 @@ def read_evaluations(path: Path) -> list[Evaluation]:
         raise UserError(f"{path}: damaged; delete it and evaluate again") from error
 
 
+def ensembles(results_dir: Path, dataset: str) -> list[Evaluation]:
+    """The recorded ensembles of runs none of which was trained anew, or removed, since."""
+
+    def current(member: str) -> str | None:
+        record = read_record(RunFiles(folder=results_dir / member))
+        return record.finished_at if record else None
+
+    every = read_evaluations(ensembles_file(results_dir, dataset))
+    return [e for e in every if tuple(map(current, e.members)) == e.finished_at]
+
+
 def record_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Adds it, in place of an earlier one of the same subject."""
     kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]

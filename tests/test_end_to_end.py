@@ -202,8 +202,8 @@ def test_evaluate_gives_the_recorded_error(toml: Callable[..., Path], tmp_path: 
     folder = tmp_path / "shapes" / "plain8" / "seed0"
     recorded = json.loads((folder / "run.json").read_text())["final_test_error_pct"]
     words = ("evaluate", folder / "checkpoint.pt", "--dataset", "shapes")
-    assert f"test error {recorded:.2f} %" in run(*words, "--arch", "plain8")
-    assert "test error" in run(*words, "--arch", "plain8", "--preprocess", "channel-mean-std", "--std", ".2,.2,.2")
+    assert f"  {recorded:.2f}  " in run(*words, "--arch", "plain8")
+    assert "test errors" in run(*words, "--arch", "plain8", "--preprocess", "channel-mean-std", "--std", ".2,.2,.2")
     assert "is it another --arch?" in error(*words, "--arch", "plain14")
     assert "three numbers" in error(*words, "--arch", "plain8", "--preprocess", "channel-mean-std", "--std", ".2")
     assert "did you mean 'pixel-mean'" in error(*words, "--arch", "plain8", "--preprocess", "pixelmean")

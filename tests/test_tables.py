@@ -129,7 +129,9 @@ def test_the_center_crop_is_never_shown_as_10_crop(number: int, tmp_path: Path) 
     row = rows(number, tmp_path)["ResNet-34 A"]
     assert (row["ours top-1 (%)"], row["top-1 difference"], row["seeds"]) == ("no 10-crop error", "", "0")
     assert "26." not in TABLES[number](tmp_path).to_csv()
-    assert any(n.startswith("ResNet-34 A: trained, but no command") for n in TABLES[number](tmp_path).notes)
+    assert any(
+        n.startswith("ResNet-34 A: trained; to measure: resrepro evaluate ") for n in TABLES[number](tmp_path).notes
+    )
 
 
 def test_recorded_10_crop_errors_fill_their_own_table_and_column(

@@ -13,6 +13,7 @@ from resrepro.errors import UserError
 from resrepro.records import SCALES, Protocol
 
 PAPER_IMAGE_SIZE = 224
+MIN_SCALE = 32  # what the net's last map has a pixel for
 
 
 class Window(NamedTuple):
@@ -61,12 +62,14 @@ class Views:
         return cls(protocol=protocol, image_size=image_size, scales=scales or SCALES[protocol])
 
     def __post_init__(self) -> None:
+        given = f"--scales {','.join(map(str, self.scales))}"
         if self.protocol == "multi-scale":
-            return
-        if len(self.scales) != 1 or self.scales[0] < PAPER_IMAGE_SIZE:
+            if min(self.scales) < MIN_SCALE:
+                raise UserError(f"{given}: expected at least {MIN_SCALE}, such as {SCALES[self.protocol]}")
+        elif len(self.scales) != 1 or self.scales[0] < PAPER_IMAGE_SIZE:
             raise UserError(
-                f"--scales {','.join(map(str, self.scales))}: the {self.protocol} test has one scale of at least "
-                f"{PAPER_IMAGE_SIZE} (the paper's is {SCALES[self.protocol][0]}); several belong to multi-scale"
+                f"{given}: the {self.protocol} test has one scale of at least {PAPER_IMAGE_SIZE} (the paper's is "
+                f"{SCALES[self.protocol][0]}); several belong to --protocol multi-scale"
             )
 
     @property

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resrepro import results
-from resrepro.evaluation.scoring import Scores, Test
+from resrepro.evaluation.scoring import Scores, Setup
 from resrepro.evaluation.trained import TrainedNet
 from resrepro.records import Evaluation
 from resrepro.results import RunFiles
 
 
-def record(members: Sequence[TrainedNet], test: Test, scores: Scores, *, commit: str | None) -> Path | None:
+def record(
+    members: Sequence[TrainedNet], setup: Setup, scores: Scores, *, scales: tuple[int, ...], commit: str | None
+) -> Path | None:
     """The scores of a finished run go beside its record, those of several into their data set's `ensembles.json`.
 
     Returns:
@@ -22,19 +24,19 @@ def record(members: Sequence[TrainedNet], test: Test, scores: Scores, *, commit:
     records = [net.record for net in members if net.record is not None]
     places = {net.results_dir for net in members}
     results_dir = places.pop()
-    if test.max_images or scores.reestimated is None or len(records) < len(members) or places or results_dir is None:
+    if setup.max_images or scores.reestimated is None or len(records) < len(members) or places or results_dir is None:
         return None
     files = RunFiles(folder=members[0].weights.parent)
     path = files.evaluations if len(members) == 1 else results.ensembles_file(results_dir, members[0].dataset)
     evaluation = Evaluation(
         members=tuple(net.name for net in members),
         finished_at=tuple(record.finished_at for record in records),
-        protocol=test.protocol,
-        scales=test.views(members[0]).scales,
+        protocol=setup.protocol,
+        scales=scales,
         moving=scores.moving,
         reestimated=scores.reestimated,
-        device=test.compute.name,
-        precision=test.compute.precision,
+        device=setup.compute.name,
+        precision=setup.compute.precision,
         commit=commit,
     )
     results.record_evaluation(path, evaluation)

@@ -17,8 +17,8 @@ from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.crops import Views
+from resrepro.evaluation.data_sets import DataSet, InMemory, OnDisk
 from resrepro.evaluation.protocols import errors, probabilities
-from resrepro.evaluation.test_data import InMemory, OnDisk, TestData
 from resrepro.evaluation.trained import TrainedNet
 from resrepro.models import build
 from resrepro.records import Errors, Protocol
@@ -38,7 +38,7 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Test:
+class Setup:
     """How nets are tested.
 
     Args:
@@ -73,40 +73,43 @@ class Test:
         return min(BN_MINI_BATCHES, -(-self.max_images // batch_size))
 
 
-def load(nets: Sequence[TrainedNet], test: Test, *, data_dir: Path) -> TestData:
+def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path) -> DataSet:
     """The data set of these nets: in memory, or as files where images have to be resized.
 
     Raises:
         UserError: it cannot be had, or the options do not fit the nets.
     """
-    preprocessing.check(test.preprocess, test.mean, test.std)
-    if test.preprocess != "pixel-mean" and all(net.run for net in nets):
-        raise UserError(f"--preprocess {test.preprocess}: a run is tested as it was trained; leave the option out")
+    preprocessing.check(setup.preprocess, setup.mean, setup.std)
+    if setup.preprocess != "pixel-mean" and all(net.run for net in nets):
+        raise UserError(f"--preprocess {setup.preprocess}: a run is tested as it was trained; leave the option out")
     for net in nets:
-        test.views(net)  # before anything is downloaded
+        setup.views(net)  # says what is wrong with the options before anything is downloaded
     dataset = nets[0].dataset
     if any(architecture(net.arch).family == "imagenet" for net in nets) or dataset in ON_DISK:
-        return OnDisk(load_tree(dataset, data_dir=data_dir), test.num_workers)
+        return OnDisk(load_tree(dataset, data_dir=data_dir), dataset, data_dir, setup.num_workers)
     return InMemory(data.load(dataset, data_dir=data_dir))
 
 
-def evaluate(nets: Sequence[TrainedNet], test: Test, test_data: TestData, *, ensemble: bool) -> Iterator[Scores]:
+def evaluate(nets: Sequence[TrainedNet], setup: Setup, data_set: DataSet, *, ensemble: bool) -> Iterator[Scores]:
     """Each net's scores, and at last those of the mean of their softmax (Table 5) if `ensemble`.
 
     Raises:
         UserError: weights that do not fit; images that are damaged.
     """
-    labels = test_data.labels[test.numbers(len(test_data.labels))]
-    sums: list[Tensor | None] = []
+    labels = data_set.labels[setup.numbers(len(data_set.labels))]
+    sums: list[Tensor | None] | None = None
     for net in nets:
-        with device_errors(test.compute, f"evaluate {net.name}"):
-            found = list(_probabilities(net, test, test_data))
+        with device_errors(setup.compute, f"evaluate {net.name}"):
+            found = list(_probabilities(net, setup, data_set))
         yield _scores(net.name, found, labels)
-        if ensemble:
-            sums = [None if p is None or q is None else p + q for p, q in zip(sums, found, strict=True)] or found
-    if ensemble:
+        sums = found if sums is None else [_sum(p, q) for p, q in zip(sums, found, strict=True)]
+    if ensemble and sums:
         means = [None if p is None else p / len(nets) for p in sums]
         yield _scores(f"ensemble of {len(nets)}", means, labels)
+
+
+def _sum(p: Tensor | None, q: Tensor | None) -> Tensor | None:
+    return None if p is None or q is None else p + q
 
 
 def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores:
@@ -118,21 +121,21 @@ def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores
     return Scores(name=name, moving=moving, reestimated=again)
 
 
-def _probabilities(net: TrainedNet, test: Test, test_data: TestData) -> Iterator[Tensor | None]:
+def _probabilities(net: TrainedNet, setup: Setup, data_set: DataSet) -> Iterator[Tensor | None]:
     """With BN's moving averages; then re-estimated, or None where the recipe is not known."""
-    compute, views = test.compute, test.views(net)
-    numbers = test.numbers(len(test_data.labels))
-    model = build(net.arch, num_classes=test_data.num_classes)
+    compute, views = setup.compute, setup.views(net)
+    numbers = setup.numbers(len(data_set.labels))
+    model = build(net.arch, num_classes=data_set.num_classes)
     load_weights(model, net.weights, net.arch)
     model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    preprocess = ("pixel-mean", None, None) if net.run else (test.preprocess, test.mean, test.std)
-    normalized = preprocessing.normalization(*preprocess, test_data, views.image_size, compute.device)
+    preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
+    normalized = preprocessing.normalization(*preprocess, data_set, views.image_size, compute.device)
 
     def scores() -> Tensor:
-        batches = test_data.batches(views, numbers, compute)
+        batches = data_set.batches(views, numbers, compute)
         return probabilities(
             model, batches, normalized, mirrored=views.mirrored, num_images=len(numbers),
-            num_classes=test_data.num_classes, compute=compute,
+            num_classes=data_set.num_classes, compute=compute,
         )  # fmt: skip
 
     yield scores()
@@ -141,8 +144,10 @@ def _probabilities(net: TrainedNet, test: Test, test_data: TestData) -> Iterator
         return
     recipe = net.run.recipe
     first = recipe.total_iters  # what would have come next, as in the run's own record
-    iterations = range(first, first + test.num_mini_batches(recipe.batch_size))
-    batches = test_data.mini_batches(recipe, seed=net.run.seed, iterations=iterations, compute=compute)
+    iterations = range(first, first + setup.num_mini_batches(recipe.batch_size))
+    batches = data_set.mini_batches(
+        recipe, seed=net.run.seed, image_size=views.image_size, iterations=iterations, compute=compute
+    )
     parts = (part for x in batches for part in x.chunk(recipe.bn_devices))
     with reestimated(model, parts, compute):
         yield scores()

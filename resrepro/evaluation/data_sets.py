@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from resrepro.data.batches import Batches, ViewStream
 from resrepro.data.decoding import decode
 from resrepro.data.images import Images
-from resrepro.data.scale_crops import prefetched
-from resrepro.data.trees import ImageFiles, ImageTree
+from resrepro.data.listing import ImageFiles, ImageTree
+from resrepro.data.pixel_mean import pixel_mean
+from resrepro.data.prefetching import prefetched
+from resrepro.data.scale_crops import NetInput, TrainViews
 from resrepro.device import Compute
 from resrepro.errors import UserError
 from resrepro.evaluation.crops import Views
@@ -29,7 +33,7 @@ IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NumberedViews = Iterable[tuple[Tensor, Tensor]]
 
 
-class TestData(Protocol):
+class DataSet(Protocol):
     """What is needed of a data set. `numbers` are test images; views are numbered from 0 in their order."""
 
     resizes: ClassVar[bool]  # whether views are cut from resized images
@@ -41,7 +45,9 @@ class TestData(Protocol):
     def batches(self, views: Views, numbers: Sequence[int], compute: Compute) -> NumberedViews: ...
     def pixel_mean(self, image_size: int) -> Tensor: ...
     def channel_mean_std(self) -> tuple[Tensor, Tensor]: ...
-    def mini_batches(self, recipe: Recipe, *, seed: int, iterations: range, compute: Compute) -> Iterator[Tensor]: ...
+    def mini_batches(
+        self, recipe: Recipe, *, seed: int, image_size: int, iterations: range, compute: Compute
+    ) -> Iterator[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class InMemory:
                 f"--protocol {views.protocol}: these images are {width}x{height} pixels, all of which the net sees: "
                 "there is no larger image to cut crops from, and Sec. 4.2 tests the single view; use --protocol center"
             )
-        for rows in torch.arange(len(numbers)).split(EVALUATION_BATCH[compute.device.type]):
+        for rows in torch.arange(len(numbers)).split(EVALUATION_BATCH[compute.device.type]):  # type: ignore[no-untyped-call]
             images = self.images.test_images[torch.tensor(numbers)[rows]]  # (N, H, W, 3)
             yield rows, images.permute(0, 3, 1, 2)[:, None]
 
@@ -77,7 +83,9 @@ class InMemory:
         pixels = self.images.train_images.view(-1, 3).double() / 255
         return pixels.mean(0).float(), pixels.std(0).float()
 
-    def mini_batches(self, recipe: Recipe, *, seed: int, iterations: range, compute: Compute) -> Iterator[Tensor]:
+    def mini_batches(
+        self, recipe: Recipe, *, seed: int, image_size: int, iterations: range, compute: Compute
+    ) -> Iterator[Tensor]:
         images = self.images.first(recipe.train_images, "recipe")
         batches = Batches(images, padding=recipe.crop_padding, device=compute.device)
         stream = ViewStream(
@@ -92,8 +100,25 @@ class InMemory:
             yield batches.train(stream.at(torch.tensor(iteration, device=compute.device)))[0]
 
 
-class CutFiles:
-    """Views of image files, as workers make them: item i is the i-th few images."""
+class HostPieces(NamedTuple):
+    """Views of a few images, all their bytes in one tensor: each that a worker hands over costs a file descriptor.
+
+    Args:
+        pixels: uint8, all views one after the other.
+        pieces: which image, and the shape (K, 3, h, w) of its views.
+    """
+
+    pixels: Tensor
+    pieces: Sequence[tuple[int, Sequence[int]]]
+
+    def split(self) -> Iterator[Piece]:
+        parts = self.pixels.split([math.prod(shape) for _, shape in self.pieces])  # type: ignore[no-untyped-call]
+        for (row, shape), part in zip(self.pieces, parts, strict=True):
+            yield row, part.view(*shape).clone()  # what waits for its batch does not hold the worker's memory
+
+
+class CutFiles(Dataset[HostPieces]):
+    """Views of image files; item i is those of the i-th few images."""
 
     def __init__(self, files: ImageFiles, numbers: Sequence[int], views: Views) -> None:
         self.files, self.numbers, self.views = files, numbers, views
@@ -101,14 +126,13 @@ class CutFiles:
     def __len__(self) -> int:
         return -(-len(self.numbers) // FILES_AT_A_TIME)
 
-    def __getitem__(self, item: int) -> tuple[Tensor, list[tuple[int, Sequence[int]]]]:
-        """All bytes in one tensor, for each tensor handed over costs a file descriptor; and whose and what they are."""
+    def __getitem__(self, item: int) -> HostPieces:
         pieces: list[Piece] = []
         for row in range(item * FILES_AT_A_TIME, min((item + 1) * FILES_AT_A_TIME, len(self.numbers))):
             number = self.numbers[row]
             image = decode(self.files.read(number), self.files.name(number))
             pieces += ((row, cut) for cut in self.views.cut(image))
-        return torch.cat([cut.flatten() for _, cut in pieces]), [(row, cut.shape) for row, cut in pieces]
+        return HostPieces(torch.cat([cut.flatten() for _, cut in pieces]), [(row, cut.shape) for row, cut in pieces])
 
 
 @dataclass(frozen=True)
@@ -116,6 +140,8 @@ class OnDisk:
     """A tree of images of any size, decoded by workers as they are needed."""
 
     tree: ImageTree
+    dataset: str
+    data_dir: Path
     num_workers: int
     resizes: ClassVar[bool] = True
 
@@ -132,17 +158,25 @@ class OnDisk:
 
     def _pieces(self, views: Views, numbers: Sequence[int]) -> Iterator[Piece]:
         items = CutFiles(self.tree.test, numbers, views)
-        for pixels, pieces in prefetched(items, range(len(items)), num_workers=self.num_workers, pin=False):
-            parts = pixels.split([math.prod(shape) for _, shape in pieces])
-            for (row, shape), part in zip(pieces, parts, strict=True):
-                yield row, part.view(*shape).clone()  # what waits for its batch does not hold the worker's memory
+        for made in prefetched(items, range(len(items)), num_workers=self.num_workers):
+            yield from made.split()
 
     def channel_mean_std(self) -> tuple[Tensor, Tensor]:
         mean, std = map(torch.tensor, IMAGENET_MEAN_STD)
         return mean, std
 
     def pixel_mean(self, image_size: int) -> Tensor:
-        return torch.full((3, image_size, image_size), 120.0)
+        mean = pixel_mean(
+            self.tree.train, dataset=self.dataset, data_dir=self.data_dir, image_size=image_size,
+            num_workers=self.num_workers,
+        )  # fmt: skip
+        return mean.permute(2, 0, 1)
 
-    def mini_batches(self, recipe: Recipe, *, seed: int, iterations: range, compute: Compute) -> Iterator[Tensor]:
-        raise NotImplementedError
+    def mini_batches(
+        self, recipe: Recipe, *, seed: int, image_size: int, iterations: range, compute: Compute
+    ) -> Iterator[Tensor]:
+        views = TrainViews(self.tree.train, image_size=image_size, batch_size=recipe.batch_size, seed=seed)
+        net_input = NetInput(self.pixel_mean(image_size).permute(1, 2, 0), device=compute.device)
+        for batch in prefetched(views, iterations, num_workers=self.num_workers, pin=compute.device.type == "cuda"):
+            images, flip, alphas = (part.to(compute.device) for part in (batch.images, batch.flip, batch.alphas))
+            yield net_input.augmented(images, flip, alphas)

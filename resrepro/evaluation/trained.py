@@ -14,6 +14,8 @@ from resrepro.experiment import Recipe, Run
 from resrepro.records import RunRecord
 from resrepro.results import RunFiles
 
+EXPECTED = "the folder of a run, such as results/imagenet/resnet50/seed0, or a file of weights"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedNet:
@@ -39,8 +41,13 @@ def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> li
     Raises:
         UserError: no run, no weights there, diverged, architectures missing, or nets of different data sets.
     """
+    for place in places:
+        if not place.exists():
+            raise UserError(f"{place}: no such file or folder; expected {EXPECTED}")
     num_files = sum(not place.is_dir() for place in places)
-    archs = (arch.split(",") if arch else []) * (num_files if arch and "," not in arch else 1)
+    archs = arch.split(",") if arch else []
+    if len(archs) == 1 and num_files:
+        archs *= num_files
     if len(archs) != num_files:
         raise UserError(
             f"--arch {arch or '(not given)'}: expected one for all {num_files} weight file(s), or one each with "
@@ -69,8 +76,7 @@ def _run(folder: Path) -> TrainedNet:
     run = results.read_asked(files) if record is None else _recorded(record)
     if run is None:
         raise UserError(
-            f"{folder}: no run there: neither {files.record.name} nor {files.asked.name}; expected such as "
-            "results/imagenet/resnet50/seed0, or a file of weights"
+            f"{folder}: no run there: neither {files.record.name} nor {files.asked.name}; expected {EXPECTED}"
         )
     if record is not None and record.status == "diverged":
         raise UserError(f"{folder}: the run diverged at iteration {record.diverged_iter}; there is no net to evaluate")

@@ -106,8 +106,8 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
     (scores,) = evaluate(nets, setup, data_set, ensemble=False)
 
     files = list_tree(tree).train
-    mean = pixel_mean(files, dataset=run.dataset, data_dir=tmp_path, image_size=64, num_workers=0)
-    views = TrainViews(files, image_size=64, batch_size=4, seed=3)
+    mean = pixel_mean(files, dataset=run.dataset, data_dir=tmp_path, image_size=64, shorter_side=73, num_workers=0)
+    views = TrainViews(files, image_size=64, shorter_side=(73, 137), batch_size=4, seed=3)
     net_input = NetInput(mean, device=torch.device("cpu"))
     batches = [views[run.recipe.total_iters + i] for i in range(3)]  # 10 images need 3 mini-batches of 4
     inputs = [net_input.augmented(b.images, b.flip, b.alphas) for b in batches]

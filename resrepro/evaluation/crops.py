@@ -16,6 +16,11 @@ PAPER_IMAGE_SIZE = 224
 MIN_SCALE = 32  # what the net's last map has a pixel for
 
 
+def in_proportion(scale: int, image_size: int) -> int:
+    """The shorter side for nets that are trained on images of another size than the paper's."""
+    return round(scale * image_size / PAPER_IMAGE_SIZE)
+
+
 class Window(NamedTuple):
     """A part of an image, in pixels from its upper left corner."""
 
@@ -75,7 +80,7 @@ class Views:
     @property
     def shorter_sides(self) -> tuple[int, ...]:
         """Pixels, each once."""
-        return tuple(dict.fromkeys(round(scale * self.image_size / PAPER_IMAGE_SIZE) for scale in self.scales))
+        return tuple(dict.fromkeys(in_proportion(scale, self.image_size) for scale in self.scales))
 
     @property
     def mirrored(self) -> bool:

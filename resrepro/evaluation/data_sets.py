@@ -19,10 +19,10 @@ from resrepro.data.images import Images
 from resrepro.data.listing import ImageFiles, ImageTree
 from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.prefetching import prefetched
-from resrepro.data.scale_crops import NetInput, TrainViews
+from resrepro.data.scale_crops import SHORTER_SIDE, NetInput, TrainViews
 from resrepro.device import Compute
 from resrepro.errors import UserError
-from resrepro.evaluation.crops import Views
+from resrepro.evaluation.crops import Views, in_proportion
 from resrepro.evaluation.protocols import BATCH_PIXELS, Piece, same_sized
 from resrepro.evaluation.single_view import EVALUATION_BATCH
 from resrepro.experiment import Recipe
@@ -168,14 +168,17 @@ class OnDisk:
     def pixel_mean(self, image_size: int) -> Tensor:
         mean = pixel_mean(
             self.tree.train, dataset=self.dataset, data_dir=self.data_dir, image_size=image_size,
-            num_workers=self.num_workers,
+            shorter_side=in_proportion(SHORTER_SIDE[0], image_size), num_workers=self.num_workers,
         )  # fmt: skip
         return mean.permute(2, 0, 1)
 
     def mini_batches(
         self, recipe: Recipe, *, seed: int, image_size: int, iterations: range, compute: Compute
     ) -> Iterator[Tensor]:
-        views = TrainViews(self.tree.train, image_size=image_size, batch_size=recipe.batch_size, seed=seed)
+        low, high = (in_proportion(side, image_size) for side in SHORTER_SIDE)
+        views = TrainViews(
+            self.tree.train, image_size=image_size, shorter_side=(low, high), batch_size=recipe.batch_size, seed=seed
+        )
         net_input = NetInput(self.pixel_mean(image_size).permute(1, 2, 0), device=compute.device)
         for batch in prefetched(views, iterations, num_workers=self.num_workers, pin=compute.device.type == "cuda"):
             images, flip, alphas = (part.to(compute.device) for part in (batch.images, batch.flip, batch.alphas))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resrepro import data
-from resrepro.catalog import architecture
+from resrepro.catalog import DATASETS, architecture
 from resrepro.data.trees import load_tree
 from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError
@@ -24,7 +24,6 @@ from resrepro.models import build
 from resrepro.records import Errors, Protocol
 from resrepro.weights import load_weights
 
-ON_DISK = ("imagenet", "imagenette")
 BN_MINI_BATCHES = 100  # as in a run's own record
 
 
@@ -85,7 +84,8 @@ def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path) -> DataSet
     for net in nets:
         setup.views(net)  # says what is wrong with the options before anything is downloaded
     dataset = nets[0].dataset
-    if any(architecture(net.arch).family == "imagenet" for net in nets) or dataset in ON_DISK:
+    resized = any(architecture(net.arch).family == "imagenet" for net in nets)
+    if resized or DATASETS.get(dataset) == "trees":
         return OnDisk(load_tree(dataset, data_dir=data_dir), dataset, data_dir, setup.num_workers)
     return InMemory(data.load(dataset, data_dir=data_dir))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,14 @@ from resrepro import device
 from resrepro.data.images import Images
 from resrepro.data.listing import list_tree
 from resrepro.errors import UserError
-from resrepro.evaluation import preprocessing
+from resrepro.evaluation import data_sets, preprocessing
 from resrepro.evaluation.crops import Views
 from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD, InMemory, OnDisk
-from resrepro.evaluation.protocols import HELD_BATCHES, Normalization, errors, probabilities, same_sized
+from resrepro.evaluation.protocols import BATCH_PIXELS, HELD_BATCHES, Normalization, errors, probabilities, same_sized
 from resrepro.evaluation.scoring import Setup, evaluate
 from resrepro.evaluation.trained import TrainedNet
 from resrepro.models import build
-from resrepro.records import Protocol
+from resrepro.records import SCALES, Protocol
 
 SIZES = [(80, 120), (120, 80), (91, 70), (80, 120), (64, 64), (70, 91)]  # of the test images
 IMAGE_SIZE = 64
@@ -185,16 +186,24 @@ def test_fully_convolutional_is_the_center_crop_where_the_sizes_agree(
     torch.testing.assert_close(*both, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("protocol", ["single view", "10-crop", "multi-scale"])
-def test_worker_processes_and_small_batches_change_nothing(
+@pytest.mark.parametrize("protocol", SCALES)
+def test_small_batches_change_nothing(
     protocol: Protocol, tree: tuple[OnDisk, list[Tensor]], ours: nn.Module, fp32: device.Compute,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     views = Views.of(protocol, IMAGE_SIZE)
     want = found(ours, tree[0], views, fp32)
-    monkeypatch.setattr("resrepro.evaluation.data_sets.FILES_AT_A_TIME", 2)
-    monkeypatch.setitem(__import__("resrepro.evaluation.protocols").evaluation.protocols.BATCH_PIXELS, "cpu", 1)
+    monkeypatch.setattr(data_sets, "FILES_AT_A_TIME", 2)
+    monkeypatch.setitem(BATCH_PIXELS, "cpu", 1)
     torch.testing.assert_close(found(ours, tree[0], views, fp32), want, atol=1e-5, rtol=1e-4)
+
+
+def test_worker_processes_change_nothing(tree: tuple[OnDisk, list[Tensor]], fp32: device.Compute) -> None:
+    views = Views.of("multi-scale", IMAGE_SIZE)
+    here, there = (
+        list(replace(tree[0], num_workers=n).batches(views, range(len(SIZES)), fp32)) for n in (0, 1)
+    )  # fmt: skip
+    assert all(torch.equal(a, b) for x, y in zip(here, there, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_batches_are_of_one_size_full_and_wait_within_bounds() -> None:

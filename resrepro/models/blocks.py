@@ -8,12 +8,31 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.catalog import Architecture
 from resrepro.models.bn_relu import bn_relu
 from resrepro.models.calls import Stage
 from resrepro.models.shortcuts import shortcut
+
+
+def conv3x3(in_channels: int, out_channels: int, stride: int, spec: Architecture) -> nn.Conv2d:
+    """A 3x3 convolution; without BN, whose bias does the same, it has a bias of its own."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=not spec.batch_norm)
+
+
+def batch_norm(channels: int, spec: Architecture) -> nn.Module:
+    """BN, or in a net without it the identity: what comes out is the layer's response in both."""
+    return nn.BatchNorm2d(channels) if spec.batch_norm else nn.Identity()
+
+
+def activation(bn: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """relu(bn(x)), or relu(bn(x) + shortcut), where `bn` is as `batch_norm` gives it: (N, C, H, W) each."""
+    if isinstance(bn, nn.BatchNorm2d):
+        return bn_relu(bn, x, shortcut)
+    y = bn(x)
+    return F.relu_(y if shortcut is None else y.add_(shortcut))
 
 
 class BasicBlock(nn.Module):
@@ -23,15 +42,15 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv1 = conv3x3(in_channels, width, stride, spec)
+        self.bn1 = batch_norm(width, spec)
+        self.conv2 = conv3x3(width, width, 1, spec)
+        self.bn2 = batch_norm(width, spec)
         self.downsample = shortcut(spec.shortcut, in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = bn_relu(self.bn1, self.conv1(x))
-        return bn_relu(self.bn2, self.conv2(y), None if self.downsample is None else self.downsample(x))
+        y = activation(self.bn1, self.conv1(x))
+        return activation(self.bn2, self.conv2(y), None if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):

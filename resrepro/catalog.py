@@ -23,7 +23,7 @@ class Architecture:
             its first 1x1 (the paper's).
         cardinality: number of paths of a ResNeXt's bottleneck; 1 is a ResNet.
         base_width: channels of one path in the first stage; each later stage has twice as many.
-        batch_norm: without it (CIFAR nets only) each convolution has a bias, and there is nothing in BN's place.
+        batch_norm: without it (CIFAR nets only) there is a bias for each channel in BN's place.
     """
 
     family: Literal["cifar", "imagenet"]

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import filelock
 from pydantic import ValidationError
@@ -29,9 +29,6 @@ from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.records import CURVE_COLUMNS, CurvePoint, RunRecord
 from resrepro.rows import csv_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class RunHeld(UserError):
@@ -253,23 +250,6 @@ def hold(files: RunFiles) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
-
-
-def curves_table(results_dir: Path, runs: list[Run]) -> pd.DataFrame:
-    """The curves of all runs that have any, finished or not.
-
-    Returns:
-        A row a curve point: run, label, seed, status (finished, diverged, unfinished), then CURVE_COLUMNS.
-    """
-    import pandas as pd
-
-    rows = []
-    for run in runs:
-        files = run_files(results_dir, run)
-        record = finished(results_dir, run)
-        status = record.status if record else "unfinished"
-        rows += [[run.name, run.label, run.seed, status, *_row(p)] for p in read_points(files)]
-    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *CURVE_COLUMNS])
 
 
 def with_found_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:

@@ -135,10 +135,12 @@ class Runner:
         return as_is, recomputed
 
     def _record_of(self, run: Run) -> RunRecord | None:
-        """The record of a run that needs nothing more; None where it, or a repair of its CSV, is to be done."""
+        """The record of a run that needs nothing more; None where it, or a repair of its CSVs, is to be done."""
         files = results.run_files(self.results_dir, run)
         record = results.finished(self.results_dir, run)
-        return None if record is None or results.lacks_rows(files, record) else record
+        if record is None or results.lacks_rows(files, record) or results.lacks_analyses(files, record):
+            return None
+        return record
 
     def _train(self, run: Run, signals: Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
+
+import pandas as pd
 
 from resrepro import paper, results
 from resrepro.atomic import write_atomically
 from resrepro.catalog import architecture
+from resrepro.errors import UserError
 from resrepro.experiment import Experiment, FigureSpec, Run
 from resrepro.experiment_files import shipped_runs
-from resrepro.figures import FIGURES
-from resrepro.figures.curves import Context
+from resrepro.figures import FIGURES, Kind
+from resrepro.figures.parts import Context
+from resrepro.records import RunRecord
 
 DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "shapes": "shapes"}
 FORMATS = ("png", "pdf", "svg")
@@ -25,10 +31,12 @@ def draw_experiment(
     formats: tuple[str, ...],
     own_dataset: str,
     schedule_scale: float,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Draws every figure of an experiment, also where runs are missing: those are named in their panel.
+    """Draws every figure of an experiment, also where runs are missing or damaged: those are named in their panel.
 
     Args:
+        report: is given a line about each damaged run.
         experiment: as asked for, with its dataset and schedule.
         own_dataset: the dataset of the TOML; another one is said in the figure.
 
@@ -41,19 +49,26 @@ def draw_experiment(
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
         runs = {name: known[name][1] for name in names}
         all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
-        curves = results.curves_table(results_dir, all_runs)
-        records = {run: results.finished(results_dir, run) for run in all_runs}
+        table, records, problems = _read(results_dir, all_runs, FIGURES[spec.kind])
+        for problem in problems.values():
+            report(problem)
         diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
+        shown = {*table["run"], *diverged, *(run.name for run in problems)}
         note = _note(experiment, own_dataset, schedule_scale)
         context = Context(
             note=note,
             labels={name: seeds[0].label for name, seeds in runs.items()},
             depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
+            residual={name: architecture(seeds[0].arch).residual for name, seeds in runs.items()},
             paper_error_pct={} if note else _paper_errors(runs),
             diverged_iter=diverged,
-            missing={n: known[n][0] for n in names if n not in diverged and not (curves["run"] == n).any()},
+            missing={name: known[name][0] for name in names if name not in shown},
+            problems={
+                run.name: _mending(problem, results.run_files(results_dir, run), known[run.name][0])
+                for run, problem in problems.items()
+            },
         )
-        figure = FIGURES[spec.kind](curves, spec, context)
+        figure = FIGURES[spec.kind].draw(table, spec, context)
         stem = _stem(experiment, spec, own_dataset, schedule_scale)
         for kind in formats:
             image = io.BytesIO()
@@ -62,6 +77,33 @@ def draw_experiment(
             write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path)
     return written
+
+
+def _read(
+    results_dir: Path, runs: list[Run], kind: Kind
+) -> tuple[pd.DataFrame, dict[Run, RunRecord | None], dict[Run, str]]:
+    """The table that a kind of figure draws, the records, and what is wrong with the runs that are in neither."""
+    rows: list[dict[str, object]] = []
+    records: dict[Run, RunRecord | None] = {}
+    problems: dict[Run, str] = {}
+    for run in runs:
+        try:
+            record = results.finished(results_dir, run)
+            found = kind.rows(results.run_files(results_dir, run), run, record)
+        except UserError as error:
+            problems[run] = str(error)
+            continue
+        records[run] = record
+        status = record.status if record else "unfinished"
+        rows += [{"run": run.name, "label": run.label, "seed": run.seed, "status": status, **row} for row in found]
+    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *kind.columns]), records, problems
+
+
+def _mending(problem: str, files: results.RunFiles, command: str) -> str:
+    """What is wrong with a run's file, in short, and the command that makes it anew."""
+    what = problem.partition(";")[0].replace(f"{files.folder}/", "")
+    without = "file" if files.checkpoint.exists() else f"folder {files.folder.parent.name}/{files.folder.name}"
+    return f"{textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}: {command}"
 
 
 def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:

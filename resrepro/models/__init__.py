@@ -28,9 +28,7 @@ def build(arch: str, *, num_classes: int, seed: int | None = None) -> CifarNet |
 
 
 def initialize(net: nn.Module) -> None:
-    """He initialization: normal, fan_out, for convolutions, no bias; BN starts as the identity; fc: torch's default."""
+    """He initialization: normal, fan_out, for convolutions; BN starts as the identity; fc: torch's default."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:  # in a net without BN
-                nn.init.zeros_(module.bias)

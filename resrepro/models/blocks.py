@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,14 +18,20 @@ from resrepro.models.calls import Stage
 from resrepro.models.shortcuts import shortcut
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int, spec: Architecture) -> nn.Conv2d:
-    """A 3x3 convolution; without BN, whose bias does the same, it has a bias of its own."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=not spec.batch_norm)
+class Bias(nn.Module):
+    """What stands in BN's place in a net without it: a bias for each channel, zero at the start. (N, C, H, W)"""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.to(x.dtype)[:, None, None]
 
 
 def batch_norm(channels: int, spec: Architecture) -> nn.Module:
-    """BN, or in a net without it the identity: what comes out is the layer's response in both."""
-    return nn.BatchNorm2d(channels) if spec.batch_norm else nn.Identity()
+    """BN, or what stands in its place: what comes out is the layer's response in both."""
+    return nn.BatchNorm2d(channels) if spec.batch_norm else Bias(channels)
 
 
 def activation(bn: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
@@ -42,9 +49,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, width, stride, spec)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
         self.bn1 = batch_norm(width, spec)
-        self.conv2 = conv3x3(width, width, 1, spec)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = batch_norm(width, spec)
         self.downsample = shortcut(spec.shortcut, in_channels, width, stride)
 

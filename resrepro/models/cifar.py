@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from resrepro.catalog import Architecture
-from resrepro.models.blocks import BasicBlock, Bottleneck, activation, batch_norm, conv3x3, stage
+from resrepro.models.blocks import BasicBlock, Bottleneck, activation, batch_norm, stage
 
 
 class CifarNet(nn.Module):
@@ -28,7 +28,7 @@ class CifarNet(nn.Module):
         n, rest = divmod(spec.depth - 2, 3 * num_layers)
         if rest or n < 1:
             raise ValueError(f"depth {spec.depth}: expected {3 * num_layers}n+2")
-        self.conv1 = conv3x3(3, widths[0], 1, spec)
+        self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
         self.bn1 = batch_norm(widths[0], spec)
         self.layer1 = stage(block, n, widths[0], widths[0], 1, spec)
         self.layer2 = stage(block, n, widths[0] * block.expansion, widths[1], 2, spec)

@@ -14,7 +14,7 @@ class Layer:
     Args:
         number: from 1, in the order of the forward pass.
         name: in the net, such as `layer1.0.conv2`.
-        bn: what gives the layer's response: BN, or the identity in BN's place; None after fc.
+        bn: what gives the layer's response: BN, or what stands in its place; None after fc.
     """
 
     number: int

@@ -15,9 +15,9 @@ from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.models import build
 from resrepro.records import Equality
+from resrepro.training import checkpoint
 from resrepro.training.engine import Engine
 from resrepro.training.loop import Training
-from resrepro.weights import load_weights
 
 
 def construct(run: Run, source: Run, results_dir: Path, training: Training, between: Callable[[], None]) -> None:
@@ -56,5 +56,5 @@ def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Mod
     with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
         net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
     net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
-    load_weights(net, files.checkpoint, source.arch)
+    checkpoint.load_weights(files.checkpoint, source, net, engine.compute.device)
     return net

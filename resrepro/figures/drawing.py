@@ -100,10 +100,10 @@ def _read(
 
 
 def _mending(problem: str, files: results.RunFiles, command: str) -> str:
-    """What is wrong with a run's file, in short, and the command that makes it anew."""
+    """What is wrong with a run's file, in short, and the command that makes it anew, in lines that fit a panel."""
     what = problem.partition(";")[0].replace(f"{files.folder}/", "")
     without = "file" if files.checkpoint.exists() else f"folder {files.folder.parent.name}/{files.folder.name}"
-    return f"{textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}: {command}"
+    return f"  {textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}:\n  {command}"
 
 
 def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:

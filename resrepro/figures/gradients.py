@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
@@ -16,7 +17,7 @@ from resrepro.records import LayerNorms, RunRecord
 from resrepro.results import RunFiles
 from resrepro.rows import MEND, read
 
-PANEL_INCHES = (3.6, 2.4)
+PANEL_INCHES = (4.0, 2.4)
 COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the weights"}
 
 
@@ -24,7 +25,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     """A row a layer and moment, as far as the run has come."""
     found = read(files.gradients, LayerNorms)
     if record is not None and not found:
-        raise UserError(f"{files.gradients}: not there: an older version finished the run; {MEND}")
+        raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
     depth = architecture(run.arch).depth
     if len(found) % depth:
         raise UserError(f"{files.gradients}: cut short: {len(found)} rows, expected {depth} a moment; {MEND}")
@@ -45,15 +46,17 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         for axes, name in zip(grid[row], names, strict=True):
             style(axes)
             axes.tick_params(labelbottom=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _draw_norms(axes, shown[shown["run"] == name], column, colors)
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]
-        upper.set_title(panel.title, fontsize=FONT_PT + 1)
         lower.set_xlabel("layer (dotted: a new stage; the last is fc)", fontsize=FONT_PT)
         own = shown[shown["run"] == names[index]]
+        unfinished = " (unfinished)" if (own["status"] == "unfinished").any() else ""
+        upper.set_title(panel.title + unfinished, fontsize=FONT_PT + 1)
         if own.empty:
             upper.set_xticks([])
-        remark(upper, _states(own) + absent(panel.runs, context), anything=not own.empty)
+        remark(upper, _not_finite(own) + absent(panel.runs, context), anything=not own.empty)
     if colors:
         handles = [Line2D([], [], color=color, label=_moment(shown, moment)) for moment, color in colors.items()]
         if (shown["gradient_norm"] == 0).any():
@@ -71,22 +74,20 @@ def _draw_norms(axes: Axes, own: pd.DataFrame, column: str, colors: dict[str, st
         seen = norms.where((norms > 0) & np.isfinite(norms))
         axes.plot(seen.index, seen, color=colors[str(moment)], linewidth=1.3)
         zero = norms.index[norms == 0]
-        axes.plot(
-            zero, np.zeros(len(zero)), marker="v", markersize=4, linestyle="", color=colors[str(moment)],
-            transform=axes.get_xaxis_transform(), clip_on=False,
-        )  # fmt: skip
+        if len(zero):  # an empty line that is not clipped takes the layout apart
+            axes.plot(
+                zero, np.zeros(len(zero)), marker="v", markersize=4, linestyle="", color=colors[str(moment)],
+                transform=axes.get_xaxis_transform(), clip_on=False,
+            )  # fmt: skip
     layers = own.drop_duplicates("layer")
     stages = {str(name).partition(".")[0]: layer for layer, name in zip(layers["layer"], layers["name"], strict=True)}
     for last in list(stages.values())[:-2]:  # of the first layer, and of each stage but the last; fc is alone
         axes.axvline(last + 0.5, color="0.6", linewidth=0.8, linestyle=":")
 
 
-def _states(own: pd.DataFrame) -> list[str]:
-    lines = []
-    if (own["status"] == "unfinished").any():
-        lines.append("unfinished")
+def _not_finite(own: pd.DataFrame) -> list[str]:
     lost = own[~np.isfinite(own["gradient_norm"].astype(float))]
-    return lines + [f"not finite: {moment}" for moment in lost["moment"].unique()]
+    return [f"not finite: {moment}" for moment in lost["moment"].unique()]
 
 
 def _moment(shown: pd.DataFrame, moment: str) -> str:

@@ -48,7 +48,7 @@ def new_figure(spec: FigureSpec, context: Context, width: float, height: float) 
 
 
 def style(axes: Axes) -> None:
-    axes.tick_params(labelsize=FONT_PT)
+    axes.tick_params(which="both", labelsize=FONT_PT)
     axes.grid(color="0.9", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -63,7 +63,7 @@ def absent(names: Sequence[str], context: Context) -> list[str]:
         if name in context.missing:
             missing.setdefault(context.missing[name], []).append(context.labels[name])
     lines += [f"not run: {', '.join(labels)}\n  {command}" for command, labels in missing.items()]
-    return lines + [f"left out: {context.labels[n]}: {context.problems[n]}" for n in names if n in context.problems]
+    return lines + [f"left out: {context.labels[n]}\n{context.problems[n]}" for n in names if n in context.problems]
 
 
 def remark(axes: Axes, lines: Sequence[str], *, anything: bool) -> None:
@@ -71,5 +71,6 @@ def remark(axes: Axes, lines: Sequence[str], *, anything: bool) -> None:
     if lines:
         axes.text(
             0.03, 0.03 if anything else 0.5, "\n".join(lines), transform=axes.transAxes, fontsize=FONT_PT - 1,
-            color="0.25", va="bottom", bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+            color="0.25", va="bottom" if anything else "center", in_layout=False,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip

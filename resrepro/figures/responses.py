@@ -22,7 +22,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
         return []
     found = read(files.responses, Response)
     if not found:
-        raise UserError(f"{files.responses}: not there: an older version finished the run; {MEND}")
+        raise UserError(f"{files.responses}: not there (finished by an older version); {MEND}")
     if found[-1].layer < architecture(run.arch).depth - 2:  # what follows the last 3x3 layer: a 1x1 at most, and fc
         raise UserError(f"{files.responses}: cut short after layer {found[-1].layer}; {MEND}")
     return [dict(row) for row in found]

@@ -249,7 +249,8 @@ struct BnRelu : torch::autograd::Function<BnRelu> {
     at::Tensor mean = at::empty_like(w), invstd = at::empty_like(w);
     const auto run = x.scalar_type() == at::kFloat ? forward_kernel<float> : forward_kernel<uint16_t>;
     at::Tensor y = run(x, w, b, k, mean, invstd, running_mean, running_var, momentum, eps);
-    ctx->save_for_backward({x, y, w, mean, invstd});
+    // detached: saved as it is, y would hold the node that holds y, where recomputation stops in the middle of saving
+    ctx->save_for_backward({x, y.detach(), w, mean, invstd});
     ctx->saved_data["shortcut"] = shortcut.has_value();
     return y;
   }

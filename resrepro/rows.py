@@ -14,8 +14,8 @@ from resrepro.records import Frozen
 
 Row = TypeVar("Row", bound=Frozen)
 MEND = (
-    "restore it, or without it type the run's command again: it is made of the checkpoint; where there is none, delete "
-    "the folder, and the run is trained again"
+    "restore it, or type the run's command again: without this file, where a checkpoint is beside it, or without its "
+    "folder, to train the run again"
 )
 
 

@@ -118,7 +118,7 @@ class Runner:
                 record = self._train(run, signals)
         except UserError as error:
             self.reporter.ended(run, None, str(error))
-            return str(error)
+            return "" if self._finished(run) else str(error)  # what an analysis lacks is no error of the run
         except Interrupted as interrupted:
             return str(interrupted)
         note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
@@ -134,13 +134,18 @@ class Runner:
         as_is, recomputed = (needed_bytes(counts, run.recipe, self.compute, recomputed=r) for r in (False, True))
         return as_is, recomputed
 
+    def _finished(self, run: Run) -> RunRecord | None:
+        """The record of a run that is finished, and its curves whole."""
+        record = results.finished(self.results_dir, run)
+        return (
+            None if record is None or results.lacks_rows(results.run_files(self.results_dir, run), record) else record
+        )
+
     def _record_of(self, run: Run) -> RunRecord | None:
         """The record of a run that needs nothing more; None where it, or a repair of its CSVs, is to be done."""
-        files = results.run_files(self.results_dir, run)
-        record = results.finished(self.results_dir, run)
-        if record is None or results.lacks_rows(files, record) or results.lacks_analyses(files, record):
-            return None
-        return record
+        record = self._finished(run)
+        lacks = record is not None and results.lacks_analyses(results.run_files(self.results_dir, run), record)
+        return None if lacks else record
 
     def _train(self, run: Run, signals: Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)

@@ -62,6 +62,12 @@ def test_what_a_run_starts_from_is_trained_before_it(done: Path) -> None:
         assert row.largest_difference < 1e-4 * row.largest_output
 
 
+def test_it_waits_for_its_source_where_several_go_at_once(tmp_path: Path) -> None:
+    other = DEEP.model_copy(update={"name": "deeper", "arch": "plain20"})
+    assert runner(tmp_path).run_all([DEEP, other, SOURCE], 2) == []
+    assert all(results.finished(tmp_path, run) for run in (SOURCE, DEEP, other))
+
+
 def test_it_takes_over_at_the_first_drop_with_the_source_s_weights(done: Path) -> None:
     norms = read(files(done, DEEP).gradients, LayerNorms)
     assert list(dict.fromkeys((n.iteration, n.moment) for n in norms)) == [
@@ -117,6 +123,8 @@ def test_a_lost_analysis_is_made_anew_of_the_checkpoint_and_the_record_stays(don
     own.checkpoint.rename(own.folder / "away")
     own.responses.unlink()
     assert runner(done).run_all([DEEP]) == [] and not own.responses.exists()  # finished all the same
+    own.checkpoint.write_bytes(b"of an older version")
+    assert runner(done).run_all([DEEP]) == [] and not own.responses.exists()
     (own.folder / "away").rename(own.checkpoint)
     assert runner(done).run_all([DEEP]) == [] and own.responses.read_text() == before[0]
 

@@ -85,16 +85,18 @@ def test_a_run_leaves_its_responses_and_gradients(done: Path) -> None:
     assert len(read(files(done, SOURCE).gradients, LayerNorms)) == 4 * 8
 
 
-@pytest.mark.parametrize("moment", ["at the first checkpoint", "at the second checkpoint"])
+@pytest.mark.parametrize("moment", ["before the first checkpoint", "after it", "after the second"])
 def test_killed_and_resumed_it_ends_bit_identical(
     moment: str, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save, calls = checkpoint.save, []
 
     def die(path: Path, run: Run, training: Any) -> None:
-        save(path, run, training)
         calls.append(run.name)
-        if calls.count("deep") == (1 if moment == "at the first checkpoint" else 2):
+        if moment == "before the first checkpoint" and run is DEEP:
+            raise Killed
+        save(path, run, training)
+        if calls.count("deep") == (1 if moment == "after it" else 2):
             raise Killed
 
     monkeypatch.setattr(checkpoint, "save", die)
@@ -119,7 +121,7 @@ def test_a_lost_analysis_is_made_anew_of_the_checkpoint_and_the_record_stays(don
     for path in paths:
         path.unlink()
         assert runner(done).run_all([DEEP]) == []
-    assert [path.read_text() for path in paths] == before and own.record.stat().st_mtime_ns == record
+        assert [path.read_text() for path in paths] == before and own.record.stat().st_mtime_ns == record
     own.checkpoint.rename(own.folder / "away")
     own.responses.unlink()
     assert runner(done).run_all([DEEP]) == [] and not own.responses.exists()  # finished all the same

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import tiny_recipe
+from test_cuda_step import PAPER, cifar_like
 from test_training import same, training, weights
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from resrepro.analysis import gradients, identity
 from resrepro.analysis.gradients import gradient_norms
 from resrepro.analysis.responses import Responses
 from resrepro.data.images import Images
-from resrepro.device import Compute
+from resrepro.device import Compute, choose
 from resrepro.evaluation.single_view import EVALUATION_BATCH
 from resrepro.experiment import Recipe, Warmup
 from resrepro.models import bn_relu, build
@@ -194,6 +195,19 @@ def test_measuring_gradients_changes_no_bit_of_the_training(
     assert not plainly.norms and measured.norms
     (tensors, points), (other, other_points) = everything(measured), everything(plainly)
     assert same(tensors, other) and points == other_points
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_measuring_gradients_changes_no_bit_on_cuda(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the step is a recorded graph that owns the gradients' memory."""
+    compute = choose("cuda", precision)
+    with compute.stream():
+        measured, plainly = (training(cifar_like(), compute, tiny_recipe(**PAPER), "resnet20") for _ in range(2))
+        list(measured.steps())
+        with unmeasured(monkeypatch):
+            list(plainly.steps())
+        assert measured.norms and same(everything(measured)[0], everything(plainly)[0])
 
 
 def test_measuring_touches_neither_grad_nor_the_way_blocks_are_called(images: Images, fp32: Compute) -> None:

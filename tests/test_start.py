@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import tiny_recipe, tiny_run
-from test_runner import Killed, rows, runner
+from test_runner import Killed, Silent, rows, runner
 
 from resrepro import data, results
 from resrepro.data import shapes
@@ -111,6 +111,29 @@ def test_killed_and_resumed_it_ends_bit_identical(
     assert rows(tmp_path, DEEP) == rows(done, DEEP)
     a, b = model(tmp_path, DEEP), model(done, DEEP)
     assert all(a[k].equal(b[k]) for k in a)
+
+
+def test_norms_beyond_the_checkpoint_are_taken_back_at_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, seen = checkpoint.save, []
+
+    def die(path: Path, run: Run, training: Any) -> None:
+        if training.iteration > 5:
+            raise Killed
+        save(path, run, training)
+
+    def moments() -> list[str]:
+        return list(dict.fromkeys(n.moment for n in read(files(tmp_path, SOURCE).gradients, LayerNorms)))
+
+    monkeypatch.setattr(checkpoint, "save", die)
+    with pytest.raises(Killed):
+        runner(tmp_path).run_all([SOURCE])
+    monkeypatch.undo()
+    assert moments() == ["initialization", "before drop 1", "before drop 2"]
+    monkeypatch.setattr(Silent, "started", lambda *_: seen.append(moments()))
+    assert runner(tmp_path).run_all([SOURCE]) == []
+    assert seen == [["initialization"]] and len(moments()) == 4
 
 
 def test_a_lost_analysis_is_made_anew_of_the_checkpoint_and_the_record_stays(done: Path) -> None:

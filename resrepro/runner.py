@@ -242,7 +242,7 @@ class Runner:
 def _results(training: Training, between: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
     last, engine = training.points[-1], training.engine
     best = min(training.points, key=lambda p: p.test_error_pct)
-    with Responses(engine.net, len(engine.batches.train_labels)) as responses:
+    with Responses(engine.net, engine.batches.train_part.num_images) as responses:
         clean_train = engine.clean_train(between)
     return responses.rows(), {
         "final_train_error_pct": last.train_error_pct,

@@ -11,7 +11,7 @@ from rich.table import Table
 from resrepro import results
 from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError, did_you_mean
-from resrepro.experiment import SWITCHES, Experiment, Run
+from resrepro.experiment import Experiment, Run
 from resrepro.experiment_files import experiment_names, find_experiment
 from resrepro.options import (
     DEFAULT_DATA,
@@ -19,6 +19,7 @@ from resrepro.options import (
     DataDir,
     DatasetName,
     Device,
+    ImageSize,
     Jobs,
     PrecisionName,
     ResultsDir,
@@ -27,6 +28,7 @@ from resrepro.options import (
     console,
     numbers,
 )
+from resrepro.recipe import SWITCHES
 
 
 def _experiments(names: list[str]) -> list[Experiment]:
@@ -127,6 +129,7 @@ def run(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
+    image_size: ImageSize = None,
     jobs: Jobs = "auto",
 ) -> None:
     """Train what is missing of an experiment.
@@ -136,7 +139,12 @@ def run(
     its_seeds = None if seeds is None else numbers("--seeds", seeds)
     num_jobs = _num_jobs(jobs)
     experiments = [
-        (original, original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=its_seeds, only=these))
+        (
+            original,
+            original.variant(
+                dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, seeds=its_seeds, only=these
+            ),
+        )
         for original, these in _restricted(_experiments(names), _names(only))
     ]
     for _, experiment in experiments:
@@ -159,7 +167,7 @@ def run(
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         raise typer.Exit(128 + stopped.signal_number) from None
     for original, experiment in experiments:
-        print_outcome(console, original, experiment, results_dir, schedule_scale)
+        print_outcome(console, original, experiment, results_dir)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     if errors:
@@ -173,6 +181,7 @@ def plot(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
+    image_size: ImageSize = None,
 ) -> None:
     """Draw figures from the CSVs.
 
@@ -186,15 +195,8 @@ def plot(
             raise UserError(f"--format {kind}: expected png, pdf or svg{did_you_mean(kind, FORMATS)}")
     problems: list[str] = []
     for original in _experiments(names or ["all"]):
-        experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale)
-        files = draw_experiment(
-            experiment,
-            results_dir,
-            formats=formats,
-            own_dataset=original.dataset,
-            schedule_scale=schedule_scale,
-            report=problems.append,
-        )
+        experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+        files = draw_experiment(experiment, results_dir, formats=formats, report=problems.append)
         for file in files:
             console.print(file, soft_wrap=True)
         if not files:

@@ -36,9 +36,13 @@ Scale = Annotated[
     float,
     typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),
 ]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Smaller crops than ImageNet's 224 pixels, such as 64; own name.", min=8),
+]
 DatasetName = Annotated[
     str | None,
-    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, folder:PATH."),
+    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
 ]
 DEFAULT_RESULTS = Path("results")
 DEFAULT_DATA = Path("data")

@@ -108,6 +108,7 @@ class RunRecord(Frozen):
 
     `kernels`: what blocks ran in: kernels of our own on a CPU, torch's compiler, or torch's operations; they round
     differently.
+    `lr_drop_iters`: from which iterations on the rate was divided by 10.
     `start_from`: the run with whose weights it started, if any.
     `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
     are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
@@ -130,6 +131,7 @@ class RunRecord(Frozen):
     final_test_error_bn_reestimated_pct: float | None = None
     final_train_error_clean_pct: float | None = None
     warmup_opened_iter: int | None = None
+    lr_drop_iters: tuple[int, ...] | None = None
     diverged_iter: int | None = None
     wall_time_s: float
     device: str

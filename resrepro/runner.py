@@ -222,6 +222,7 @@ class Runner:
             num_parameters=counts.num_parameters,
             num_multiply_adds=counts.num_multiply_adds,
             warmup_opened_iter=training.warmup_opened_iter,
+            lr_drop_iters=tuple(training.drops),
             wall_time_s=round(training.elapsed_s, 1),
             device=self.compute.name,
             precision=self.compute.precision,

@@ -21,10 +21,10 @@ from resrepro.analysis.responses import Responses
 from resrepro.data.images import Images
 from resrepro.device import Compute, choose
 from resrepro.evaluation.single_view import EVALUATION_BATCH
-from resrepro.experiment import Recipe, Warmup
 from resrepro.models import build
 from resrepro.models import fused as kernels
 from resrepro.models.layers import weighted_layers
+from resrepro.recipe import Recipe, Warmup
 from resrepro.training.loop import Training
 
 ARCHS = ["plain8", "resnet8", "plain8-nobn"]

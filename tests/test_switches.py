@@ -20,9 +20,10 @@ from resrepro.data.batches import Batches
 from resrepro.data.images import Images
 from resrepro.device import Compute
 from resrepro.errors import UserError
-from resrepro.experiment import SWITCHES, Run
+from resrepro.experiment import Run
 from resrepro.experiment_files import find_experiment
 from resrepro.models import fused
+from resrepro.recipe import SWITCHES
 from resrepro.training import checkpoint
 from resrepro.training.engine import Engine, Means
 

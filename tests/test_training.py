@@ -16,8 +16,8 @@ from resrepro.data.images import Images
 from resrepro.device import Compute, choose
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import EVALUATION_BATCH, SingleView
-from resrepro.experiment import Recipe, Warmup
 from resrepro.models import build
+from resrepro.recipe import Recipe, Warmup
 from resrepro.training import checkpoint
 from resrepro.training.engine import Engine, Means
 from resrepro.training.loop import Diverged, Training

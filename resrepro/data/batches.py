@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from resrepro.data.images import Images
-from resrepro.experiment import Recipe
+from resrepro.recipe import Recipe
 
 Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # (N,) int64 -> (N, 3, H, W), labels (N,)
 

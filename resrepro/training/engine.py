@@ -19,9 +19,9 @@ from resrepro.data.batches import Source
 from resrepro.device import Compute
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.single_view import Measured, SingleView
-from resrepro.experiment import Recipe
 from resrepro.models import calls
 from resrepro.models.fused import enable_fused
+from resrepro.recipe import Recipe
 from resrepro.records import Kernels
 from resrepro.training.recording import record
 

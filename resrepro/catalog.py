@@ -90,6 +90,8 @@ DATASETS: dict[str, str] = {
     "cifar100": "cifar",
     "shapes": "shapes",
     "folder": "folder",
+    "imagenet": "trees",
+    "imagenette": "trees",
 }
 PENDING_DATASETS = {
     "imagenet": "the ImageNet pipeline is not built yet; what runs today: 'resrepro run plain20-vs-plain56' "

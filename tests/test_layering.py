@@ -23,7 +23,7 @@ LAYERS = [
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
     {"outcome", "watch"},
-    {"cli", "cli_results", "cli_nets"},
+    {"cli", "cli_results", "cli_nets", "cli_data"},
     {"__main__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
@@ -50,12 +50,20 @@ def test_imports_run_strictly_downwards(file: Path) -> None:
         assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
 
 
-QUICK = ["--help", "list", "show cifar-resnet", "plot all", *(f"table {n}" for n in range(2, 7)), "watch --once"]
+QUICK = [
+    "--help",
+    "list",
+    "show cifar-resnet",
+    "plot all",
+    *(f"table {n}" for n in range(2, 7)),
+    "watch --once",
+    "data --help",
+]
 
 
 @pytest.mark.parametrize("words", [words.split() for words in QUICK], ids=QUICK)
 def test_quick_commands_never_import_torch(words: list[str], tmp_path: Path) -> None:
-    where = [] if words == ["--help"] else ["--results-dir", str(tmp_path)]
+    where = [] if "--help" in words else ["--results-dir", str(tmp_path)]
     program = (
         f"import sys\nsys.argv = ['resrepro', *{[*words, *where]!r}]\nfrom resrepro.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nassert 'torch' not in sys.modules"

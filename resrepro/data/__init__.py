@@ -22,6 +22,8 @@ def load(dataset: str, *, data_dir: Path) -> Images:
     kind, _, path = dataset.partition(":")
     if kind in PENDING_DATASETS:
         raise UserError(f"dataset '{kind}': {PENDING_DATASETS[kind]}")
+    if DATASETS[kind] == "trees":
+        raise UserError(f"dataset '{kind}': its images differ in size, and this takes images of one size alone")
     module = importlib.import_module(f"resrepro.data.{DATASETS[kind]}")
     images: Images = module.load(name=kind, path=path, data_dir=data_dir)
     return images

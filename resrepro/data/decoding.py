@@ -70,15 +70,18 @@ def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: 
     Args:
         image: (3, H, W) uint8.
     """
-    sizes = resized_size(image.shape[1], image.shape[2], shorter_side)
-    ends = top + height, left + width
-    if not (top >= 0 and left >= 0 and ends[0] <= sizes[0] and ends[1] <= sizes[1]):
+    sides, sizes = image.shape[1:], resized_size(image.shape[1], image.shape[2], shorter_side)
+    ends = [top + height, left + width]
+    if top < 0 or left < 0 or ends[0] > sizes[0] or ends[1] > sizes[1]:
         raise ValueError(f"crop {height}x{width} at {top}, {left} of an image of {sizes[0]}x{sizes[1]}")
     needed = [
         min(side, math.ceil(end * side / size + max(1.0, side / size)))  # the filter reaches past the crop
-        for side, size, end in zip(image.shape[1:], sizes, ends, strict=True)
+        for side, size, end in zip(sides, sizes, ends, strict=True)
     ]
+    for i in range(2):
+        if needed[i] == ends[i] and sides[i] != sizes[i]:
+            ends[i] += 1  # torch takes equal sizes for nothing to do, whatever the scale
     box = image[None, :, : needed[0], : needed[1]].contiguous(memory_format=torch.channels_last)  # the fast path
-    scales = [size / side for side, size in zip(image.shape[1:], sizes, strict=True)]
+    scales = [size / side for side, size in zip(sides, sizes, strict=True)]
     resized: Tensor = torch.ops.aten._upsample_bilinear2d_aa(box, ends, False, *scales)
-    return resized[0, :, top:, left:]
+    return resized[0, :, top : top + height, left : left + width]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from resrepro.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
+SAMPLED = 1000  # files whose sizes tell one data set from another
 NAMED = 3  # how many classes a message names
 
 
@@ -49,6 +51,20 @@ class ImageFiles:
             return Path(name).read_bytes()
         except OSError as error:
             raise UserError(f"{name}: {error.strerror or error}; was it moved? list the data set anew") from error
+
+    def num_bytes(self, index: int) -> int:
+        return Path(self.name(index)).stat().st_size
+
+    def sampled_bytes(self) -> list[int]:
+        """The sizes of at most a thousand files from all over."""
+        return [self.num_bytes(i) for i in range(0, len(self), -(-len(self) // SAMPLED))]
+
+    def fingerprint(self) -> str:
+        """Of all names and labels, and of some sizes: a million files are not looked at for it."""
+        content = hashlib.sha256(repr((len(self), self.sampled_bytes())).encode())
+        content.update(b"\n".join(self.names.tolist()))
+        content.update(self.labels.tobytes())
+        return content.hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,15 @@ import multiprocessing
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resrepro.errors import UserError
+
+Item = TypeVar("Item")
 
 
 class HostBatch(NamedTuple):
@@ -34,9 +36,9 @@ class HostBatch(NamedTuple):
 
 
 def prefetched(
-    dataset: Dataset[HostBatch], order: Sequence[int] | range, *, num_workers: int, pin: bool
-) -> Iterator[HostBatch]:
-    """The items of `dataset` in `order`, each whole mini-batch made by one worker process; 0: made here.
+    dataset: Dataset[Item], order: Sequence[int] | range, *, num_workers: int, pin: bool = False
+) -> Iterator[Item]:
+    """The items of `dataset` in `order`, such as mini-batches, each made by one worker process; 0: made here.
 
     May be closed at any time, and several may be open at once.
 
@@ -46,7 +48,7 @@ def prefetched(
     Raises:
         UserError: of an item; or a worker process ended.
     """
-    skipped: set[str] = set()
+    named: set[str] = set()
     loader = DataLoader(
         _Guarded(dataset),
         batch_size=None,
@@ -57,10 +59,10 @@ def prefetched(
         multiprocessing_context=_context() if num_workers else None,
         generator=torch.Generator(),  # its draw of a seed must not move the generator of all
     )
-    batches = iter(loader)
+    items = iter(loader)
     while True:
         try:
-            batch = next(batches, None)
+            item = next(items, None)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -68,15 +70,15 @@ def prefetched(
                 f"{str(error).splitlines()[0]}: a process that reads images ended; is the memory full, or the shared "
                 "memory (df -h /dev/shm)? take fewer workers"
             ) from error
-        if batch is None:
+        if item is None:
             return
-        if isinstance(batch, UserError):
-            raise batch
-        for name in batch.skipped:
-            if name not in skipped:
-                skipped.add(name)
+        if isinstance(item, UserError):
+            raise item
+        if isinstance(item, HostBatch):
+            for name in set(item.skipped) - named:
+                named.add(name)
                 warnings.warn(f"{name}: cannot be decoded; the next image of the epoch stands for it", stacklevel=2)
-        yield batch
+        yield item
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -95,13 +97,13 @@ def _ignore_interrupts(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class _Guarded(Dataset[HostBatch | UserError]):
+class _Guarded(Dataset[Item | UserError], Generic[Item]):
     """Hands a UserError on as an item: raised in a worker, it would come back as a traceback."""
 
-    def __init__(self, dataset: Dataset[HostBatch]) -> None:
+    def __init__(self, dataset: Dataset[Item]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, item: int) -> HostBatch | UserError:
+    def __getitem__(self, item: int) -> Item | UserError:
         try:
             return self.dataset[item]
         except UserError as error:

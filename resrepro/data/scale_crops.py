@@ -165,16 +165,24 @@ class SingleViews(torch.utils.data.Dataset[HostBatch]):
     def __len__(self) -> int:
         return -(-len(self.files) // self.batch_size)
 
-    def __getitem__(self, part: int) -> HostBatch:
+    def indices(self, part: int) -> range:
+        """The images of a part."""
         if not 0 <= part < len(self):
             raise IndexError(part)
-        indices = range(len(self.files))[part * self.batch_size : (part + 1) * self.batch_size]
+        return range(len(self.files))[part * self.batch_size : (part + 1) * self.batch_size]
+
+    def crop(self, index: int) -> Tensor:
+        """(3, S, S) uint8."""
+        image = decode(self.files.read(index), self.files.name(index))
+        size = resized_size(image.shape[1], image.shape[2], self.shorter_side)
+        top, left = (round((side - self.image_size) / 2) for side in size)
+        return _crop(image, self.shorter_side, top, left, self.image_size)
+
+    def __getitem__(self, part: int) -> HostBatch:
+        indices = self.indices(part)
         images = _empty(len(indices), self.image_size)
         for row, index in enumerate(indices):
-            image = decode(self.files.read(index), self.files.name(index))
-            size = resized_size(image.shape[1], image.shape[2], self.shorter_side)
-            top, left = (round((side - self.image_size) / 2) for side in size)
-            images[row] = _crop(image, self.shorter_side, top, left, self.image_size)
+            images[row] = self.crop(index)
         return HostBatch(
             images=images,
             labels=torch.from_numpy(self.files.labels[indices.start : indices.stop]),

@@ -96,12 +96,18 @@ class PanelSpec(Frozen):
 
 
 class FigureSpec(Frozen):
-    """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end."""
+    """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end.
+
+    Training error is a `dashed` line (Fig. 6) or a `thin` one (Fig. 4). The axis of the paper's own runs goes from
+    `error_min_pct` to `error_max_pct`.
+    """
 
     name: str = Field(pattern=NAME)
     kind: Literal["curves", "effects", "responses", "gradients", "identity"] = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)
+    train_line: Literal["dashed", "thin"] = "dashed"
+    error_min_pct: float = 0.0
     error_max_pct: float | None = None
     until_iter: int | None = Field(default=None, ge=1)
 

@@ -83,7 +83,7 @@ def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
     assert "not run" not in texts(left)
     odd = pd.DataFrame(rows("plain20", 0, [70, 65], [70, 66]) + rows("plain56", 0, [9], [9], "diverged"))
     left = curves.draw(odd, SPEC, CONTEXT).axes[0]
-    assert "above the axis: plain-20  66.00" in texts(left) and "plain-56  9.00, diverged" in texts(left)
+    assert "outside the axis: plain-20  66.00" in texts(left) and "plain-56  9.00, diverged" in texts(left)
     assert any(line.get_marker() == "x" for line in left.lines)
     assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, CONTEXT).axes[0])
 

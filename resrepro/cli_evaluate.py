@@ -10,7 +10,17 @@ import typer
 from rich.table import Table
 
 from resrepro.errors import UserError, did_you_mean
-from resrepro.options import DEFAULT_DATA, DataDir, Device, PrecisionName, app, console, numbers
+from resrepro.options import (
+    DEFAULT_DATA,
+    DataDir,
+    Device,
+    PrecisionName,
+    SkipCorrupt,
+    Workers,
+    app,
+    console,
+    numbers,
+)
 from resrepro.records import Errors, Protocol
 
 if TYPE_CHECKING:
@@ -34,11 +44,12 @@ def evaluate(
     mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
     std: Annotated[str | None, typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,
     scales: Annotated[str | None, typer.Option(help="Shorter sides, for nets trained on 224 pixels.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images they were trained on.", min=32)] = None,
-    max_images: Annotated[int | None, typer.Option(help="A look at so many images; not recorded.", min=1)] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that decode images; as many as cores without it.", min=0)
+    image_size: Annotated[
+        int | None, typer.Option(help="Of WEIGHTS: side of the images they were trained on, else the paper's.", min=32)
     ] = None,
+    max_images: Annotated[int | None, typer.Option(help="A look at so many images; not recorded.", min=1)] = None,
+    workers: Workers = None,
+    skip_corrupt: SkipCorrupt = False,
     device: Device = "auto",
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
@@ -65,7 +76,8 @@ def evaluate(
     setup = Setup(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
-        num_workers=os.cpu_count() or 1 if workers is None else workers, compute=devices.choose(device, precision),
+        num_workers=os.cpu_count() or 1 if workers is None else workers, skip_corrupt=skip_corrupt,
+        compute=devices.choose(device, precision),
     )  # fmt: skip
     data_set = load(found, setup, data_dir=data_dir)
     views = setup.views(found[0])

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from resrepro import paper, results
-from resrepro.catalog import ARCHITECTURES, PENDING_DATASETS, architecture
+from resrepro.catalog import ARCHITECTURES, architecture
 from resrepro.experiment_files import shipped_runs
 from resrepro.records import Protocol
 
@@ -88,9 +88,7 @@ def _command(dataset: str, experiments: list[str]) -> str:
     nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
     runs = Counter(e for these in declared.values() for e in these)
     most = max(experiments, key=lambda e: (nets[e], -runs[e]), default="")
-    words = f"not run; to train: resrepro run {most}" if most else NOT_DECLARED
-    pending = PENDING_DATASETS.get(dataset, "").partition(";")[0]
-    return f"{words} ({pending})" if pending else words
+    return f"not run; to train: resrepro run {most}" if most else NOT_DECLARED
 
 
 def _missing_notes(missing: list[tuple[str, str]]) -> tuple[str, ...]:
@@ -176,8 +174,6 @@ def table5(results_dir: Path) -> Table:
     """Ensembles. The paper does not say which six models its own has, so ours are whichever `evaluate` put together."""
     *others, own = paper.TABLE_5
     ours = [e for e in results.ensembles(results_dir, "imagenet") if e.as_in_paper("multi-scale")]
-    pending = PENDING_DATASETS.get("imagenet", "").partition(";")[0]
-    how = pending or "to measure: resrepro evaluate RUN RUN ... --protocol multi-scale --ensemble"
     rows = []
     for ensemble in ours:
         error = ensemble.reestimated.top5_pct
@@ -196,7 +192,7 @@ def table5(results_dir: Path) -> Table:
             "the paper's: errors on the test set, as its server reported them",
             "ours: multi-scale errors on the validation set, BN re-estimated; difference: to the paper's six models"
             if rows
-            else f"{own.method}: not run ({how})",
+            else f"{own.method}: not run; to measure: resrepro evaluate RUN RUN ... --protocol multi-scale --ensemble",
         ),
     )
 

@@ -94,14 +94,14 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def imagenet_run(tree: Path, seed: int = 0) -> Run:
-    recipe = tiny_recipe(batch_size=4)
+    recipe = tiny_recipe(batch_size=4, crop_padding=0, scale_crop={"size": 64, "shorter_side": (73, 137)})
     return Run(dataset=f"folder:{tree}", name="r18", arch="resnet18-A", recipe=recipe, seed=seed, label="r18")
 
 
 def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree: Path, tmp_path: Path) -> None:
     run = imagenet_run(tree, seed=3)
     nets = find([trained(tmp_path / "results", run, num_classes=5)], arch=None, dataset=None)
-    setup = Setup(protocol="single view", image_size=64, max_images=10, compute=choose("cpu", "fp32"))
+    setup = Setup(protocol="single view", max_images=10, compute=choose("cpu", "fp32"))
     data_set = load(nets, setup, data_dir=tmp_path)
     (scores,) = evaluate(nets, setup, data_set, ensemble=False)
 
@@ -124,7 +124,7 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
 def test_runs_and_their_ensemble_are_recorded_and_a_look_is_not(protocol: str, tree: Path, tmp_path: Path) -> None:
     results_dir = tmp_path / "results"
     folders = [trained(results_dir, imagenet_run(tree, seed), num_classes=5, weights_seed=seed) for seed in (0, 1)]
-    words = (*folders, "--ensemble", "--protocol", protocol, "--image-size", 64, "--device", "cpu", "--workers", 0)
+    words = (*folders, "--ensemble", "--protocol", protocol, "--device", "cpu", "--workers", 0)
     words = (*words, "--data-dir", tmp_path)
     shown = command(*words, "--max-images", 4)
     assert "10 images, of which this is a look at 4, not recorded" in shown
@@ -147,9 +147,9 @@ def test_an_unfinished_run_and_weights_are_not_recorded(tmp_path: Path, images: 
     files = results.RunFiles(folder=folder)
     files.record.unlink()
     results.write_asked(files, run)
-    words = ("--image-size", 64, "--device", "cpu", "--workers", 0, "--data-dir", tmp_path)
+    words = ("--device", "cpu", "--workers", 0, "--data-dir", tmp_path)
     assert "re-estimated" in command(folder, *words)
-    shown = command(files.checkpoint, "--arch", "resnet18-A", "--dataset", f"folder:{tree}", *words)
+    shown = command(files.checkpoint, "--arch", "resnet18-A", "--dataset", f"folder:{tree}", "--image-size", 64, *words)
     assert "moving" in shown and "re-estimated" not in shown
     assert not list((tmp_path / "results").rglob("evaluations.json"))
 

@@ -23,7 +23,7 @@ from resrepro.evaluation import data_sets, preprocessing
 from resrepro.evaluation.crops import Views
 from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD, InMemory, OnDisk
 from resrepro.evaluation.protocols import BATCH_PIXELS, HELD_BATCHES, Normalization, errors, probabilities, same_sized
-from resrepro.evaluation.scoring import Setup, evaluate
+from resrepro.evaluation.scoring import PAPER_CROP, Setup, evaluate
 from resrepro.evaluation.trained import TrainedNet
 from resrepro.models import build
 from resrepro.records import SCALES, Protocol
@@ -100,7 +100,7 @@ def found(net: nn.Module, data_set: OnDisk, views: Views, compute: device.Comput
 
 
 def normalization(data_set: OnDisk, compute: device.Compute) -> Normalization:
-    return preprocessing.normalization("channel-mean-std", None, None, data_set, IMAGE_SIZE, compute.device)
+    return preprocessing.normalization("channel-mean-std", None, None, data_set, PAPER_CROP, compute.device)
 
 
 def normalized(image: Tensor) -> Tensor:

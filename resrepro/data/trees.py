@@ -38,7 +38,18 @@ def load_tree(dataset: str, *, data_dir: Path, prepared: bool = True) -> ImageTr
         return _imagenet(data_dir / "imagenet")
     if kind == "imagenette":
         return _imagenette(data_dir)
-    raise UserError(f"dataset '{dataset}': expected imagenet, imagenette or folder:PATH")
+    raise UserError(
+        f"dataset '{dataset}': this experiment takes images of any size: imagenet, imagenette or folder:PATH"
+    )
+
+
+def at_hand(dataset: str, *, data_dir: Path) -> bool:
+    """Whether it is there, or can be downloaded: ImageNet cannot."""
+    return (
+        dataset != "imagenet"
+        or (data_dir / "imagenet").is_dir()
+        or store.directory(dataset, data_dir=data_dir).is_dir()
+    )
 
 
 def _imagenet(root: Path) -> ImageTree:

@@ -1,4 +1,4 @@
-"""A data set as tests need it: views of its test images, and training mini-batches to re-estimate BN on."""
+"""A data set as tests need it: views of its test images, and what its training reads, to re-estimate BN."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from resrepro.data.batches import Batches, ViewStream
+from resrepro.data.batches import Batches, Source
 from resrepro.data.decoding import decode
 from resrepro.data.images import Images
 from resrepro.data.listing import ImageFiles, ImageTree
 from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.prefetching import prefetched
-from resrepro.data.scale_crops import SHORTER_SIDE, NetInput, TrainViews
+from resrepro.data.streams import StreamedBatches
 from resrepro.device import Compute
 from resrepro.errors import UserError
-from resrepro.evaluation.crops import Views, in_proportion
+from resrepro.evaluation.crops import Views
 from resrepro.evaluation.protocols import BATCH_PIXELS, Piece, same_sized
 from resrepro.evaluation.single_view import EVALUATION_BATCH
-from resrepro.experiment import Recipe
+from resrepro.recipe import Recipe, ScaleCrop
 
 FILES_AT_A_TIME = 8  # that a worker cuts, so that what it hands over stays below 64 MiB of shared memory
 # Of ImageNet's training set, as torchvision's weights were trained with.
@@ -43,11 +43,9 @@ class DataSet(Protocol):
     @property
     def num_classes(self) -> int: ...
     def batches(self, views: Views, numbers: Sequence[int], compute: Compute) -> NumberedViews: ...
-    def pixel_mean(self, image_size: int) -> Tensor: ...
+    def pixel_mean(self, crop: ScaleCrop) -> Tensor: ...
     def channel_mean_std(self) -> tuple[Tensor, Tensor]: ...
-    def mini_batches(
-        self, recipe: Recipe, *, seed: int, image_size: int, iterations: range, compute: Compute
-    ) -> Iterator[Tensor]: ...
+    def source(self, recipe: Recipe, compute: Compute) -> Source: ...
 
 
 @dataclass(frozen=True)
@@ -76,28 +74,16 @@ class InMemory:
             images = self.images.test_images[torch.tensor(numbers)[rows]]  # (N, H, W, 3)
             yield rows, images.permute(0, 3, 1, 2)[:, None]
 
-    def pixel_mean(self, image_size: int) -> Tensor:
+    def pixel_mean(self, crop: ScaleCrop) -> Tensor:
         return self.images.pixel_mean().permute(2, 0, 1)
 
     def channel_mean_std(self) -> tuple[Tensor, Tensor]:
         pixels = self.images.train_images.view(-1, 3).double() / 255
         return pixels.mean(0).float(), pixels.std(0).float()
 
-    def mini_batches(
-        self, recipe: Recipe, *, seed: int, image_size: int, iterations: range, compute: Compute
-    ) -> Iterator[Tensor]:
+    def source(self, recipe: Recipe, compute: Compute) -> Source:
         images = self.images.first(recipe.train_images, "recipe")
-        batches = Batches(images, padding=recipe.crop_padding, device=compute.device)
-        stream = ViewStream(
-            num_images=len(images.train_labels),
-            batch_size=recipe.batch_size,
-            padding=recipe.crop_padding,
-            seed=seed,
-            device=compute.device,
-        )
-        for iteration in iterations:
-            stream.load(iteration)
-            yield batches.train(stream.at(torch.tensor(iteration, device=compute.device)))[0]
+        return Batches(images, padding=recipe.crop_padding, device=compute.device)
 
 
 class HostPieces(NamedTuple):
@@ -143,6 +129,7 @@ class OnDisk:
     dataset: str
     data_dir: Path
     num_workers: int
+    skip_corrupt: bool = False
     resizes: ClassVar[bool] = True
 
     @property
@@ -165,21 +152,16 @@ class OnDisk:
         mean, std = map(torch.tensor, IMAGENET_MEAN_STD)
         return mean, std
 
-    def pixel_mean(self, image_size: int) -> Tensor:
+    def pixel_mean(self, crop: ScaleCrop) -> Tensor:
         mean = pixel_mean(
-            self.tree.train, dataset=self.dataset, data_dir=self.data_dir, image_size=image_size,
-            shorter_side=in_proportion(SHORTER_SIDE[0], image_size), num_workers=self.num_workers,
+            self.tree.train, dataset=self.dataset, data_dir=self.data_dir, image_size=crop.size,
+            shorter_side=crop.shorter_side[0], num_workers=self.num_workers, skip_corrupt=self.skip_corrupt,
         )  # fmt: skip
         return mean.permute(2, 0, 1)
 
-    def mini_batches(
-        self, recipe: Recipe, *, seed: int, image_size: int, iterations: range, compute: Compute
-    ) -> Iterator[Tensor]:
-        low, high = (in_proportion(side, image_size) for side in SHORTER_SIDE)
-        views = TrainViews(
-            self.tree.train, image_size=image_size, shorter_side=(low, high), batch_size=recipe.batch_size, seed=seed
-        )
-        net_input = NetInput(self.pixel_mean(image_size).permute(1, 2, 0), device=compute.device)
-        for batch in prefetched(views, iterations, num_workers=self.num_workers, pin=compute.device.type == "cuda"):
-            images, flip, alphas = (part.to(compute.device) for part in (batch.images, batch.flip, batch.alphas))
-            yield net_input.augmented(images, flip, alphas)
+    def source(self, recipe: Recipe, compute: Compute) -> Source:
+        assert recipe.scale_crop is not None
+        return StreamedBatches(
+            self.tree, recipe.scale_crop, mean=self.pixel_mean(recipe.scale_crop).permute(1, 2, 0),
+            num_workers=self.num_workers, skip_corrupt=self.skip_corrupt, device=compute.device,
+        )  # fmt: skip

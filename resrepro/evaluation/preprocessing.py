@@ -8,12 +8,13 @@ from torch import Tensor
 from resrepro.errors import UserError, did_you_mean
 from resrepro.evaluation.data_sets import DataSet
 from resrepro.evaluation.protocols import Normalization
+from resrepro.recipe import ScaleCrop
 
 PREPROCESSING = ("pixel-mean", "channel-mean-std")
 
 
 def normalization(
-    preprocess: str, mean: str | None, std: str | None, data_set: DataSet, image_size: int, device: torch.device
+    preprocess: str, mean: str | None, std: str | None, data_set: DataSet, crop: ScaleCrop, device: torch.device
 ) -> Normalization:
     """The net's input from bytes.
 
@@ -22,7 +23,7 @@ def normalization(
             scales to 0...1, subtracts `mean` and divides by `std`, "r,g,b", by default the data set's.
     """
     if preprocess == "pixel-mean":
-        return Normalization(mean=data_set.pixel_mean(image_size).to(device), std=torch.ones(3, 1, 1, device=device))
+        return Normalization(mean=data_set.pixel_mean(crop).to(device), std=torch.ones(3, 1, 1, device=device))
     given = _triple("--mean", mean), _triple("--std", std)
     own = data_set.channel_mean_std()
     means, stds = (255 * (o if g is None else g).view(3, 1, 1).to(device) for g, o in zip(given, own, strict=True))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from resrepro import data
 from resrepro.catalog import DATASETS, architecture
+from resrepro.data.batches import Source
 from resrepro.data.trees import load_tree
 from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError
@@ -20,10 +21,13 @@ from resrepro.evaluation.crops import Views
 from resrepro.evaluation.data_sets import DataSet, InMemory, OnDisk
 from resrepro.evaluation.protocols import errors, probabilities
 from resrepro.evaluation.trained import TrainedNet
+from resrepro.experiment import Run
 from resrepro.models import build
+from resrepro.recipe import ScaleCrop
 from resrepro.records import Errors, Protocol
 from resrepro.weights import load_weights
 
+PAPER_CROP = ScaleCrop(size=224, shorter_side=(256, 480))  # Sec. 3.4
 BN_MINI_BATCHES = 100  # as in a run's own record
 
 
@@ -42,10 +46,11 @@ class Setup:
 
     Args:
         scales: None: the paper's.
-        image_size: side of the images that the nets were trained on; None: the paper's.
+        image_size: side of the images that nets were trained on whose run is not known; None: the paper's.
         preprocess, mean, std: of weights whose run is not known, see `preprocessing.normalization`.
         max_images: a look at so many images, evenly spread, with about as many to re-estimate BN on; None: all.
         num_workers: processes that decode images.
+        skip_corrupt: whether training images that cannot be decoded are left out, as in such a run.
     """
 
     protocol: Protocol
@@ -56,10 +61,15 @@ class Setup:
     std: str | None = None
     max_images: int | None = None
     num_workers: int = 0
+    skip_corrupt: bool = False
     compute: Compute
 
+    def crop(self, net: TrainedNet) -> ScaleCrop:
+        """How images were cut in the net's training: as its run says, else in the paper's proportions."""
+        return net.crop or PAPER_CROP.of_size(self.image_size or architecture(net.arch).image_size)
+
     def views(self, net: TrainedNet) -> Views:
-        return Views.of(self.protocol, self.image_size or architecture(net.arch).image_size, self.scales)
+        return Views.of(self.protocol, self.crop(net).size, self.scales)
 
     def numbers(self, num_images: int) -> list[int]:
         """The images to test on; files are sorted by class, so a look takes them from everywhere."""
@@ -84,9 +94,10 @@ def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path) -> DataSet
     for net in nets:
         setup.views(net)  # says what is wrong with the options before anything is downloaded
     dataset = nets[0].dataset
-    resized = any(architecture(net.arch).family == "imagenet" for net in nets)
+    resized = any(net.crop if net.run else architecture(net.arch).family == "imagenet" for net in nets)
     if resized or DATASETS.get(dataset) == "trees":
-        return OnDisk(load_tree(dataset, data_dir=data_dir), dataset, data_dir, setup.num_workers)
+        tree = load_tree(dataset, data_dir=data_dir)
+        return OnDisk(tree, dataset, data_dir, setup.num_workers, setup.skip_corrupt)
     return InMemory(data.load(dataset, data_dir=data_dir))
 
 
@@ -129,7 +140,7 @@ def _probabilities(net: TrainedNet, setup: Setup, data_set: DataSet) -> Iterator
     load_weights(model, net.weights, net.arch)
     model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
-    normalized = preprocessing.normalization(*preprocess, data_set, views.image_size, compute.device)
+    normalized = preprocessing.normalization(*preprocess, data_set, setup.crop(net), compute.device)
 
     def scores() -> Tensor:
         batches = data_set.batches(views, numbers, compute)
@@ -145,9 +156,13 @@ def _probabilities(net: TrainedNet, setup: Setup, data_set: DataSet) -> Iterator
     recipe = net.run.recipe
     first = recipe.total_iters  # what would have come next, as in the run's own record
     iterations = range(first, first + setup.num_mini_batches(recipe.batch_size))
-    batches = data_set.mini_batches(
-        recipe, seed=net.run.seed, image_size=views.image_size, iterations=iterations, compute=compute
-    )
-    parts = (part for x in batches for part in x.chunk(recipe.bn_devices))
-    with reestimated(model, parts, compute):
+    inputs = _train_inputs(data_set.source(recipe, compute), net.run, iterations, compute.device)
+    with reestimated(model, inputs, compute):
         yield scores()
+
+
+def _train_inputs(source: Source, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
+    views = source.views(run.recipe, run.seed)
+    for iteration in iterations:
+        views.load(iteration)
+        yield from source.train(views.at(torch.tensor(iteration, device=device)))[0].chunk(run.recipe.bn_devices)

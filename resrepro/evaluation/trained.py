@@ -10,7 +10,8 @@ from pathlib import Path
 from resrepro import results
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
-from resrepro.experiment import Recipe, Run
+from resrepro.experiment import Run, dataset_folder
+from resrepro.recipe import Recipe, ScaleCrop
 from resrepro.records import RunRecord
 from resrepro.results import RunFiles
 
@@ -30,9 +31,14 @@ class TrainedNet:
 
     @property
     def results_dir(self) -> Path | None:
-        """Where the run is stored under its name; None where it is not, or not known."""
-        place = self.weights.resolve().parent
-        return place.parents[2] if self.run and place.parts[-3:] == self.run.path.parts else None
+        """Where the run is stored among those of its data set; None where it is not, or not known."""
+        place = self.weights.resolve().parents[3]
+        return place if self.run and self.weights.resolve().parents[2].name == dataset_folder(self.dataset) else None
+
+    @property
+    def crop(self) -> ScaleCrop | None:
+        """How images were cut in its training, where that is known."""
+        return self.run.recipe.scale_crop if self.run else None
 
 
 def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> list[TrainedNet]:
@@ -86,7 +92,12 @@ def _run(folder: Path) -> TrainedNet:
             f"committed), or move {folder} away and train the run again"
         )
     return TrainedNet(
-        name=str(run), arch=run.arch, dataset=run.dataset, weights=files.checkpoint, run=run, record=record
+        name="/".join(folder.resolve().parts[-3:]),
+        arch=run.arch,
+        dataset=run.dataset,
+        weights=files.checkpoint,
+        run=run,
+        record=record,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -12,43 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from resrepro.experiment import FigureSpec, PanelSpec
+from resrepro.experiment import FigureSpec, PanelSpec, Run
+from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure, remark, style
 from resrepro.records import RunRecord
+from resrepro.results import RunFiles, read_points
 
-# Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
-COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
-STYLES: dict[str, dict[str, Any]] = {  # the paper's: dashed training error, bold test error
-    "train": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},
+STYLES: dict[str, dict[str, Any]] = {
+    "dashed": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},  # the paper's training error in Fig. 6
+    "thin": {"linestyle": "-", "linewidth": 0.8},  # in Fig. 4
     "test": {"linestyle": "-", "linewidth": 2.0},
 }
 COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
 NAMES = {"train": "training", "test": "test"}
-FONT_PT = 8.0
 PANEL_INCHES = (3.35, 3.3)
 LABEL_INCHES = 1.7  # room for the labels at the lines' ends
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What a figure shows beside the curves.
-
-    Args:
-        note: departure from the paper's data or schedule, written under the title; empty if there is none.
-        labels: run name -> label.
-        depths: run name -> weighted layers.
-        paper_error_pct: run name -> the paper's final test error.
-        missing: run name -> the command that trains it.
-        diverged_iter: run name -> iteration at which one of its seeds diverged.
-        records: run name -> the records of its finished and diverged seeds.
-    """
-
-    note: str
-    labels: Mapping[str, str]
-    depths: Mapping[str, int]
-    paper_error_pct: Mapping[str, float] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
-    diverged_iter: Mapping[str, int] = field(default_factory=dict)
-    records: Mapping[str, tuple[RunRecord, ...]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -58,6 +34,11 @@ class _End:
     y: float
     text: str
     color: str
+
+
+def rows(files: RunFiles, _run: Run, _record: RunRecord | None) -> list[dict[str, object]]:
+    """The curve points of a run, finished or not."""
+    return [dict(point) for point in read_points(files)]
 
 
 def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
@@ -70,14 +51,13 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         curves = curves[curves["iteration"] <= spec.until_iter]
     num_panels = len(spec.panel)
     width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
-    figure = Figure(figsize=(width, PANEL_INCHES[1] + 0.25 * bool(context.note)), layout="constrained")
-    figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
+    figure = new_figure(spec, context, width, PANEL_INCHES[1])
     colors = _colors(spec, context)
     shown = curves[curves["run"].isin([name for panel in spec.panel for name in panel.runs])]
-    top = _error_max(shown, spec, context)
+    axis = _error_axis(shown, spec, context)
     for index, panel in enumerate(spec.panel):
         axes = figure.add_subplot(1, num_panels, index + 1)
-        _draw_panel(axes, curves, panel, context, colors, top)
+        _draw_panel(axes, curves, panel, context, colors, axis, spec.train_line)
         if index == 0:
             axes.set_ylabel("error (%)", fontsize=FONT_PT)
     if not shown.empty:
@@ -94,44 +74,48 @@ def _colors(spec: FigureSpec, context: Context) -> dict[str, str]:
     return {n: COLORS[order.index(k) % len(COLORS)] for n, k in zip(names, keys, strict=True)}
 
 
-def _error_max(shown: pd.DataFrame, spec: FigureSpec, context: Context) -> float:
+def _error_axis(shown: pd.DataFrame, spec: FigureSpec, context: Context) -> tuple[float, float]:
     """The paper's axis for the paper's runs; otherwise what the later two thirds of the curves need."""
     if spec.error_max_pct is not None and not context.note:
-        return spec.error_max_pct
+        return spec.error_min_pct, spec.error_max_pct
     if shown.empty:
-        return 100.0
+        return 0.0, 100.0
     late = shown[shown["iteration"] >= shown["iteration"].max() / 3]
     highest = float(late[["train_error_pct", "test_error_pct"]].max(axis=None))
-    return min(100.0, 1.1 * highest)
+    return 0.0, min(100.0, 1.1 * highest)
 
 
 def _draw_panel(
-    axes: Axes, curves: pd.DataFrame, panel: PanelSpec, context: Context, colors: dict[str, str], top: float
+    axes: Axes,
+    curves: pd.DataFrame,
+    panel: PanelSpec,
+    context: Context,
+    colors: dict[str, str],
+    axis: tuple[float, float],
+    train_line: str,
 ) -> None:
     axes.set_title(panel.title, fontsize=FONT_PT + 1)
-    axes.tick_params(labelsize=FONT_PT)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    style(axes)
     present = curves[curves["run"].isin(panel.runs)]
     last = float(present["iteration"].max()) if len(present) else 64000.0
     unit = 1e4 if last >= 1e4 else 1.0
     axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.", fontsize=FONT_PT)
     axes.set_xlim(0, last / unit)
-    axes.set_ylim(0, top)
+    axes.set_ylim(*axis)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     if present.empty:
         axes.set(xticks=[], yticks=[])
-    ends, above = [], []
+    ends, outside = [], []
     for name in panel.runs:
         rows = _rows(curves, name)
         if rows.empty:
             continue
         for kind in panel.show:
-            value = _draw_run(axes, rows, kind, unit, colors[name])
+            value = _draw_run(axes, rows, kind, train_line, unit, colors[name])
         paper = _paper_tick(panel, name, context)
         text = _end_text(rows, context.labels[name], value, paper)
-        if value > top:
-            above.append(text)
+        if not axis[0] <= value <= axis[1]:
+            outside.append(text)
         else:
             ends.append(_End(y=value, text=text, color=colors[name]))
         if paper is not None:
@@ -139,8 +123,9 @@ def _draw_panel(
                 last / unit, paper, marker="<", markersize=5, color=colors[name],
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
-    _label_ends(axes, ends, top)
-    _remarks(axes, panel, context, above, anything=len(present) > 0)
+    _label_ends(axes, ends, axis)
+    lines = [f"outside the axis: {text}" for text in outside] + absent(panel.runs, context)
+    remark(axes, lines, anything=len(present) > 0)
 
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -150,14 +135,14 @@ def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows if done.empty else done
 
 
-def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, unit: float, color: str) -> float:
+def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, train_line: str, unit: float, color: str) -> float:
     """Mean line and band of +- one standard deviation over the seeds. Returns the line's last value."""
     by_iteration = rows.groupby("iteration")[COLUMNS[kind]]
     num_seeds = rows["seed"].nunique()
     complete = by_iteration.count() == num_seeds
     mean = by_iteration.mean()[complete]
     x = mean.index.to_numpy() / unit
-    axes.plot(x, mean, color=color, **STYLES[kind])
+    axes.plot(x, mean, color=color, **STYLES[train_line if kind == "train" else kind])
     if num_seeds > 1:
         std = by_iteration.std()[complete]
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
@@ -176,9 +161,9 @@ def _end_text(rows: pd.DataFrame, label: str, value: float, paper: float | None)
     return f"{text}, unfinished" if "unfinished" in statuses else text
 
 
-def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
+def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float]) -> None:
     """Labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
-    height = top * (FONT_PT * 1.35 / 72) / (PANEL_INCHES[1] - 0.9)
+    height = (axis[1] - axis[0]) * (FONT_PT * 1.35 / 72) / (PANEL_INCHES[1] - 0.9)
     ends.sort(key=lambda end: end.y)
     places = [end.y for end in ends]
     for _ in range(200):  # neighbors push each other apart until all have room
@@ -187,7 +172,7 @@ def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
             if overlap > 1e-9:
                 places[i] -= overlap / 2
                 places[i + 1] += overlap / 2
-        shift = max(0.0, height / 2 - places[0]) if places else 0.0
+        shift = max(0.0, axis[0] + height / 2 - places[0]) if places else 0.0
         places = [p + shift for p in places]
     for end, place in zip(ends, places, strict=True):
         axes.annotate(
@@ -202,10 +187,11 @@ def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
 
 def _legend(figure: Figure, spec: FigureSpec, context: Context) -> None:
     """The styles of the lines, below the panels; a figure of one kind names it in its panels' titles."""
-    kinds = [kind for kind in STYLES if any(kind in panel.show for panel in spec.panel)]
+    kinds = [kind for kind in NAMES if any(kind in panel.show for panel in spec.panel)]
     texts = [f"{NAMES[kind]} error" for kind in kinds]
     texts[-1] += " (last value in the labels)"
-    handles = [Line2D([], [], color="0.3", label=text, **STYLES[kind]) for text, kind in zip(texts, kinds, strict=True)]
+    styles = [STYLES[spec.train_line if kind == "train" else kind] for kind in kinds]
+    handles = [Line2D([], [], color="0.3", label=text, **look) for text, look in zip(texts, styles, strict=True)]
     if any(_paper_tick(panel, name, context) is not None for panel in spec.panel for name in panel.runs):
         handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
     if len(handles) > 1 and all(len(panel.show) > 1 for panel in spec.panel):
@@ -214,20 +200,3 @@ def _legend(figure: Figure, spec: FigureSpec, context: Context) -> None:
 
 def _paper_tick(panel: PanelSpec, name: str, context: Context) -> float | None:
     return context.paper_error_pct.get(name) if panel.paper_error and "test" in panel.show else None
-
-
-def _remarks(axes: Axes, panel: PanelSpec, context: Context, above: list[str], *, anything: bool) -> None:
-    """What lies above the axis, what diverged, and the runs that are missing."""
-    lines = [f"above the axis: {text}" for text in above]
-    for name in (n for n in panel.runs if n in context.diverged_iter):
-        lines.append(f"diverged at iteration {context.diverged_iter[name]}: {context.labels[name]}")
-    missing: dict[str, list[str]] = {}
-    for name in panel.runs:
-        if name in context.missing:
-            missing.setdefault(context.missing[name], []).append(context.labels[name])
-    lines += [f"not run: {', '.join(labels)}\n  {command}" for command, labels in missing.items()]
-    if lines:
-        axes.text(
-            0.03, 0.03 if anything else 0.5, "\n".join(lines), transform=axes.transAxes, fontsize=FONT_PT - 1,
-            color="0.25", va="bottom", bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip

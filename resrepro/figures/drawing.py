@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,13 +13,20 @@ import pandas as pd
 from resrepro import paper, results
 from resrepro.atomic import write_atomically, write_text
 from resrepro.catalog import architecture
-from resrepro.experiment import Experiment, FigureSpec, Run
+from resrepro.errors import UserError
+from resrepro.experiment import Experiment, Run
 from resrepro.experiment_files import shipped_runs
-from resrepro.figures import FIGURES, TABLES
-from resrepro.figures.curves import Context
-from resrepro.records import CURVE_COLUMNS
+from resrepro.figures import FIGURES, Kind
+from resrepro.figures.parts import Context
+from resrepro.records import RunRecord
 
-DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "shapes": "shapes"}
+DATASET_TITLES = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
+    "imagenette": "Imagenette",
+    "shapes": "shapes",
+}
 FORMATS = ("png", "pdf", "svg")
 DOTS_PER_INCH = 200
 
@@ -27,47 +36,54 @@ def draw_experiment(
     results_dir: Path,
     *,
     formats: tuple[str, ...],
-    own_dataset: str,
-    schedule_scale: float,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Draws every figure of an experiment, with its table, also where runs are missing: those are named there.
+    """Draws every figure of an experiment, with its table, also where runs are missing or damaged: those are named.
 
     Args:
-        experiment: as asked for, with its dataset and schedule.
-        own_dataset: the dataset of the TOML; another one is said in the figure.
+        report: is given a line about each damaged run.
+        experiment: as asked for; what its variation changes is said in the figure.
 
     Returns:
         The files written.
     """
-    known = _runs_by_name(experiment, own_dataset, schedule_scale)
+    known = _runs_by_name(experiment)
     written = []
     for spec in experiment.figures:
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
         runs = {name: known[name][1] for name in names}
         all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
-        curves = _curves_table(results_dir, all_runs)
-        records = {run: results.finished(results_dir, run) for run in all_runs}
+        form = FIGURES[spec.kind]
+        rows, records, problems = _read(results_dir, all_runs, form)
+        for problem in problems.values():
+            report(problem)
         diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
-        note = _note(experiment, own_dataset, schedule_scale)
+        shown = {*rows["run"], *diverged, *(run.name for run in problems)}
+        note = _note(experiment)
         context = Context(
             note=note,
             labels={name: seeds[0].label for name, seeds in runs.items()},
             depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
+            residual={name: architecture(seeds[0].arch).residual for name, seeds in runs.items()},
             paper_error_pct={} if note else _paper_errors(runs),
             diverged_iter=diverged,
             records={n: tuple(r for run, r in records.items() if r and run.name == n) for n in names},
-            missing={n: known[n][0] for n in names if n not in diverged and not (curves["run"] == n).any()},
+            missing={name: known[name][0] for name in names if name not in shown},
+            problems={
+                run.name: _mending(problem, results.run_files(results_dir, run), known[run.name][0])
+                for run, problem in problems.items()
+            },
         )
-        figure = FIGURES[spec.kind](curves, spec, context)
-        stem = _stem(experiment, spec, own_dataset, schedule_scale)
+        figure = form.draw(rows, spec, context)
+        stem = spec.name + experiment.variation.suffix
         for kind in formats:
             image = io.BytesIO()
             figure.savefig(image, format=kind, dpi=DOTS_PER_INCH)
             path = results.figures_folder(results_dir) / f"{stem}.{kind}"
             write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path)
-        if spec.kind in TABLES:
-            table = TABLES[spec.kind](spec, context)
+        if form.table is not None:
+            table = form.table(spec, context)
             for kind, text in (("md", _markdown(table)), ("csv", table.to_csv(index=False))):
                 path = results.figures_folder(results_dir) / f"{stem}.{kind}"
                 write_text(path, text)
@@ -75,23 +91,31 @@ def draw_experiment(
     return written
 
 
-def _curves_table(results_dir: Path, runs: list[Run]) -> pd.DataFrame:
-    """The curves of all runs that have any, finished or not.
-
-    Returns:
-        A row a curve point: run, label, seed, status (finished, diverged, unfinished), then CURVE_COLUMNS.
-    """
-    rows = []
+def _read(
+    results_dir: Path, runs: list[Run], kind: Kind
+) -> tuple[pd.DataFrame, dict[Run, RunRecord | None], dict[Run, str]]:
+    """The table that a kind of figure draws, the records, and what is wrong with the runs that are in neither."""
+    rows: list[dict[str, object]] = []
+    records: dict[Run, RunRecord | None] = {}
+    problems: dict[Run, str] = {}
     for run in runs:
-        record = results.finished(results_dir, run)
-        start = {
-            "run": run.name,
-            "label": run.label,
-            "seed": run.seed,
-            "status": record.status if record else "unfinished",
-        }
-        rows += [{**start, **dict(p)} for p in results.read_points(results.run_files(results_dir, run))]
-    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *CURVE_COLUMNS])
+        try:
+            record = results.finished(results_dir, run)
+            found = kind.rows(results.run_files(results_dir, run), run, record)
+        except UserError as error:
+            problems[run] = str(error)
+            continue
+        records[run] = record
+        status = record.status if record else "unfinished"
+        rows += [{"run": run.name, "label": run.label, "seed": run.seed, "status": status, **row} for row in found]
+    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *kind.columns]), records, problems
+
+
+def _mending(problem: str, files: results.RunFiles, command: str) -> str:
+    """What is wrong with a run's file, in short, and the command that makes it anew, in lines that fit a panel."""
+    what = problem.partition(";")[0].replace(f"{files.folder}/", "")
+    without = "file" if files.checkpoint.exists() else f"folder {files.folder.parent.name}/{files.folder.name}"
+    return f"  {textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}:\n  {command}"
 
 
 def _markdown(table: pd.DataFrame) -> str:
@@ -99,20 +123,19 @@ def _markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:
+def _runs_by_name(experiment: Experiment) -> dict[str, tuple[str, list[Run]]]:
     """Run name -> (command that trains it, its runs): the experiment's own, then the shipped experiments'."""
-    options = "" if experiment.dataset == own_dataset else f" --dataset {experiment.dataset}"
-    options += "" if schedule_scale == 1 else f" --schedule-scale {schedule_scale:g}"
+    variation = experiment.variation
     found: dict[str, tuple[str, list[Run]]] = {}
-    for name, pairs in shipped_runs(own_dataset).items():
+    for name, pairs in shipped_runs(experiment.own_dataset).items():
         num_seeds = Counter(experiment_name for experiment_name, _ in pairs)
         source = min(num_seeds, key=num_seeds.__getitem__)  # the least work
         runs = tuple(run for experiment_name, run in pairs if experiment_name == source)
         varied = experiment.model_copy(update={"runs": runs}).variant(
-            dataset=experiment.dataset, schedule_scale=schedule_scale
+            dataset=experiment.dataset, schedule_scale=variation.schedule_scale, image_size=variation.image_size
         )
-        found[name] = (f"resrepro run {source}{options}", list(varied.runs))
-    own = f"resrepro run {experiment.address}{options}"
+        found[name] = (f"resrepro run {source}{variation.options}", list(varied.runs))
+    own = f"resrepro run {experiment.address}{variation.options}"
     for name in experiment.run_names():
         found[name] = (own, [run for run in experiment.runs if run.name == name])
     return found
@@ -123,22 +146,17 @@ def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
     return {name: paper.TEST_ERROR_PCT[key] for name, key in keys.items() if key in paper.TEST_ERROR_PCT}
 
 
-def _note(experiment: Experiment, own_dataset: str, schedule_scale: float) -> str:
-    notes = []
-    if experiment.dataset != own_dataset:
-        notes.append(f"here on {_title(experiment.dataset)}, not {_title(own_dataset)}")
-    if schedule_scale != 1:
-        notes.append(f"schedule × {schedule_scale:g}, not the paper's")
+def _note(experiment: Experiment) -> str:
+    variation, notes = experiment.variation, []
+    if variation.dataset is not None:
+        notes.append(f"here on {_title(experiment.dataset)}, not {_title(experiment.own_dataset)}")
+    if variation.image_size is not None:
+        notes.append(f"crops of {variation.image_size} pixels")
+    if variation.schedule_scale != 1:
+        notes.append(f"schedule × {variation.schedule_scale:g}, not the paper's")
     return "; ".join(notes)
 
 
 def _title(dataset: str) -> str:
     kind, _, path = dataset.partition(":")
     return DATASET_TITLES.get(kind, Path(path).name)
-
-
-def _stem(experiment: Experiment, spec: FigureSpec, own_dataset: str, schedule_scale: float) -> str:
-    stem = spec.name
-    if experiment.dataset != own_dataset:
-        stem += f"-{experiment.runs[0].path.parts[0]}"
-    return stem if schedule_scale == 1 else f"{stem}-x{schedule_scale:g}"

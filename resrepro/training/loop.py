@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from resrepro.experiment import Recipe
-from resrepro.records import CurvePoint
+from resrepro.recipe import Recipe
+from resrepro.records import CurvePoint, LayerNorms
 from resrepro.training.engine import Engine, Totals
-from resrepro.training.schedule import GATE_WINDOW_ITERS, gate_opens, learning_rate
+from resrepro.training.schedule import GATE_WINDOW_ITERS, drop_due, gate_opens, learning_rate
 
 
 class Diverged(Exception):
@@ -22,14 +22,19 @@ class Diverged(Exception):
 
 
 class Training:
-    """One run in progress. Between two iterations `state_dict` is all that a later process needs to go on."""
+    """One run in progress. Between two iterations `state_dict` is all that a later process needs to go on.
 
-    def __init__(self, recipe: Recipe, engine: Engine) -> None:
+    `first_iter`: the iteration it starts at, where its net is a trained one already.
+    """
+
+    def __init__(self, recipe: Recipe, engine: Engine, first_iter: int = 0) -> None:
         self.recipe = recipe
         self.engine = engine
-        self.iteration = 0
+        self.iteration = self.first_iter = first_iter
         self.warmup_opened_iter: int | None = None
+        self.drops: list[int] = []  # iterations from which on the rate is divided by 10 once more
         self.points: list[CurvePoint] = []
+        self.norms: list[LayerNorms] = []
         self._at_last_point = self._at_gate_check = engine.totals()
         self._elapsed_before_s = 0.0
         self._started = time.perf_counter()
@@ -43,7 +48,7 @@ class Training:
     def lr(self) -> float:
         """The learning rate of the iteration to come."""
         opened = self.warmup_opened_iter is not None
-        return learning_rate(self.recipe, self.iteration, warmup_open=opened)
+        return learning_rate(self.recipe, len(self.drops), warmup_open=opened)
 
     def steps(self) -> Iterator[CurvePoint | None]:
         """Trains to the end of the recipe. The host reads from the device at curve points and while the gate is closed.
@@ -51,12 +56,17 @@ class Training:
         Raises:
             Diverged: the loss is NaN or infinite.
         """
+        self._check_drops()
+        self._measure_gradients()
         while self.iteration < self.recipe.total_iters:
             lr = self.lr
             self.engine.step(self.iteration, lr)
             self.iteration += 1
             self._check_gate()
-            yield self._point(lr)
+            point = self._point(lr)
+            self._check_drops()
+            self._measure_gradients()
+            yield point
 
     def _check_gate(self) -> None:
         closed = self.recipe.warmup is not None and self.warmup_opened_iter is None
@@ -66,6 +76,28 @@ class Training:
             self._at_gate_check = totals
             if gate_opens(self.recipe, error_pct):
                 self.warmup_opened_iter = self.iteration
+
+    def _check_drops(self) -> None:
+        if self.iteration < self.recipe.total_iters:
+            while (drop := drop_due(self.recipe, self.iteration, self.drops, self.points)) is not None:
+                self.drops.append(drop)
+
+    def _moment(self) -> str | None:
+        """Whether the coming iteration is one before which norms are taken, and what it is called."""
+        names: dict[int | None, str] = {
+            self.warmup_opened_iter: "after the warm-up",
+            **{drop: f"before drop {number}" for number, drop in enumerate(self.drops, 1)},
+            self.first_iter: "initialization",
+            self.recipe.total_iters: "end",
+        }
+        return names.get(self.iteration)
+
+    def _measure_gradients(self) -> None:
+        moment = self._moment()
+        if moment is None or any(norms.iteration == self.iteration for norms in self.norms):  # not after a resume again
+            return
+        for found in self.engine.gradient_norms():
+            self.norms.append(LayerNorms(iteration=self.iteration, moment=moment, **vars(found)))
 
     def _point(self, lr: float) -> CurvePoint | None:
         last = self.iteration == self.recipe.total_iters
@@ -97,7 +129,9 @@ class Training:
         return {
             "iteration": self.iteration,
             "warmup_opened_iter": self.warmup_opened_iter,
+            "drops": self.drops,
             "points": [p.model_dump() for p in self.points],
+            "norms": [n.model_dump() for n in self.norms],
             "at_last_point": vars(self._at_last_point),
             "at_gate_check": vars(self._at_gate_check),
             "elapsed_s": self.elapsed_s,
@@ -108,7 +142,9 @@ class Training:
         self.engine.load_state_dict(state["engine"])
         self.iteration = state["iteration"]
         self.warmup_opened_iter = state["warmup_opened_iter"]
+        self.drops = list(state.get("drops", []))  # older checkpoints: they follow from the iteration
         self.points = [CurvePoint(**p) for p in state["points"]]
+        self.norms = [LayerNorms(**n) for n in state.get("norms", [])]  # older checkpoints have none
         self._at_last_point = Totals(**state["at_last_point"])
         self._at_gate_check = Totals(**state["at_gate_check"])
         self._elapsed_before_s = state["elapsed_s"]

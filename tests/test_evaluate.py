@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,14 @@ def test_an_unfinished_run_and_weights_are_not_recorded(tmp_path: Path, images: 
     shown = command(files.checkpoint, "--arch", "resnet18-A", "--dataset", f"folder:{tree}", "--image-size", 64, *words)
     assert "moving" in shown and "re-estimated" not in shown
     assert not list((tmp_path / "results").rglob("evaluations.json"))
+
+
+def test_a_run_is_recorded_only_among_those_of_its_data_set(tree: Path, tmp_path: Path) -> None:
+    run = imagenet_run(tree)
+    net = find([trained(tmp_path, run, num_classes=5)], arch=None, dataset=None)[0]
+    assert net.results_dir == tmp_path
+    for place in ("/w.pt", "/a/w.pt", "/a/b/w.pt", "/a/b/c/w.pt", "/a/b/c/d/w.pt"):
+        assert replace(net, weights=Path(place)).results_dir is None
 
 
 def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) -> None:

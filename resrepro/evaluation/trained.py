@@ -32,8 +32,8 @@ class TrainedNet:
     @property
     def results_dir(self) -> Path | None:
         """Where the run is stored among those of its data set; None where it is not, or not known."""
-        place = self.weights.resolve().parents[3]
-        return place if self.run and self.weights.resolve().parents[2].name == dataset_folder(self.dataset) else None
+        *_, results_dir, dataset = (None, None, *reversed(self.weights.resolve().parents[2:4]))
+        return results_dir if self.run and dataset and dataset.name == dataset_folder(self.dataset) else None
 
     @property
     def crop(self) -> ScaleCrop | None:

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver, resource_tracker
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -89,6 +90,12 @@ def _context() -> multiprocessing.context.BaseContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["resrepro.data.scale_crops"])
+    resource_tracker.ensure_running()  # which unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it inherits this, for its seconds of importing
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

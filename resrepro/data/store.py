@@ -148,11 +148,11 @@ def prepare(
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     lock = filelock.FileLock(root / ".lock", timeout=0)
-    try:
-        with writing(root, "--data-dir"):
+    with writing(root, "--data-dir"):
+        try:
             lock.acquire()
-    except filelock.Timeout as error:
-        raise UserError(f"{root}: another process is preparing it; wait for it, or stop it") from error
+        except filelock.Timeout as error:
+            raise UserError(f"{root}: another process is preparing it; wait for it, or stop it") from error
     try:
         yield
     finally:

@@ -6,7 +6,8 @@ import multiprocessing
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from multiprocessing import forkserver, resource_tracker
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -60,7 +61,22 @@ def prefetched(
         multiprocessing_context=_context() if num_workers else None,
         generator=torch.Generator(),  # its draw of a seed must not move the generator of all
     )
-    items = iter(loader)
+    items = None
+    try:
+        with _interrupts_deferred():
+            items = iter(loader)
+        for item in _received(items):
+            if isinstance(item, HostBatch):
+                for name in set(item.skipped) - named:
+                    named.add(name)
+                    warnings.warn(f"{name}: cannot be decoded; the next image of the epoch stands for it", stacklevel=2)
+            yield item
+    finally:
+        # now, and not when the last traceback that refers to it is gone
+        getattr(items, "_shutdown_workers", lambda: None)()
+
+
+def _received(items: Iterator[Item | UserError]) -> Iterator[Item]:
     while True:
         try:
             item = next(items, None)
@@ -75,10 +91,6 @@ def prefetched(
             return
         if isinstance(item, UserError):
             raise item
-        if isinstance(item, HostBatch):
-            for name in set(item.skipped) - named:
-                named.add(name)
-                warnings.warn(f"{name}: cannot be decoded; the next image of the epoch stands for it", stacklevel=2)
         yield item
 
 
@@ -90,13 +102,21 @@ def _context() -> multiprocessing.context.BaseContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["resrepro.data.scale_crops"])
-    resource_tracker.ensure_running()  # which unblocks signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it inherits this, for its seconds of importing
+    return context
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Ctrl-C waits until the processes run: half of them started, each would end in a traceback.
+
+    The process that they are forked from inherits this too.
+    """
+    resource_tracker.ensure_running()  # later, it would undo this
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return context
 
 
 def _ignore_interrupts(_worker: int) -> None:

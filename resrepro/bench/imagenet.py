@@ -36,9 +36,9 @@ def loader_rates(
 ) -> dict[str, float]:
     """Images a second, the median of three rounds of `seconds` in which all take turns.
 
-    `decode` and `view` (decoded, resized and cropped) by one process; `augment` by the device on mini-batches that are
-    there already; `loader` and `standard` with `num_workers` processes, of our views and of PIL images through
-    torchvision's transforms, which resize the whole image.
+    `decode` and `view` (decoded, resized and cropped) by one thread; `augment` by the device on a mini-batch that is
+    there already; `loader` with `num_workers` threads; `standard` with as many processes: torch's DataLoader of PIL
+    images through torchvision's transforms, which resize the whole image.
     """
     views = TrainViews(tree.train, image_size=image_size, shorter_side=shorter_side, batch_size=BATCH_SIZE, seed=0)
     standard = _Standard(tree.train, image_size=image_size, shorter_side=shorter_side)
@@ -54,7 +54,7 @@ def loader_rates(
     try:
         for _ in range(ROUNDS):
             for name, way in ways.items():
-                torch.set_num_threads(threads if name == "augment" else 1)  # as in a worker
+                torch.set_num_threads(threads if name == "augment" else 1)
                 rates[name].append(_rate(way(), seconds, warm_up=2 * num_workers + 1))
     finally:
         torch.set_num_threads(threads)

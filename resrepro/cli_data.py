@@ -19,7 +19,7 @@ app.add_typer(data_app, name="data", help="Prepare and check image data sets.")
 
 NAMED = 20  # unreadable files that are printed
 Dataset = Annotated[str, typer.Argument(metavar="imagenet|imagenette|folder:PATH", show_default=False)]
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes that decode; one a core without it.", min=0)]
+Workers = Annotated[int | None, typer.Option("--workers", help="Threads that decode; one a core without it.", min=0)]
 
 
 @data_app.command()

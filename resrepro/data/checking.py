@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from resrepro.data.decoding import decode
 from resrepro.data.listing import ImageFiles
@@ -57,7 +56,7 @@ def class_counts(files: ImageFiles, num_classes: int) -> tuple[int, int]:
     return int(counts.min()), int(counts.max())
 
 
-class _Checked(torch.utils.data.Dataset[Findings]):
+class _Checked:
     def __init__(self, files: ImageFiles, smallest: int) -> None:
         self.files, self.smallest = files, smallest
 

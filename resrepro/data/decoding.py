@@ -65,7 +65,7 @@ def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: 
 
     Equal to resizing the whole of it (bilinear, antialiased) and cropping afterwards, but costs only the part up to
     the crop's lower right corner: torch's weights depend on the distance from the first pixel alone. Starting at the
-    crop itself would shift them by a part of a pixel.
+    crop itself would shift them by a part of a pixel. Copies are numpy's, which use no more than this thread.
 
     Args:
         image: (3, H, W) uint8.
@@ -81,7 +81,7 @@ def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: 
     for i in range(2):
         if needed[i] == ends[i] and sides[i] != sizes[i]:
             ends[i] += 1  # torch takes equal sizes for nothing to do, whatever the scale
-    box = image[None, :, : needed[0], : needed[1]].contiguous(memory_format=torch.channels_last)  # the fast path
+    box = torch.from_numpy(np.ascontiguousarray(image.permute(1, 2, 0).numpy()[: needed[0], : needed[1]]))
     scales = [size / side for side, size in zip(sides, sizes, strict=True)]
-    resized: Tensor = torch.ops.aten._upsample_bilinear2d_aa(box, ends, False, *scales)
+    resized: Tensor = torch.ops.aten._upsample_bilinear2d_aa(box.permute(2, 0, 1)[None], ends, False, *scales)
     return resized[0, :, top : top + height, left : left + width]

@@ -21,7 +21,7 @@ NAMED = 3  # how many classes a message names
 class ImageFiles:
     """One part of a data set as files, in the order of their names.
 
-    Small to send to another process: a million names are one array.
+    A million names are one array, and can be sent to another process.
 
     Args:
         folder: where the names count from.
@@ -38,7 +38,7 @@ class ImageFiles:
 
     def name(self, index: int) -> str:
         """The path of an image."""
-        return str(Path(self.folder) / os.fsdecode(self.names[index]))
+        return f"{self.folder}/{os.fsdecode(self.names[index])}"
 
     def read(self, index: int) -> bytes:
         """The file as it is.

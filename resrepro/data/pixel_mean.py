@@ -60,7 +60,7 @@ def pixel_mean(
     return torch.from_numpy(sums / count).float()
 
 
-class _Sums(torch.utils.data.Dataset[tuple[Tensor, int]]):
+class _Sums:
     """Item i: the sum of chunk i's crops, (S, S, 3) int64, which is exact in any order, and how many they are."""
 
     def __init__(self, views: SingleViews, skip_corrupt: bool) -> None:

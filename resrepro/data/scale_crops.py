@@ -1,8 +1,8 @@
 """Sec. 3.4's training view: shorter side drawn from [256, 480], random crop, random flip, color augmentation.
 
 Mini-batches are a pure function of (seed, iteration), as in `batches.py`: one endless stream, reshuffled every epoch,
-of which mini-batch i is positions [B i, B (i+1)). Worker processes decode, resize and crop; the rest is done for the
-whole mini-batch on the device.
+of which mini-batch i is positions [B i, B (i+1)). Threads decode, resize and crop; the rest is done for the whole
+mini-batch on the device.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _order(num_images: int, seed: int, epoch: int) -> np.ndarray:
     return _generator(np.random.SeedSequence((seed, epoch))).permutation(num_images).astype(np.int32)
 
 
-class TrainViews(torch.utils.data.Dataset[HostBatch]):
+class TrainViews:
     """Mini-batches of training views; item i is mini-batch i, counted from 0, of as many as wanted.
 
     Args:
@@ -111,7 +111,7 @@ class TrainViews(torch.utils.data.Dataset[HostBatch]):
 
     def __getitem__(self, iteration: int) -> HostBatch:
         draws = self.crops.draws(iteration)
-        images = _empty(len(self.part), self.image_size)
+        images = np.empty((len(self.part), self.image_size, self.image_size, 3), dtype=np.uint8)
         indices, skipped = [], []
         for row, i in enumerate(self.part):
             image, index, corrupt = self._decoded(iteration * self.crops.batch_size + i)
@@ -121,12 +121,12 @@ class TrainViews(torch.utils.data.Dataset[HostBatch]):
             top, left = (
                 int(u * (size - self.image_size + 1)) for u, size in ((draws.top[i], height), (draws.left[i], width))
             )
-            images[row] = _crop(image, shorter_side, top, left, self.image_size)
+            images[row] = _bytes(_crop(image, shorter_side, top, left, self.image_size))
             indices.append(index)
             skipped += corrupt
         part = list(self.part)
         return HostBatch(
-            images=images,
+            images=torch.from_numpy(images).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.files.labels[indices]),
             flip=torch.from_numpy(draws.flip[part]),
             alphas=torch.from_numpy(draws.alphas[part]),
@@ -149,7 +149,7 @@ class TrainViews(torch.utils.data.Dataset[HostBatch]):
         raise UserError(f"{self.files.folder}: not one readable image in {len(self.files)}")
 
 
-class SingleViews(torch.utils.data.Dataset[HostBatch]):
+class SingleViews:
     """The center crops of all images in their order; item i is part i of `len` parts.
 
     The crop's offset is half of what is left over, rounded to even, as torchvision's `center_crop` does.
@@ -180,11 +180,11 @@ class SingleViews(torch.utils.data.Dataset[HostBatch]):
 
     def __getitem__(self, part: int) -> HostBatch:
         indices = self.indices(part)
-        images = _empty(len(indices), self.image_size)
+        images = np.empty((len(indices), self.image_size, self.image_size, 3), dtype=np.uint8)
         for row, index in enumerate(indices):
-            images[row] = self.crop(index)
+            images[row] = _bytes(self.crop(index))
         return HostBatch(
-            images=images,
+            images=torch.from_numpy(images).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.files.labels[indices.start : indices.stop]),
             flip=torch.zeros(len(indices), dtype=torch.bool),
             alphas=torch.zeros(len(indices), 3),
@@ -199,9 +199,9 @@ def _check_sizes(image_size: int, shorter_side: int) -> None:
         )
 
 
-def _empty(count: int, side: int) -> Tensor:
-    """(count, 3, side, side) uint8, channels-last: the order in which decoders and resizing write."""
-    return torch.empty(count, side, side, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+def _bytes(image: Tensor) -> np.ndarray:
+    """(3, H, W) -> (H, W, 3), to be copied by this thread alone: torch's copies would start threads of their own."""
+    return image.permute(1, 2, 0).numpy()
 
 
 def _crop(image: Tensor, shorter_side: int, top: int, left: int, side: int) -> Tensor:

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import filelock
 import numpy as np
-import torch
 from PIL import Image
 
 from resrepro.atomic import write_atomically, writing
@@ -148,11 +147,11 @@ def prepare(
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     lock = filelock.FileLock(root / ".lock", timeout=0)
-    try:
-        with writing(root, "--data-dir"):
+    with writing(root, "--data-dir"):
+        try:
             lock.acquire()
-    except filelock.Timeout as error:
-        raise UserError(f"{root}: another process is preparing it; wait for it, or stop it") from error
+        except filelock.Timeout as error:
+            raise UserError(f"{root}: another process is preparing it; wait for it, or stop it") from error
     try:
         yield
     finally:
@@ -231,7 +230,7 @@ def _pack(files: ImageFiles, pack: Path, num_workers: int, skip_corrupt: bool, p
     return lengths
 
 
-class _Resized(torch.utils.data.Dataset[list[bytes]]):
+class _Resized:
     """Item i: the images of chunk i; an empty one is to be left out."""
 
     def __init__(self, files: ImageFiles, skip_corrupt: bool) -> None:

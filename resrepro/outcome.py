@@ -39,7 +39,8 @@ def print_outcome(
     whole = original.variant(dataset=experiment.dataset, schedule_scale=schedule_scale)
     for claim in whole.claims:
         verdict = judge(whole, claim, results_dir)
-        console.print(f"{verdict.status}: {claim.text} ({verdict.detail})", soft_wrap=True)
+        detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
+        console.print(f"{verdict.status}: {claim.text} ({detail})", soft_wrap=True)
     files = draw_experiment(
         whole, results_dir, formats=("png",), own_dataset=original.dataset, schedule_scale=schedule_scale
     )

@@ -45,6 +45,18 @@ class RunFiles:
         return self.folder / "curves.csv"
 
     @property
+    def gradients(self) -> Path:
+        return self.folder / "gradients.csv"
+
+    @property
+    def identity(self) -> Path:
+        return self.folder / "identity.csv"
+
+    @property
+    def responses(self) -> Path:
+        return self.folder / "responses.csv"
+
+    @property
     def record(self) -> Path:
         return self.folder / "run.json"
 
@@ -224,6 +236,24 @@ def finished(results_dir: Path, run: Run) -> RunRecord | None:
     if record is not None:
         check_same(recorded_identity(record), run, files.record)
     return record
+
+
+def finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
+    """The records of the seeds of one run that ended, also of seeds that are stored and not declared.
+
+    Returns:
+        The records by run, and what is wrong with those that cannot be read, a line each.
+    """
+    records, problems = {}, []
+    for run in with_found_seeds(results_dir, runs):
+        try:
+            record = finished(results_dir, run)
+        except (UserError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if record is not None:
+            records[run] = record
+    return records, problems
 
 
 def lacks_rows(files: RunFiles, record: RunRecord) -> bool:

@@ -14,14 +14,14 @@ import resrepro
 LAYERS = [
     {"errors"},
     {"catalog", "atomic"},
-    {"records", "paper", "locking"},
-    {"experiment"},
+    {"records", "locking"},
+    {"experiment", "rows", "paper"},
     {"experiment_files", "weights"},
     {"results", "models", "data", "device", "interruption"},
     {"evaluation"},
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
-    {"outcome", "watch"},
+    {"outcome", "watch", "report"},
     {"cli", "cli_results", "cli_nets"},
     {"__main__"},
 ]
@@ -49,7 +49,7 @@ def test_imports_run_strictly_downwards(file: Path) -> None:
         assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
 
 
-QUICK = ["--help", "list", "show cifar-resnet", "plot all", *(f"table {n}" for n in range(2, 7)), "watch --once"]
+QUICK = ["--help", "list", "show cifar-resnet", "plot all", *(f"table {n}" for n in range(2, 7)), "watch --once", "report"]
 
 
 @pytest.mark.parametrize("words", [words.split() for words in QUICK], ids=QUICK)

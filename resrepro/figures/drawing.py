@@ -39,7 +39,7 @@ def draw_experiment(
     Returns:
         The files written.
     """
-    known = _runs_by_name(experiment, own_dataset, schedule_scale)
+    known = runs_by_name(experiment, own_dataset, schedule_scale)
     written = []
     for spec in experiment.figures:
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
@@ -99,7 +99,7 @@ def _markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:
+def runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:
     """Run name -> (command that trains it, its runs): the experiment's own, then the shipped experiments'."""
     options = "" if experiment.dataset == own_dataset else f" --dataset {experiment.dataset}"
     options += "" if schedule_scale == 1 else f" --schedule-scale {schedule_scale:g}"
@@ -126,13 +126,13 @@ def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
 def _note(experiment: Experiment, own_dataset: str, schedule_scale: float) -> str:
     notes = []
     if experiment.dataset != own_dataset:
-        notes.append(f"here on {_title(experiment.dataset)}, not {_title(own_dataset)}")
+        notes.append(f"here on {dataset_title(experiment.dataset)}, not {dataset_title(own_dataset)}")
     if schedule_scale != 1:
         notes.append(f"schedule × {schedule_scale:g}, not the paper's")
     return "; ".join(notes)
 
 
-def _title(dataset: str) -> str:
+def dataset_title(dataset: str) -> str:
     kind, _, path = dataset.partition(":")
     return DATASET_TITLES.get(kind, Path(path).name)
 

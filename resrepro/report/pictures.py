@@ -1,0 +1,116 @@
+"""The figures: drawn, or named as missing with the command that trains their runs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from resrepro import results
+from resrepro.catalog import PENDING_DATASETS
+from resrepro.errors import UserError
+from resrepro.experiment import Experiment, FigureSpec, Run
+from resrepro.figures.drawing import draw_experiment, runs_by_name
+from resrepro.records import RunRecord
+from resrepro.report.blocks import Block, Picture
+from resrepro.report.runs import provenance
+from resrepro.report.scopes import Scope
+from resrepro.tables import Table
+
+SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "resrepro"}  # real letters; and the same file each time
+
+
+class Pictures:
+    """Draws figures, each once. Files that cannot be read are appended to `problems`, a line each."""
+
+    def __init__(self, results_dir: Path, problems: list[str]) -> None:
+        self._results_dir = results_dir
+        self._problems = problems
+        self._shown: set[tuple[object, ...]] = set()  # (kind, run, schedule, data) that stand on the page
+
+    def of(self, experiment: Experiment, scope: Scope, *, missing: bool) -> list[Block]:
+        """The experiment's figures, those with a table followed by it.
+
+        Args:
+            missing: a figure without any run is named; else left out, and so is one that shows no run that the figures
+                before it do not.
+        """
+        blocks: list[Block] = []
+        known = runs_by_name(experiment, scope.own_dataset, scope.schedule_scale)
+        for spec in experiment.figures:
+            names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+            runs = {name: known[name][1] for name in names}
+            begun = [name for name in names if self._begun(runs[name])]
+            new = {(spec.kind, name, scope.own_dataset, scope.options) for name in begun} - self._shown
+            if begun and (missing or new):
+                self._shown |= new
+                blocks += self._draw(experiment, spec, scope, known)
+            elif missing:
+                blocks.append(_missing(experiment, spec, [known[name] for name in names]))
+        return blocks
+
+    def _begun(self, runs: list[Run]) -> bool:
+        found = results.with_found_seeds(self._results_dir, runs)
+        files = [results.run_files(self._results_dir, run) for run in found]
+        return any(place.curves.exists() or place.record.exists() for place in files)
+
+    def _draw(
+        self, experiment: Experiment, spec: FigureSpec, scope: Scope, known: dict[str, tuple[str, list[Run]]]
+    ) -> list[Block]:
+        title = f"{spec.title} ({experiment.reproduces})"
+        try:
+            with matplotlib.rc_context(SVG):
+                files = draw_experiment(
+                    experiment.model_copy(update={"figures": (spec,)}), self._results_dir, formats=("svg",),
+                    own_dataset=scope.own_dataset, schedule_scale=scope.schedule_scale,
+                )  # fmt: skip
+        except (UserError, OSError) as error:
+            self._problems.append(str(error))
+            return [Picture(title=title, file=None, notes=(f"not drawn: {error}",))]
+        notes = self._notes(experiment, spec, scope, known)
+        blocks: list[Block] = [Picture(title=title, file=files[0], notes=notes)]
+        return blocks + [read_table(title, file) for file in files if file.suffix == ".csv"]
+
+    def _notes(
+        self, experiment: Experiment, spec: FigureSpec, scope: Scope, known: dict[str, tuple[str, list[Run]]]
+    ) -> tuple[str, ...]:
+        """Which runs and seeds, under which schedule, on what, and the command."""
+        names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+        shown, records = [], list[RunRecord]()
+        for name in names:
+            found, problems = results.finished_seeds(self._results_dir, known[name][1])
+            self._problems += problems
+            if found:
+                seeds = ", ".join(str(run.seed) for run in found)
+                shown.append(f"{known[name][1][0].label} (seed{'s' * (len(found) > 1)} {seeds})")
+                records += found.values()
+        if not records:
+            return ("no run of it has ended yet", f"`resrepro run {experiment.address}{scope.options}`")
+        lengths = dict.fromkeys((record.recipe["total_iters"], record.recipe["batch_size"]) for record in records)
+        schedule = " or ".join(f"{iters} iterations of {batch}" for iters, batch in lengths)
+        return (
+            ", ".join(shown),
+            schedule + ("" if scope.schedule_scale == 1 else f", {scope.schedule_scale:g} of the paper's"),
+            provenance(records),
+            f"`resrepro plot {experiment.address}{scope.options}`",
+        )
+
+
+def _missing(experiment: Experiment, spec: FigureSpec, known: list[tuple[str, list[Run]]]) -> Picture:
+    labels: dict[str, list[str]] = {}
+    for command, runs in known:
+        labels.setdefault(command, []).append(runs[0].label)
+    pending = PENDING_DATASETS.get(experiment.dataset, "").partition(";")[0]
+    notes = tuple(f"not run: {', '.join(names)}; `{command}`" for command, names in labels.items())
+    return Picture(
+        title=f"{spec.title} ({experiment.reproduces})", file=None, notes=(*notes, *([pending] if pending else []))
+    )
+
+
+def read_table(title: str, path: Path) -> Table:
+    """A table that was written as CSV."""
+    with path.open(encoding="utf-8", newline="") as file:
+        columns, *rows = csv.reader(file)
+    return Table(title=title, columns=tuple(columns), rows=tuple(map(tuple, rows)), notes=())

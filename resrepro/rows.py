@@ -1,0 +1,55 @@
+"""Small CSV files: a line a record, all written at once."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from resrepro.atomic import write_text
+from resrepro.errors import UserError
+from resrepro.records import Frozen
+
+Row = TypeVar("Row", bound=Frozen)
+MEND = (
+    "restore it, or type the run's command again: without this file, where a checkpoint is beside it, or without its "
+    "folder, to train the run again"
+)
+
+
+def csv_text(lines: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def write(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
+    """The columns are the model's fields."""
+    columns = list(model.model_fields)
+    write_text(path, csv_text([columns, *([getattr(row, column) for column in columns] for row in rows)]))
+
+
+def read(path: Path, model: type[Row]) -> list[Row]:
+    """What `write` wrote; nothing where there is no file.
+
+    Raises:
+        UserError: damaged, cut short within a line, or with other columns.
+    """
+    if not path.exists():
+        return []
+    columns = list(model.model_fields)
+    first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    if first.split(",") != columns:
+        raise UserError(f"{path}:1: expected the columns {','.join(columns)}; got {first[:80]!r}; {MEND}")
+    if not lines or lines[-1]:
+        raise UserError(f"{path}:{len(lines) + 1}: cut short; {MEND}")
+    found = []
+    for number, line in enumerate(lines[:-1], start=2):
+        try:
+            values = dict(zip(columns, line.split(","), strict=True))
+            found.append(model.model_validate_strings(values, strict=False))
+        except ValueError as error:  # pydantic's is one
+            raise UserError(f"{path}:{number}: expected {','.join(columns)}; got {line[:80]!r}; {MEND}") from error
+    return found

@@ -13,7 +13,7 @@ import resrepro
 
 LAYERS = [
     {"errors"},
-    {"catalog", "atomic"},
+    {"catalog", "atomic", "departures"},
     {"records", "locking"},
     {"experiment", "rows", "paper"},
     {"experiment_files", "weights"},

@@ -23,6 +23,7 @@ class Architecture:
             its first 1x1 (the paper's).
         cardinality: number of paths of a ResNeXt's bottleneck; 1 is a ResNet.
         base_width: channels of one path in the first stage; each later stage has twice as many.
+        batch_norm: without it (CIFAR nets only) there is a bias for each channel in BN's place.
     """
 
     family: Literal["cifar", "imagenet"]
@@ -31,6 +32,7 @@ class Architecture:
     stride_in_3x3: bool = False
     cardinality: int = 1
     base_width: int = 64
+    batch_norm: bool = True
 
     @property
     def residual(self) -> bool:
@@ -46,14 +48,15 @@ class Architecture:
         """The paper's way to write it, such as `ResNet-34 B`, `plain-20` or `ResNeXt-50 (32x4d)`."""
         if self.cardinality > 1:
             return f"ResNeXt-{self.depth} ({self.cardinality}x{self.base_width}d)"
+        without = "" if self.batch_norm else " without BN"
         if not self.residual:
-            return f"plain-{self.depth}"
+            return f"plain-{self.depth}{without}"
         option = f" {self.shortcut}" if self.family == "imagenet" and self.depth < 50 else ""
-        return f"ResNet-{self.depth}{option}{' (stride in 3x3)' if self.stride_in_3x3 else ''}"
+        return f"ResNet-{self.depth}{option}{' (stride in 3x3)' if self.stride_in_3x3 else ''}{without}"
 
 
-def _cifar(depth: int, *, residual: bool) -> Architecture:
-    return Architecture(family="cifar", depth=depth, shortcut="A" if residual else None)
+def _cifar(depth: int, *, residual: bool, batch_norm: bool = True) -> Architecture:
+    return Architecture(family="cifar", depth=depth, shortcut="A" if residual else None, batch_norm=batch_norm)
 
 
 def _imagenet(depth: int, shortcut: Shortcut | None, **options: bool) -> Architecture:
@@ -76,6 +79,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **{f"resnet{d}-3x3stride": _imagenet(d, "B", stride_in_3x3=True) for d in (50, 101, 152)},
     **{f"plain{d}": _cifar(d, residual=False) for d in CIFAR_DEPTHS},
     **{f"resnet{d}": _cifar(d, residual=True) for d in (*CIFAR_DEPTHS, 1202)},
+    **{f"plain{d}-nobn": _cifar(d, residual=False, batch_norm=False) for d in (20, 56)},
     **{f"resnext{d}-32x4d": _resnext("imagenet", d, 32, 4) for d in (50, 101)},
     **{f"resnext29-{c}x64d": _resnext("cifar", 29, c, 64) for c in (8, 16)},
 }
@@ -94,7 +98,7 @@ PENDING_DATASETS = {
 
 
 def architecture(name: str) -> Architecture:
-    """The named architecture, or the CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n.
+    """The named architecture, or the CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; with `-nobn`, it has no BN.
 
     `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet.
 
@@ -103,7 +107,7 @@ def architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)(\d+)", name)
+    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)(\d+)(-nobn)?", name)
     if match is None or int(match[2]) in (18, 34):
         raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
     depth = int(match[2])
@@ -113,7 +117,7 @@ def architecture(name: str) -> Architecture:
             f"them; the nearest are {match[1]}{max(8, (depth - 2) // 6 * 6 + 2)} and "
             f"{match[1]}{max(14, (depth - 2) // 6 * 6 + 8)}"
         )
-    return _cifar(depth, residual=match[1] == "resnet")
+    return _cifar(depth, residual=match[1] == "resnet", batch_norm=match[3] is None)
 
 
 def check_dataset(name: str) -> None:

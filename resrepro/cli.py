@@ -176,7 +176,7 @@ def plot(
 ) -> None:
     """Draw figures from the CSVs.
 
-    Runs that are missing are named in their panel.
+    Runs that are missing or damaged are named in their panel.
     """
     from resrepro.figures.drawing import FORMATS, draw_experiment
 
@@ -184,6 +184,7 @@ def plot(
     for kind in formats:
         if kind not in FORMATS:
             raise UserError(f"--format {kind}: expected png, pdf or svg{did_you_mean(kind, FORMATS)}")
+    problems: list[str] = []
     for original in _experiments(names or ["all"]):
         experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale)
         files = draw_experiment(
@@ -192,8 +193,13 @@ def plot(
             formats=formats,
             own_dataset=original.dataset,
             schedule_scale=schedule_scale,
+            report=problems.append,
         )
         for file in files:
             console.print(file, soft_wrap=True)
         if not files:
             console.print(f"{original.name}: declares no figure")
+    for problem in dict.fromkeys(problems):
+        typer.echo(f"error: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)

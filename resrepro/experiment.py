@@ -125,7 +125,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class Run(Frozen):
-    """What is trained once and stored once, whoever asks for it: (dataset, architecture, recipe, seed)."""
+    """What is trained once and stored once, whoever asks for it: (dataset, architecture, recipe, seed).
+
+    Args:
+        start_from: None, or the run with whose final weights it starts: those of a shallower plain net, with identity
+            layers added (Sec. 1).
+    """
 
     dataset: str
     name: str
@@ -134,6 +139,23 @@ class Run(Frozen):
     seed: int = Field(ge=0)
     schedule_scale: float = 1.0
     label: str
+    start_from: Run | None = None
+
+    @property
+    def first_iter(self) -> int:
+        """The iteration it starts at: with trained weights it is the first drop, so that it has the last rates only."""
+        return next(iter(self.recipe.lr_drop_iters), 0) if self.start_from else 0
+
+    def changed(self, **fields: Any) -> Run:
+        """The same run with these fields; what it starts from changes alike."""
+        source = self.start_from and self.start_from.changed(**fields)
+        return self.model_copy(update={**fields, "start_from": source})
+
+    def scaled(self, scale: float) -> Run:
+        """The same run with a schedule `scale` times as long, and so what it starts from."""
+        source = self.start_from and self.start_from.scaled(scale)
+        recipe = self.recipe.scaled(scale)
+        return self.model_copy(update={"schedule_scale": scale, "recipe": recipe, "start_from": source})
 
     @property
     def stored_name(self) -> str:
@@ -172,11 +194,18 @@ class FigureSpec(Frozen):
     """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end."""
 
     name: str = Field(pattern=NAME)
-    kind: Literal["curves", "effects"] = "curves"
+    kind: Literal["curves", "effects", "responses", "gradients", "identity"] = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)
     error_max_pct: float | None = None
     until_iter: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_net_a_panel(self) -> FigureSpec:
+        for panel in self.panel:
+            if self.kind == "gradients" and len(panel.runs) > 1:
+                raise ValueError(f"panel '{panel.title}' has {len(panel.runs)} runs; kind 'gradients' has one a panel")
+        return self
 
 
 Measure = Literal[
@@ -271,15 +300,6 @@ class Experiment(Frozen):
                 raise UserError(f"--only: {self.name} has no run '{name}'{did_you_mean(name, self.run_names())}")
         runs = [r for r in self.runs if only is None or r.name in only]
         if seeds is not None:
-            runs = [r.model_copy(update={"seed": s}) for r in {r.name: r for r in runs}.values() for s in seeds]
-        changed = tuple(
-            r.model_copy(
-                update={
-                    "dataset": dataset or r.dataset,
-                    "schedule_scale": schedule_scale,
-                    "recipe": r.recipe.scaled(schedule_scale),
-                }
-            )
-            for r in runs
-        )
+            runs = [r.changed(seed=s) for r in {r.name: r for r in runs}.values() for s in seeds]
+        changed = tuple(r.changed(dataset=dataset or r.dataset).scaled(schedule_scale) for r in runs)
         return self.model_copy(update={"dataset": dataset or self.dataset, "runs": changed})

@@ -22,6 +22,7 @@ class _RunTable(Frozen):
     name: str | None = Field(default=None, pattern=NAME)
     label: str | None = None
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    start_from: str | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -108,6 +109,7 @@ def read_experiment(path: Path) -> Experiment:
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
     runs: list[Run] = []
+    sources: dict[str, str] = {}
     for spec in file.run:
         name = spec.name or spec.arch
         where = f"{place}: run '{name}'"
@@ -115,12 +117,15 @@ def read_experiment(path: Path) -> Experiment:
             label = spec.label or architecture(spec.arch).label
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
+        if spec.start_from is not None:
+            sources[name] = spec.start_from
         recipe = read_recipe({**file.recipe, **spec.recipe}, where)
         for seed in spec.seeds:
             if not 0 <= seed <= MAX_SEED:
                 raise UserError(f"{where}: seeds: got {seed}, expected integers from 0 to {MAX_SEED}")
             runs.append(Run(dataset=file.dataset, name=name, arch=spec.arch, recipe=recipe, seed=seed, label=label))
     _check_unique(runs, place)
+    runs = [_with_source(run, sources, runs, place) for run in runs]
     experiment = Experiment(
         name=path.stem, address=path.stem if shipped else str(path), title=file.title,
         reproduces=file.reproduces, dataset=file.dataset,
@@ -142,6 +147,30 @@ def _check_unique(runs: list[Run], place: str) -> None:
                 f"{place}: run '{run.name}' seed {run.seed} is declared twice; give one of them its own 'name'"
             )
         seen.add(run.path)
+
+
+def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str) -> Run:
+    """The run with what it starts from: a run of the same file that starts from scratch, with the same seed."""
+    if run.name not in sources:
+        return run
+    name = sources[run.name]
+    where = f"{place}: run '{run.name}': start_from"
+    known = {r.name: r for r in runs if r.name not in sources}
+    if name in sources:
+        raise UserError(f"{where} '{name}': expected a run that starts from scratch, and it has a start_from itself")
+    if name not in known:
+        raise UserError(f"{where}: unknown run '{name}'{did_you_mean(name, known)}")
+    source = known[name]
+    deep, shallow = architecture(run.arch), architecture(source.arch)
+    if (
+        any(a.family != "cifar" or a.residual or not a.batch_norm for a in (deep, shallow))
+        or deep.depth < shallow.depth
+    ):
+        raise UserError(
+            f"{where} '{name}': expected two plain nets of CIFAR, of which this is the deeper; {deep.label} cannot be "
+            f"made of {shallow.label} by adding identity layers"
+        )
+    return run.model_copy(update={"start_from": source.changed(seed=run.seed)})
 
 
 def read_recipe(table: dict[str, Any], where: str) -> Recipe:

@@ -41,9 +41,17 @@ def print_outcome(
         verdict = judge(whole, claim, results_dir)
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
         console.print(f"{verdict.status}: {claim.text} ({detail})", soft_wrap=True)
+    problems: list[str] = []
     files = draw_experiment(
-        whole, results_dir, formats=("png",), own_dataset=original.dataset, schedule_scale=schedule_scale
+        whole,
+        results_dir,
+        formats=("png",),
+        own_dataset=original.dataset,
+        schedule_scale=schedule_scale,
+        report=problems.append,
     )
+    for problem in dict.fromkeys(problems):
+        console.print(f"left out of a figure: {problem}", soft_wrap=True)
     for file in files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
     if all(results.finished(results_dir, run) for run in experiment.runs):

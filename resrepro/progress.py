@@ -60,10 +60,10 @@ class TerminalReporter:
             from_elapsed_s=training.elapsed_s,
             errors=_errors(training.points[-1]) if training.points else "",
         )
-        if training.iteration:
+        if training.iteration > run.first_iter:
             self.console.print(f"{run}: resumed at iteration {training.iteration}", highlight=False)
         elif not self.console.is_terminal:
-            self.console.print(f"{run}: started, {total} iterations", highlight=False)
+            self.console.print(f"{run}: started, {total - run.first_iter} iterations", highlight=False)
 
     def advanced(self, run: Run, training: Training, point: CurvePoint | None) -> None:
         shown = self._shown[run]

@@ -3,6 +3,9 @@
 <results>/<dataset>/<run name>/seed<k>/
     asked.json      what is trained; there until run.json, which says it too, is written
     curves.csv      one row a curve point, appended while the run goes on
+    gradients.csv   norms of each layer's gradient and weights at a few moments, rewritten at each
+    identity.csv    of a net made deeper by identity layers: how it compares with the shallower one, before training
+    responses.csv   standard deviation of each 3x3 layer's response, written when the run finishes
     checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
     run.json        the record, written last: its presence means finished
 <results>/figures/  drawn from the above
@@ -10,8 +13,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from resrepro.atomic import write_text, writing
 from resrepro.errors import UserError
 from resrepro.experiment import SWITCHES, Run
 from resrepro.records import CURVE_COLUMNS, CurvePoint, RunRecord
+from resrepro.rows import csv_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,19 +96,13 @@ def bench_file(results_dir: Path, device: str) -> Path:
     return results_dir / "bench" / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
 
 
-def _csv_text(rows: list[list[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
 def _row(point: CurvePoint) -> list[object]:
     return [getattr(point, column) for column in CURVE_COLUMNS]
 
 
 def rewrite_curves(files: RunFiles, points: list[CurvePoint]) -> None:
     """`curves.csv` with just these points: the start of a run, or its repair from the checkpoint."""
-    write_text(files.curves, _csv_text([list(CURVE_COLUMNS), *map(_row, points)]))
+    write_text(files.curves, csv_text([list(CURVE_COLUMNS), *map(_row, points)]))
 
 
 def append_point(files: RunFiles, point: CurvePoint) -> None:
@@ -118,7 +114,7 @@ def append_point(files: RunFiles, point: CurvePoint) -> None:
     with writing(files.curves), files.curves.open("ab") as file:
         end = file.tell()
         try:
-            file.write(_csv_text([_row(point)]).encode())
+            file.write(csv_text([_row(point)]).encode())
             file.flush()
             os.fsync(file.fileno())
         except OSError:
@@ -220,12 +216,13 @@ def identity(run: Run) -> dict[str, Any]:
         "arch": run.arch,
         "seed": run.seed,
         "schedule_scale": run.schedule_scale,
+        "start_from": run.start_from and run.start_from.name,
     }
     return {**fields, **{f"recipe.{key}": value for key, value in recipe.items()}}
 
 
 def recorded_identity(record: RunRecord) -> dict[str, Any]:
-    fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale")}
+    fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale", "start_from")}
     return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}
 
 
@@ -274,6 +271,13 @@ def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
     return True
 
 
+def lacks_analyses(files: RunFiles, record: RunRecord) -> bool:
+    """Whether a finished run has no CSV of an analysis, and a checkpoint to make it from."""
+    needed = [files.gradients, files.responses] + ([files.identity] if record.start_from else [])
+    missing = any(not path.exists() for path in needed)
+    return missing and record.status == "finished" and files.checkpoint.exists()
+
+
 @contextmanager
 def hold(files: RunFiles) -> Iterator[None]:
     """Holds the run for this process.
@@ -296,5 +300,5 @@ def with_found_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:
     for folder in (results_dir / runs[0].path).parent.glob("seed*"):
         number = folder.name.removeprefix("seed")
         if number.isdecimal() and int(number) not in seeds:
-            seeds[int(number)] = runs[0].model_copy(update={"seed": int(number)})
+            seeds[int(number)] = runs[0].changed(seed=int(number))
     return [seeds[seed] for seed in sorted(seeds)]

@@ -18,7 +18,8 @@ import torch
 import torchvision
 
 import resrepro
-from resrepro import data, results
+from resrepro import data, results, rows
+from resrepro.analysis.responses import Responses
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
 from resrepro.device import Compute, device_errors
@@ -27,9 +28,9 @@ from resrepro.experiment import Run
 from resrepro.interruption import Interrupted, Signals
 from resrepro.models import build
 from resrepro.models.complexity import Complexity, complexity
-from resrepro.records import CurvePoint, RunRecord
+from resrepro.records import CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.results import RunFiles
-from resrepro.training import checkpoint
+from resrepro.training import checkpoint, start
 from resrepro.training.engine import Engine, Means
 from resrepro.training.loop import Diverged, Training
 from resrepro.training.memory import needed_bytes, plan
@@ -74,7 +75,9 @@ class Runner:
     _means: Means = field(default_factory=Means)
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
-        """Trains what is not finished. A run that fails or diverges does not keep the others from going on.
+        """Trains what is not finished, and before it what it starts from.
+
+        A run that fails or diverges does not keep the others from going on.
 
         Args:
             jobs: runs at once; None: as many as are known to help, and fit.
@@ -88,6 +91,8 @@ class Runner:
             Stopped: on SIGINT or SIGTERM, after a checkpoint.
         """
         missing = [run for run in runs if self._record_of(run) is None]
+        sources = [run.start_from for run in missing if run.start_from]
+        missing = [*dict.fromkeys([*(s for s in sources if self._record_of(s) is None), *missing])]
         for dataset in dict.fromkeys(run.dataset for run in missing):
             self._images[dataset] = data.load(dataset, data_dir=self.data_dir)
         needs = [self._needs(run) for run in missing]
@@ -97,7 +102,8 @@ class Runner:
         torch.set_num_threads(max(1, num_threads // jobs))
         with Signals() as signals, ThreadPoolExecutor(jobs) as pool:
             each = map if jobs == 1 else pool.map
-            outcomes = list(each(partial(self._attempt, signals), missing))
+            scratch, built = ([run for run in missing if bool(run.start_from) == needs] for needs in (False, True))
+            outcomes = [o for group in (scratch, built) for o in [*each(partial(self._attempt, signals), group)]]
         torch.set_num_threads(num_threads)
         if signals.received:
             raise Stopped("; ".join(filter(None, outcomes)) or "stopped between two runs", signals.received)
@@ -112,7 +118,7 @@ class Runner:
                 record = self._train(run, signals)
         except UserError as error:
             self.reporter.ended(run, None, str(error))
-            return str(error)
+            return "" if self._finished(run) else str(error)  # what an analysis lacks is no error of the run
         except Interrupted as interrupted:
             return str(interrupted)
         note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
@@ -131,11 +137,18 @@ class Runner:
         as_is, recomputed = (needed_bytes(counts, run.recipe, self.compute, recomputed=r) for r in (False, True))
         return as_is, recomputed
 
-    def _record_of(self, run: Run) -> RunRecord | None:
-        """The record of a run that needs nothing more; None where it, or a repair of its CSV, is to be done."""
-        files = results.run_files(self.results_dir, run)
+    def _finished(self, run: Run) -> RunRecord | None:
+        """The record of a run that is finished, and its curves whole."""
         record = results.finished(self.results_dir, run)
-        return None if record is None or results.lacks_rows(files, record) else record
+        return (
+            None if record is None or results.lacks_rows(results.run_files(self.results_dir, run), record) else record
+        )
+
+    def _record_of(self, run: Run) -> RunRecord | None:
+        """The record of a run that needs nothing more; None where it, or a repair of its CSVs, is to be done."""
+        record = self._finished(run)
+        lacks = record is not None and results.lacks_analyses(results.run_files(self.results_dir, run), record)
+        return None if lacks else record
 
     def _train(self, run: Run, signals: Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)
@@ -156,33 +169,44 @@ class Runner:
         batches = self._batches[key]
         net = build(run.arch, num_classes=images.num_classes, seed=run.seed)
         engine = Engine(net, batches, run.recipe, seed=run.seed, compute=self.compute, means=self._means)
-        training = Training(run.recipe, engine)
+        training = Training(run.recipe, engine, run.first_iter)
         if files.checkpoint.exists():
             checkpoint.load(files.checkpoint, run, training)
         results.write_asked(files, run)
         results.rewrite_curves(files, training.points)
+        rows.write(files.gradients, LayerNorms, training.norms)
         self.reporter.started(run, training)
         return training
 
     def _advance(self, run: Run, files: RunFiles, training: Training, signals: Signals) -> RunRecord:
-        saved = time.monotonic()
+        saved, num_norms = time.monotonic(), len(training.norms)
         try:
+            if run.start_from is not None:
+                start.construct(run, run.start_from, self.results_dir, training, signals.check)
             for point in training.steps():
                 if point is not None:
                     results.append_point(files, point)
+                if len(training.norms) > num_norms:
+                    rows.write(files.gradients, LayerNorms, training.norms)
+                    num_norms = len(training.norms)
                 if point or signals.received or time.monotonic() - saved > CHECKPOINT_EVERY_S:
                     checkpoint.save(files.checkpoint, run, training)
                     saved = time.monotonic()
                 signals.check()
                 self.reporter.advanced(run, training, point)
-            outcome = _results(training, signals.check)  # long for a deep net; all is on the disk
+            responses, outcome = _results(training, signals.check)  # long for a deep net; all is on the disk
+            rows.write(files.responses, Response, responses)
             record = self._record(run, training, **outcome)
         except Interrupted as interrupted:
-            raise Interrupted(f"{run}: stopped at iteration {training.iteration}, checkpoint written") from interrupted
+            saved_too = ", checkpoint written" if files.checkpoint.exists() else ""
+            raise Interrupted(f"{run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
         except Diverged as diverged:
             record = self._record(run, training, diverged_iter=diverged.iteration)
-        results.write_record(files, record)
-        return record
+        rows.write(files.gradients, LayerNorms, training.norms)
+        finished = results.read_record(files)  # it is there where only a CSV was to be made anew
+        if finished is None:
+            results.write_record(files, record)
+        return finished or record
 
     def _record(self, run: Run, training: Training, **outcome: Any) -> RunRecord:
         counts = self._counts(run)
@@ -193,6 +217,7 @@ class Runner:
             arch=run.arch,
             seed=run.seed,
             schedule_scale=run.schedule_scale,
+            start_from=run.start_from.name if run.start_from else None,
             recipe=run.recipe.model_dump(mode="json"),
             num_parameters=counts.num_parameters,
             num_multiply_adds=counts.num_multiply_adds,
@@ -214,16 +239,18 @@ class Runner:
         )
 
 
-def _results(training: Training, between: Callable[[], None]) -> dict[str, Any]:
-    last = training.points[-1]
+def _results(training: Training, between: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
+    last, engine = training.points[-1], training.engine
     best = min(training.points, key=lambda p: p.test_error_pct)
-    return {
+    with Responses(engine.net, len(engine.batches.train_labels)) as responses:
+        clean_train = engine.clean_train(between)
+    return responses.rows(), {
         "final_train_error_pct": last.train_error_pct,
         "final_test_error_pct": last.test_error_pct,
         "best_test_error_pct": best.test_error_pct,
         "best_test_error_iter": best.iteration,
-        "final_test_error_bn_reestimated_pct": training.engine.test_bn_reestimated(between).error_pct,
-        "final_train_error_clean_pct": training.engine.clean_train(between).error_pct,
+        "final_test_error_bn_reestimated_pct": engine.test_bn_reestimated(between).error_pct,
+        "final_train_error_clean_pct": clean_train.error_pct,
     }
 
 

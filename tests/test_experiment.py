@@ -21,6 +21,7 @@ def test_the_issue_s_experiments_are_there() -> None:
     assert set(experiment_names()) >= {
         "plain20-vs-plain56", "cifar-plain", "cifar-resnet", "cifar-1202", "plain34-vs-res34", "plain18-vs-res18",
         "quickstart", "resnext", "warmup-110", "plain-longer", "plain34-longer", "plain110", "split-45k", "ambiguities",
+        "layer-responses", "gradient-norms", "constructed-identity",
     }  # fmt: skip
 
 
@@ -58,6 +59,8 @@ def test_a_run_is_the_same_whoever_asks_for_it() -> None:
         ('title = "both"', 'tittle = "both"', r"unknown key 'tittle'; did you mean 'title'\?|'title' is missing"),
         ('preset = "cifar"', "preset = {x=1}", r"unknown preset"),
         ('title = "both"', 'title = "both"\nshow = []', r"show: got \(\)"),
+        ('name = "tiny"', 'name = "tiny"\nkind = "gradients"', r"panel 'both' has 2 runs; kind 'gradients' has one a"),
+        ('name = "tiny"', 'name = "tiny"\nkind = "curve"', r"kind: got 'curve': input should be 'curves', 'eff"),
         ('name = "tiny"', 'name = ".."', r"figure 1: name: got '..'"),
         ("[recipe]", "[recipe", r"cannot be read as TOML"),
     ],

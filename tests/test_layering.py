@@ -18,7 +18,7 @@ LAYERS = [
     {"experiment", "rows", "paper"},
     {"experiment_files", "weights"},
     {"results", "models", "data", "device", "interruption"},
-    {"evaluation"},
+    {"evaluation", "analysis"},
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
     {"outcome", "watch", "report"},

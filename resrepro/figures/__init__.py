@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from resrepro.figures import curves, effects
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from resrepro.experiment import FigureSpec, Run
+from resrepro.figures import curves, effects, gradients, identity, responses
+from resrepro.figures.parts import Context
+from resrepro.records import CURVE_COLUMNS, LayerNorms, Response, RunRecord
+from resrepro.results import RunFiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of figure.
+
+    Args:
+        columns: of its data, after run (its name), label, seed and status (finished, diverged, unfinished).
+        rows: of a run: what it draws, a dict a row; raises UserError where the run's files are damaged, or lack what
+            a finished run has.
+        draw: of the data of all runs.
+        table: what is written beside the figure as Markdown and CSV.
+    """
+
+    columns: tuple[str, ...]
+    rows: Callable[[RunFiles, Run, RunRecord | None], list[dict[str, object]]]
+    draw: Callable[[pd.DataFrame, FigureSpec, Context], Figure]
+    table: Callable[[FigureSpec, Context], pd.DataFrame] | None = None
+
 
 FIGURES = {
-    "curves": curves.draw,
-    "effects": effects.draw,
-}
-TABLES = {  # written beside a figure of this kind
-    "effects": effects.table,
+    "curves": Kind(columns=CURVE_COLUMNS, rows=curves.rows, draw=curves.draw),
+    "effects": Kind(columns=CURVE_COLUMNS, rows=curves.rows, draw=effects.draw, table=effects.table),
+    "responses": Kind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
+    "gradients": Kind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),
+    "identity": Kind(columns=identity.FIELDS, rows=identity.rows, draw=identity.draw),
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -12,43 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from resrepro.experiment import FigureSpec, PanelSpec
+from resrepro.experiment import FigureSpec, PanelSpec, Run
+from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure, remark, style
 from resrepro.records import RunRecord
+from resrepro.results import RunFiles, read_points
 
-# Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
-COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
 STYLES: dict[str, dict[str, Any]] = {  # the paper's: dashed training error, bold test error
     "train": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},
     "test": {"linestyle": "-", "linewidth": 2.0},
 }
 COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
 NAMES = {"train": "training", "test": "test"}
-FONT_PT = 8.0
 PANEL_INCHES = (3.35, 3.3)
 LABEL_INCHES = 1.7  # room for the labels at the lines' ends
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What a figure shows beside the curves.
-
-    Args:
-        note: departure from the paper's data or schedule, written under the title; empty if there is none.
-        labels: run name -> label.
-        depths: run name -> weighted layers.
-        paper_error_pct: run name -> the paper's final test error.
-        missing: run name -> the command that trains it.
-        diverged_iter: run name -> iteration at which one of its seeds diverged.
-        records: run name -> the records of its finished and diverged seeds.
-    """
-
-    note: str
-    labels: Mapping[str, str]
-    depths: Mapping[str, int]
-    paper_error_pct: Mapping[str, float] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
-    diverged_iter: Mapping[str, int] = field(default_factory=dict)
-    records: Mapping[str, tuple[RunRecord, ...]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -58,6 +33,11 @@ class _End:
     y: float
     text: str
     color: str
+
+
+def rows(files: RunFiles, _run: Run, _record: RunRecord | None) -> list[dict[str, object]]:
+    """The curve points of a run, finished or not."""
+    return [dict(point) for point in read_points(files)]
 
 
 def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
@@ -70,8 +50,7 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         curves = curves[curves["iteration"] <= spec.until_iter]
     num_panels = len(spec.panel)
     width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
-    figure = Figure(figsize=(width, PANEL_INCHES[1] + 0.25 * bool(context.note)), layout="constrained")
-    figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
+    figure = new_figure(spec, context, width, PANEL_INCHES[1])
     colors = _colors(spec, context)
     shown = curves[curves["run"].isin([name for panel in spec.panel for name in panel.runs])]
     top = _error_max(shown, spec, context)
@@ -109,9 +88,7 @@ def _draw_panel(
     axes: Axes, curves: pd.DataFrame, panel: PanelSpec, context: Context, colors: dict[str, str], top: float
 ) -> None:
     axes.set_title(panel.title, fontsize=FONT_PT + 1)
-    axes.tick_params(labelsize=FONT_PT)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    style(axes)
     present = curves[curves["run"].isin(panel.runs)]
     last = float(present["iteration"].max()) if len(present) else 64000.0
     unit = 1e4 if last >= 1e4 else 1.0
@@ -140,7 +117,7 @@ def _draw_panel(
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
     _label_ends(axes, ends, top)
-    _remarks(axes, panel, context, above, anything=len(present) > 0)
+    remark(axes, [f"above the axis: {a}" for a in above] + absent(panel.runs, context), anything=len(present) > 0)
 
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -214,20 +191,3 @@ def _legend(figure: Figure, spec: FigureSpec, context: Context) -> None:
 
 def _paper_tick(panel: PanelSpec, name: str, context: Context) -> float | None:
     return context.paper_error_pct.get(name) if panel.paper_error and "test" in panel.show else None
-
-
-def _remarks(axes: Axes, panel: PanelSpec, context: Context, above: list[str], *, anything: bool) -> None:
-    """What lies above the axis, what diverged, and the runs that are missing."""
-    lines = [f"above the axis: {text}" for text in above]
-    for name in (n for n in panel.runs if n in context.diverged_iter):
-        lines.append(f"diverged at iteration {context.diverged_iter[name]}: {context.labels[name]}")
-    missing: dict[str, list[str]] = {}
-    for name in panel.runs:
-        if name in context.missing:
-            missing.setdefault(context.missing[name], []).append(context.labels[name])
-    lines += [f"not run: {', '.join(labels)}\n  {command}" for command, labels in missing.items()]
-    if lines:
-        axes.text(
-            0.03, 0.03 if anything else 0.5, "\n".join(lines), transform=axes.transAxes, fontsize=FONT_PT - 1,
-            color="0.25", va="bottom", bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +13,12 @@ import pandas as pd
 from resrepro import paper, results
 from resrepro.atomic import write_atomically, write_text
 from resrepro.catalog import architecture
+from resrepro.errors import UserError
 from resrepro.experiment import Experiment, FigureSpec, Run
 from resrepro.experiment_files import shipped_runs
-from resrepro.figures import FIGURES, TABLES
-from resrepro.figures.curves import Context
-from resrepro.records import CURVE_COLUMNS
+from resrepro.figures import FIGURES, Kind
+from resrepro.figures.parts import Context
+from resrepro.records import RunRecord
 
 DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "shapes": "shapes"}
 FORMATS = ("png", "pdf", "svg")
@@ -29,10 +32,12 @@ def draw_experiment(
     formats: tuple[str, ...],
     own_dataset: str,
     schedule_scale: float,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Draws every figure of an experiment, with its table, also where runs are missing: those are named there.
+    """Draws every figure of an experiment, with its table, also where runs are missing or damaged: those are named.
 
     Args:
+        report: is given a line about each damaged run.
         experiment: as asked for, with its dataset and schedule.
         own_dataset: the dataset of the TOML; another one is said in the figure.
 
@@ -45,20 +50,28 @@ def draw_experiment(
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
         runs = {name: known[name][1] for name in names}
         all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
-        curves = _curves_table(results_dir, all_runs)
-        records = {run: results.finished(results_dir, run) for run in all_runs}
+        form = FIGURES[spec.kind]
+        rows, records, problems = _read(results_dir, all_runs, form)
+        for problem in problems.values():
+            report(problem)
         diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
+        shown = {*rows["run"], *diverged, *(run.name for run in problems)}
         note = _note(experiment, own_dataset, schedule_scale)
         context = Context(
             note=note,
             labels={name: seeds[0].label for name, seeds in runs.items()},
             depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
+            residual={name: architecture(seeds[0].arch).residual for name, seeds in runs.items()},
             paper_error_pct={} if note else _paper_errors(runs),
             diverged_iter=diverged,
             records={n: tuple(r for run, r in records.items() if r and run.name == n) for n in names},
-            missing={n: known[n][0] for n in names if n not in diverged and not (curves["run"] == n).any()},
+            missing={name: known[name][0] for name in names if name not in shown},
+            problems={
+                run.name: _mending(problem, results.run_files(results_dir, run), known[run.name][0])
+                for run, problem in problems.items()
+            },
         )
-        figure = FIGURES[spec.kind](curves, spec, context)
+        figure = form.draw(rows, spec, context)
         stem = _stem(experiment, spec, own_dataset, schedule_scale)
         for kind in formats:
             image = io.BytesIO()
@@ -66,8 +79,8 @@ def draw_experiment(
             path = results.figures_folder(results_dir) / f"{stem}.{kind}"
             write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path)
-        if spec.kind in TABLES:
-            table = TABLES[spec.kind](spec, context)
+        if form.table is not None:
+            table = form.table(spec, context)
             for kind, text in (("md", _markdown(table)), ("csv", table.to_csv(index=False))):
                 path = results.figures_folder(results_dir) / f"{stem}.{kind}"
                 write_text(path, text)
@@ -75,23 +88,31 @@ def draw_experiment(
     return written
 
 
-def _curves_table(results_dir: Path, runs: list[Run]) -> pd.DataFrame:
-    """The curves of all runs that have any, finished or not.
-
-    Returns:
-        A row a curve point: run, label, seed, status (finished, diverged, unfinished), then CURVE_COLUMNS.
-    """
-    rows = []
+def _read(
+    results_dir: Path, runs: list[Run], kind: Kind
+) -> tuple[pd.DataFrame, dict[Run, RunRecord | None], dict[Run, str]]:
+    """The table that a kind of figure draws, the records, and what is wrong with the runs that are in neither."""
+    rows: list[dict[str, object]] = []
+    records: dict[Run, RunRecord | None] = {}
+    problems: dict[Run, str] = {}
     for run in runs:
-        record = results.finished(results_dir, run)
-        start = {
-            "run": run.name,
-            "label": run.label,
-            "seed": run.seed,
-            "status": record.status if record else "unfinished",
-        }
-        rows += [{**start, **dict(p)} for p in results.read_points(results.run_files(results_dir, run))]
-    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *CURVE_COLUMNS])
+        try:
+            record = results.finished(results_dir, run)
+            found = kind.rows(results.run_files(results_dir, run), run, record)
+        except UserError as error:
+            problems[run] = str(error)
+            continue
+        records[run] = record
+        status = record.status if record else "unfinished"
+        rows += [{"run": run.name, "label": run.label, "seed": run.seed, "status": status, **row} for row in found]
+    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *kind.columns]), records, problems
+
+
+def _mending(problem: str, files: results.RunFiles, command: str) -> str:
+    """What is wrong with a run's file, in short, and the command that makes it anew, in lines that fit a panel."""
+    what = problem.partition(";")[0].replace(f"{files.folder}/", "")
+    without = "file" if files.checkpoint.exists() else f"folder {files.folder.parent.name}/{files.folder.name}"
+    return f"  {textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}:\n  {command}"
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resrepro.experiment import FigureSpec, PanelSpec
-from resrepro.figures.curves import COLORS, FONT_PT, Context
+from resrepro.figures.parts import COLORS, FONT_PT, Context
 
 WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32

@@ -8,12 +8,38 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.catalog import Architecture
 from resrepro.models.calls import Stage
 from resrepro.models.fused import bn_relu, conv3x3
 from resrepro.models.shortcuts import shortcut
+
+
+class Bias(nn.Module):
+    """What stands in BN's place in a net without it: a bias for each channel, zero at the start. (N, C, H, W)"""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.to(x.dtype)[:, None, None]
+
+
+def batch_norm(channels: int, spec: Architecture) -> nn.Module:
+    """BN, or what stands in its place: what comes out is the layer's response in both."""
+    return nn.BatchNorm2d(channels) if spec.batch_norm else Bias(channels)
+
+
+def activation(bn: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """relu(bn(x)), or relu(bn(x) + shortcut), where `bn` is as `batch_norm` gives it: (N, C, H, W) each."""
+    if isinstance(bn, nn.BatchNorm2d):
+        return bn_relu(bn, x, shortcut)
+    y = bn(x)
+    return F.relu_(y if shortcut is None else y.add_(shortcut))
 
 
 class BasicBlock(nn.Module):
@@ -24,14 +50,14 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = batch_norm(width, spec)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = batch_norm(width, spec)
         self.downsample = shortcut(spec.shortcut, in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = bn_relu(self.bn1, conv3x3(self.conv1, x))
-        return bn_relu(self.bn2, conv3x3(self.conv2, y), None if self.downsample is None else self.downsample(x))
+        y = activation(self.bn1, conv3x3(self.conv1, x))
+        return activation(self.bn2, conv3x3(self.conv2, y), None if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):

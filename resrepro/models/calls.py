@@ -5,7 +5,7 @@ None of them changes what is computed: `compiled` rounds differently, `recompute
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -37,6 +37,31 @@ def recomputed(call: Call) -> Call:
         return y
 
     return again
+
+
+@contextmanager
+def called(net: nn.Module, call: Call) -> Iterator[None]:
+    """Inside, all stages of the net train by `call`; afterwards as before."""
+    stages = [module for module in net.modules() if isinstance(module, Stage)]
+    kept = [stage.call for stage in stages]
+    set_call(net, call)
+    try:
+        yield
+    finally:
+        for stage, before in zip(stages, kept, strict=True):
+            stage.call = before
+
+
+@contextmanager
+def untouched(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Afterwards these tensors hold what they held before."""
+    kept = [t.detach().clone() for t in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, before in zip(tensors, kept, strict=True):
+                tensor.copy_(before)
 
 
 def set_call(net: nn.Module, call: Call) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from resrepro.catalog import Architecture
-from resrepro.models.blocks import BasicBlock, Bottleneck, stage
-from resrepro.models.fused import bn_relu
+from resrepro.models.blocks import BasicBlock, Bottleneck, activation, batch_norm, stage
 
 
 class CifarNet(nn.Module):
@@ -30,14 +29,14 @@ class CifarNet(nn.Module):
         if rest or n < 1:
             raise ValueError(f"depth {spec.depth}: expected {3 * num_layers}n+2")
         self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.bn1 = batch_norm(widths[0], spec)
         self.layer1 = stage(block, n, widths[0], widths[0], 1, spec)
         self.layer2 = stage(block, n, widths[0] * block.expansion, widths[1], 2, spec)
         self.layer3 = stage(block, n, widths[1] * block.expansion, widths[2], 2, spec)
         self.fc = nn.Linear(widths[2] * block.expansion, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = bn_relu(self.bn1, self.conv1(x))  # (N, 3, 32, 32) -> (N, 16, 32, 32); a ResNeXt: (N, 64, 32, 32)
+        x = activation(self.bn1, self.conv1(x))  # (N, 3, 32, 32) -> (N, 16, 32, 32); a ResNeXt: (N, 64, 32, 32)
         x = self.layer3(self.layer2(self.layer1(x)))  # -> (N, 64, 8, 8); a ResNeXt: (N, 1024, 8, 8)
         logits: Tensor = self.fc(x.mean((2, 3)))  # -> (N, num_classes)
         return logits

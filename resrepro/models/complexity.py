@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from resrepro.catalog import architecture
 from resrepro.models import build
 from resrepro.models.calls import Stage
+from resrepro.models.layers import weighted_layers
 
 VGG = ("vgg16", "vgg19")  # what the paper compares its nets with: torchvision's, counted here and not trained
 
@@ -72,9 +73,8 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         kept = _Kept(net)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net(torch.empty(1, 3, *image_size))
-    layers = [m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "downsample" not in n]
     return Complexity(
-        num_layers=len(layers),
+        num_layers=len(weighted_layers(net)),
         num_parameters=sum(p.numel() for p in net.parameters()),
         num_multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
         num_activations=kept.total(),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from resrepro.atomic import write_atomically
 from resrepro.errors import UserError
@@ -34,13 +38,25 @@ def load(path: Path, run: Run, training: Training) -> None:
     Raises:
         UserError: damaged, not ours, or of another run.
     """
-    state = read_saved(path, training.engine.compute.device)
+    with _reading(path, run, training.engine.compute.device) as state:
+        _check_arithmetic(state["arithmetic"], training.engine.arithmetic, path)
+        training.load_state_dict(state)
+
+
+def load_weights(path: Path, run: Run, net: nn.Module, device: torch.device) -> None:
+    """The net of a run's checkpoint alone, in whichever arithmetic it was trained. Raises as `load` does."""
+    with _reading(path, run, device) as state:
+        net.load_state_dict(state["engine"]["model"])
+
+
+@contextmanager
+def _reading(path: Path, run: Run, device: torch.device) -> Iterator[dict[str, Any]]:
+    state = read_saved(path, device)
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of resrepro; move it away to start the run anew")
     try:
         check_same(state["run"], run, path)
-        _check_arithmetic(state["arithmetic"], training.engine.arithmetic, path)
-        training.load_state_dict(state)
+        yield state
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise UserError(f"{path}: does not fit the run ({first_line(error)}); move it away to start anew") from error
 

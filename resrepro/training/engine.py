@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resrepro.analysis.gradients import NUM_BATCHES, Norms, gradient_norms
 from resrepro.data.batches import Batches, ViewStream
 from resrepro.device import Compute
 from resrepro.evaluation.batch_norm import reestimated
@@ -21,7 +22,7 @@ from resrepro.evaluation.single_view import Measured, SingleView
 from resrepro.experiment import Recipe
 from resrepro.models import calls
 from resrepro.models.fused import enable_fused
-from resrepro.training.recording import record, untouched
+from resrepro.training.recording import record
 
 BN_REESTIMATION_BATCHES = 100
 
@@ -136,7 +137,7 @@ class Engine:
         return True
 
     def _warm_up(self) -> None:
-        with untouched(self._changed()):
+        with calls.untouched(self._changed()):
             self._step()
 
     def _record(self) -> None:
@@ -216,11 +217,19 @@ class Engine:
         view = SingleView(self.net, self.batches.clean_train, len(self.batches.train_labels), self.compute)
         return view.measure(between=between)
 
+    def gradient_norms(self) -> list[Norms]:
+        """Of the net as it is, on the same mini-batches whenever it is called; changes nothing."""
+        return gradient_norms(self.net, map(self.mini_batch, range(NUM_BATCHES)), self.compute)
+
+    def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """What a step reads, augmented: inputs (N, 3, H, W) and labels (N,)."""
+        self.views.load(iteration)
+        return self.batches.train(self.views.at(torch.tensor(iteration, device=self.compute.device)))
+
     def _next_inputs(self, between: Callable[[], None]) -> Iterator[Tensor]:
         for i in range(self.recipe.total_iters, self.recipe.total_iters + BN_REESTIMATION_BATCHES):
             between()
-            self.views.load(i)
-            yield from self._parts(self.batches.train(self.views.at(torch.tensor(i, device=self.compute.device)))[0])
+            yield from self._parts(self.mini_batch(i)[0])
 
     @property
     def arithmetic(self) -> dict[str, Any]:

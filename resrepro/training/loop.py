@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from resrepro.experiment import Recipe
-from resrepro.records import CurvePoint
+from resrepro.records import CurvePoint, LayerNorms
 from resrepro.training.engine import Engine, Totals
 from resrepro.training.schedule import GATE_WINDOW_ITERS, gate_opens, learning_rate
 
@@ -22,14 +22,18 @@ class Diverged(Exception):
 
 
 class Training:
-    """One run in progress. Between two iterations `state_dict` is all that a later process needs to go on."""
+    """One run in progress. Between two iterations `state_dict` is all that a later process needs to go on.
 
-    def __init__(self, recipe: Recipe, engine: Engine) -> None:
+    `first_iter`: the iteration it starts at, where its net is a trained one already.
+    """
+
+    def __init__(self, recipe: Recipe, engine: Engine, first_iter: int = 0) -> None:
         self.recipe = recipe
         self.engine = engine
-        self.iteration = 0
+        self.iteration = self.first_iter = first_iter
         self.warmup_opened_iter: int | None = None
         self.points: list[CurvePoint] = []
+        self.norms: list[LayerNorms] = []
         self._at_last_point = self._at_gate_check = engine.totals()
         self._elapsed_before_s = 0.0
         self._started = time.perf_counter()
@@ -51,12 +55,15 @@ class Training:
         Raises:
             Diverged: the loss is NaN or infinite.
         """
+        self._measure_gradients()
         while self.iteration < self.recipe.total_iters:
             lr = self.lr
             self.engine.step(self.iteration, lr)
             self.iteration += 1
             self._check_gate()
-            yield self._point(lr)
+            point = self._point(lr)
+            self._measure_gradients()
+            yield point
 
     def _check_gate(self) -> None:
         closed = self.recipe.warmup is not None and self.warmup_opened_iter is None
@@ -66,6 +73,24 @@ class Training:
             self._at_gate_check = totals
             if gate_opens(self.recipe, error_pct):
                 self.warmup_opened_iter = self.iteration
+
+    def _moment(self) -> str | None:
+        """Whether the coming iteration is one before which norms are taken, and what it is called."""
+        drops = self.recipe.lr_drop_iters
+        names: dict[int | None, str] = {
+            self.warmup_opened_iter: "after the warm-up",
+            **{drop: f"before drop {number}" for number, drop in enumerate(drops, 1)},
+            self.first_iter: "initialization",
+            self.recipe.total_iters: "end",
+        }
+        return names.get(self.iteration)
+
+    def _measure_gradients(self) -> None:
+        moment = self._moment()
+        if moment is None or any(norms.iteration == self.iteration for norms in self.norms):  # not after a resume again
+            return
+        for found in self.engine.gradient_norms():
+            self.norms.append(LayerNorms(iteration=self.iteration, moment=moment, **vars(found)))
 
     def _point(self, lr: float) -> CurvePoint | None:
         last = self.iteration == self.recipe.total_iters
@@ -98,6 +123,7 @@ class Training:
             "iteration": self.iteration,
             "warmup_opened_iter": self.warmup_opened_iter,
             "points": [p.model_dump() for p in self.points],
+            "norms": [n.model_dump() for n in self.norms],
             "at_last_point": vars(self._at_last_point),
             "at_gate_check": vars(self._at_gate_check),
             "elapsed_s": self.elapsed_s,
@@ -109,6 +135,7 @@ class Training:
         self.iteration = state["iteration"]
         self.warmup_opened_iter = state["warmup_opened_iter"]
         self.points = [CurvePoint(**p) for p in state["points"]]
+        self.norms = [LayerNorms(**n) for n in state.get("norms", [])]  # older checkpoints have none
         self._at_last_point = Totals(**state["at_last_point"])
         self._at_gate_check = Totals(**state["at_gate_check"])
         self._elapsed_before_s = state["elapsed_s"]

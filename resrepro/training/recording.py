@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from resrepro.models.calls import untouched
+
 WARM_UP_CALLS = 3  # libraries choose their kernels and reserve their memory before a recording
-
-
-@contextmanager
-def untouched(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Afterwards these tensors hold what they held before."""
-    kept = [t.detach().clone() for t in tensors]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, before in zip(tensors, kept, strict=True):
-                tensor.copy_(before)
 
 
 def record(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = None) -> tuple[Callable[[], None], Any]:

@@ -1,0 +1,1 @@
+"""Looking into nets: layer responses, gradient norms, the constructed solution."""

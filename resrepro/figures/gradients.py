@@ -1,0 +1,96 @@
+"""Norms of each layer's gradient and weights at a few moments of the training (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from resrepro.catalog import architecture
+from resrepro.errors import UserError
+from resrepro.experiment import FigureSpec, Run
+from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure, remark, style
+from resrepro.records import LayerNorms, RunRecord
+from resrepro.results import RunFiles
+from resrepro.rows import MEND, read
+
+PANEL_INCHES = (4.0, 2.4)
+COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the weights"}
+
+
+def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
+    """A row a layer and moment, as far as the run has come."""
+    found = read(files.gradients, LayerNorms)
+    if record is not None and not found:
+        raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
+    depth = architecture(run.arch).depth
+    if len(found) % depth:
+        raise UserError(f"{files.gradients}: cut short: {len(found)} rows, expected {depth} a moment; {MEND}")
+    return [dict(row) for row in found]
+
+
+def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+    """A column a run: above the gradient's norms, below the weights'; a line a moment, the mean over the seeds."""
+    num_panels = len(spec.panel)
+    figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
+    grid = figure.subplots(2, num_panels, squeeze=False, sharex="col", sharey="row")
+    names = [panel.runs[0] for panel in spec.panel]
+    shown = table[table["run"].isin(names)].sort_values("iteration", kind="stable")
+    colors = dict(zip(shown["moment"].unique(), COLORS, strict=False))
+    for row, (column, text) in enumerate(COLUMNS.items()):
+        grid[row, 0].set_ylabel(text, fontsize=FONT_PT)
+        grid[row, 0].set_yscale("log")
+        for axes, name in zip(grid[row], names, strict=True):
+            style(axes)
+            axes.tick_params(labelbottom=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _draw_norms(axes, shown[shown["run"] == name], column, colors)
+    for index, panel in enumerate(spec.panel):
+        upper, lower = grid[:, index]
+        lower.set_xlabel("layer (dotted: a new stage; the last is fc)", fontsize=FONT_PT)
+        own = shown[shown["run"] == names[index]]
+        unfinished = " (unfinished)" if (own["status"] == "unfinished").any() else ""
+        upper.set_title(panel.title + unfinished, fontsize=FONT_PT + 1)
+        if own.empty:
+            upper.set_xticks([])
+        remark(upper, _not_finite(own) + absent(panel.runs, context), anything=not own.empty)
+    if colors:
+        handles = [Line2D([], [], color=color, label=_moment(shown, moment)) for moment, color in colors.items()]
+        if (shown["gradient_norm"] == 0).any():
+            handles.append(Line2D([], [], color="0.3", marker="v", linestyle="", markersize=4, label="exactly zero"))
+        figure.legend(
+            handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center",
+            ncols=min(len(handles), 2 * num_panels),
+        )  # fmt: skip
+    return figure
+
+
+def _draw_norms(axes: Axes, own: pd.DataFrame, column: str, colors: dict[str, str]) -> None:
+    for moment, of_moment in own.groupby("moment", sort=False):
+        norms = of_moment.groupby("layer")[column].mean()
+        seen = norms.where((norms > 0) & np.isfinite(norms))
+        axes.plot(seen.index, seen, color=colors[str(moment)], linewidth=1.3)
+        zero = norms.index[norms == 0]
+        if len(zero):  # an empty line that is not clipped takes the layout apart
+            axes.plot(
+                zero, np.zeros(len(zero)), marker="v", markersize=4, linestyle="", color=colors[str(moment)],
+                transform=axes.get_xaxis_transform(), clip_on=False,
+            )  # fmt: skip
+    layers = own.drop_duplicates("layer")
+    stages = {str(name).partition(".")[0]: layer for layer, name in zip(layers["layer"], layers["name"], strict=True)}
+    for last in list(stages.values())[:-2]:  # of the first layer, and of each stage but the last; fc is alone
+        axes.axvline(last + 0.5, color="0.6", linewidth=0.8, linestyle=":")
+
+
+def _not_finite(own: pd.DataFrame) -> list[str]:
+    lost = own[~np.isfinite(own["gradient_norm"].astype(float))]
+    return [f"not finite: {moment}" for moment in lost["moment"].unique()]
+
+
+def _moment(shown: pd.DataFrame, moment: str) -> str:
+    """With its iteration, where all runs have the same."""
+    iterations = shown[shown["moment"] == moment]["iteration"].unique()
+    return f"{moment} (iteration {iterations[0]})" if len(iterations) == 1 else moment

@@ -1,0 +1,79 @@
+"""What several kinds of figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from resrepro.experiment import FigureSpec
+from resrepro.records import RunRecord
+
+# Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
+COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
+FONT_PT = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a figure shows beside its data.
+
+    Args:
+        note: departure from the paper's data or schedule, written under the title; empty if there is none.
+        labels: run name -> label.
+        depths: run name -> weighted layers.
+        residual: run name -> whether it has shortcuts.
+        paper_error_pct: run name -> the paper's final test error.
+        missing: run name -> the command that trains it.
+        diverged_iter: run name -> iteration at which one of its seeds diverged.
+        records: run name -> the records of its finished and diverged seeds.
+        problems: run name -> why a finished seed of it is left out, and what mends that.
+    """
+
+    note: str
+    labels: Mapping[str, str]
+    depths: Mapping[str, int]
+    residual: Mapping[str, bool] = field(default_factory=dict)
+    paper_error_pct: Mapping[str, float] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    diverged_iter: Mapping[str, int] = field(default_factory=dict)
+    records: Mapping[str, tuple[RunRecord, ...]] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+def new_figure(spec: FigureSpec, context: Context, width: float, height: float) -> Figure:
+    """With title and note; inches."""
+    figure = Figure(figsize=(width, height + 0.25 * bool(context.note)), layout="constrained")
+    figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
+    return figure
+
+
+def style(axes: Axes) -> None:
+    axes.tick_params(which="both", labelsize=FONT_PT)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def absent(names: Sequence[str], context: Context) -> list[str]:
+    """Lines about what diverged, what is missing and the command that makes it, and what had to be left out."""
+    lines = []
+    for name in (n for n in names if n in context.diverged_iter):
+        lines.append(f"diverged at iteration {context.diverged_iter[name]}: {context.labels[name]}")
+    missing: dict[str, list[str]] = {}
+    for name in names:
+        if name in context.missing:
+            missing.setdefault(context.missing[name], []).append(context.labels[name])
+    lines += [f"not run: {', '.join(labels)}\n  {command}" for command, labels in missing.items()]
+    return lines + [f"left out: {context.labels[n]}\n{context.problems[n]}" for n in names if n in context.problems]
+
+
+def remark(axes: Axes, lines: Sequence[str], *, anything: bool) -> None:
+    """Writes the lines into the axes: at the bottom, or in the middle where nothing is drawn."""
+    if lines:
+        axes.text(
+            0.03, 0.03 if anything else 0.5, "\n".join(lines), transform=axes.transAxes, fontsize=FONT_PT - 1,
+            color="0.25", va="bottom" if anything else "center", in_layout=False,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Standard deviation of layer responses: Fig. 7."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from resrepro.catalog import architecture
+from resrepro.errors import UserError
+from resrepro.experiment import FigureSpec, Run
+from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure, remark, style
+from resrepro.records import Response, RunRecord
+from resrepro.results import RunFiles
+from resrepro.rows import MEND, read
+
+PANEL_INCHES = (5.5, 2.4)
+
+
+def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
+    """A row a 3x3 layer of a finished run."""
+    if record is None or record.status == "diverged":
+        return []
+    found = read(files.responses, Response)
+    if not found:
+        raise UserError(f"{files.responses}: not there (finished by an older version); {MEND}")
+    if found[-1].layer < architecture(run.arch).depth - 2:  # what follows the last 3x3 layer: a 1x1 at most, and fc
+        raise UserError(f"{files.responses}: cut short after layer {found[-1].layer}; {MEND}")
+    return [dict(row) for row in found]
+
+
+def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+    """Above the layers in their order, below sorted, the largest first; a line a run, the mean over its seeds."""
+    num_panels = len(spec.panel)
+    figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
+    grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
+    shown = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs if name in set(table["run"])))
+    depths = sorted({context.depths[name] for panel in spec.panel for name in panel.runs})
+    drawn = {}
+    for column, panel in enumerate(spec.panel):
+        upper, lower = grid[:, column]
+        for axes, order in ((upper, "original order"), (lower, "sorted")):
+            style(axes)
+            axes.set_xlabel(f"layer ({order})", fontsize=FONT_PT)
+            axes.tick_params(labelbottom=True)
+            if column == 0:
+                axes.set_ylabel("standard deviation", fontsize=FONT_PT)
+        upper.set_title(panel.title, fontsize=FONT_PT + 1)
+        for name in (name for name in panel.runs if name in shown):
+            std = table[table["run"] == name].groupby("layer")["std"].mean()
+            line = {
+                "color": COLORS[depths.index(context.depths[name]) % len(COLORS)],
+                "linestyle": "-" if context.residual[name] else (0, (3, 1.5)),
+                "linewidth": 1.4,
+            }
+            (drawn[name],) = upper.plot(std.index, std, **line)
+            ordered = std.sort_values(ascending=False)
+            lower.plot(range(1, len(ordered) + 1), ordered, **line)
+        anything = any(name in shown for name in panel.runs)
+        if not anything:
+            upper.set(xticks=[], yticks=[])
+        remark(upper, absent(panel.runs, context), anything=anything)
+    if drawn:
+        grid[0, 0].set_ylim(0, 1.05 * float(table["std"].max()))
+        labels = [_label(table, name, context) for name in drawn]
+        figure.legend(
+            drawn.values(), labels, fontsize=FONT_PT, frameon=False, loc="outside lower center",
+            ncols=min(len(labels), 3 * num_panels), handlelength=3,
+        )  # fmt: skip
+    return figure
+
+
+def _label(table: pd.DataFrame, name: str, context: Context) -> str:
+    num_seeds = table[table["run"] == name]["seed"].nunique()
+    return context.labels[name] + (f" (mean of {num_seeds} seeds)" if num_seeds > 1 else "")

@@ -1,0 +1,208 @@
+"""Runs that start from another's weights, and the files of analyses: written, repaired, left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import tiny_recipe, tiny_run
+from test_runner import Killed, Silent, rows, runner
+
+from resrepro import data, results
+from resrepro.data import shapes
+from resrepro.data.images import Images
+from resrepro.errors import UserError
+from resrepro.experiment import Run
+from resrepro.experiment_files import read_experiment
+from resrepro.records import Equality, LayerNorms, Response
+from resrepro.rows import read
+from resrepro.training import checkpoint
+from resrepro.weights import read_saved
+
+SOURCE = tiny_run("plain8")
+DEEP = Run(dataset="shapes", name="deep", arch="plain14", recipe=tiny_recipe(), seed=0, label="made", start_from=SOURCE)
+
+
+def files(results_dir: Path, run: Run) -> results.RunFiles:
+    return results.run_files(results_dir, run)
+
+
+def model(results_dir: Path, run: Run) -> dict[str, Any]:
+    return read_saved(files(results_dir, run).checkpoint)["engine"]["model"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_images() -> Iterator[None]:
+    few = Images.from_numpy(*shapes.generate(num_train=600, num_test=100), num_classes=10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda *_, **__: few)
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder in which `DEEP` was asked for."""
+    folder = tmp_path_factory.mktemp("done")
+    assert runner(folder).run_all([DEEP]) == []
+    return folder
+
+
+def test_what_a_run_starts_from_is_trained_before_it(done: Path) -> None:
+    record, source = results.finished(done, DEEP), results.finished(done, SOURCE)
+    assert record is not None and source is not None
+    assert (record.start_from, source.start_from) == ("plain8", None)
+    assert [row["iteration"] for row in rows(done, DEEP)] == [10, 12]
+    assert {row["lr"] for row in rows(done, DEEP)} == {0.05 / 100}
+    train, test = read(files(done, DEEP).identity, Equality)
+    assert (train.part, test.part, train.num_images, test.num_images) == ("train", "test", 600, 100)
+    for row, own in ((train, source.final_train_error_clean_pct), (test, source.final_test_error_pct)):
+        assert row.shallower_error_pct == own and row.error_pct == pytest.approx(own, abs=0.05)
+        assert row.largest_difference < 1e-4 * row.largest_output
+
+
+def test_it_waits_for_its_source_where_several_go_at_once(tmp_path: Path) -> None:
+    other = DEEP.model_copy(update={"name": "deeper", "arch": "plain20"})
+    assert runner(tmp_path).run_all([DEEP, other, SOURCE], 2) == []
+    assert all(results.finished(tmp_path, run) for run in (SOURCE, DEEP, other))
+
+
+def test_it_takes_over_at_the_first_drop_with_the_source_s_weights(done: Path) -> None:
+    norms = read(files(done, DEEP).gradients, LayerNorms)
+    assert list(dict.fromkeys((n.iteration, n.moment) for n in norms)) == [
+        (6, "initialization"), (9, "before drop 2"), (12, "end"),
+    ]  # fmt: skip
+    by_name = {n.name: n.weight_norm for n in norms if n.iteration == 6}
+    source = model(done, SOURCE)
+    assert by_name["layer2.0.conv2"] == pytest.approx(source["layer2.0.conv2.weight"].norm().item())
+    assert by_name["layer2.1.conv2"] == pytest.approx(32**0.5)  # a one for each channel
+
+
+def test_a_run_leaves_its_responses_and_gradients(done: Path) -> None:
+    responses = read(files(done, SOURCE).responses, Response)
+    assert [r.layer for r in responses] == list(range(1, 8)) and {r.num_images for r in responses} == {600}
+    assert len(read(files(done, SOURCE).gradients, LayerNorms)) == 4 * 8
+
+
+@pytest.mark.parametrize("moment", ["before the first checkpoint", "after it", "after the second"])
+def test_killed_and_resumed_it_ends_bit_identical(
+    moment: str, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, calls = checkpoint.save, []
+
+    def die(path: Path, run: Run, training: Any) -> None:
+        calls.append(run.name)
+        if moment == "before the first checkpoint" and run is DEEP:
+            raise Killed
+        save(path, run, training)
+        if calls.count("deep") == (1 if moment == "after it" else 2):
+            raise Killed
+
+    monkeypatch.setattr(checkpoint, "save", die)
+    with pytest.raises(Killed):
+        runner(tmp_path).run_all([DEEP])
+    monkeypatch.undo()
+    made = files(tmp_path, DEEP).identity.read_text()
+    assert runner(tmp_path).run_all([DEEP]) == []
+    assert files(tmp_path, DEEP).identity.read_text() == made == files(done, DEEP).identity.read_text()
+    for name in ("gradients", "responses"):
+        assert getattr(files(tmp_path, DEEP), name).read_text() == getattr(files(done, DEEP), name).read_text()
+    assert rows(tmp_path, DEEP) == rows(done, DEEP)
+    a, b = model(tmp_path, DEEP), model(done, DEEP)
+    assert all(a[k].equal(b[k]) for k in a)
+
+
+def test_norms_beyond_the_checkpoint_are_taken_back_at_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, seen = checkpoint.save, []
+
+    def die(path: Path, run: Run, training: Any) -> None:
+        if training.iteration > 5:
+            raise Killed
+        save(path, run, training)
+
+    def moments() -> list[str]:
+        return list(dict.fromkeys(n.moment for n in read(files(tmp_path, SOURCE).gradients, LayerNorms)))
+
+    monkeypatch.setattr(checkpoint, "save", die)
+    with pytest.raises(Killed):
+        runner(tmp_path).run_all([SOURCE])
+    monkeypatch.undo()
+    assert moments() == ["initialization", "before drop 1", "before drop 2"]
+    monkeypatch.setattr(Silent, "started", lambda *_: seen.append(moments()))
+    assert runner(tmp_path).run_all([SOURCE]) == []
+    assert seen == [["initialization"]] and len(moments()) == 4
+
+
+def test_a_lost_analysis_is_made_anew_of_the_checkpoint_and_the_record_stays(done: Path) -> None:
+    own = files(done, DEEP)
+    paths = (own.responses, own.identity, own.gradients)
+    before = [path.read_text() for path in paths]
+    record = own.record.stat().st_mtime_ns
+    for path in paths:
+        path.unlink()
+        assert runner(done).run_all([DEEP]) == []
+        assert [path.read_text() for path in paths] == before and own.record.stat().st_mtime_ns == record
+    own.checkpoint.rename(own.folder / "away")
+    own.responses.unlink()
+    assert runner(done).run_all([DEEP]) == [] and not own.responses.exists()  # finished all the same
+    own.checkpoint.write_bytes(b"of an older version")
+    assert runner(done).run_all([DEEP]) == [] and not own.responses.exists()
+    (own.folder / "away").rename(own.checkpoint)
+    assert runner(done).run_all([DEEP]) == [] and own.responses.read_text() == before[0]
+
+
+def test_without_the_source_s_weights_it_is_one_line_and_the_others_go_on(tmp_path: Path) -> None:
+    assert runner(tmp_path).run_all([SOURCE]) == []
+    source = files(tmp_path, SOURCE)
+    source.checkpoint.unlink()
+    other = tiny_run("resnet8")
+    (error,) = runner(tmp_path).run_all([DEEP, other])
+    assert "plain8/seed0/checkpoint.pt: missing, and shapes/deep/seed0 starts from its weights; restore it, or" in error
+    assert results.finished(tmp_path, other) is not None
+    assert not files(tmp_path, DEEP).record.exists()
+    source.checkpoint.write_bytes(b"nonsense")
+    assert "checkpoint.pt: damaged" in runner(tmp_path).run_all([DEEP])[0]
+    source.checkpoint.write_bytes(files(tmp_path, other).checkpoint.read_bytes())  # the same keys, another architecture
+    assert "arch is 'resnet8' there, but the experiment asks for 'plain8'" in runner(tmp_path).run_all([DEEP])[0]
+
+
+def test_a_source_that_diverged_is_one_line(tmp_path: Path) -> None:
+    source = SOURCE.model_copy(update={"recipe": tiny_recipe(lr=1e30)})
+    (error,) = runner(tmp_path).run_all([DEEP.model_copy(update={"start_from": source})])
+    assert error == "shapes/deep/seed0: starts from shapes/plain8/seed0, which diverged"
+    norms = read(files(tmp_path, source).gradients, LayerNorms)  # a diverged run has those of its start
+    assert {n.moment for n in norms} == {"initialization"} and len(norms) == 8
+    assert not files(tmp_path, source).responses.exists()
+
+
+START = ('arch = "resnet8"\nseeds = [0, 1]', 'arch = "plain14"\nname = "deep"\nstart_from = "plain8"\nseeds = [0, 1]')
+NAMES = (('lower = "resnet8"', 'lower = "deep"'), ('"plain8", "resnet8"]', '"plain8", "deep"]'))
+
+
+def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
+    experiment = read_experiment(toml(START, *NAMES))
+    plain, *deep = experiment.runs
+    assert [run.start_from for run in deep] == [plain, plain.changed(seed=1)]
+    assert (deep[0].first_iter, plain.first_iter) == (6, 0)
+    (varied,) = experiment.variant(dataset="cifar100", schedule_scale=0.5, seeds=(7,), only=("deep",)).runs
+    assert varied.start_from is not None and str(varied.start_from.path) == "cifar100/plain8-x0.5/seed7"
+    assert (varied.first_iter, varied.start_from.recipe.total_iters) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"plain8"\nseeds', '"plain9"\nseeds', r"run 'deep': start_from: unknown run 'plain9'; did you mean 'plain8'"),
+        ('"plain14"', '"resnet14"', r"two plain nets of CIFAR, .* ResNet-14 cannot be made of plain-8"),
+        ('"plain14"', '"plain14-nobn"', r"plain-14 without BN cannot be made of plain-8"),
+        ('start_from = "plain8"', 'start_from = "deep"', r"'deep': expected a run that starts from scratch"),
+        ('arch = "plain8"', 'arch = "plain20"\nname = "plain8"', r"plain-14 cannot be made of plain-20"),
+        ("start_from =", "start_fro =", r"run 2: unknown key 'start_fro'; did you mean 'start_from'\?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_it_is_named(toml: Callable[..., Path], old: str, new: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_experiment(toml(START, *NAMES, (old, new)))

@@ -38,65 +38,6 @@ class CurvePoint(Frozen):
 CURVE_COLUMNS = tuple(CurvePoint.model_fields)
 
 
-class Response(Frozen):
-    """One row of `responses.csv`: a 3x3 layer of the trained net (Fig. 7).
-
-    Args:
-        layer: its number among the weighted layers, from 1.
-        name: of its convolution in the net.
-        std: standard deviation, over images, positions and channels, of what BN gives, before the shortcut's addition
-            and ReLU; BN in inference mode, in the run's precision.
-        num_images: training images it was measured on, without augmentation.
-    """
-
-    layer: int
-    name: str
-    std: float
-    num_images: int
-
-
-class LayerNorms(Frozen):
-    """One row of `gradients.csv`: a convolution or fc at one moment of the training (Sec. 4.1).
-
-    Args:
-        iteration: completed iterations.
-        moment: initialization, after the warm-up, before drop 1, ..., end.
-        layer: its number among the weighted layers, from 1.
-        name: in the net.
-        gradient_norm: of its weights' gradient, of the mean loss over fixed training mini-batches (BN in training mode,
-            without weight decay); NaN or infinite where a run diverges.
-        weight_norm: of its weights.
-    """
-
-    model_config = ConfigDict(allow_inf_nan=True)
-
-    iteration: int
-    moment: str
-    layer: int
-    name: str
-    gradient_norm: float
-    weight_norm: float
-
-
-class Equality(Frozen):
-    """One row of `identity.csv`: a net made deeper by identity layers, not yet trained on, beside the shallower one.
-
-    Args:
-        part: of the data set: train (without augmentation) or test; BN's moving averages.
-        shallower_error_pct: top-1 error of the net that it was made of, %.
-        error_pct: its own, %.
-        largest_difference: between two outputs (before softmax) for one image and class.
-        largest_output: the largest magnitude of an output, to compare with.
-    """
-
-    part: Literal["train", "test"]
-    num_images: int
-    shallower_error_pct: float
-    error_pct: float
-    largest_difference: float
-    largest_output: float
-
-
 # How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).
 Protocol = Literal["single view", "10-crop", "multi-scale"]
 

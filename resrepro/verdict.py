@@ -48,7 +48,11 @@ class Verdict:
         """The test that decided, in words."""
         if self.status == "not run":
             return ""
-        return "one seed, no test" if self.p_value is None else f"p = {self.p_value:.2g}"
+        if self.p_value is None:
+            return "direction; one seed, no test"
+        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+        within_noise = self.status == "not reproduced" and _holds(self.claim, list(map(fmean, self.values.values())))
+        return f"{p}: its direction, but within the noise between seeds" if within_noise else p
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _protocol: Prot
     moments: dict[int, list[float]] = {}
     for row in rows.read(files.gradients, LayerNorms):
         moments.setdefault(row.iteration, []).append(row.gradient_norm)
-    ratios = [norms[0] / norms[-2] for norms in moments.values() if len(norms) > 2]  # the last one is fc
+    ratios = [norms[0] / norms[-2] for norms in moments.values()]  # the last one is fc
     return min(ratios, default=None)
 
 
@@ -82,11 +86,11 @@ MEASURES: dict[Measure, _Read] = {
     "test_error_pct": _Read(words="test error", unit=" %", of=lambda _, record, how: record.error_pct(how, 1)),
     "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
     "gradient_first_to_last": _Read(
-        words="gradient norm of the first convolution over the last one's, the least at any moment", unit="",
+        words="gradient norm of the first convolution over the last one's, least over the training", unit="",
         of=_gradient_first_to_last,
     ),
     "constructed_difference_pct": _Read(
-        words="error as made, before training, minus the shallower net's (absolute)", unit=" %",
+        words="error as made, before training, less the shallower net's, absolute", unit=" %",
         of=_constructed_difference,
     ),
 }  # fmt: skip
@@ -120,6 +124,8 @@ def _values(experiment: Experiment, claim: Claim, name: str, results_dir: Path) 
     records, problems = results.finished_seeds(results_dir, runs)
     found = []
     for run, record in records.items():
+        if record.status == "diverged":
+            continue
         try:
             value = MEASURES[claim.column].of(results.run_files(results_dir, run), record, claim.protocol)
         except (UserError, OSError) as error:

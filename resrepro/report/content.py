@@ -14,13 +14,12 @@ from resrepro.report import claims
 from resrepro.report.blocks import Block, Listing, Page, Section
 from resrepro.report.pictures import Pictures, read_table
 from resrepro.report.runs import all_records, provenance, runs_table
-from resrepro.report.scopes import Scope, beyond, variants
+from resrepro.report.scopes import Scope, variants
 from resrepro.tables import TABLES, Table
-from resrepro.verdict import RULE, Verdict
+from resrepro.verdict import RULE
 
 PAPERS = {"reproduced": "reproduced", "not reproduced": "not reproduced", "not run": "not run"}
 ELSEWHERE = {"reproduced": "holds here", "not reproduced": "does not hold here", "not run": "not run"}
-Judged = list[tuple[Experiment, Verdict]]
 
 
 def gather(results_dir: Path) -> Page:
@@ -32,22 +31,25 @@ def gather(results_dir: Path) -> Page:
     pictures = Pictures(results_dir, problems)
     shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
     papers = [e for e in shipped if e.dataset in paper.DATASETS and not e.beyond_paper]
-    judged = claims.verdicts(papers, results_dir)
+    judged = claims.verdicts(papers, results_dir, numbers=True)
     full = [r for r in records if r.schedule_scale == 1 and r.dataset in paper.DATASETS]
     trained_on = (f"Ours: {provenance(full)}.",) if full else ()
-    scopes = [*variants(shipped, records), *beyond(shipped)]
-    elsewhere = [(scope, claims.verdicts(list(scope.experiments), results_dir)) for scope in scopes]
+    elsewhere = [
+        (scope, claims.verdicts(list(scope.experiments), results_dir, numbers=False))
+        for scope in variants(shipped, records)
+    ]
     claims_table = claims.table("Claims of the paper", judged, PAPERS, "")
     sections = [
         Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", Listing(items=RULE))),
         Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, Scope.own(e), missing=True))),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir))),
         *(_elsewhere(scope, its, pictures) for scope, its in elsewhere),
+        _beyond([e for e in shipped if e not in papers], pictures, results_dir),
         Section(title="Every run", blocks=(runs_table(records),)),
         Section(title="How this differs from the paper", blocks=_departures()),
     ]
     if problems:
-        what = "These could not be used; what stands on this page is made without them:"
+        what = "These files could not be used:"
         sections.append(Section(title="Left out", blocks=(what, Listing(items=tuple(dict.fromkeys(problems))))))
     return Page(
         title="Deep Residual Learning for Image Recognition, reproduced",
@@ -58,7 +60,7 @@ def gather(results_dir: Path) -> Page:
 
 
 def _lead(
-    judged: Judged, full: list[RunRecord], elsewhere: list[tuple[Scope, Judged]], problems: list[str]
+    judged: claims.Judged, full: list[RunRecord], elsewhere: list[tuple[Scope, claims.Judged]], problems: list[str]
 ) -> tuple[str, ...]:
     """What a reader in haste must know."""
     lines = []
@@ -71,9 +73,14 @@ def _lead(
         count = Counter(verdict.status for _, verdict in its)
         decided = count["reproduced"] + count["not reproduced"]
         if decided:
-            lines.append(f"{scope.title}: {count['reproduced']} of {decided} claims hold; no verdict on the paper's.")
+            lines.append(
+                f"{scope.title}: {count['reproduced']} of {decided} claims hold in direction; "
+                "this is no verdict on the paper's."
+            )
     if problems:
-        lines.append(f"{len(dict.fromkeys(problems))} damaged or foreign files were left out, see below.")
+        lines.append(
+            f"{len(dict.fromkeys(problems))} damaged or foreign files were left out; they are named at the end."
+        )
     return tuple(lines)
 
 
@@ -90,20 +97,29 @@ def _tables(results_dir: Path) -> list[Block]:
     return found
 
 
-def _elsewhere(scope: Scope, judged: Judged, pictures: Pictures) -> Section:
+def _elsewhere(scope: Scope, judged: claims.Judged, pictures: Pictures) -> Section:
     """The same claims and figures on other data or under another schedule; only what is there."""
     decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
-    blocks: list[Block] = [scope.note] if scope.note else []
+    blocks: list[Block] = [scope.note]
     if decided:
         blocks.append(claims.table("Claims, decided here", decided, ELSEWHERE, scope.options))
-    blocks += [block for e in scope.experiments for block in pictures.of(e, scope, missing=not scope.note)]
+    blocks += [block for e in scope.experiments for block in pictures.of(e, scope, missing=False)]
     return Section(title=scope.title, blocks=tuple(blocks))
+
+
+def _beyond(experiments: list[Experiment], pictures: Pictures, results_dir: Path) -> Section:
+    """The shipped experiments that are no part of the paper."""
+    blocks: list[Block] = ["These experiments are no part of the paper; their claims are our own, or other authors'."]
+    judged = claims.verdicts(experiments, results_dir, numbers=True)
+    blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE, ""))
+    blocks += [block for e in experiments for block in pictures.of(e, Scope.own(e), missing=True)]
+    return Section(title="Beyond the paper", blocks=tuple(blocks))
 
 
 def _departures() -> tuple[Block, ...]:
     rows = tuple((d.point, d.paper, d.here, d.other_way) for d in DEPARTURES)
     table = Table(
         title="Where the paper is silent, or we differ", columns=("point", "the paper", "here", "the other way"),
-        rows=rows, notes=("which of them a run departs further in is in its row of the table above",),
+        rows=rows, notes=("where a run's recipe differs further is said in its row of the table above",),
     )  # fmt: skip
     return ("Everything else is Sec. 3.4 and 4.2.", table)

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from resrepro.report.blocks import Block, Listing, Page, Picture
+from resrepro.report.claims import ONE_SEED
 from resrepro.tables import Table
 
 STYLE = Path(__file__).with_name("style.css")
@@ -18,7 +19,7 @@ NUMBER = re.compile(r"[-+±–\d.,()× ]*\d[-+±–\d.,()× %]*|–")
 THEME = {
     "#000000": "currentColor", "#333333": "currentColor", "#404040": "currentColor", "#4d4d4d": "currentColor",
     "#737373": "var(--quiet)", "#808080": "var(--quiet)", "#e5e5e5": "var(--line)", "#e6e6e6": "var(--line)",
-    "#ffffff": "var(--paper)",
+    "#ffffff": "var(--paper)", "#0072b2": "var(--blue)",
 }  # fmt: skip
 
 
@@ -94,8 +95,10 @@ def _table(table: Table, anchor: str) -> str:
 
 
 def _cell(text: str) -> str:
-    if text in MARKS:
-        return f'<td><span class="verdict {MARKS[text]}">{escape(text)}</span></td>'
+    word = text.removesuffix(ONE_SEED)
+    if word in MARKS:
+        weak = " weak" if text != word else ""
+        return f'<td><span class="verdict {MARKS[word]}{weak}">{escape(text)}</span></td>'
     return f'<td class="number">{_text(text)}</td>' if NUMBER.fullmatch(text) else f"<td>{_text(text)}</td>"
 
 

@@ -65,6 +65,7 @@ class Pictures:
                 files = draw_experiment(
                     experiment.model_copy(update={"figures": (spec,)}), self._results_dir, formats=("svg",),
                     own_dataset=scope.own_dataset, schedule_scale=scope.schedule_scale,
+                    report=self._problems.append,
                 )  # fmt: skip
         except (UserError, OSError) as error:
             self._problems.append(str(error))

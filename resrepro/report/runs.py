@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -10,13 +11,13 @@ from statistics import fmean, stdev
 from resrepro import results
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
-from resrepro.experiment import PRESETS, SWITCHES
+from resrepro.experiment import PRESETS, Recipe
 from resrepro.records import RunRecord
 from resrepro.tables import Table
 
 COLUMNS = (
     "run", "seeds", "training error (%)", "test error (%)", "test error, BN re-estimated (%)", "best test error (%)",
-    "departs from the paper's recipe in", "device", "precision, kernels", "torch", "commit", "hours a seed", "finished",
+    "differs from the preset in", "device", "precision, kernels", "torch", "commit", "hours a seed", "finished",
 )  # fmt: skip
 
 
@@ -27,8 +28,8 @@ def all_records(results_dir: Path) -> tuple[list[RunRecord], list[str]]:
         try:
             record = results.read_record(files)
             if record is not None:
-                results.lacks_rows(files, record)
                 records.append(record)
+                results.lacks_rows(files, record)
         except (UserError, OSError) as error:
             problems.append(str(error))
     return records, problems
@@ -54,29 +55,17 @@ def short_commit(record: RunRecord) -> str:
 
 
 def departures(record: RunRecord) -> str:
-    """Where the recorded recipe is not the paper's for this kind of net. How often curves are recorded is no matter."""
+    """Where the recorded recipe is not the preset of this kind of net. How often curves are recorded does not count."""
     try:
         preset = PRESETS[architecture(record.arch).family]
     except UserError:
         return "unknown architecture"
-    expected = {**SWITCHES, **preset}
+    expected = json.loads(Recipe(**preset).scaled(record.schedule_scale).model_dump_json())
     found = [] if record.schedule_scale == 1 else [f"schedule × {record.schedule_scale:g}"]
-    for key, value in record.recipe.items():
-        scheduled = key in ("total_iters", "lr_drop_iters") and record.schedule_scale != 1
-        if key == "curve_every_iters" or scheduled or _plain(value) == _plain(expected.get(key)):
-            continue
-        found.append(f"{key} = {_words(value)}")
-    return ", ".join(found) or "–"
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {inner}" for key, inner in value.items()) + "}"
-    return str(value)
+    found += [f"starts from {record.start_from}"] * (record.start_from is not None)
+    changed = {key: value for key, value in record.recipe.items() if value != expected.get(key)}
+    changed.pop("curve_every_iters", None)
+    return ", ".join([*found, *(f"{key} = {json.dumps(value)}" for key, value in changed.items())]) or "–"
 
 
 def runs_table(records: list[RunRecord]) -> Table:
@@ -85,8 +74,14 @@ def runs_table(records: list[RunRecord]) -> Table:
     def key(record: RunRecord) -> tuple[str, ...]:
         torch = record.versions.get("torch", "unknown")
         kind = f"{record.precision}, {record.kernels}"
-        place = f"{results_folder(record)}"
-        return place, departures(record), record.device, kind, torch, short_commit(record)
+        return (
+            f"{record.dataset}/{stored_name(record)}",
+            departures(record),
+            record.device,
+            kind,
+            torch,
+            short_commit(record),
+        )
 
     rows = []
     for (place, departs, device, kind, torch, commit), group in groupby(sorted(records, key=key), key):
@@ -107,10 +102,6 @@ def runs_table(records: list[RunRecord]) -> Table:
             "hours: mean wall time of one seed, other runs beside it included",
         ) if rows else ("none yet: `resrepro run quickstart` makes the first in minutes",),
     )  # fmt: skip
-
-
-def results_folder(record: RunRecord) -> str:
-    return f"{record.dataset}/{stored_name(record)}"
 
 
 def _over(values: Sequence[float | None]) -> str:

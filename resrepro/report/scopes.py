@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resrepro import paper
 from resrepro.experiment import Experiment
 from resrepro.figures.drawing import dataset_title
 from resrepro.records import RunRecord
@@ -61,12 +60,3 @@ def _scope(experiments: tuple[Experiment, ...], own_dataset: str, dataset: str, 
         "here is whether the same claims hold in direction. Nothing of this counts above."
     )
     return Scope(title=title, note=note, experiments=experiments, own_dataset=own_dataset, schedule_scale=scale)
-
-
-def beyond(shipped: list[Experiment]) -> list[Scope]:
-    """The shipped experiments that are no part of the paper."""
-    return [
-        Scope(title=f"Beyond the paper: {e.title}", note="", experiments=(e,), own_dataset=e.dataset)
-        for e in shipped
-        if e.beyond_paper or e.dataset not in paper.DATASETS
-    ]

@@ -96,6 +96,10 @@ def bench_file(results_dir: Path, device: str) -> Path:
     return results_dir / "bench" / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
 
 
+def bench_files(results_dir: Path) -> list[Path]:
+    return sorted((results_dir / "bench").glob("*.json"))
+
+
 def _row(point: CurvePoint) -> list[object]:
     return [getattr(point, column) for column in CURVE_COLUMNS]
 

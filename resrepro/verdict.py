@@ -49,7 +49,7 @@ class Verdict:
         if self.status == "not run":
             return ""
         if self.p_value is None:
-            return "direction; one seed, no test"
+            return "one seed: direction only"
         p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
         within_noise = self.status == "not reproduced" and _holds(self.claim, list(map(fmean, self.values.values())))
         return f"{p}: its direction, but within the noise between seeds" if within_noise else p

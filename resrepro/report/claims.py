@@ -12,7 +12,7 @@ from resrepro.experiment import Experiment
 from resrepro.tables import Table
 from resrepro.verdict import MEASURES, Verdict, judge
 
-COLUMNS = ("claim", "measured", "paper", "ours", "difference", "n", "decided by", "verdict")
+COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by", "measured")
 NOTES = (
     "ours: mean ± standard deviation over seeds; difference: of an order of two, the first minus the second, of a "
     "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds",
@@ -44,29 +44,35 @@ def table(title: str, judged: Judged, words: dict[str, str], options: str) -> Ta
         words: what a status is called here.
         options: beside the experiment's name on the command line; with any, data or schedule are not the paper's.
     """
-    rows = tuple(_row(experiment, verdict, words[verdict.status], options) for experiment, verdict in judged)
-    return Table(title=title, columns=COLUMNS, rows=rows, notes=NOTES)
+    rows = [_row(experiment, verdict, words[verdict.status], options) for experiment, verdict in judged]
+    shown = [column for column in COLUMNS if column != "paper" or not options]
+    cells = tuple(tuple(row.get(column, "") for column in shown) for row in rows)
+    return Table(title=title, columns=tuple(shown), rows=cells, notes=NOTES)
 
 
-def _row(experiment: Experiment, verdict: Verdict, word: str, options: str) -> tuple[str, ...]:
+def _row(experiment: Experiment, verdict: Verdict, word: str, options: str) -> dict[str, str]:
+    """The cells by column; a cell may have several lines."""
     claim = verdict.claim
-    published = {} if options else _published(experiment, verdict)
+    published = _published(experiment, verdict)
     labels = {run.name: run.label for run in experiment.runs}
-    theirs = ", ".join(_labeled(labels, name, f"{value:.2f}", claim.runs) for name, value in published.items())
-    start = (
-        f"{claim.text} ({claim.source})" if claim.source else claim.text,
-        _measured(verdict),
-        "" if options else theirs or claim.paper or "curves only",
-    )
+    row = {
+        "claim": f"{claim.text} ({claim.source})" if claim.source else claim.text,
+        "verdict": word,
+        "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or "curves only",
+        "measured": _measured(verdict),
+    }
     if verdict.status == "not run":
         pending = PENDING_DATASETS.get(experiment.dataset, "").partition(";")[0]
         command = f"`resrepro run {experiment.address}{options}`" + (f" ({pending})" if pending else "")
-        return (*start, "", "", "", f"{verdict.detail}; {command}", word)
-    ours = ", ".join(_labeled(labels, name, _value(values), claim.runs) for name, values in verdict.values.items())
+        return row | {"decided by": f"{verdict.detail}; {command}"}
     counts = [str(len(values)) for values in verdict.values.values()]
-    n = counts[0] if len(set(counts)) == 1 else ", ".join(counts)
-    word += ONE_SEED if verdict.p_value is None else ""
-    return (*start, ours, _difference(verdict, list(published.values())), n, verdict.test, word)
+    return row | {
+        "verdict": word + (ONE_SEED if verdict.p_value is None else ""),
+        "ours": _labeled(labels, {name: _value(values) for name, values in verdict.values.items()}),
+        "difference": _difference(verdict, [] if options else list(published.values())),
+        "n": counts[0] if len(set(counts)) == 1 else ", ".join(counts),
+        "decided by": verdict.test,
+    }
 
 
 def _measured(verdict: Verdict) -> str:
@@ -86,8 +92,11 @@ def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
     return known if len(known) == len(found) else {}
 
 
-def _labeled(labels: dict[str, str], name: str, value: str, names: tuple[str, ...]) -> str:
-    return value if len(names) == 1 else f"{labels[name]}: {value}"
+def _labeled(labels: dict[str, str], values: dict[str, str]) -> str:
+    """A line a run, or the one value."""
+    if len(values) == 1:
+        return next(iter(values.values()))
+    return "\n".join(f"{labels[name]}: {value}" for name, value in values.items())
 
 
 def _value(values: tuple[float, ...]) -> str:

@@ -15,6 +15,7 @@ from resrepro.report.blocks import Block, Listing, Page, Section
 from resrepro.report.pictures import Pictures, read_table
 from resrepro.report.runs import all_records, provenance, runs_table
 from resrepro.report.scopes import Scope, variants
+from resrepro.report.speed import speed_table
 from resrepro.tables import TABLES, Table
 from resrepro.verdict import RULE
 
@@ -39,13 +40,17 @@ def gather(results_dir: Path) -> Page:
         for scope in variants(shipped, records)
     ]
     claims_table = claims.table("Claims of the paper", judged, PAPERS, "")
-    sections = [
+    papers_own = [
         Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", Listing(items=RULE))),
         Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, Scope.own(e), missing=True))),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir))),
-        *(_elsewhere(scope, its, pictures) for scope, its in elsewhere),
+    ]
+    beside = [_elsewhere(scope, its, pictures) for scope, its in elsewhere]
+    sections = [
+        *(papers_own + beside if full else beside + papers_own),  # what there is, before what is missing
         _beyond([e for e in shipped if e not in papers], pictures, results_dir),
         Section(title="Every run", blocks=(runs_table(records),)),
+        Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
         Section(title="How this differs from the paper", blocks=_departures()),
     ]
     if problems:

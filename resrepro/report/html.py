@@ -17,8 +17,8 @@ MARKS = {  # verdict -> class of its badge
 NUMBER = re.compile(r"[-+±–\d.,()× ]*\d[-+±–\d.,()× %]*|–")
 # What matplotlib draws in black, grays and white takes the page's colors.
 THEME = {
-    "#000000": "currentColor", "#333333": "currentColor", "#404040": "currentColor", "#4d4d4d": "currentColor",
-    "#737373": "var(--quiet)", "#808080": "var(--quiet)", "#e5e5e5": "var(--line)", "#e6e6e6": "var(--line)",
+    "#000000": "currentColor", "#333333": "currentColor", "#404040": "currentColor", "#4c4c4c": "currentColor",
+    "#737373": "var(--quiet)", "#808080": "var(--quiet)", "#999999": "var(--quiet)", "#e6e6e6": "var(--line)",
     "#ffffff": "var(--paper)", "#0072b2": "var(--blue)",
 }  # fmt: skip
 
@@ -65,8 +65,8 @@ def write(page: Page) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped, with what stands between backticks as code."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
+    """Escaped, with what stands between backticks as code, and its lines."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text)).replace("\n", "<br>")
 
 
 def _block(block: Block, anchor: str) -> str:
@@ -82,9 +82,15 @@ def _block(block: Block, anchor: str) -> str:
 
 
 def _table(table: Table, anchor: str) -> str:
-    head = "".join(f'<th scope="col">{_text(column)}</th>' for column in table.columns)
+    classes = [_alignment([row[column] for row in table.rows]) for column in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col"{kind}>{_text(column)}</th>' for column, kind in zip(table.columns, classes, strict=True)
+    )
     body = "".join(
-        f'<tr><th scope="row">{_text(first)}</th>{"".join(map(_cell, rest))}</tr>\n' for first, *rest in table.rows
+        f'<tr><th scope="row">{_text(row[0])}</th>'
+        + "".join(f"<td{kind}>{_cell(text)}</td>" for text, kind in zip(row[1:], classes[1:], strict=True))
+        + "</tr>\n"
+        for row in table.rows
     )
     notes = "".join(f'<p class="note">{_text(note)}</p>' for note in table.notes)
     return (
@@ -94,12 +100,18 @@ def _table(table: Table, anchor: str) -> str:
     )
 
 
+def _alignment(cells: list[str]) -> str:
+    """Columns of numbers stand on the right."""
+    filled = [cell for cell in cells if cell and cell not in MARKS]
+    return ' class="number"' if filled and all(map(NUMBER.fullmatch, filled)) else ""
+
+
 def _cell(text: str) -> str:
     word = text.removesuffix(ONE_SEED)
-    if word in MARKS:
-        weak = " weak" if text != word else ""
-        return f'<td><span class="verdict {MARKS[word]}{weak}">{escape(text)}</span></td>'
-    return f'<td class="number">{_text(text)}</td>' if NUMBER.fullmatch(text) else f"<td>{_text(text)}</td>"
+    if word not in MARKS:
+        return _text(text)
+    weak = " weak" if text != word else ""
+    return f'<span class="verdict {MARKS[word]}{weak}">{escape(text)}</span>'
 
 
 def _picture(picture: Picture, anchor: str) -> str:

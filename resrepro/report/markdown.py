@@ -36,5 +36,5 @@ def _block(block: Block, folder: Path) -> str:
 
 
 def _escaped(table: Table) -> Table:
-    rows = tuple(tuple(cell.replace("|", r"\|").replace("\n", " ") for cell in row) for row in table.rows)
+    rows = tuple(tuple(cell.replace("|", r"\|").replace("\n", "<br>") for cell in row) for row in table.rows)
     return Table(title=table.title, columns=table.columns, rows=rows, notes=table.notes)

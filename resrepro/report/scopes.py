@@ -57,6 +57,6 @@ def _scope(experiments: tuple[Experiment, ...], own_dataset: str, dataset: str, 
         notes.append(f"a schedule {scale:g} times as long as the paper's, drops of the learning rate included")
     note = (
         f"These runs had {' and '.join(notes)}. Their errors are not to be compared with the paper's; what is asked "
-        "here is whether the same claims hold in direction. Nothing of this counts above."
+        "here is whether the same claims hold in direction. Nothing of this counts as reproduced."
     )
     return Scope(title=title, note=note, experiments=experiments, own_dataset=own_dataset, schedule_scale=scale)

@@ -49,7 +49,8 @@ def test_imports_run_strictly_downwards(file: Path) -> None:
         assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
 
 
-QUICK = ["--help", "list", "show cifar-resnet", "plot all", *(f"table {n}" for n in range(2, 7)), "watch --once", "report"]
+TABLES = [f"table {number}" for number in range(2, 7)]
+QUICK = ["--help", "list", "show cifar-resnet", "plot all", *TABLES, "watch --once", "report"]
 
 
 @pytest.mark.parametrize("words", [words.split() for words in QUICK], ids=QUICK)

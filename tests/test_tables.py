@@ -108,8 +108,9 @@ def test_missing_nets_are_named_with_the_command_that_trains_them(tmp_path: Path
     assert "ResNet-20" not in six_notes and "not run" in table.to_markdown()
     three_notes = "\n".join(TABLES[3](tmp_path).notes)
     pending = "(the ImageNet pipeline is not built yet)"
-    assert f"plain-34, ResNet-34 A: not run; to train: resrepro run plain34-vs-res34 {pending}" in three_notes
-    assert "ResNet-101, ResNet-152: not run, and no experiment declares it yet" in three_notes
+    shortcuts = f"not run; to train: resrepro run imagenet-shortcuts {pending}"
+    assert f"plain-34, ResNet-34 A, ResNet-34 C: {shortcuts}" in three_notes
+    assert "ResNet-101, ResNet-152: not run; to train: resrepro run imagenet-deeper" in three_notes
     assert pending in TABLES[5](tmp_path).notes[-1]
 
 

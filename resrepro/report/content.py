@@ -84,7 +84,7 @@ def _lead(
             )
     if problems:
         lines.append(
-            f"{len(dict.fromkeys(problems))} damaged or foreign files were left out; they are named at the end."
+            f"{len(dict.fromkeys(problems))} files could not be used; they are named at the end."
         )
     return tuple(lines)
 

@@ -110,8 +110,8 @@ def _cell(text: str) -> str:
     word = text.removesuffix(ONE_SEED)
     if word not in MARKS:
         return _text(text)
-    weak = " weak" if text != word else ""
-    return f'<span class="verdict {MARKS[word]}{weak}">{escape(text)}</span>'
+    weak, remark = (" weak", f"<br>{escape(ONE_SEED)}") if text != word else ("", "")
+    return f'<span class="verdict {MARKS[word]}{weak}">{escape(word)}</span>{remark}'
 
 
 def _picture(picture: Picture, anchor: str) -> str:
@@ -129,7 +129,7 @@ def _picture(picture: Picture, anchor: str) -> str:
 def _inline(svg: str, anchor: str, description: str) -> str:
     """A figure's file as a part of the page: names of its own, the page's colors, a size that can shrink."""
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{anchor}-", svg)
     svg = re.sub("|".join(THEME), lambda color: THEME[color[0]], svg)
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]

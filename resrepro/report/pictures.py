@@ -12,6 +12,7 @@ from resrepro import results
 from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError
 from resrepro.experiment import Experiment, FigureSpec, Run
+from resrepro.figures import FIGURES, Kind
 from resrepro.figures.drawing import draw_experiment, runs_by_name
 from resrepro.records import RunRecord
 from resrepro.report.blocks import Block, Picture
@@ -28,33 +29,40 @@ class Pictures:
     def __init__(self, results_dir: Path, problems: list[str]) -> None:
         self._results_dir = results_dir
         self._problems = problems
-        self._shown: set[tuple[object, ...]] = set()  # (kind, run, schedule, data) that stand on the page
+        self._shown: set[tuple[object, ...]] = set()  # (what is read, run, data, schedule) that stand on the page
 
     def of(self, experiment: Experiment, scope: Scope, *, missing: bool) -> list[Block]:
         """The experiment's figures, those with a table followed by it.
 
         Args:
-            missing: a figure without any run is named; else left out, and so is one that shows no run that the figures
-                before it do not.
+            missing: a figure without any run is named; else left out, and so is one that lacks most of its runs, or
+                that shows no run that the figures before it do not.
         """
         blocks: list[Block] = []
         known = runs_by_name(experiment, scope.own_dataset, scope.schedule_scale)
         for spec in experiment.figures:
             names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
             runs = {name: known[name][1] for name in names}
-            begun = [name for name in names if self._begun(runs[name])]
-            new = {(spec.kind, name, scope.own_dataset, scope.options) for name in begun} - self._shown
-            if begun and (missing or new):
+            form = FIGURES[spec.kind]
+            there = [name for name in names if self._any_rows(form, runs[name])]
+            new = {(form.rows, name, scope.own_dataset, scope.options) for name in there} - self._shown
+            if there and (missing or (new and 2 * len(there) >= len(names))):
                 self._shown |= new
                 blocks += self._draw(experiment, spec, scope, known)
             elif missing:
                 blocks.append(_missing(experiment, spec, [known[name] for name in names]))
         return blocks
 
-    def _begun(self, runs: list[Run]) -> bool:
-        found = results.with_found_seeds(self._results_dir, runs)
-        files = [results.run_files(self._results_dir, run) for run in found]
-        return any(place.curves.exists() or place.record.exists() for place in files)
+    def _any_rows(self, form: Kind, runs: list[Run]) -> bool:
+        """Whether a figure of this kind has anything to draw of these seeds, finished or not."""
+        for run in results.with_found_seeds(self._results_dir, runs):
+            try:
+                record = results.finished(self._results_dir, run)
+                if form.rows(results.run_files(self._results_dir, run), run, record):
+                    return True
+            except (UserError, OSError) as error:
+                self._problems.append(str(error))
+        return False
 
     def _draw(
         self, experiment: Experiment, spec: FigureSpec, scope: Scope, known: dict[str, tuple[str, list[Run]]]
@@ -104,7 +112,7 @@ def _missing(experiment: Experiment, spec: FigureSpec, known: list[tuple[str, li
     for command, runs in known:
         labels.setdefault(command, []).append(runs[0].label)
     pending = PENDING_DATASETS.get(experiment.dataset, "").partition(";")[0]
-    notes = tuple(f"not run: {', '.join(names)}; `{command}`" for command, names in labels.items())
+    notes = tuple(f"missing: {', '.join(names)}; `{command}`" for command, names in labels.items())
     return Picture(
         title=f"{spec.title} ({experiment.reproduces})", file=None, notes=(*notes, *([pending] if pending else []))
     )

@@ -151,6 +151,15 @@ def test_the_page_is_well_formed_names_nothing_twice_and_loads_nothing(tmp_path:
     assert html.count('role="img"') == page.tags.count("svg") and "#000000" not in html
 
 
+def test_texts_from_files_cannot_break_the_page(tmp_path: Path) -> None:
+    (run, *_) = find_experiment("plain-vs-resnet").runs
+    files = finish(tmp_path, run, 3.0, 9.6)
+    results.write_record(files, record(run, device='<script>"GPU" & | co'))
+    html, markdown = report(tmp_path)
+    assert "script" not in checked(html).tags and "&lt;script&gt;&quot;GPU&quot; &amp; | co" in html
+    assert r'| <script>"GPU" & \| co |' in markdown
+
+
 def test_the_same_results_give_the_same_page(tmp_path: Path) -> None:
     four_runs(tmp_path)
     assert report(tmp_path) == report(tmp_path)
@@ -202,7 +211,7 @@ def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     broken = (plain20.curves, plain56.record, resnet20.responses, resnet56.record, tmp_path / "bench" / "cpu.json")
     for path in broken:
         assert left_out.count(str(path)) == 1, path
-    assert re.search(r"^\d+ files could not be used", markdown, re.MULTILINE)
+    assert re.search(r"^Files that could not be used: \d+;", markdown, re.MULTILINE)
     assert "| ResNet | 20 | 0.27M | 8.75 | 8.40 | -0.35 | 1 |" in markdown  # what is whole is there
     assert "| ResNet | 56 | 0.85M | 6.97 | 1 damaged |" in markdown
     assert "<svg" in html and "Traceback" not in html

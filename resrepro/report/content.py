@@ -84,7 +84,7 @@ def _lead(
             )
     if problems:
         lines.append(
-            f"{len(dict.fromkeys(problems))} files could not be used; they are named at the end."
+            f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them."
         )
     return tuple(lines)
 

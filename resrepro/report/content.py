@@ -83,9 +83,7 @@ def _lead(
                 "this is no verdict on the paper's."
             )
     if problems:
-        lines.append(
-            f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them."
-        )
+        lines.append(f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them.")
     return tuple(lines)
 
 

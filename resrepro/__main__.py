@@ -8,7 +8,7 @@ from resrepro.errors import UserError
 
 
 def main() -> None:
-    from resrepro import cli, cli_nets, cli_results  # noqa: F401 (they add their commands)
+    from resrepro import cli, cli_data, cli_nets, cli_results  # noqa: F401 (they add their commands)
     from resrepro.options import app
 
     try:

@@ -13,28 +13,30 @@ from resrepro.errors import UserError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns an OSError into one line that says what to mend; what was written before stays valid."""
+def writing(path: Path, option: str = "--results-dir") -> Iterator[None]:
+    """Turns an OSError into one line that says what to mend; what was written before stays valid.
+
+    Args:
+        option: says where the file is to lie.
+    """
     try:
         yield
     except OSError as error:
         fix = {
             errno.ENOSPC: "free some disk space and type the same command again; what was written is kept",
             errno.EDQUOT: "free some of your quota and type the same command again; what was written is kept",
-            errno.EACCES: "choose another --results-dir",
-            errno.EROFS: "choose another --results-dir",
-        }.get(error.errno or 0, "choose another --results-dir")
+        }.get(error.errno or 0, f"choose another {option}")
         raise UserError(f"{path}: cannot be written: {error.strerror or error}; {fix}") from error
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], option: str = "--results-dir") -> None:
     """The file is the old one or the whole new one, also after a power cut.
 
     Raises:
         UserError: the disk is full or not writable; the old file is untouched.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two processes may write the same figure
-    with writing(path):
+    with writing(path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:

@@ -90,10 +90,8 @@ DATASETS: dict[str, str] = {
     "cifar100": "cifar",
     "shapes": "shapes",
     "folder": "folder",
-}
-PENDING_DATASETS = {
-    "imagenet": "the ImageNet pipeline is not built yet; what runs today: 'resrepro run plain20-vs-plain56' "
-    "(CIFAR-10) or 'resrepro run quickstart' (no download)",
+    "imagenet": "trees",
+    "imagenette": "trees",
 }
 
 
@@ -121,9 +119,9 @@ def architecture(name: str) -> Architecture:
 
 
 def check_dataset(name: str) -> None:
-    """Raises UserError unless `name` is a dataset, `folder:PATH`, or one whose pipeline is still to come."""
+    """Raises UserError unless `name` is a dataset, `folder:PATH`, ."""
     if name.startswith("folder:") and len(name) > len("folder:"):
         return
-    if name == "folder" or (name not in DATASETS and name not in PENDING_DATASETS):
+    if name == "folder" or name not in DATASETS:
         known = [d for d in DATASETS if d != "folder"] + ["folder:PATH"]
         raise UserError(f"unknown dataset '{name}'{did_you_mean(name, known)}")

@@ -9,9 +9,8 @@ import typer
 from rich.table import Table
 
 from resrepro import results
-from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError, did_you_mean
-from resrepro.experiment import SWITCHES, Experiment, Run
+from resrepro.experiment import Experiment, Run
 from resrepro.experiment_files import experiment_names, find_experiment
 from resrepro.options import (
     DEFAULT_DATA,
@@ -19,21 +18,25 @@ from resrepro.options import (
     DataDir,
     DatasetName,
     Device,
+    ImageSize,
     Jobs,
     PrecisionName,
     ResultsDir,
     Scale,
+    SkipCorrupt,
+    Workers,
     app,
     console,
     numbers,
 )
+from resrepro.recipe import SWITCHES
 
 
 def _experiments(names: list[str]) -> list[Experiment]:
-    """`all` is what reproduces the paper, without the experiments whose data set has no pipeline yet."""
+    """`all` is what reproduces the paper."""
     if names == ["all"]:
         every = [find_experiment(name) for name in experiment_names()]
-        return [e for e in every if e.dataset not in PENDING_DATASETS and not e.beyond_paper]
+        return [e for e in every if not e.beyond_paper]
     return [find_experiment(name) for name in names]
 
 
@@ -73,8 +76,8 @@ def list_experiments(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
     for name in experiment_names():
         experiment = find_experiment(name)
         done = sum(results.finished(results_dir, run) is not None for run in experiment.runs)
-        cost = "its data pipeline is to come" if experiment.dataset in PENDING_DATASETS else experiment.cost
-        table.add_row(name, experiment.reproduces, experiment.dataset, f"{done}/{len(experiment.runs)}", cost)
+        finished = f"{done}/{len(experiment.runs)}"
+        table.add_row(name, experiment.reproduces, experiment.dataset, finished, experiment.cost)
     console.print(table)
     console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
 
@@ -87,8 +90,6 @@ def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
     console.print(
         f"data    {experiment.dataset}\ncost    {experiment.cost}\nexpect  {experiment.expect}", soft_wrap=True
     )
-    if experiment.dataset in PENDING_DATASETS:
-        console.print(f"note    {PENDING_DATASETS[experiment.dataset]}", soft_wrap=True)
     recipe = experiment.runs[0].recipe
     console.print(
         f"recipe  {recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "
@@ -103,8 +104,7 @@ def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
         state, error = _state(results_dir, run)
         table.add_row(run.name, str(run.seed), differences, state, error)
     console.print(table)
-    if experiment.dataset not in PENDING_DATASETS:
-        console.print(f"\nresrepro run {name}\nresrepro plot {name}")
+    console.print(f"\nresrepro run {name}\nresrepro plot {name}")
 
 
 def _state(results_dir: Path, run: Run) -> tuple[str, str]:
@@ -127,7 +127,10 @@ def run(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
+    image_size: ImageSize = None,
     jobs: Jobs = "auto",
+    workers: Workers = None,
+    skip_corrupt: SkipCorrupt = False,
 ) -> None:
     """Train what is missing of an experiment.
 
@@ -136,12 +139,21 @@ def run(
     its_seeds = None if seeds is None else numbers("--seeds", seeds)
     num_jobs = _num_jobs(jobs)
     experiments = [
-        (original, original.variant(dataset=dataset, schedule_scale=schedule_scale, seeds=its_seeds, only=these))
+        (
+            original,
+            original.variant(
+                dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, seeds=its_seeds, only=these
+            ),
+        )
         for original, these in _restricted(_experiments(names), _names(only))
     ]
-    for _, experiment in experiments:
-        if experiment.dataset in PENDING_DATASETS:
-            raise UserError(f"{experiment.name}: {PENDING_DATASETS[experiment.dataset]}")
+    from resrepro.data.trees import at_hand
+
+    for _, experiment in experiments if names == ["all"] else ():
+        if not at_hand(experiment.dataset, data_dir=data_dir):
+            console.print(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})", soft_wrap=True)
+    if names == ["all"]:
+        experiments = [(o, e) for o, e in experiments if at_hand(e.dataset, data_dir=data_dir)]
     runs = list({run.path: run for _, experiment in experiments for run in experiment.runs}.values())
 
     from resrepro import device as devices
@@ -153,13 +165,16 @@ def run(
     console.print(f"{len(runs)} run(s) on {compute.name}, {compute.precision}", soft_wrap=True)
     try:
         with TerminalReporter(console) as reporter:
-            runner = Runner(results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter)
+            runner = Runner(
+                results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter,
+                num_workers=workers, skip_corrupt=skip_corrupt,
+            )  # fmt: skip
             errors = runner.run_all(runs, num_jobs)
     except Stopped as stopped:
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         raise typer.Exit(128 + stopped.signal_number) from None
     for original, experiment in experiments:
-        print_outcome(console, original, experiment, results_dir, schedule_scale)
+        print_outcome(console, original, experiment, results_dir)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     if errors:
@@ -173,6 +188,7 @@ def plot(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
+    image_size: ImageSize = None,
 ) -> None:
     """Draw figures from the CSVs.
 
@@ -186,15 +202,8 @@ def plot(
             raise UserError(f"--format {kind}: expected png, pdf or svg{did_you_mean(kind, FORMATS)}")
     problems: list[str] = []
     for original in _experiments(names or ["all"]):
-        experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale)
-        files = draw_experiment(
-            experiment,
-            results_dir,
-            formats=formats,
-            own_dataset=original.dataset,
-            schedule_scale=schedule_scale,
-            report=problems.append,
-        )
+        experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+        files = draw_experiment(experiment, results_dir, formats=formats, report=problems.append)
         for file in files:
             console.print(file, soft_wrap=True)
         if not files:

@@ -1,4 +1,4 @@
-"""Recipe, Run, FigureSpec, Claim, Experiment: what a TOML file says, as types. Imports no torch."""
+"""Run, FigureSpec, Claim, Experiment: what a TOML file says, as types. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,125 +9,18 @@ from pydantic import Field, model_validator
 
 from resrepro.catalog import check_dataset
 from resrepro.errors import UserError, did_you_mean
+from resrepro.recipe import Recipe
 from resrepro.records import Frozen, Protocol
-
-CURVE_EVERY_ITERS = 500
-
-MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
-
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of files and folders
 MAX_SEED = 2**63 - 1
-
-
-class Warmup(Frozen):
-    """A smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
-
-    lr: float = Field(gt=0)
-    until_train_error_pct: float = Field(gt=0, le=100)
-
-    def __str__(self) -> str:
-        return f"lr {self.lr:g} until training error < {self.until_train_error_pct:g} %"
-
-
-class Recipe(Frozen):
-    """How a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
-
-    What has a default is a switch: the default is our reading where the paper is silent or does not apply.
-
-    Args:
-        total_iters: iterations in all.
-        batch_size: images a mini-batch.
-        lr: base learning rate, divided by 10 at each of `lr_drop_iters`.
-        momentum: of SGD; no Nesterov.
-        weight_decay: added to the gradient as `weight_decay` times the parameter.
-        crop_padding: zeros on each side, pixels, before the random crop; 4 gives 9 x 9 offsets.
-        curve_every_iters: iterations between two points of the curves.
-        warmup: None, or the gated warm-up of the 110-layer net.
-        bn_devices: in training BN sees each of so many equal parts of the mini-batch alone, as on the paper's two GPUs.
-        decay: of `all` parameters, or of the `weights` of convolutions and fc alone.
-        momentum_form: `pytorch` is v = m v + g, w -= lr v; `caffe` is v = m v + lr g, w -= v, another one where lr
-            changes.
-        train_images: so many training images, the first in the data set's order; None: all.
-    """
-
-    total_iters: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    lr: float = Field(gt=0)
-    lr_drop_iters: tuple[int, ...]
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    crop_padding: int = Field(ge=0)
-    curve_every_iters: int = Field(ge=1)
-    warmup: Warmup | None = None
-    bn_devices: int = Field(default=1, ge=1)
-    decay: Literal["all", "weights"] = "all"
-    momentum_form: Literal["pytorch", "caffe"] = "pytorch"
-    train_images: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _parts_are_equal(self) -> Recipe:
-        if self.batch_size % self.bn_devices:
-            raise ValueError(f"bn_devices {self.bn_devices}: expected a divisor of batch_size ({self.batch_size})")
-        return self
-
-    @model_validator(mode="after")
-    def _drops_in_order(self) -> Recipe:
-        drops = self.lr_drop_iters
-        if list(drops) != sorted(set(drops)) or any(not 0 < d < self.total_iters for d in drops):
-            raise ValueError(
-                f"lr_drop_iters {list(drops)}: expected increasing iterations between 0 and total_iters "
-                f"({self.total_iters})"
-            )
-        return self
-
-    def scaled(self, scale: float) -> Recipe:
-        """The same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay."""
-        if scale == 1:
-            return self
-        total = max(1, round(self.total_iters * scale))
-        drops = sorted({round(d * scale) for d in self.lr_drop_iters})
-        every = max(MIN_CURVE_EVERY_ITERS, round(self.curve_every_iters * scale))
-        return self.model_copy(
-            update={
-                "total_iters": total,
-                "lr_drop_iters": tuple(d for d in drops if 0 < d < total),
-                "curve_every_iters": min(every, self.curve_every_iters),
-            }
-        )
-
-
-# Also what is meant by a run that was recorded before a switch was there.
-SWITCHES: dict[str, Any] = {name: f.default for name, f in Recipe.model_fields.items() if not f.is_required()}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "cifar": {  # Sec. 4.2
-        "total_iters": 64000,
-        "batch_size": 128,
-        "lr": 0.1,
-        "lr_drop_iters": (32000, 48000),
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "crop_padding": 4,
-        "curve_every_iters": CURVE_EVERY_ITERS,
-    },
-    "imagenet": {  # Sec. 3.4; drops where the error plateaus
-        "total_iters": 600000,
-        "batch_size": 256,
-        "lr": 0.1,
-        "lr_drop_iters": (150000, 300000, 450000),
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "crop_padding": 0,
-        "curve_every_iters": 5000,
-    },
-}
 
 
 class Run(Frozen):
     """What is trained once and stored once, whoever asks for it: (dataset, architecture, recipe, seed).
 
     Args:
+        image_size: side of the crop, pixels, where it is not the experiment's own.
         start_from: None, or the run with whose final weights it starts: those of a shallower plain net, with identity
             layers added (Sec. 1).
     """
@@ -138,6 +31,7 @@ class Run(Frozen):
     recipe: Recipe
     seed: int = Field(ge=0)
     schedule_scale: float = 1.0
+    image_size: int | None = None
     label: str
     start_from: Run | None = None
 
@@ -157,10 +51,15 @@ class Run(Frozen):
         recipe = self.recipe.scaled(scale)
         return self.model_copy(update={"schedule_scale": scale, "recipe": recipe, "start_from": source})
 
+    def with_image_size(self, size: int) -> Run:
+        """The same run on smaller images. Raises UserError where it takes images as they are."""
+        recipe = self.recipe.with_image_size(size)
+        return self if recipe == self.recipe else self.model_copy(update={"image_size": size, "recipe": recipe})
+
     @property
     def stored_name(self) -> str:
-        """The run's folder name; a shortened schedule is another run."""
-        return self.name if self.schedule_scale == 1 else f"{self.name}-x{self.schedule_scale:g}"
+        """The run's folder name; a shortened schedule, or smaller images, are another run."""
+        return self.name + _suffix(self.image_size, self.schedule_scale)
 
     @property
     def path(self) -> Path:
@@ -169,6 +68,12 @@ class Run(Frozen):
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def _suffix(image_size: int | None, schedule_scale: float) -> str:
+    """`-64px-x0.1`"""
+    size = "" if image_size is None else f"-{image_size}px"
+    return size if schedule_scale == 1 else f"{size}-x{schedule_scale:g}"
 
 
 def dataset_folder(dataset: str) -> str:
@@ -191,12 +96,18 @@ class PanelSpec(Frozen):
 
 
 class FigureSpec(Frozen):
-    """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end."""
+    """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end.
+
+    Training error is a `dashed` line (Fig. 6) or a `thin` one (Fig. 4). The axis of the paper's own runs goes from
+    `error_min_pct` to `error_max_pct`.
+    """
 
     name: str = Field(pattern=NAME)
     kind: Literal["curves", "effects", "responses", "gradients", "identity"] = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)
+    train_line: Literal["dashed", "thin"] = "dashed"
+    error_min_pct: float = 0.0
     error_max_pct: float | None = None
     until_iter: int | None = Field(default=None, ge=1)
 
@@ -257,10 +168,37 @@ class Claim(Frozen):
         return tuple(name for name in (self.higher, *self.between, self.lower, self.run) if name is not None)
 
 
+class Variation(Frozen):
+    """What the command line changes of what an experiment trains; None: nothing.
+
+    Args:
+        dataset: another one than the experiment's own.
+        image_size: side of the crop, pixels.
+    """
+
+    dataset: str | None = None
+    schedule_scale: float = 1.0
+    image_size: int | None = None
+
+    @property
+    def options(self) -> str:
+        """As typed, with a space before each."""
+        options = "" if self.dataset is None else f" --dataset {self.dataset}"
+        options += "" if self.schedule_scale == 1 else f" --schedule-scale {self.schedule_scale:g}"
+        return options if self.image_size is None else f"{options} --image-size {self.image_size}"
+
+    @property
+    def suffix(self) -> str:
+        """Of a figure's name."""
+        folder = "" if self.dataset is None else f"-{dataset_folder(self.dataset)}"
+        return folder + _suffix(self.image_size, self.schedule_scale)
+
+
 class Experiment(Frozen):
     """A TOML file: what it reproduces, its runs, its figures and claims.
 
     `address` is what names it on the command line: a shipped experiment's name, or the path of the file.
+    `own_dataset` is the file's, whatever `variation` made of it.
     `beyond_paper`: it is no part of what reproduces the paper, so `all` leaves it out.
     """
 
@@ -275,6 +213,8 @@ class Experiment(Frozen):
     runs: tuple[Run, ...]
     figures: tuple[FigureSpec, ...] = ()
     claims: tuple[Claim, ...] = ()
+    own_dataset: str
+    variation: Variation = Variation()
 
     def run_names(self) -> list[str]:
         return list(dict.fromkeys(r.name for r in self.runs))
@@ -284,10 +224,11 @@ class Experiment(Frozen):
         *,
         dataset: str | None = None,
         schedule_scale: float = 1.0,
+        image_size: int | None = None,
         seeds: tuple[int, ...] | None = None,
         only: tuple[str, ...] | None = None,
     ) -> Experiment:
-        """The same experiment on another data set, with a shortened schedule, other seeds, or fewer runs.
+        """The same experiment on other data, with a shortened schedule, smaller images, other seeds, or fewer runs.
 
         Raises:
             UserError: unknown data set or run, or a scale that is not in (0, 1].
@@ -301,5 +242,12 @@ class Experiment(Frozen):
         runs = [r for r in self.runs if only is None or r.name in only]
         if seeds is not None:
             runs = [r.changed(seed=s) for r in {r.name: r for r in runs}.values() for s in seeds]
-        changed = tuple(r.changed(dataset=dataset or r.dataset).scaled(schedule_scale) for r in runs)
-        return self.model_copy(update={"dataset": dataset or self.dataset, "runs": changed})
+        runs = [r.changed(dataset=dataset or r.dataset).scaled(schedule_scale) for r in runs]
+        if image_size is not None:
+            runs = [r.with_image_size(image_size) for r in runs]
+        variation = Variation(
+            dataset=None if dataset in (None, self.own_dataset) else dataset,
+            schedule_scale=schedule_scale,
+            image_size=runs[0].image_size,
+        )
+        return self.model_copy(update={"dataset": dataset or self.dataset, "runs": tuple(runs), "variation": variation})

@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 from resrepro.catalog import architecture, check_dataset
 from resrepro.errors import UserError, did_you_mean
-from resrepro.experiment import MAX_SEED, NAME, PRESETS, Claim, Experiment, FigureSpec, PanelSpec, Recipe, Run, Warmup
+from resrepro.experiment import MAX_SEED, NAME, Claim, Experiment, FigureSpec, PanelSpec, Run
+from resrepro.recipe import PRESETS, Plateau, Recipe, ScaleCrop, Warmup
 from resrepro.records import Frozen
 
 Parsed = TypeVar("Parsed", bound=Frozen)
@@ -128,7 +129,7 @@ def read_experiment(path: Path) -> Experiment:
     runs = [_with_source(run, sources, runs, place) for run in runs]
     experiment = Experiment(
         name=path.stem, address=path.stem if shipped else str(path), title=file.title,
-        reproduces=file.reproduces, dataset=file.dataset,
+        reproduces=file.reproduces, dataset=file.dataset, own_dataset=file.dataset,
         cost=file.cost, expect=file.expect, beyond_paper=file.beyond_paper,
         runs=tuple(runs), figures=file.figure, claims=file.claim,
     )  # fmt: skip
@@ -218,6 +219,8 @@ def _keys(model: type[Frozen], parents: list[int | str]) -> list[str]:
         "claim": Claim,
         "panel": PanelSpec,
         "warmup": Warmup,
+        "plateau": Plateau,
+        "scale_crop": ScaleCrop,
     }
     names = [p for p in parents if isinstance(p, str)]
     found: type[Frozen] = tables.get(names[-1], model) if names else model

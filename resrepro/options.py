@@ -36,9 +36,20 @@ Scale = Annotated[
     float,
     typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),
 ]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Smaller crops than ImageNet's 224 pixels, such as 64; own name.", min=8),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes a run that decode image files; else as the cores allow.", min=0),
+]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Train on without images that cannot be decoded; they are named.")
+]
 DatasetName = Annotated[
     str | None,
-    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, folder:PATH."),
+    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
 ]
 DEFAULT_RESULTS = Path("results")
 DEFAULT_DATA = Path("data")

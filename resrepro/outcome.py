@@ -8,19 +8,18 @@ from rich.console import Console
 from rich.table import Table
 
 from resrepro import paper, results
-from resrepro.experiment import Experiment
+from resrepro.experiment import Experiment, Variation
 from resrepro.figures.drawing import draw_experiment
 from resrepro.verdict import judge
 
 
-def print_outcome(
-    console: Console, original: Experiment, experiment: Experiment, results_dir: Path, schedule_scale: float
-) -> None:
+def print_outcome(console: Console, original: Experiment, experiment: Experiment, results_dir: Path) -> None:
     """After the runs: results beside the paper's, verdicts, figures, and what to type next."""
+    variation = experiment.variation
     table = Table("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time", box=None, header_style="bold")
     for run in experiment.runs:
         record = results.finished(results_dir, run)
-        as_paper = run.schedule_scale == 1 and experiment.dataset == original.dataset
+        as_paper = variation == Variation()
         published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if as_paper else None
         cells = ["not finished", "", "", "", ""]
         if record is not None and record.status == "diverged":
@@ -36,34 +35,28 @@ def print_outcome(
         table.add_row(f"{run.stored_name}/seed{run.seed}", *cells)
     console.print()
     console.print(table)
-    whole = original.variant(dataset=experiment.dataset, schedule_scale=schedule_scale)
+    whole = original.variant(**variation.model_dump())
     for claim in whole.claims:
         verdict = judge(whole, claim, results_dir)
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
         console.print(f"{verdict.status}: {claim.text} ({detail})", soft_wrap=True)
     problems: list[str] = []
-    files = draw_experiment(
-        whole,
-        results_dir,
-        formats=("png",),
-        own_dataset=original.dataset,
-        schedule_scale=schedule_scale,
-        report=problems.append,
-    )
+    files = draw_experiment(whole, results_dir, formats=("png",), report=problems.append)
     for problem in dict.fromkeys(problems):
         console.print(f"left out of a figure: {problem}", soft_wrap=True)
     for file in files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
     if all(results.finished(results_dir, run) for run in experiment.runs):
-        console.print(f"next:   resrepro {_next(original, experiment, schedule_scale)}", soft_wrap=True)
+        console.print(f"next:   resrepro {_next(experiment)}", soft_wrap=True)
     else:
         console.print("next:   mend what the errors below say, then the same command again")
 
 
-def _next(original: Experiment, experiment: Experiment, schedule_scale: float) -> str:
-    name = original.address
+def _next(experiment: Experiment) -> str:
+    name, variation = experiment.address, experiment.variation
     if name == "quickstart":
         return "run plain20-vs-plain56 --schedule-scale 0.05   (the real thing, shortened; needs CIFAR-10)"
-    if schedule_scale != 1:
-        return f"run {name}   (the paper's whole schedule)"
-    return f"plot {name} --format pdf" if experiment.dataset == original.dataset else f"run {name}"
+    if variation.schedule_scale != 1:
+        whole = variation.model_copy(update={"schedule_scale": 1.0})
+        return f"run {name}{whole.options}   (the paper's whole schedule)"
+    return f"plot {name} --format pdf" if variation == Variation() else f"run {name}"

@@ -40,6 +40,7 @@ class TerminalReporter:
         )
         self._shown: dict[Run, _Shown] = {}
         self._notes: set[str] = set()
+        self._preparing: dict[str, TaskID] = {}
 
     def __enter__(self) -> TerminalReporter:
         self.progress.start()
@@ -47,6 +48,14 @@ class TerminalReporter:
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """What is made before the runs, such as the per-pixel mean."""
+        if what not in self._preparing:
+            self._preparing[what] = self.progress.add_task("", total=total, run=what, state="")
+            if not self.console.is_terminal:
+                self.console.print(f"{what} of {total} images ...", highlight=False)
+        self.progress.update(self._preparing[what], completed=done)
 
     def started(self, run: Run, training: Training) -> None:
         total = run.recipe.total_iters

@@ -38,6 +38,8 @@ class CurvePoint(Frozen):
 CURVE_COLUMNS = tuple(CurvePoint.model_fields)
 
 
+Kernels = Literal["fused", "compiled", "torch"]
+
 # How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).
 Protocol = Literal["single view", "10-crop", "multi-scale"]
 
@@ -104,7 +106,9 @@ class Equality(Frozen):
 class RunRecord(Frozen):
     """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
 
-    `kernels`: whether BN and ReLU ran in the fused CPU kernel or in torch's operations; they round differently.
+    `kernels`: what blocks ran in: kernels of our own on a CPU, torch's compiler, or torch's operations; they round
+    differently.
+    `lr_drop_iters`: from which iterations on the rate was divided by 10.
     `start_from`: the run with whose weights it started, if any.
     `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
     are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
@@ -127,11 +131,12 @@ class RunRecord(Frozen):
     final_test_error_bn_reestimated_pct: float | None = None
     final_train_error_clean_pct: float | None = None
     warmup_opened_iter: int | None = None
+    lr_drop_iters: tuple[int, ...] | None = None
     diverged_iter: int | None = None
     wall_time_s: float
     device: str
     precision: str
-    kernels: Literal["fused", "torch"]
+    kernels: Kernels
     num_threads: int
     versions: dict[str, str]
     commit: str | None

@@ -27,7 +27,8 @@ from pydantic import ValidationError
 from resrepro import locking
 from resrepro.atomic import write_text, writing
 from resrepro.errors import UserError
-from resrepro.experiment import SWITCHES, Run
+from resrepro.experiment import Run
+from resrepro.recipe import SWITCHES
 from resrepro.records import CURVE_COLUMNS, CurvePoint, RunRecord
 from resrepro.rows import csv_text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import subprocess
 import threading
@@ -18,10 +19,9 @@ import torch
 import torchvision
 
 import resrepro
-from resrepro import data, results, rows
+from resrepro import results, rows
 from resrepro.analysis.responses import Responses
-from resrepro.data.batches import Batches
-from resrepro.data.images import Images
+from resrepro.data.sources import Sources
 from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError
 from resrepro.experiment import Run
@@ -52,6 +52,7 @@ class Stopped(Exception):
 class Reporter(Protocol):
     """Shows what happens; the terminal's is in `progress`."""
 
+    def preparing(self, what: str, done: int, total: int) -> None: ...
     def started(self, run: Run, training: Training) -> None: ...
     def advanced(self, run: Run, training: Training, point: CurvePoint | None) -> None: ...
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None: ...
@@ -63,16 +64,29 @@ class Runner:
 
     Several share a GPU, each in a thread and a CUDA stream of its own; on a CPU they share its cores. A run's result
     is what it gives alone (on a CPU: with as many threads), for nothing passes between them.
+
+    Args:
+        num_workers: processes that decode image files, for each run; None: the cores that training leaves.
+        skip_corrupt: whether training goes on without images that cannot be decoded.
     """
 
     results_dir: Path
     data_dir: Path
     compute: Compute
     reporter: Reporter
-    _images: dict[str, Images] = field(default_factory=dict)
-    _batches: dict[tuple[str, int, int | None], Batches] = field(default_factory=dict)
+    num_workers: int | None = None
+    skip_corrupt: bool = False
+    _sources: Sources = field(init=False)
     _setting_up: threading.Lock = field(default_factory=threading.Lock)  # torch's seed and compiler are the process's
     _means: Means = field(default_factory=Means)
+
+    def __post_init__(self) -> None:
+        self._sources = Sources(
+            data_dir=self.data_dir,
+            device=self.compute.device,
+            skip_corrupt=self.skip_corrupt,
+            progress=self.reporter.preparing,
+        )
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
         """Trains what is not finished, and before it what it starts from.
@@ -93,11 +107,15 @@ class Runner:
         missing = [run for run in runs if self._record_of(run) is None]
         sources = [run.start_from for run in missing if run.start_from]
         missing = [*dict.fromkeys([*(s for s in sources if self._record_of(s) is None), *missing])]
-        for dataset in dict.fromkeys(run.dataset for run in missing):
-            self._images[dataset] = data.load(dataset, data_dir=self.data_dir)
+        for run in missing:
+            self._sources.load(run)
+            self._sources.check(run)
         needs = [self._needs(run) for run in missing]
         jobs, recomputed = plan(needs, self.compute.free_bytes(), jobs, AUTO_JOBS[self.compute.device.type])
         self._means = Means(recomputed=recomputed)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        spare = cores if self.compute.device.type == "cuda" else 1  # on a CPU the training needs the cores
+        self._sources.num_workers = max(1, spare // jobs) if self.num_workers is None else self.num_workers
         num_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, num_threads // jobs))
         with Signals() as signals, ThreadPoolExecutor(jobs) as pool:
@@ -125,12 +143,9 @@ class Runner:
         self.reporter.ended(run, record, note)
         return ""
 
-    def _images_of(self, run: Run) -> Images:
-        return self._images[run.dataset].first(run.recipe.train_images, str(run))
-
     def _counts(self, run: Run) -> Complexity:
-        images = self._images_of(run)
-        return complexity(run.arch, num_classes=images.num_classes, image_size=images.size)
+        num_classes, size = self._sources.num_classes(run), self._sources.image_size(run)
+        return complexity(run.arch, num_classes=num_classes, image_size=size)
 
     def _needs(self, run: Run) -> tuple[int, int]:
         counts = self._counts(run)
@@ -162,12 +177,8 @@ class Runner:
 
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
-        images, padding = self._images_of(run), run.recipe.crop_padding
-        key = (run.dataset, padding, run.recipe.train_images)
-        if key not in self._batches:
-            self._batches[key] = Batches(images, padding=padding, device=self.compute.device)
-        batches = self._batches[key]
-        net = build(run.arch, num_classes=images.num_classes, seed=run.seed)
+        batches = self._sources.batches(run)
+        net = build(run.arch, num_classes=self._sources.num_classes(run), seed=run.seed)
         engine = Engine(net, batches, run.recipe, seed=run.seed, compute=self.compute, means=self._means)
         training = Training(run.recipe, engine, run.first_iter)
         if files.checkpoint.exists():
@@ -222,6 +233,7 @@ class Runner:
             num_parameters=counts.num_parameters,
             num_multiply_adds=counts.num_multiply_adds,
             warmup_opened_iter=training.warmup_opened_iter,
+            lr_drop_iters=tuple(training.drops),
             wall_time_s=round(training.elapsed_s, 1),
             device=self.compute.name,
             precision=self.compute.precision,
@@ -242,7 +254,7 @@ class Runner:
 def _results(training: Training, between: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
     last, engine = training.points[-1], training.engine
     best = min(training.points, key=lambda p: p.test_error_pct)
-    with Responses(engine.net, len(engine.batches.train_labels)) as responses:
+    with Responses(engine.net, engine.batches.train_part.num_images) as responses:
         clean_train = engine.clean_train(between)
     return responses.rows(), {
         "final_train_error_pct": last.train_error_pct,

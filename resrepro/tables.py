@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from resrepro import paper, results
-from resrepro.catalog import ARCHITECTURES, PENDING_DATASETS, architecture
+from resrepro.catalog import ARCHITECTURES, architecture
 from resrepro.experiment_files import shipped_runs
 from resrepro.records import Protocol
 
@@ -81,9 +81,7 @@ def _command(dataset: str, experiments: list[str]) -> str:
     nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
     runs = Counter(e for these in declared.values() for e in these)
     most = max(experiments, key=lambda e: (nets[e], -runs[e]), default="")
-    words = f"not run; to train: resrepro run {most}" if most else NOT_DECLARED
-    pending = PENDING_DATASETS.get(dataset, "").partition(";")[0]
-    return f"{words} ({pending})" if pending else words
+    return f"not run; to train: resrepro run {most}" if most else NOT_DECLARED
 
 
 def _missing_notes(missing: list[tuple[str, str]]) -> tuple[str, ...]:
@@ -165,7 +163,6 @@ def table4(results_dir: Path) -> Table:
 def table5(_results_dir: Path) -> Table:
     """Ensembles. The paper does not say which six models its own has, so none is declared and nothing is read."""
     *others, own = paper.TABLE_5
-    pending = PENDING_DATASETS["imagenet"].partition(";")[0]
     return Table(
         title="Table 5: ImageNet, ensembles",
         columns=("method", "paper top-5 (%)", "ours top-5 (%)", "difference"),
@@ -173,7 +170,7 @@ def table5(_results_dir: Path) -> Table:
             *((row.method, f"{row.top5_pct:.2f}", "", "") for row in others),
             (own.method, f"{own.top5_pct:.2f}", "not run", ""),
         ),
-        notes=("errors on the test set, as its server reported them", f"{own.method}: not run ({pending})"),
+        notes=("errors on the test set, as its server reported them", f"{own.method}: not run"),
     )
 
 

@@ -14,8 +14,9 @@ import torch
 
 from resrepro import device
 from resrepro.data.images import Images
-from resrepro.experiment import PRESETS, Recipe, Run
+from resrepro.experiment import Run
 from resrepro.experiment_files import read_recipe
+from resrepro.recipe import PRESETS, Recipe
 
 # Resuming must be exact, and it is with any number of threads as long as it stays the same.
 torch.set_num_threads(1)

@@ -21,10 +21,10 @@ from resrepro.analysis.responses import Responses
 from resrepro.data.images import Images
 from resrepro.device import Compute, choose
 from resrepro.evaluation.single_view import EVALUATION_BATCH
-from resrepro.experiment import Recipe, Warmup
 from resrepro.models import build
 from resrepro.models import fused as kernels
 from resrepro.models.layers import weighted_layers
+from resrepro.recipe import Recipe, Warmup
 from resrepro.training.loop import Training
 
 ARCHS = ["plain8", "resnet8", "plain8-nobn"]
@@ -279,7 +279,7 @@ def pair(images: Images, compute: Compute, precision: str = "fp32") -> tuple[Tra
     list(t.steps())
     deep = build("plain20", num_classes=3, seed=1).to(memory_format=torch.channels_last).train()
     inputs = (t.engine.mini_batch(i)[0] for i in range(20))
-    sets: Any = {"test": (t.engine.batches.test, 13)}
+    sets: dict[identity.Name, Any] = {"test": t.engine.batches.test_part}
     (row,) = identity.construct(deep, t.engine.net, inputs, sets, compute, lambda: None)
     return t, deep, row
 

@@ -162,7 +162,7 @@ def test_error_against_depth_as_made_trained_on_and_from_scratch(tmp_path: Path)
 @pytest.mark.parametrize("name", ["layer-responses", "gradient-norms", "constructed-identity"])
 def test_without_any_run_a_figure_says_what_makes_it(name: str, tmp_path: Path) -> None:
     found = draw_experiment(
-        find_experiment(name), tmp_path, formats=("svg",), own_dataset="cifar10", schedule_scale=1, report=pytest.fail
+        find_experiment(name), tmp_path, formats=("svg",), report=pytest.fail
     )  # fmt: skip
     for file in found:
         assert "not run: " in file.read_text() and f"resrepro run {name}" in file.read_text()
@@ -171,7 +171,7 @@ def test_without_any_run_a_figure_says_what_makes_it(name: str, tmp_path: Path) 
 def drawn(results_dir: Path) -> tuple[str, list[str]]:
     problems: list[str] = []
     (file,) = draw_experiment(
-        find_experiment("layer-responses"), results_dir, formats=("svg",), own_dataset="cifar10", schedule_scale=1,
+        find_experiment("layer-responses"), results_dir, formats=("svg",),
         report=problems.append,
     )  # fmt: skip
     return file.read_text(), problems

@@ -209,7 +209,7 @@ def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) ->
     finish(tmp_path, "resnet110", [6.5, 6.5, 6.8])
     judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path, numbers=True)
     words = {"reproduced": "yes", "not reproduced": "no", "not run": "-"}
-    table = claims.table("T", judged, words, "")
+    table = claims.table("T", judged, words)
     found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     row = next(row for row in found if row["claim"].startswith("ResNet-110 has a lower test error"))
     assert row["paper"] == "ResNet-56: 6.97\nResNet-110: 6.61"

@@ -34,7 +34,7 @@ def test_per_pixel_mean_is_of_the_training_images(tmp_path: Path) -> None:
     [
         ("cifar-10", "did you mean 'cifar10'"),
         ("folder:", "did you mean 'folder:PATH'"),
-        ("imagenet", "not built yet"),
+        ("imagenet", "preset 'imagenet'"),
         ("folder", "folder:PATH"),
     ],
 )

@@ -108,7 +108,7 @@ def test_ambiguities_is_drawn_from_records_with_a_table_beside_it(tmp_path: Path
             files = results.run_files(tmp_path, run)
             results.rewrite_curves(files, [point(64000)])
             results.write_record(files, record(run, final_test_error_pct=8.0 + run.seed / 10))
-    files = draw_experiment(experiment, tmp_path, formats=("svg",), own_dataset="cifar10", schedule_scale=1)
+    files = draw_experiment(experiment, tmp_path, formats=("svg",))
     assert [f.name for f in files] == ["ambiguities.svg", "ambiguities.md", "ambiguities.csv"]
     markdown = files[1].read_text()
     assert "| BN sees 64 images at a time | 8.10 | 0.10 | -0.40 |  | 3 |  |" in markdown
@@ -138,6 +138,6 @@ def test_a_missing_run_is_had_where_it_costs_least(tmp_path: Path) -> None:
             "figures": (FigureSpec(name="f", title="T", panel=(PanelSpec(title="p", runs=("resnet20", "resnet110")),)),)
         }
     )
-    (file,) = draw_experiment(mine, tmp_path, formats=("svg",), own_dataset="cifar10", schedule_scale=1)
+    (file,) = draw_experiment(mine, tmp_path, formats=("svg",))
     drawn = file.read_text()
     assert "resrepro run cifar-resnet" in drawn and "resrepro run ambiguities" not in drawn

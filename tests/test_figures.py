@@ -83,7 +83,7 @@ def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
     assert "not run" not in texts(left)
     odd = pd.DataFrame(rows("plain20", 0, [70, 65], [70, 66]) + rows("plain56", 0, [9], [9], "diverged"))
     left = curves.draw(odd, SPEC, CONTEXT).axes[0]
-    assert "above the axis: plain-20  66.00" in texts(left) and "plain-56  9.00, diverged" in texts(left)
+    assert "outside the axis: plain-20  66.00" in texts(left) and "plain-56  9.00, diverged" in texts(left)
     assert any(line.get_marker() == "x" for line in left.lines)
     assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, CONTEXT).axes[0])
 
@@ -133,10 +133,8 @@ def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) 
     store(tmp_path, "plain20", 9.5)
     store(tmp_path, "plain56", 13.0, scale=0.05)
     experiment = find_experiment("plain20-vs-plain56")
-    files = draw_experiment(experiment, tmp_path, formats=("svg",), own_dataset="cifar10", schedule_scale=1)
-    scaled = draw_experiment(
-        experiment.variant(schedule_scale=0.05), tmp_path, formats=("svg",), own_dataset="cifar10", schedule_scale=0.05
-    )
+    files = draw_experiment(experiment, tmp_path, formats=("svg",))
+    scaled = draw_experiment(experiment.variant(schedule_scale=0.05), tmp_path, formats=("svg",))
     assert [f.name for f in files + scaled] == ["fig1.svg", "fig1-x0.05.svg"]
     full, short = (f.read_text() for f in files + scaled)
     assert "plain-20  9.50" in full and "not run: plain-56" in full and "schedule" not in full
@@ -147,10 +145,10 @@ def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_pat
     store(tmp_path, "resnext29-8x64d", 4.0)
     store(tmp_path, "resnet110-300epochs", 6.0)
     experiment, console = find_experiment("resnext"), Console(file=io.StringIO(), width=200)
-    (file,) = draw_experiment(experiment, tmp_path, formats=("svg",), own_dataset="cifar10", schedule_scale=1)
+    (file,) = draw_experiment(experiment, tmp_path, formats=("svg",))
     drawn = file.read_text()
     assert "ResNeXt-29 (8x64d)  4.00 (paper 3.65)" in drawn and "ResNet-110 (300 epochs)  6.00" in drawn
-    print_outcome(console, experiment, experiment, tmp_path, 1)
+    print_outcome(console, experiment, experiment, tmp_path)
     printed = console.file.getvalue()
     assert "3.65" in printed and "reproduced: ResNeXt-29 (8x64d) has a lower test error" in printed
     assert "paper 6.61" not in drawn and "6.61" not in printed

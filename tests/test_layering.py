@@ -15,14 +15,15 @@ LAYERS = [
     {"errors"},
     {"catalog", "atomic", "departures"},
     {"records", "locking"},
-    {"experiment", "rows", "paper"},
+    {"recipe", "rows", "paper"},
+    {"experiment"},
     {"experiment_files", "weights"},
     {"results", "models", "data", "device", "interruption"},
     {"evaluation", "analysis"},
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
     {"outcome", "watch", "report"},
-    {"cli", "cli_results", "cli_nets"},
+    {"cli", "cli_results", "cli_nets", "cli_data"},
     {"__main__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
@@ -49,13 +50,21 @@ def test_imports_run_strictly_downwards(file: Path) -> None:
         assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
 
 
-TABLES = [f"table {number}" for number in range(2, 7)]
-QUICK = ["--help", "list", "show cifar-resnet", "plot all", *TABLES, "watch --once", "report"]
+QUICK = [
+    "--help",
+    "list",
+    "show cifar-resnet",
+    "plot all",
+    *(f"table {n}" for n in range(2, 7)),
+    "watch --once",
+    "report",
+    "data --help",
+]
 
 
 @pytest.mark.parametrize("words", [words.split() for words in QUICK], ids=QUICK)
 def test_quick_commands_never_import_torch(words: list[str], tmp_path: Path) -> None:
-    where = [] if words == ["--help"] else ["--results-dir", str(tmp_path)]
+    where = [] if "--help" in words else ["--results-dir", str(tmp_path)]
     program = (
         f"import sys\nsys.argv = ['resrepro', *{[*words, *where]!r}]\nfrom resrepro.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nassert 'torch' not in sys.modules"

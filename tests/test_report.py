@@ -132,7 +132,6 @@ def test_an_empty_folder_names_everything_that_is_missing_with_its_command(tmp_p
     for number in TABLES:
         assert f"Table {number}: " in text and f"Table {number}: " in markdown
     assert "`resrepro table 1`" in markdown and "<svg" not in html
-    assert "the ImageNet pipeline is not built yet" in text
 
 
 def test_the_page_is_well_formed_names_nothing_twice_and_loads_nothing(tmp_path: Path) -> None:
@@ -195,6 +194,18 @@ def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
     _, markdown = report(tmp_path)
     assert "## CIFAR-100 in place of CIFAR-10" in markdown and "**0** reproduced" in markdown
     assert "other data than the paper's" in markdown
+
+
+def test_smaller_images_are_a_section_of_their_own(tmp_path: Path) -> None:
+    small = find_experiment("plain34-vs-res34").variant(dataset="imagenette", image_size=64, schedule_scale=0.01)
+    for run, error in zip(small.runs, (40.0, 30.0), strict=True):
+        finish(tmp_path, run, error, error + 5, 0.01)
+    _, markdown = report(tmp_path)
+    section = markdown.partition("## Imagenette in place of ImageNet, 64 pixels, schedule × 0.01")[2].partition(
+        "\n## "
+    )[0]
+    assert "plain-34: 40.00<br>ResNet-34 A: 30.00" in section and "holds here (one seed)" in section
+    assert "imagenette/plain34-64px-x0.01" in markdown and "**0** reproduced" in markdown
 
 
 def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from resrepro.data.batches import Batches
 from resrepro.data.images import Images
 from resrepro.device import Compute
 from resrepro.errors import UserError
-from resrepro.experiment import SWITCHES, Run
+from resrepro.experiment import Run
 from resrepro.experiment_files import find_experiment
 from resrepro.models import fused
+from resrepro.recipe import SWITCHES
 from resrepro.training import checkpoint
 from resrepro.training.engine import Engine, Means
 
@@ -213,11 +214,11 @@ def test_the_45k_are_the_first_of_cifars_files(tmp_path: Path) -> None:
     pixels = torch.arange(50000)[:, None, None, None].expand(-1, 1, 1, 3).to(torch.uint8)
     labels = torch.arange(50000) % 10
     trainer = runner(tmp_path)
-    trainer._images["cifar10"] = Images(
+    trainer._sources._images["cifar10"] = Images(
         train_images=pixels, train_labels=labels, test_images=pixels[:10], test_labels=labels[:10], num_classes=10
     )
     run = next(r for r in find_experiment("split-45k").runs if r.name == "resnet20-45k")
-    part = trainer._images_of(run)
+    part = trainer._sources._of_run(run)
     assert len(part.train_labels) == 45000 and part.train_images[-1, 0, 0, 0] == 44999 % 256
 
 

@@ -107,11 +107,8 @@ def test_missing_nets_are_named_with_the_command_that_trains_them(tmp_path: Path
     assert "ResNet-1202: not run; to train: resrepro run cifar-1202" in six_notes
     assert "ResNet-20" not in six_notes and "not run" in table.to_markdown()
     three_notes = "\n".join(TABLES[3](tmp_path).notes)
-    pending = "(the ImageNet pipeline is not built yet)"
-    shortcuts = f"not run; to train: resrepro run imagenet-shortcuts {pending}"
-    assert f"plain-34, ResNet-34 A, ResNet-34 C: {shortcuts}" in three_notes
-    assert "ResNet-101, ResNet-152: not run; to train: resrepro run imagenet-deeper" in three_notes
-    assert pending in TABLES[5](tmp_path).notes[-1]
+    assert "plain-34: not run; to train: resrepro run plain34-vs-res34" in three_notes
+    assert "ResNet-50, ResNet-101, ResNet-152: not run; to train: resrepro run ensemble" in three_notes
 
 
 def test_a_diverged_run_is_shown_as_such(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from resrepro.data.images import Images
 from resrepro.device import Compute, choose
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import EVALUATION_BATCH, SingleView
-from resrepro.experiment import Recipe, Warmup
 from resrepro.models import build
+from resrepro.recipe import Recipe, Warmup
 from resrepro.training import checkpoint
 from resrepro.training.engine import Engine, Means
 from resrepro.training.loop import Diverged, Training
@@ -204,7 +204,7 @@ def test_error_counts_every_image_of_a_partial_last_batch(
     parts = []
     for size in (1, 5, 13, 500):
         monkeypatch.setitem(EVALUATION_BATCH, "cpu", size)
-        parts.append(SingleView(t.engine.net, t.engine.batches.test, 13, fp32).measure())
+        parts.append(SingleView(t.engine.net, t.engine.batches.test_part, fp32).measure())
     logits = t.engine.net.eval()(t.engine.batches.test(torch.arange(13))[0])
     labels = images.test_labels
     for part in parts:

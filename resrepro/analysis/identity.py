@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from resrepro.data.batches import Part
 from resrepro.device import Compute
 from resrepro.models import calls
 from resrepro.models.blocks import BasicBlock
@@ -26,8 +27,7 @@ from resrepro.records import Equality
 NUM_BATCHES = 100  # training mini-batches that means and variances are averaged over
 BATCH = 500  # images at a time where outputs are compared
 
-Part = Literal["train", "test"]
-Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # (N,) int64 -> (N, 3, H, W), labels (N,)
+Name = Literal["train", "test"]
 Statistics = tuple[Tensor, Tensor]  # mean, variance: (C,) fp64 each
 
 
@@ -35,7 +35,7 @@ def construct(
     deep: nn.Module,
     shallow: nn.Module,
     mini_batches: Iterable[Tensor],
-    sets: Mapping[Part, tuple[Inputs, int]],
+    sets: Mapping[Name, Part],
     compute: Compute,
     between: Callable[[], None],
 ) -> list[Equality]:
@@ -43,11 +43,10 @@ def construct(
 
     Args:
         mini_batches: as `deepen` takes them.
-        sets: part -> (inputs of images by their number, number of images).
         between: called now and then; may raise to stop.
     """
     deepen(deep, shallow, mini_batches, compute)
-    return [compare(deep, shallow, part, inputs, n, compute, between) for part, (inputs, n) in sets.items()]
+    return [compare(deep, shallow, name, images, compute, between) for name, images in sets.items()]
 
 
 @torch.no_grad()
@@ -113,9 +112,8 @@ def _output_statistics(net: nn.Module, inputs: Iterable[Tensor], compute: Comput
 def compare(
     deep: nn.Module,
     shallow: nn.Module,
-    part: Part,
-    inputs: Inputs,
-    num_images: int,
+    name: Name,
+    images: Part,
     compute: Compute,
     between: Callable[[], None],
 ) -> Equality:
@@ -126,20 +124,20 @@ def compare(
     largest = torch.zeros(2, device=compute.device)  # difference, output
     for net in nets:
         net.eval()
-    for index in torch.split(torch.arange(num_images, device=compute.device), BATCH):
+    for index in torch.split(torch.arange(images.num_images, device=compute.device), BATCH):
         between()
-        x, y = inputs(index)
+        x, y = images.inputs(index)
         with compute.autocast():
             outputs = torch.stack([net(x) for net in nets]).float()
         wrong += (outputs.argmax(2) != y).sum(1)
         largest = torch.maximum(largest, torch.stack(((outputs[0] - outputs[1]).abs().max(), outputs.abs().max())))
     for net, mode in zip(nets, modes, strict=True):
         net.train(mode)
-    own_pct, shallower_pct = (100 * wrong.double() / num_images).tolist()
+    own_pct, shallower_pct = (100 * wrong.double() / images.num_images).tolist()
     difference, output = largest.tolist()
     return Equality(
-        part=part,
-        num_images=num_images,
+        part=name,
+        num_images=images.num_images,
         shallower_error_pct=shallower_pct,
         error_pct=own_pct,
         largest_difference=difference,

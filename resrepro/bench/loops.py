@@ -17,8 +17,8 @@ from torchvision import transforms
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
 from resrepro.device import Compute, choose
-from resrepro.experiment import PRESETS, Recipe
 from resrepro.models import build
+from resrepro.recipe import PRESETS, Recipe
 from resrepro.training.engine import BN_REESTIMATION_BATCHES, Engine
 
 RECIPE = Recipe(**PRESETS["cifar"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from resrepro.catalog import DATASETS, PENDING_DATASETS, check_dataset
+from resrepro.catalog import DATASETS, check_dataset
 from resrepro.data.images import Images
 from resrepro.errors import UserError
 
@@ -20,8 +20,11 @@ def load(dataset: str, *, data_dir: Path) -> Images:
     """
     check_dataset(dataset)
     kind, _, path = dataset.partition(":")
-    if kind in PENDING_DATASETS:
-        raise UserError(f"dataset '{kind}': {PENDING_DATASETS[kind]}")
+    if DATASETS[kind] == "trees":
+        raise UserError(
+            f"dataset '{kind}': its images differ in size; it is for experiments with preset 'imagenet', such as "
+            "plain34-vs-res34"
+        )
     module = importlib.import_module(f"resrepro.data.{DATASETS[kind]}")
     images: Images = module.load(name=kind, path=path, data_dir=data_dir)
     return images

@@ -9,13 +9,56 @@ Images and the draws of an epoch lie on the device; a mini-batch is cut there, f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from resrepro.data.images import Images
+from resrepro.recipe import Recipe
+
+Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # (N,) int64 -> (N, 3, H, W), labels (N,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Images with one view of each, in their order.
+
+    Args:
+        inputs: the net's input and the labels of the images with these numbers, on the device.
+        load: is told the first of the coming `at_once` images, on the host, before each call of `inputs`.
+        at_once: how many images `inputs` gives at once, where it is bound to a number.
+    """
+
+    num_images: int
+    inputs: Inputs
+    load: Callable[[int], None] = lambda _: None
+    at_once: int | None = None
+
+
+class Views(Protocol):
+    """The training views of one run, mini-batch by mini-batch."""
+
+    def load(self, iteration: int) -> None:
+        """On the host: makes mini-batch `iteration`, counted from 0, ready. Does not wait for the device."""
+
+    def at(self, iteration: Tensor) -> Any:
+        """On the device: what `Source.train` makes mini-batch `iteration`, () int64, of; it has been loaded."""
+
+
+class Source(Protocol):
+    """A data set as a run reads it, on its device."""
+
+    @property
+    def train_part(self) -> Part: ...
+    @property
+    def test_part(self) -> Part: ...
+    def views(self, recipe: Recipe, seed: int) -> Views: ...
+    def train(self, view: Any) -> tuple[Tensor, Tensor]:
+        """Augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +136,17 @@ class Batches:
         self.test_labels = images.test_labels.to(device)
         self.rows = torch.arange(self.side[0], device=device)
         self.columns = torch.arange(self.side[1], device=device)
+        self.train_part = Part(num_images=len(images.train_labels), inputs=self.clean_train)
+        self.test_part = Part(num_images=len(images.test_labels), inputs=self.test)
+
+    def views(self, recipe: Recipe, seed: int) -> ViewStream:
+        return ViewStream(
+            num_images=len(self.train_labels),
+            batch_size=recipe.batch_size,
+            padding=recipe.crop_padding,
+            seed=seed,
+            device=self.train_labels.device,
+        )
 
     def train(self, view: View) -> tuple[Tensor, Tensor]:
         """Augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from resrepro import data
 from resrepro.catalog import architecture
-from resrepro.data.batches import Batches
+from resrepro.data.batches import Batches, Inputs, Part
 from resrepro.data.images import Images
 from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError, did_you_mean
-from resrepro.evaluation.single_view import Inputs, Measured, SingleView
+from resrepro.evaluation.single_view import Measured, SingleView
 from resrepro.models import build
 from resrepro.weights import load_weights
 
@@ -55,7 +55,7 @@ def evaluate_weights(
     else:
         test = _normalized(images, channels[0], channels[1], compute.device)
     with device_errors(compute, f"evaluate {weights}"):
-        return SingleView(net, test, len(images.test_images), compute).measure()
+        return SingleView(net, Part(num_images=len(images.test_images), inputs=test), compute).measure()
 
 
 def _triple(option: str, text: str | None) -> Tensor | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from resrepro.data.batches import Part
 from resrepro.device import Compute
 
-Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # (N,) int64 -> (N, 3, H, W), labels (N,)
 EVALUATION_BATCH = {"cpu": 500, "cuda": 2000}  # images at a time; no result depends on it but by rounding
 
 
@@ -24,16 +24,12 @@ class Measured:
 
 
 class SingleView:
-    """The net on a whole set, BN in inference mode. `part` reads and changes tensors on the device alone.
+    """The net on a whole set, BN in inference mode. `part` reads and changes tensors on the device alone."""
 
-    Args:
-        inputs: the net's input and the labels of the images with these numbers, on the device.
-    """
-
-    def __init__(self, net: nn.Module, inputs: Inputs, num_images: int, compute: Compute) -> None:
-        self.net, self.inputs, self.num_images, self.compute = net, inputs, num_images, compute
-        size = min(EVALUATION_BATCH[compute.device.type], num_images)
-        self.num_parts = -(-num_images // size)
+    def __init__(self, net: nn.Module, images: Part, compute: Compute) -> None:
+        self.net, self.images, self.compute = net, images, compute
+        size = images.at_once or min(EVALUATION_BATCH[compute.device.type], images.num_images)
+        self.num_parts = -(-images.num_images // size)
         self.offsets = torch.arange(size, device=compute.device)
         self.start = torch.zeros((), dtype=torch.int64, device=compute.device)
         self.totals = torch.zeros(2, dtype=torch.float64, device=compute.device)  # loss, number of wrong answers
@@ -42,8 +38,8 @@ class SingleView:
     def part(self) -> None:
         """The next images; those past the end do not count."""
         position = self.start + self.offsets
-        inside = position < self.num_images
-        x, y = self.inputs(position.clamp(max=self.num_images - 1))
+        inside = position < self.images.num_images
+        x, y = self.images.inputs(position.clamp(max=self.images.num_images - 1))
         with self.compute.autocast():
             logits = self.net(x)
         logits = logits.float()
@@ -64,11 +60,13 @@ class SingleView:
         was_training = self.net.training
         self.net.eval()
         try:
-            for _ in range(self.num_parts):
+            for number in range(self.num_parts):
                 if between is not None:
                     between()
+                self.images.load(number * len(self.offsets))
                 (part or self.part)()
         finally:
             self.net.train(was_training)
         loss, wrong = self.totals.tolist()
-        return Measured(loss=loss / self.num_images, error_pct=100 * wrong / self.num_images)
+        num_images = self.images.num_images
+        return Measured(loss=loss / num_images, error_pct=100 * wrong / num_images)

@@ -16,8 +16,9 @@ from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure,
 from resrepro.records import RunRecord
 from resrepro.results import RunFiles, read_points
 
-STYLES: dict[str, dict[str, Any]] = {  # the paper's: dashed training error, bold test error
-    "train": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},
+STYLES: dict[str, dict[str, Any]] = {
+    "dashed": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},  # the paper's training error in Fig. 6
+    "thin": {"linestyle": "-", "linewidth": 0.8},  # in Fig. 4
     "test": {"linestyle": "-", "linewidth": 2.0},
 }
 COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
@@ -53,10 +54,10 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     figure = new_figure(spec, context, width, PANEL_INCHES[1])
     colors = _colors(spec, context)
     shown = curves[curves["run"].isin([name for panel in spec.panel for name in panel.runs])]
-    top = _error_max(shown, spec, context)
+    axis = _error_axis(shown, spec, context)
     for index, panel in enumerate(spec.panel):
         axes = figure.add_subplot(1, num_panels, index + 1)
-        _draw_panel(axes, curves, panel, context, colors, top)
+        _draw_panel(axes, curves, panel, context, colors, axis, spec.train_line)
         if index == 0:
             axes.set_ylabel("error (%)", fontsize=FONT_PT)
     if not shown.empty:
@@ -73,19 +74,25 @@ def _colors(spec: FigureSpec, context: Context) -> dict[str, str]:
     return {n: COLORS[order.index(k) % len(COLORS)] for n, k in zip(names, keys, strict=True)}
 
 
-def _error_max(shown: pd.DataFrame, spec: FigureSpec, context: Context) -> float:
+def _error_axis(shown: pd.DataFrame, spec: FigureSpec, context: Context) -> tuple[float, float]:
     """The paper's axis for the paper's runs; otherwise what the later two thirds of the curves need."""
     if spec.error_max_pct is not None and not context.note:
-        return spec.error_max_pct
+        return spec.error_min_pct, spec.error_max_pct
     if shown.empty:
-        return 100.0
+        return 0.0, 100.0
     late = shown[shown["iteration"] >= shown["iteration"].max() / 3]
     highest = float(late[["train_error_pct", "test_error_pct"]].max(axis=None))
-    return min(100.0, 1.1 * highest)
+    return 0.0, min(100.0, 1.1 * highest)
 
 
 def _draw_panel(
-    axes: Axes, curves: pd.DataFrame, panel: PanelSpec, context: Context, colors: dict[str, str], top: float
+    axes: Axes,
+    curves: pd.DataFrame,
+    panel: PanelSpec,
+    context: Context,
+    colors: dict[str, str],
+    axis: tuple[float, float],
+    train_line: str,
 ) -> None:
     axes.set_title(panel.title, fontsize=FONT_PT + 1)
     style(axes)
@@ -94,21 +101,21 @@ def _draw_panel(
     unit = 1e4 if last >= 1e4 else 1.0
     axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.", fontsize=FONT_PT)
     axes.set_xlim(0, last / unit)
-    axes.set_ylim(0, top)
+    axes.set_ylim(*axis)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     if present.empty:
         axes.set(xticks=[], yticks=[])
-    ends, above = [], []
+    ends, outside = [], []
     for name in panel.runs:
         rows = _rows(curves, name)
         if rows.empty:
             continue
         for kind in panel.show:
-            value = _draw_run(axes, rows, kind, unit, colors[name])
+            value = _draw_run(axes, rows, kind, train_line, unit, colors[name])
         paper = _paper_tick(panel, name, context)
         text = _end_text(rows, context.labels[name], value, paper)
-        if value > top:
-            above.append(text)
+        if not axis[0] <= value <= axis[1]:
+            outside.append(text)
         else:
             ends.append(_End(y=value, text=text, color=colors[name]))
         if paper is not None:
@@ -116,8 +123,9 @@ def _draw_panel(
                 last / unit, paper, marker="<", markersize=5, color=colors[name],
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
-    _label_ends(axes, ends, top)
-    remark(axes, [f"above the axis: {a}" for a in above] + absent(panel.runs, context), anything=len(present) > 0)
+    _label_ends(axes, ends, axis)
+    lines = [f"outside the axis: {text}" for text in outside] + absent(panel.runs, context)
+    remark(axes, lines, anything=len(present) > 0)
 
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -127,14 +135,14 @@ def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows if done.empty else done
 
 
-def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, unit: float, color: str) -> float:
+def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, train_line: str, unit: float, color: str) -> float:
     """Mean line and band of +- one standard deviation over the seeds. Returns the line's last value."""
     by_iteration = rows.groupby("iteration")[COLUMNS[kind]]
     num_seeds = rows["seed"].nunique()
     complete = by_iteration.count() == num_seeds
     mean = by_iteration.mean()[complete]
     x = mean.index.to_numpy() / unit
-    axes.plot(x, mean, color=color, **STYLES[kind])
+    axes.plot(x, mean, color=color, **STYLES[train_line if kind == "train" else kind])
     if num_seeds > 1:
         std = by_iteration.std()[complete]
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
@@ -153,9 +161,9 @@ def _end_text(rows: pd.DataFrame, label: str, value: float, paper: float | None)
     return f"{text}, unfinished" if "unfinished" in statuses else text
 
 
-def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
+def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float]) -> None:
     """Labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
-    height = top * (FONT_PT * 1.35 / 72) / (PANEL_INCHES[1] - 0.9)
+    height = (axis[1] - axis[0]) * (FONT_PT * 1.35 / 72) / (PANEL_INCHES[1] - 0.9)
     ends.sort(key=lambda end: end.y)
     places = [end.y for end in ends]
     for _ in range(200):  # neighbors push each other apart until all have room
@@ -164,7 +172,7 @@ def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
             if overlap > 1e-9:
                 places[i] -= overlap / 2
                 places[i + 1] += overlap / 2
-        shift = max(0.0, height / 2 - places[0]) if places else 0.0
+        shift = max(0.0, axis[0] + height / 2 - places[0]) if places else 0.0
         places = [p + shift for p in places]
     for end, place in zip(ends, places, strict=True):
         axes.annotate(
@@ -179,10 +187,11 @@ def _label_ends(axes: Axes, ends: list[_End], top: float) -> None:
 
 def _legend(figure: Figure, spec: FigureSpec, context: Context) -> None:
     """The styles of the lines, below the panels; a figure of one kind names it in its panels' titles."""
-    kinds = [kind for kind in STYLES if any(kind in panel.show for panel in spec.panel)]
+    kinds = [kind for kind in NAMES if any(kind in panel.show for panel in spec.panel)]
     texts = [f"{NAMES[kind]} error" for kind in kinds]
     texts[-1] += " (last value in the labels)"
-    handles = [Line2D([], [], color="0.3", label=text, **STYLES[kind]) for text, kind in zip(texts, kinds, strict=True)]
+    styles = [STYLES[spec.train_line if kind == "train" else kind] for kind in kinds]
+    handles = [Line2D([], [], color="0.3", label=text, **look) for text, look in zip(texts, styles, strict=True)]
     if any(_paper_tick(panel, name, context) is not None for panel in spec.panel for name in panel.runs):
         handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
     if len(handles) > 1 and all(len(panel.show) > 1 for panel in spec.panel):

@@ -14,13 +14,19 @@ from resrepro import paper, results
 from resrepro.atomic import write_atomically, write_text
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
-from resrepro.experiment import Experiment, FigureSpec, Run
+from resrepro.experiment import Experiment, Run
 from resrepro.experiment_files import shipped_runs
 from resrepro.figures import FIGURES, Kind
 from resrepro.figures.parts import Context
 from resrepro.records import RunRecord
 
-DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "shapes": "shapes"}
+DATASET_TITLES = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
+    "imagenette": "Imagenette",
+    "shapes": "shapes",
+}
 FORMATS = ("png", "pdf", "svg")
 DOTS_PER_INCH = 200
 
@@ -30,21 +36,18 @@ def draw_experiment(
     results_dir: Path,
     *,
     formats: tuple[str, ...],
-    own_dataset: str,
-    schedule_scale: float,
     report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Draws every figure of an experiment, with its table, also where runs are missing or damaged: those are named.
 
     Args:
         report: is given a line about each damaged run.
-        experiment: as asked for, with its dataset and schedule.
-        own_dataset: the dataset of the TOML; another one is said in the figure.
+        experiment: as asked for; what its variation changes is said in the figure.
 
     Returns:
         The files written.
     """
-    known = runs_by_name(experiment, own_dataset, schedule_scale)
+    known = runs_by_name(experiment)
     written = []
     for spec in experiment.figures:
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
@@ -56,7 +59,7 @@ def draw_experiment(
             report(problem)
         diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
         shown = {*rows["run"], *diverged, *(run.name for run in problems)}
-        note = _note(experiment, own_dataset, schedule_scale)
+        note = _note(experiment)
         context = Context(
             note=note,
             labels={name: seeds[0].label for name, seeds in runs.items()},
@@ -72,7 +75,7 @@ def draw_experiment(
             },
         )
         figure = form.draw(rows, spec, context)
-        stem = _stem(experiment, spec, own_dataset, schedule_scale)
+        stem = spec.name + experiment.variation.suffix
         for kind in formats:
             image = io.BytesIO()
             figure.savefig(image, format=kind, dpi=DOTS_PER_INCH)
@@ -120,20 +123,19 @@ def _markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def runs_by_name(experiment: Experiment, own_dataset: str, schedule_scale: float) -> dict[str, tuple[str, list[Run]]]:
+def runs_by_name(experiment: Experiment) -> dict[str, tuple[str, list[Run]]]:
     """Run name -> (command that trains it, its runs): the experiment's own, then the shipped experiments'."""
-    options = "" if experiment.dataset == own_dataset else f" --dataset {experiment.dataset}"
-    options += "" if schedule_scale == 1 else f" --schedule-scale {schedule_scale:g}"
+    variation = experiment.variation
     found: dict[str, tuple[str, list[Run]]] = {}
-    for name, pairs in shipped_runs(own_dataset).items():
+    for name, pairs in shipped_runs(experiment.own_dataset).items():
         num_seeds = Counter(experiment_name for experiment_name, _ in pairs)
         source = min(num_seeds, key=num_seeds.__getitem__)  # the least work
         runs = tuple(run for experiment_name, run in pairs if experiment_name == source)
         varied = experiment.model_copy(update={"runs": runs}).variant(
-            dataset=experiment.dataset, schedule_scale=schedule_scale
+            dataset=experiment.dataset, schedule_scale=variation.schedule_scale, image_size=variation.image_size
         )
-        found[name] = (f"resrepro run {source}{options}", list(varied.runs))
-    own = f"resrepro run {experiment.address}{options}"
+        found[name] = (f"resrepro run {source}{variation.options}", list(varied.runs))
+    own = f"resrepro run {experiment.address}{variation.options}"
     for name in experiment.run_names():
         found[name] = (own, [run for run in experiment.runs if run.name == name])
     return found
@@ -144,22 +146,17 @@ def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
     return {name: paper.TEST_ERROR_PCT[key] for name, key in keys.items() if key in paper.TEST_ERROR_PCT}
 
 
-def _note(experiment: Experiment, own_dataset: str, schedule_scale: float) -> str:
-    notes = []
-    if experiment.dataset != own_dataset:
-        notes.append(f"here on {dataset_title(experiment.dataset)}, not {dataset_title(own_dataset)}")
-    if schedule_scale != 1:
-        notes.append(f"schedule × {schedule_scale:g}, not the paper's")
+def _note(experiment: Experiment) -> str:
+    variation, notes = experiment.variation, []
+    if variation.dataset is not None:
+        notes.append(f"here on {dataset_title(experiment.dataset)}, not {dataset_title(experiment.own_dataset)}")
+    if variation.image_size is not None:
+        notes.append(f"crops of {variation.image_size} pixels")
+    if variation.schedule_scale != 1:
+        notes.append(f"schedule × {variation.schedule_scale:g}, not the paper's")
     return "; ".join(notes)
 
 
 def dataset_title(dataset: str) -> str:
     kind, _, path = dataset.partition(":")
     return DATASET_TITLES.get(kind, Path(path).name)
-
-
-def _stem(experiment: Experiment, spec: FigureSpec, own_dataset: str, schedule_scale: float) -> str:
-    stem = spec.name
-    if experiment.dataset != own_dataset:
-        stem += f"-{experiment.runs[0].path.parts[0]}"
-    return stem if schedule_scale == 1 else f"{stem}-x{schedule_scale:g}"

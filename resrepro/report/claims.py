@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from resrepro import paper
-from resrepro.catalog import PENDING_DATASETS
 from resrepro.experiment import Experiment
 from resrepro.tables import Table
 from resrepro.verdict import MEASURES, Verdict, judge
@@ -37,22 +36,22 @@ def verdicts(experiments: list[Experiment], results_dir: Path, *, numbers: bool)
     return list(found.values())
 
 
-def table(title: str, judged: Judged, words: dict[str, str], options: str) -> Table:
-    """A row a claim.
+def table(title: str, judged: Judged, words: dict[str, str]) -> Table:
+    """A row a claim; where data or schedule are not the paper's, without its values.
 
     Args:
         words: what a status is called here.
-        options: beside the experiment's name on the command line; with any, data or schedule are not the paper's.
     """
-    rows = [_row(experiment, verdict, words[verdict.status], options) for experiment, verdict in judged]
-    shown = [column for column in COLUMNS if column != "paper" or not options]
+    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged]
+    varied = any(experiment.variation.options for experiment, _ in judged)
+    shown = [column for column in COLUMNS if column != "paper" or not varied]
     cells = tuple(tuple(row.get(column, "") for column in shown) for row in rows)
     return Table(title=title, columns=tuple(shown), rows=cells, notes=NOTES)
 
 
-def _row(experiment: Experiment, verdict: Verdict, word: str, options: str) -> dict[str, str]:
+def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     """The cells by column; a cell may have several lines."""
-    claim = verdict.claim
+    claim, options = verdict.claim, experiment.variation.options
     published = _published(experiment, verdict)
     labels = {run.name: run.label for run in experiment.runs}
     row = {
@@ -62,9 +61,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str, options: str) -> d
         "measured": _measured(verdict),
     }
     if verdict.status == "not run":
-        pending = PENDING_DATASETS.get(experiment.dataset, "").partition(";")[0]
-        command = f"`resrepro run {experiment.address}{options}`" + (f" ({pending})" if pending else "")
-        return row | {"decided by": f"{verdict.detail}; {command}"}
+        return row | {"decided by": f"{verdict.detail}; `resrepro run {experiment.address}{options}`"}
     counts = [str(len(values)) for values in verdict.values.values()]
     return row | {
         "verdict": word + (ONE_SEED if verdict.p_value is None else ""),

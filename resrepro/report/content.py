@@ -13,8 +13,8 @@ from resrepro.records import RunRecord
 from resrepro.report import claims
 from resrepro.report.blocks import Block, Listing, Page, Section
 from resrepro.report.pictures import Pictures, read_table
-from resrepro.report.runs import all_records, provenance, runs_table
-from resrepro.report.scopes import Scope, variants
+from resrepro.report.runs import provenance, runs_table, stored_records
+from resrepro.report.scopes import Scope, varied
 from resrepro.report.speed import speed_table
 from resrepro.tables import TABLES, Table
 from resrepro.verdict import RULE
@@ -28,28 +28,29 @@ def gather(results_dir: Path) -> Page:
 
     Writes the figures' files under the results directory.
     """
-    records, problems = all_records(results_dir)
+    stored, problems = stored_records(results_dir)
     pictures = Pictures(results_dir, problems)
     shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
     papers = [e for e in shipped if e.dataset in paper.DATASETS and not e.beyond_paper]
     judged = claims.verdicts(papers, results_dir, numbers=True)
-    full = [r for r in records if r.schedule_scale == 1 and r.dataset in paper.DATASETS]
+    declared = {run.path.parent for experiment in papers for run in experiment.runs}
+    full = [record for folder, record in stored.items() if folder.parent in declared]
     trained_on = (f"Ours: {provenance(full)}.",) if full else ()
     elsewhere = [
         (scope, claims.verdicts(list(scope.experiments), results_dir, numbers=False))
-        for scope in variants(shipped, records)
+        for scope in varied(shipped, stored)
     ]
-    claims_table = claims.table("Claims of the paper", judged, PAPERS, "")
+    claims_table = claims.table("Claims of the paper", judged, PAPERS)
     papers_own = [
         Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", Listing(items=RULE))),
-        Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, Scope.own(e), missing=True))),
+        Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, missing=True))),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir))),
     ]
     beside = [_elsewhere(scope, its, pictures) for scope, its in elsewhere]
     sections = [
         *(papers_own + beside if full else beside + papers_own),  # what there is, before what is missing
         _beyond([e for e in shipped if e not in papers], pictures, results_dir),
-        Section(title="Every run", blocks=(runs_table(records),)),
+        Section(title="Every run", blocks=(runs_table(stored),)),
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
         Section(title="How this differs from the paper", blocks=_departures()),
     ]
@@ -105,8 +106,8 @@ def _elsewhere(scope: Scope, judged: claims.Judged, pictures: Pictures) -> Secti
     decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
     blocks: list[Block] = [scope.note]
     if decided:
-        blocks.append(claims.table("Claims, decided here", decided, ELSEWHERE, scope.options))
-    blocks += [block for e in scope.experiments for block in pictures.of(e, scope, missing=False)]
+        blocks.append(claims.table("Claims, decided here", decided, ELSEWHERE))
+    blocks += [block for e in scope.experiments for block in pictures.of(e, missing=False)]
     return Section(title=scope.title, blocks=tuple(blocks))
 
 
@@ -114,8 +115,8 @@ def _beyond(experiments: list[Experiment], pictures: Pictures, results_dir: Path
     """The shipped experiments that are no part of the paper."""
     blocks: list[Block] = ["These experiments are no part of the paper; their claims are our own, or other authors'."]
     judged = claims.verdicts(experiments, results_dir, numbers=True)
-    blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE, ""))
-    blocks += [block for e in experiments for block in pictures.of(e, Scope.own(e), missing=True)]
+    blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
+    blocks += [block for e in experiments for block in pictures.of(e, missing=True)]
     return Section(title="Beyond the paper", blocks=tuple(blocks))
 
 

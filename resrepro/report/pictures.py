@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib
 
 from resrepro import results
-from resrepro.catalog import PENDING_DATASETS
 from resrepro.errors import UserError
 from resrepro.experiment import Experiment, FigureSpec, Run
 from resrepro.figures import FIGURES, Kind
@@ -17,10 +16,12 @@ from resrepro.figures.drawing import draw_experiment, runs_by_name
 from resrepro.records import RunRecord
 from resrepro.report.blocks import Block, Picture
 from resrepro.report.runs import provenance
-from resrepro.report.scopes import Scope
 from resrepro.tables import Table
 
 SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "resrepro"}  # real letters; and the same file each time
+
+
+Known = dict[str, tuple[str, list[Run]]]  # run name -> the command that trains it, and its runs
 
 
 class Pictures:
@@ -29,9 +30,9 @@ class Pictures:
     def __init__(self, results_dir: Path, problems: list[str]) -> None:
         self._results_dir = results_dir
         self._problems = problems
-        self._shown: set[tuple[object, ...]] = set()  # (what is read, run, data, schedule) that stand on the page
+        self._shown: set[tuple[object, ...]] = set()  # (what is read, of which run) that stands on the page
 
-    def of(self, experiment: Experiment, scope: Scope, *, missing: bool) -> list[Block]:
+    def of(self, experiment: Experiment, *, missing: bool) -> list[Block]:
         """The experiment's figures, those with a table followed by it.
 
         Args:
@@ -39,16 +40,16 @@ class Pictures:
                 that shows no run that the figures before it do not.
         """
         blocks: list[Block] = []
-        known = runs_by_name(experiment, scope.own_dataset, scope.schedule_scale)
+        known = runs_by_name(experiment)
         for spec in experiment.figures:
             names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
             runs = {name: known[name][1] for name in names}
             form = FIGURES[spec.kind]
             there = [name for name in names if self._any_rows(form, runs[name])]
-            new = {(form.rows, name, scope.own_dataset, scope.options) for name in there} - self._shown
+            new = {(form.rows, runs[name][0].path) for name in there} - self._shown
             if there and (missing or (new and 2 * len(there) >= len(names))):
                 self._shown |= new
-                blocks += self._draw(experiment, spec, scope, known)
+                blocks += self._draw(experiment, spec, known)
             elif missing:
                 blocks.append(_missing(experiment, spec, [known[name] for name in names]))
         return blocks
@@ -64,30 +65,25 @@ class Pictures:
                 self._problems.append(str(error))
         return False
 
-    def _draw(
-        self, experiment: Experiment, spec: FigureSpec, scope: Scope, known: dict[str, tuple[str, list[Run]]]
-    ) -> list[Block]:
+    def _draw(self, experiment: Experiment, spec: FigureSpec, known: Known) -> list[Block]:
         title = f"{spec.title} ({experiment.reproduces})"
         try:
             with matplotlib.rc_context(SVG):
                 files = draw_experiment(
                     experiment.model_copy(update={"figures": (spec,)}), self._results_dir, formats=("svg",),
-                    own_dataset=scope.own_dataset, schedule_scale=scope.schedule_scale,
                     report=self._problems.append,
                 )  # fmt: skip
         except (UserError, OSError) as error:
             self._problems.append(str(error))
             return [Picture(title=title, file=None, notes=(f"not drawn: {error}",))]
-        notes = self._notes(experiment, spec, scope, known)
+        notes = self._notes(experiment, spec, known)
         blocks: list[Block] = [Picture(title=title, file=files[0], notes=notes)]
         return blocks + [read_table(title, file) for file in files if file.suffix == ".csv"]
 
-    def _notes(
-        self, experiment: Experiment, spec: FigureSpec, scope: Scope, known: dict[str, tuple[str, list[Run]]]
-    ) -> tuple[str, ...]:
+    def _notes(self, experiment: Experiment, spec: FigureSpec, known: Known) -> tuple[str, ...]:
         """Which runs and seeds, under which schedule, on what, and the command."""
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
-        shown, records = [], list[RunRecord]()
+        variation, shown, records = experiment.variation, [], list[RunRecord]()
         for name in names:
             found, problems = results.finished_seeds(self._results_dir, known[name][1])
             self._problems += problems
@@ -96,14 +92,14 @@ class Pictures:
                 shown.append(f"{known[name][1][0].label} (seed{'s' * (len(found) > 1)} {seeds})")
                 records += found.values()
         if not records:
-            return ("no run of it has ended yet", f"`resrepro run {experiment.address}{scope.options}`")
+            return ("no run of it has ended yet", f"`resrepro run {experiment.address}{variation.options}`")
         lengths = dict.fromkeys((record.recipe["total_iters"], record.recipe["batch_size"]) for record in records)
         schedule = " or ".join(f"{iters} iterations of {batch}" for iters, batch in lengths)
         return (
             ", ".join(shown),
-            schedule + ("" if scope.schedule_scale == 1 else f", {scope.schedule_scale:g} of the paper's"),
+            schedule + ("" if variation.schedule_scale == 1 else f", {variation.schedule_scale:g} of the paper's"),
             provenance(records),
-            f"`resrepro plot {experiment.address}{scope.options}`",
+            f"`resrepro plot {experiment.address}{variation.options}`",
         )
 
 
@@ -111,11 +107,8 @@ def _missing(experiment: Experiment, spec: FigureSpec, known: list[tuple[str, li
     labels: dict[str, list[str]] = {}
     for command, runs in known:
         labels.setdefault(command, []).append(runs[0].label)
-    pending = PENDING_DATASETS.get(experiment.dataset, "").partition(";")[0]
     notes = tuple(f"missing: {', '.join(names)}; `{command}`" for command, names in labels.items())
-    return Picture(
-        title=f"{spec.title} ({experiment.reproduces})", file=None, notes=(*notes, *([pending] if pending else []))
-    )
+    return Picture(title=f"{spec.title} ({experiment.reproduces})", file=None, notes=notes)
 
 
 def read_table(title: str, path: Path) -> Table:

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from resrepro import results
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
-from resrepro.experiment import PRESETS, Recipe
+from resrepro.recipe import PRESETS, Recipe
 from resrepro.records import RunRecord
 from resrepro.tables import Table
 
@@ -21,22 +21,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def all_records(results_dir: Path) -> tuple[list[RunRecord], list[str]]:
-    """Every finished or diverged run, whoever declared it, and what is wrong with the others, a line each."""
-    records, problems = [], []
+def stored_records(results_dir: Path) -> tuple[dict[Path, RunRecord], list[str]]:
+    """Every finished or diverged run by its folder, whoever declared it; what is wrong with others, a line each."""
+    records, problems = {}, []
     for files in results.found(results_dir):
         try:
             record = results.read_record(files)
             if record is not None:
-                records.append(record)
+                records[files.folder.relative_to(results_dir)] = record
                 results.lacks_rows(files, record)
         except (UserError, OSError) as error:
             problems.append(str(error))
     return records, problems
-
-
-def stored_name(record: RunRecord) -> str:
-    return record.name if record.schedule_scale == 1 else f"{record.name}-x{record.schedule_scale:g}"
 
 
 def provenance(records: Iterable[RunRecord]) -> str:
@@ -68,14 +64,15 @@ def departures(record: RunRecord) -> str:
     return ", ".join([*found, *(f"{key} = {json.dumps(value)}" for key, value in changed.items())]) or "–"
 
 
-def runs_table(records: list[RunRecord]) -> Table:
+def runs_table(stored: dict[Path, RunRecord]) -> Table:
     """A row for the seeds of a run that share everything else."""
 
-    def key(record: RunRecord) -> tuple[str, ...]:
+    def key(item: tuple[Path, RunRecord]) -> tuple[str, ...]:
+        folder, record = item
         torch = record.versions.get("torch", "unknown")
         kind = f"{record.precision}, {record.kernels}"
         return (
-            f"{record.dataset}/{stored_name(record)}",
+            folder.parent.as_posix(),
             departures(record),
             record.device,
             kind,
@@ -84,8 +81,8 @@ def runs_table(records: list[RunRecord]) -> Table:
         )
 
     rows = []
-    for (place, departs, device, kind, torch, commit), group in groupby(sorted(records, key=key), key):
-        seeds = sorted(group, key=lambda record: record.seed)
+    for (place, departs, device, kind, torch, commit), group in groupby(sorted(stored.items(), key=key), key):
+        seeds = sorted((record for _, record in group), key=lambda record: record.seed)
         rows.append(
             (
                 place, ", ".join(f"{r.seed}" + (" (diverged)" if r.status == "diverged" else "") for r in seeds),

@@ -1,62 +1,59 @@
-"""Experiments beside the paper's own data and schedule: shortened, on other data, or beyond the paper."""
+"""The paper's experiments on other data, smaller images or under a shortened schedule."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from resrepro.experiment import Experiment
+from resrepro.experiment import Experiment, Variation
 from resrepro.figures.drawing import dataset_title
 from resrepro.records import RunRecord
-from resrepro.report.runs import stored_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Experiments on one data set under one schedule, as asked for. `own_dataset`: their TOML's."""
+    """Experiments of which one variation has runs. The note says what it changes."""
 
     title: str
     note: str
     experiments: tuple[Experiment, ...]
-    own_dataset: str
-    schedule_scale: float = 1.0
-
-    @staticmethod
-    def own(experiment: Experiment) -> Scope:
-        return Scope(title="", note="", experiments=(experiment,), own_dataset=experiment.dataset)
-
-    @property
-    def options(self) -> str:
-        """What the command line needs beside the experiment's name."""
-        dataset = self.experiments[0].dataset
-        other = "" if dataset == self.own_dataset else f" --dataset {dataset}"
-        return other + ("" if self.schedule_scale == 1 else f" --schedule-scale {self.schedule_scale:g}")
 
 
-def variants(shipped: list[Experiment], records: list[RunRecord]) -> list[Scope]:
-    """A scope for each shortened schedule and each other data set that has runs of a shipped experiment."""
-    stored = {(record.dataset, stored_name(record)) for record in records}
-    found = []
-    for dataset, scale in sorted({(record.dataset, record.schedule_scale) for record in records}):
-        for own_dataset in sorted({experiment.dataset for experiment in shipped}):
-            if (dataset, scale) == (own_dataset, 1):
-                continue
-            changed = [e.variant(dataset=dataset, schedule_scale=scale) for e in shipped if e.dataset == own_dataset]
-            begun = tuple(e for e in changed if any((r.dataset, r.stored_name) in stored for r in e.runs))
-            if begun:
-                found.append(_scope(begun, own_dataset, dataset, scale))
-    return found
+def varied(shipped: list[Experiment], stored: dict[Path, RunRecord]) -> list[Scope]:
+    """A scope for each variation that has runs of a shipped experiment."""
+    runs = {folder.parent for folder in stored}
+    found: dict[tuple[str, str], list[Experiment]] = {}
+    for dataset, scale, size in sorted({_asked(record) for record in stored.values()}):
+        for own in shipped:
+            of_any_size = own.runs[0].recipe.scale_crop is not None
+            changed = own.variant(
+                dataset=dataset, schedule_scale=scale, image_size=size if of_any_size and size else None
+            )
+            if changed.variation != Variation() and any(run.path.parent in runs for run in changed.runs):
+                of_this = found.setdefault((own.own_dataset, changed.variation.options), [])
+                of_this += [changed] * (changed not in of_this)
+    return [_scope(tuple(experiments)) for experiments in found.values()]
 
 
-def _scope(experiments: tuple[Experiment, ...], own_dataset: str, dataset: str, scale: float) -> Scope:
-    title, notes = dataset_title(dataset), []
-    if dataset != own_dataset:
-        title += f" in place of {dataset_title(own_dataset)}"
+def _asked(record: RunRecord) -> tuple[str, float, int]:
+    """Data set, scale of the schedule, and size of the images; 0 where they are taken as they are."""
+    return record.dataset, record.schedule_scale, (record.recipe.get("scale_crop") or {"size": 0})["size"]
+
+
+def _scope(experiments: tuple[Experiment, ...]) -> Scope:
+    first, notes = experiments[0], []
+    variation, title = first.variation, dataset_title(first.dataset)
+    if variation.dataset is not None:
+        title += f" in place of {dataset_title(first.own_dataset)}"
         notes.append("other data than the paper's")
-    if scale != 1:
-        title += f", schedule × {scale:g}"
-        notes.append(f"a schedule {scale:g} times as long as the paper's, drops of the learning rate included")
+    if variation.image_size is not None:
+        title += f", {variation.image_size} pixels"
+        notes.append(f"images of {variation.image_size} pixels, not the paper's size")
+    if variation.schedule_scale != 1:
+        title += f", schedule × {variation.schedule_scale:g}"
+        notes.append(f"a schedule {variation.schedule_scale:g} times as long, drops of the learning rate included")
     note = (
         f"These runs had {' and '.join(notes)}. Their errors are not to be compared with the paper's; what is asked "
         "here is whether the same claims hold in direction. Nothing of this counts as reproduced."
     )
-    return Scope(title=title, note=note, experiments=experiments, own_dataset=own_dataset, schedule_scale=scale)
+    return Scope(title=title, note=note, experiments=experiments)

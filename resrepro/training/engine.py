@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.analysis.gradients import NUM_BATCHES, Norms, gradient_norms
-from resrepro.data.batches import Batches, ViewStream
+from resrepro.data.batches import Source
 from resrepro.device import Compute
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.single_view import Measured, SingleView
-from resrepro.experiment import Recipe
 from resrepro.models import calls
 from resrepro.models.fused import enable_fused
+from resrepro.recipe import Recipe
+from resrepro.records import Kernels
 from resrepro.training.recording import record
 
 BN_REESTIMATION_BATCHES = 100
@@ -69,7 +70,7 @@ class Engine:
     def __init__(
         self,
         net: nn.Module,
-        batches: Batches,
+        batches: Source,
         recipe: Recipe,
         *,
         seed: int,
@@ -78,13 +79,7 @@ class Engine:
     ) -> None:
         self.compute, self.batches, self.means = compute, batches, means
         self.recipe = recipe
-        self.views = ViewStream(
-            num_images=len(batches.train_labels),
-            batch_size=recipe.batch_size,
-            padding=recipe.crop_padding,
-            seed=seed,
-            device=compute.device,
-        )
+        self.views = batches.views(recipe, seed)
         self.net = net.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self._iteration = torch.zeros((), dtype=torch.int64, device=compute.device)
         self._lr = torch.full((), recipe.lr, device=compute.device)
@@ -97,9 +92,9 @@ class Engine:
             group["lr"] = self._lr
         for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        self.single_view = SingleView(self.net, batches.test, len(batches.test_labels), compute)
+        self.single_view = SingleView(self.net, batches.test_part, compute)
         self.notes: list[str] = []
-        self.kernels = "torch"
+        self.kernels: Kernels = "torch"
         self._work: Callable[[], None] = self._step
         self._test_part: Callable[[], None] = self.single_view.part
         self._prepare()
@@ -214,8 +209,7 @@ class Engine:
 
     def clean_train(self, between: Callable[[], None]) -> Measured:
         """The training set without augmentation, BN's moving averages. `between`: as above."""
-        view = SingleView(self.net, self.batches.clean_train, len(self.batches.train_labels), self.compute)
-        return view.measure(between=between)
+        return SingleView(self.net, self.batches.train_part, self.compute).measure(between=between)
 
     def gradient_norms(self) -> list[Norms]:
         """Of the net as it is, on the same mini-batches whenever it is called; changes nothing."""

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from resrepro.experiment import Recipe
+from resrepro.recipe import Recipe
 from resrepro.records import CurvePoint, LayerNorms
 from resrepro.training.engine import Engine, Totals
-from resrepro.training.schedule import GATE_WINDOW_ITERS, gate_opens, learning_rate
+from resrepro.training.schedule import GATE_WINDOW_ITERS, drop_due, gate_opens, learning_rate
 
 
 class Diverged(Exception):
@@ -32,6 +32,7 @@ class Training:
         self.engine = engine
         self.iteration = self.first_iter = first_iter
         self.warmup_opened_iter: int | None = None
+        self.drops: list[int] = []  # iterations from which on the rate is divided by 10 once more
         self.points: list[CurvePoint] = []
         self.norms: list[LayerNorms] = []
         self._at_last_point = self._at_gate_check = engine.totals()
@@ -47,7 +48,7 @@ class Training:
     def lr(self) -> float:
         """The learning rate of the iteration to come."""
         opened = self.warmup_opened_iter is not None
-        return learning_rate(self.recipe, self.iteration, warmup_open=opened)
+        return learning_rate(self.recipe, len(self.drops), warmup_open=opened)
 
     def steps(self) -> Iterator[CurvePoint | None]:
         """Trains to the end of the recipe. The host reads from the device at curve points and while the gate is closed.
@@ -55,6 +56,7 @@ class Training:
         Raises:
             Diverged: the loss is NaN or infinite.
         """
+        self._check_drops()
         self._measure_gradients()
         while self.iteration < self.recipe.total_iters:
             lr = self.lr
@@ -62,6 +64,7 @@ class Training:
             self.iteration += 1
             self._check_gate()
             point = self._point(lr)
+            self._check_drops()
             self._measure_gradients()
             yield point
 
@@ -74,12 +77,16 @@ class Training:
             if gate_opens(self.recipe, error_pct):
                 self.warmup_opened_iter = self.iteration
 
+    def _check_drops(self) -> None:
+        if self.iteration < self.recipe.total_iters:
+            while (drop := drop_due(self.recipe, self.iteration, self.drops, self.points)) is not None:
+                self.drops.append(drop)
+
     def _moment(self) -> str | None:
         """Whether the coming iteration is one before which norms are taken, and what it is called."""
-        drops = self.recipe.lr_drop_iters
         names: dict[int | None, str] = {
             self.warmup_opened_iter: "after the warm-up",
-            **{drop: f"before drop {number}" for number, drop in enumerate(drops, 1)},
+            **{drop: f"before drop {number}" for number, drop in enumerate(self.drops, 1)},
             self.first_iter: "initialization",
             self.recipe.total_iters: "end",
         }
@@ -122,6 +129,7 @@ class Training:
         return {
             "iteration": self.iteration,
             "warmup_opened_iter": self.warmup_opened_iter,
+            "drops": self.drops,
             "points": [p.model_dump() for p in self.points],
             "norms": [n.model_dump() for n in self.norms],
             "at_last_point": vars(self._at_last_point),
@@ -134,6 +142,7 @@ class Training:
         self.engine.load_state_dict(state["engine"])
         self.iteration = state["iteration"]
         self.warmup_opened_iter = state["warmup_opened_iter"]
+        self.drops = list(state.get("drops", []))  # older checkpoints: they follow from the iteration
         self.points = [CurvePoint(**p) for p in state["points"]]
         self.norms = [LayerNorms(**n) for n in state.get("norms", [])]  # older checkpoints have none
         self._at_last_point = Totals(**state["at_last_point"])

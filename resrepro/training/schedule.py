@@ -1,18 +1,46 @@
-"""The learning rate (Sec. 4.2), and the gate of the 110-layer warm-up."""
+"""The learning rate (Sec. 3.4, 4.2), and the gate of the 110-layer warm-up."""
 
 from __future__ import annotations
 
-from resrepro.experiment import Recipe
+from collections.abc import Sequence
+
+from resrepro.recipe import Plateau, Recipe
+from resrepro.records import CurvePoint
 
 GATE_WINDOW_ITERS = 100  # the gate looks at the training error of the last 100 iterations, every 100
 
 
-def learning_rate(recipe: Recipe, iteration: int, *, warmup_open: bool) -> float:
-    """The rate of `iteration`, counted from 0; with a warm-up, its rate until the gate has opened."""
+def learning_rate(recipe: Recipe, num_drops: int, *, warmup_open: bool) -> float:
+    """The rate after so many divisions by 10; with a warm-up, its rate until the gate has opened."""
     if recipe.warmup is not None and not warmup_open:
         return recipe.warmup.lr
-    num_drops = sum(iteration >= drop for drop in recipe.lr_drop_iters)
     return recipe.lr / float(10**num_drops)
+
+
+def drop_due(recipe: Recipe, iteration: int, drops: Sequence[int], points: Sequence[CurvePoint]) -> int | None:
+    """The iteration from which on the rate is one more time divided by 10, if `iteration` is it or past it.
+
+    Args:
+        iteration: that is to come, counted from 0.
+        drops: where the rate was divided before.
+        points: of the curves up to now.
+    """
+    if len(drops) == len(recipe.lr_drop_iters):
+        return None
+    latest = recipe.lr_drop_iters[len(drops)]
+    if iteration >= latest:
+        return latest
+    stopped = recipe.plateau is not None and _stopped_to_fall(recipe.plateau, max(drops, default=0), points)
+    return iteration if stopped else None
+
+
+def _stopped_to_fall(plateau: Plateau, since: int, points: Sequence[CurvePoint]) -> bool:
+    """Whether no late point is lower than the lowest of the early ones, of those after `since`."""
+    after = [point for point in points if point.iteration > since]
+    bound = after[-1].iteration - plateau.patience_iters if after else 0
+    early = [point.train_error_pct for point in after if point.iteration <= bound]
+    late = [point.train_error_pct for point in after if point.iteration > bound]
+    return bool(early) and min(late) > min(early) - plateau.min_fall_pct
 
 
 def gate_opens(recipe: Recipe, window_error_pct: float) -> bool:

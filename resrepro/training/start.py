@@ -11,6 +11,7 @@ from torch import nn
 
 from resrepro import results, rows
 from resrepro.analysis import identity
+from resrepro.data.batches import Part
 from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.models import build
@@ -36,9 +37,9 @@ def construct(run: Run, source: Run, results_dir: Path, training: Training, betw
     deep = engine.net if fresh else deepcopy(engine.net)
     mini_batches = (engine.mini_batch(training.first_iter + i)[0] for i in range(identity.NUM_BATCHES))
     batches = engine.batches
-    sets: dict[identity.Part, tuple[identity.Inputs, int]] = {
-        "train": (batches.clean_train, len(batches.train_labels)),
-        "test": (batches.test, len(batches.test_labels)),
+    sets: dict[identity.Name, Part] = {
+        "train": batches.train_part,
+        "test": batches.test_part,
     }
     rows.write(files.identity, Equality, identity.construct(deep, shallow, mini_batches, sets, engine.compute, between))
 

@@ -1,0 +1,87 @@
+"""An image file as bytes of pixels, and the box of it that a view needs, resized."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from resrepro.errors import UserError
+
+
+def decode(data: bytes, name: str) -> Tensor:
+    """(3, H, W) uint8, RGB, stored as (H, W, 3).
+
+    JPEG (also grayscale and CMYK), PNG (also named .JPEG, as one of ImageNet's is), WebP and GIF by torchvision,
+    anything else by PIL. The orientation that a camera noted is ignored, as is usual on ImageNet.
+
+    Raises:
+        UserError: truncated, corrupt or no image; names the file.
+    """
+    try:
+        pixels: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
+    except (RuntimeError, ValueError):
+        pixels = _decode_with_pil(data, name)
+    if pixels.dtype == torch.uint16:  # PNG of 16 bits
+        pixels = (pixels.to(torch.int32) // 257).to(torch.uint8)
+    return pixels
+
+
+def _decode_with_pil(data: bytes, name: str) -> Tensor:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"pixels of mode {image.mode}")
+            pixels = np.array(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: PIL's for PNG
+        raise UserError(
+            f"{name}: not a readable image ({_first_line(error)}); replace the file, or leave out all such with "
+            "--skip-corrupt"
+        ) from error
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].split("<")[0].strip()
+
+
+def resized_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
+    """(height, width) once the shorter side is `shorter_side`; the longer is rounded down, as torchvision does.
+
+    The paper does not say how it rounds.
+    """
+    if height <= width:
+        return shorter_side, shorter_side * width // height
+    return shorter_side * height // width, shorter_side
+
+
+def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: int, width: int) -> Tensor:
+    """The crop (3, height, width) uint8, at (top, left), of the image resized to `shorter_side`.
+
+    Equal to resizing the whole of it (bilinear, antialiased) and cropping afterwards, but costs only the part up to
+    the crop's lower right corner: torch's weights depend on the distance from the first pixel alone. Starting at the
+    crop itself would shift them by a part of a pixel.
+
+    Args:
+        image: (3, H, W) uint8.
+    """
+    sides, sizes = image.shape[1:], resized_size(image.shape[1], image.shape[2], shorter_side)
+    ends = [top + height, left + width]
+    if top < 0 or left < 0 or ends[0] > sizes[0] or ends[1] > sizes[1]:
+        raise ValueError(f"crop {height}x{width} at {top}, {left} of an image of {sizes[0]}x{sizes[1]}")
+    needed = [
+        min(side, math.ceil(end * side / size + max(1.0, side / size)))  # the filter reaches past the crop
+        for side, size, end in zip(sides, sizes, ends, strict=True)
+    ]
+    for i in range(2):
+        if needed[i] == ends[i] and sides[i] != sizes[i]:
+            ends[i] += 1  # torch takes equal sizes for nothing to do, whatever the scale
+    box = image[None, :, : needed[0], : needed[1]].contiguous(memory_format=torch.channels_last)  # the fast path
+    scales = [size / side for side, size in zip(sides, sizes, strict=True)]
+    resized: Tensor = torch.ops.aten._upsample_bilinear2d_aa(box, ends, False, *scales)
+    return resized[0, :, top : top + height, left : left + width]

@@ -1,0 +1,134 @@
+"""Image files as a run reads them: worker processes decode and crop ahead, the device does the rest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from resrepro.data.batches import Part
+from resrepro.data.listing import ImageFiles, ImageTree
+from resrepro.data.prefetching import HostBatch, prefetched
+from resrepro.data.scale_crops import NetInput, SingleViews, TrainViews
+from resrepro.recipe import Recipe, ScaleCrop
+
+AT_ONCE = {"cpu": 50, "cuda": 500}  # test images
+
+
+class Loaded:
+    """The latest loaded mini-batch, in tensors of the device that stay the same, so that a recording may read them.
+
+    Args:
+        dataset: item i is mini-batch i, of `size` images or, at the end of a set, fewer.
+    """
+
+    def __init__(
+        self, dataset: Dataset[HostBatch], size: int, *, image_size: int, num_workers: int, device: torch.device
+    ) -> None:
+        self.dataset, self.num_workers, self.device = dataset, num_workers, device
+        images = torch.zeros(size, 3, image_size, image_size, dtype=torch.uint8, device=device)
+        self.batch = HostBatch(
+            images=images.contiguous(memory_format=torch.channels_last),
+            labels=torch.zeros(size, dtype=torch.int64, device=device),
+            flip=torch.zeros(size, dtype=torch.bool, device=device),
+            alphas=torch.zeros(size, 3, device=device),
+        )
+        self._made: Iterator[HostBatch] = iter(())
+        self._number = -1
+        self._next = 0  # what comes next of `_made`
+
+    def load(self, number: int) -> None:
+        """Waits for the workers where they are not ahead; elsewhere than after the last one they start anew."""
+        if number == self._number:
+            return
+        if number != self._next or self._number < 0:
+            order = range(number, _length(self.dataset))
+            pin = self.device.type == "cuda"
+            self._made = prefetched(self.dataset, order, num_workers=self.num_workers, pin=pin)
+        made = next(self._made)
+        for held, new in zip(self.batch[:4], made[:4], strict=True):
+            held[: len(new)].copy_(new, non_blocking=True)
+        self._number, self._next = number, number + 1
+
+
+def _length(dataset: Dataset[HostBatch]) -> int:
+    return len(dataset) if isinstance(dataset, SingleViews) else sys.maxsize
+
+
+class StreamedViews:
+    """The training views of one run."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+
+    def load(self, iteration: int) -> None:
+        self._loaded.load(iteration)
+
+    def at(self, _iteration: Tensor) -> HostBatch:
+        return self._loaded.batch
+
+
+class StreamedBatches:
+    """Image files, and the network's input made of them (Sec. 3.4).
+
+    Args:
+        mean: (S, S, 3) float32, 0 ... 255: of the training images' center crops.
+        num_workers: processes that decode for a run; 0: the process itself does.
+        skip_corrupt: whether another training image stands for one that cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        tree: ImageTree,
+        crop: ScaleCrop,
+        *,
+        mean: Tensor,
+        num_workers: int,
+        skip_corrupt: bool,
+        device: torch.device,
+    ) -> None:
+        self.tree, self.crop, self.num_workers, self.skip_corrupt = tree, crop, num_workers, skip_corrupt
+        self.device = device
+        self.net_input = NetInput(mean, device=device)
+
+    @property
+    def train_part(self) -> Part:
+        return self._part(self.tree.train)
+
+    @property
+    def test_part(self) -> Part:
+        return self._part(self.tree.test)
+
+    def _part(self, files: ImageFiles) -> Part:
+        """Center crops."""
+        size, (shorter_side, _) = self.crop.size, self.crop.shorter_side
+        at_once = min(AT_ONCE[self.device.type], len(files))
+        views = SingleViews(files, image_size=size, shorter_side=shorter_side, batch_size=at_once)
+        loaded = Loaded(views, at_once, image_size=size, num_workers=self.num_workers, device=self.device)
+
+        def inputs(_index: Tensor) -> tuple[Tensor, Tensor]:
+            return self.net_input.single_view(loaded.batch.images), loaded.batch.labels
+
+        return Part(
+            num_images=len(files), inputs=inputs, load=lambda start: loaded.load(start // at_once), at_once=at_once
+        )
+
+    def views(self, recipe: Recipe, seed: int) -> StreamedViews:
+        views = TrainViews(
+            self.tree.train,
+            image_size=self.crop.size,
+            shorter_side=self.crop.shorter_side,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            skip_corrupt=self.skip_corrupt,
+        )
+        size = recipe.batch_size
+        return StreamedViews(
+            Loaded(views, size, image_size=self.crop.size, num_workers=self.num_workers, device=self.device)
+        )
+
+    def train(self, view: HostBatch) -> tuple[Tensor, Tensor]:
+        return self.net_input.augmented(view.images, view.flip, view.alphas), view.labels

@@ -34,9 +34,10 @@ check: $(READY)  ## lint, types, tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-figures: $(READY)  ## every figure and table, from results/
+figures: $(READY)  ## every figure and table, and the report, from results/
 	$(BIN)/resrepro plot all --format png,pdf
 	@for number in 1 2 3 4 5 6; do $(BIN)/resrepro table $$number || exit 1; done
+	$(BIN)/resrepro report
 
 reproduce-all: $(READY)  ## the paper's experiments that can run, then the figures; goes on where it was stopped
 	$(RUN) all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import rich.table
@@ -55,3 +56,28 @@ def watch(
     from resrepro.watch import watch
 
     watch(results_dir, names or [], every_s=every, once=once, console=console)
+
+
+@app.command()
+def report(
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Where the report is written; by default the results' folder.")
+    ] = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+) -> None:
+    """Paper against ours on one page: report.html and report.md.
+
+    Every claim with its verdict, every figure and table; what is missing is named with its command.
+    """
+    from resrepro.report import html, markdown
+    from resrepro.report.content import gather
+
+    folder = output_dir or results_dir
+    page = gather(results_dir)
+    for name, text in (("report.html", html.write(page)), ("report.md", markdown.write(page, folder))):
+        write_text(folder / name, text)
+        console.print(folder / name, soft_wrap=True)
+    for line in page.lead:
+        console.print(line, soft_wrap=True)
+    counts = ", ".join(f"{count} {status}" for status, count in page.counts.items())
+    console.print(f"claims of the paper: {counts}", soft_wrap=True)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from resrepro.catalog import check_dataset
 from resrepro.errors import UserError, did_you_mean
 from resrepro.recipe import Recipe
-from resrepro.records import Frozen
+from resrepro.records import Frozen, Protocol
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of files and folders
 MAX_SEED = 2**63 - 1
@@ -119,14 +119,53 @@ class FigureSpec(Frozen):
         return self
 
 
+Measure = Literal[
+    "train_error_pct", "test_error_pct", "response_std", "gradient_first_to_last", "constructed_difference_pct"
+]
+
+
 class Claim(Frozen):
-    """A sentence of the paper that two runs decide: `higher` ends above `lower` in `column`."""
+    """A sentence of the paper that runs decide; verdict.py has the rule.
+
+    Either an order: `higher`, then each of `between`, then `lower`, each above the next one in `column`. Or a bound:
+    `run` is above `above` and below `below`.
+
+    Args:
+        source: where the paper says it.
+        paper: the paper's value, where paper.py has none: a curve, or a bound.
+        column: what is compared, a key of MEASURES; of the last iteration.
+        protocol: how a test error is measured.
+        min_difference_pct: an order's neighbors differ by more than this.
+        max_difference_pct: and by at most this; None: by anything.
+    """
 
     text: str
-    higher: str
-    lower: str
-    column: Literal["train_error_pct", "test_error_pct"]
+    source: str = ""
+    paper: str = ""
+    column: Measure
+    protocol: Protocol = "single view"
+    higher: str | None = None
+    between: tuple[str, ...] = ()
+    lower: str | None = None
     min_difference_pct: float = 0.0
+    max_difference_pct: float | None = None
+    run: str | None = None
+    above: float | None = None
+    below: float | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Claim:
+        order = self.higher is not None and self.lower is not None
+        bound = self.run is not None and (self.above is not None or self.below is not None)
+        ends = (self.higher, self.lower) != (None, None)
+        if order + bound != 1 or (ends and self.run is not None):
+            raise ValueError("expected 'higher' and 'lower', or 'run' with 'above' or 'below' or both")
+        return self
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """An order's runs, the highest first; a bound's one."""
+        return tuple(name for name in (self.higher, *self.between, self.lower, self.run) if name is not None)
 
 
 class Variation(Frozen):

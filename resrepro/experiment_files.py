@@ -134,7 +134,7 @@ def read_experiment(path: Path) -> Experiment:
         runs=tuple(runs), figures=file.figure, claims=file.claim,
     )  # fmt: skip
     for claim in file.claim:
-        for name in (claim.higher, claim.lower):
+        for name in claim.runs:
             if name not in experiment.run_names():
                 raise UserError(f"{place}: claim: unknown run '{name}'{did_you_mean(name, experiment.run_names())}")
     return experiment

@@ -42,7 +42,7 @@ ImageSize = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes a run that decode image files; else as the cores allow.", min=0),
+    typer.Option("--workers", help="Threads that decode image files for a run; else as the cores allow.", min=0),
 ]
 SkipCorrupt = Annotated[
     bool, typer.Option("--skip-corrupt", help="Train on without images that cannot be decoded; they are named.")

@@ -38,7 +38,8 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
     whole = original.variant(**variation.model_dump())
     for claim in whole.claims:
         verdict = judge(whole, claim, results_dir)
-        console.print(f"{verdict.status}: {claim.text} ({verdict.detail})", soft_wrap=True)
+        detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
+        console.print(f"{verdict.status}: {claim.text} ({detail})", soft_wrap=True)
     problems: list[str] = []
     files = draw_experiment(whole, results_dir, formats=("png",), report=problems.append)
     for problem in dict.fromkeys(problems):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resrepro.records import Protocol
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table1Row:
@@ -124,3 +126,13 @@ TEST_ERROR_PCT: dict[tuple[str, str], float] = {
     ("cifar10", "resnext29-8x64d"): 3.65,  # Xie, Girshick, Dollar, Tu, He 2017, Table 7: mean of 10 runs
     ("cifar10", "resnext29-16x64d"): 3.58,
 }
+
+DATASETS = ("cifar10", "imagenet")  # Sec. 4.1 and 4.2
+
+
+def test_error_pct(dataset: str, run: str, protocol: Protocol) -> float | None:
+    """The published top-1 test error of a net under just this protocol."""
+    if dataset == "imagenet":
+        tables = {"10-crop": (*TABLE_2, *TABLE_3), "multi-scale": TABLE_4}.get(protocol, ())
+        return next((row.top1_pct for row in tables if row.arch == run), None)
+    return TEST_ERROR_PCT.get((dataset, run)) if protocol == "single view" else None

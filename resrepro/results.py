@@ -109,6 +109,10 @@ def bench_file(results_dir: Path, device: str) -> Path:
     return results_dir / "bench" / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
 
 
+def bench_files(results_dir: Path) -> list[Path]:
+    return sorted((results_dir / "bench").glob("*.json"))
+
+
 def _row(point: CurvePoint) -> list[object]:
     return [getattr(point, column) for column in CURVE_COLUMNS]
 
@@ -279,6 +283,24 @@ def finished(results_dir: Path, run: Run) -> RunRecord | None:
     if record is not None:
         check_same(recorded_identity(record), run, files.record)
     return record
+
+
+def finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
+    """The records of the seeds of one run that ended, also of seeds that are stored and not declared.
+
+    Returns:
+        The records by run, and what is wrong with those that cannot be read, a line each.
+    """
+    records, problems = {}, []
+    for run in with_found_seeds(results_dir, runs):
+        try:
+            record = finished(results_dir, run)
+        except (UserError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if record is not None:
+            records[run] = record
+    return records, problems
 
 
 def lacks_rows(files: RunFiles, record: RunRecord) -> bool:

@@ -66,7 +66,7 @@ class Runner:
     is what it gives alone (on a CPU: with as many threads), for nothing passes between them.
 
     Args:
-        num_workers: processes that decode image files, for each run; None: the cores that training leaves.
+        num_workers: threads that decode image files, for each run; None: the cores that training leaves.
         skip_corrupt: whether training goes on without images that cannot be decoded.
     """
 

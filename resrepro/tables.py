@@ -57,28 +57,27 @@ class _Ours:
 def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: int = 1) -> _Ours:
     """What all finished seeds of a net recorded under just this protocol."""
     pairs = shipped_runs(dataset).get(arch, [])
-    runs = results.with_found_seeds(results_dir, [run for _, run in pairs]) if pairs else []
-    finished = [(run, record) for run in runs if (record := results.finished(results_dir, run)) is not None]
-    records = [record for _, record in finished]
+    found, damaged = results.finished_seeds(results_dir, [run for _, run in pairs]) if pairs else ({}, [])
+    records = list(found.values())
     errors = tuple(error for record in records if (error := record.error_pct(protocol, top)) is not None)
     num_diverged = sum(record.status == "diverged" for record in records)
-    remark = f"{num_diverged} diverged" if num_diverged else ""
-    missing = ""
-    if len(records) > num_diverged + len(errors):
-        folders = [
-            str(results.run_files(results_dir, run).folder)
-            for run, record in finished
-            if record.status == "finished" and record.error_pct(protocol, top) is None
-        ]
-        missing = f"trained; to measure: resrepro evaluate {' '.join(folders)} --protocol {protocol}"
+    counts = ((num_diverged, "diverged"), (len(damaged), "damaged"))
+    remark = ", ".join(f"{count} {what}" for count, what in counts if count)
+    unmeasured = [
+        str(results.run_files(results_dir, run).folder)
+        for run, record in found.items()
+        if record.status == "finished" and record.error_pct(protocol, top) is None
+    ]
+    measure = f"trained; to measure: resrepro evaluate {' '.join(unmeasured)} --protocol {protocol}"
+    missing = "; ".join([*damaged, *([measure] if unmeasured else [])])
     if errors:
         spread = f"±{stdev(errors):.2f}" if len(errors) > 1 else ""
         text = f"{fmean(errors):.2f}{spread}"
         return _Ours(errors=errors, text=f"{text}, {remark}" if remark else text, missing=missing)
-    if missing:
+    if unmeasured:
         return _Ours(errors=(), text=f"no {protocol} error", missing=missing)
-    if records:
-        return _Ours(errors=(), text=remark, missing="")
+    if remark:
+        return _Ours(errors=(), text=remark, missing="; ".join(damaged))
     return _Ours(errors=(), text="not run", missing=_command(dataset, [experiment for experiment, _ in pairs]))
 
 

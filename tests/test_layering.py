@@ -13,16 +13,16 @@ import resrepro
 
 LAYERS = [
     {"errors"},
-    {"catalog", "atomic"},
-    {"records", "paper", "locking"},
-    {"recipe", "rows"},
+    {"catalog", "atomic", "departures"},
+    {"records", "locking"},
+    {"recipe", "rows", "paper"},
     {"experiment"},
     {"experiment_files", "weights"},
     {"results", "models", "data", "device", "interruption"},
     {"evaluation", "analysis"},
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
-    {"outcome", "watch"},
+    {"outcome", "watch", "report"},
     {"cli", "cli_results", "cli_nets", "cli_data", "cli_evaluate"},
     {"__main__"},
 ]
@@ -57,6 +57,7 @@ QUICK = [
     "plot all",
     *(f"table {n}" for n in range(2, 7)),
     "watch --once",
+    "report",
     "data --help",
 ]
 

@@ -24,7 +24,7 @@ class Sources:
     """What runs read, made at the first of them that asks.
 
     Args:
-        num_workers: processes that decode image files for a run.
+        num_workers: threads that decode image files for a run.
         skip_corrupt: whether training goes on without images that cannot be decoded.
         progress: is told how far the per-pixel mean is.
     """

@@ -1,17 +1,16 @@
-"""Image files as a run reads them: worker processes decode and crop ahead, the device does the rest."""
+"""Image files as a run reads them: other threads decode and crop ahead, the device does the rest."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import count
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from resrepro.data.batches import Part
 from resrepro.data.listing import ImageFiles, ImageTree
-from resrepro.data.prefetching import HostBatch, prefetched
+from resrepro.data.prefetching import HostBatch, Items, prefetched
 from resrepro.data.scale_crops import NetInput, SingleViews, TrainViews
 from resrepro.recipe import Recipe, ScaleCrop
 
@@ -22,13 +21,13 @@ class Loaded:
     """The latest loaded mini-batch, in tensors of the device that stay the same, so that a recording may read them.
 
     Args:
-        dataset: item i is mini-batch i, of `size` images or, at the end of a set, fewer.
+        items: mini-batches, of `size` images or, at the end of a set, fewer.
     """
 
     def __init__(
-        self, dataset: Dataset[HostBatch], size: int, *, image_size: int, num_workers: int, device: torch.device
+        self, items: Items[HostBatch], size: int, *, image_size: int, num_workers: int, device: torch.device
     ) -> None:
-        self.dataset, self.num_workers, self.device = dataset, num_workers, device
+        self.items, self.num_workers, self.device = items, num_workers, device
         images = torch.zeros(size, 3, image_size, image_size, dtype=torch.uint8, device=device)
         self.batch = HostBatch(
             images=images.contiguous(memory_format=torch.channels_last),
@@ -45,17 +44,16 @@ class Loaded:
         if number == self._number:
             return
         if number != self._next or self._number < 0:
-            order = range(number, _length(self.dataset))
             pin = self.device.type == "cuda"
-            self._made = prefetched(self.dataset, order, num_workers=self.num_workers, pin=pin)
+            self._made = prefetched(self.items, self._order(number), num_workers=self.num_workers, pin=pin)
         made = next(self._made)
         for held, new in zip(self.batch[:4], made[:4], strict=True):
             held[: len(new)].copy_(new, non_blocking=True)
         self._number, self._next = number, number + 1
 
-
-def _length(dataset: Dataset[HostBatch]) -> int:
-    return len(dataset) if isinstance(dataset, SingleViews) else sys.maxsize
+    def _order(self, first: int) -> Iterable[int]:
+        """Training goes on for as long as it is asked to; a set ends."""
+        return range(first, len(self.items)) if isinstance(self.items, SingleViews) else count(first)
 
 
 class StreamedViews:
@@ -76,7 +74,7 @@ class StreamedBatches:
 
     Args:
         mean: (S, S, 3) float32, 0 ... 255: of the training images' center crops.
-        num_workers: processes that decode for a run; 0: the process itself does.
+        num_workers: threads that decode for a run; 0: what needs an image decodes it.
         skip_corrupt: whether another training image stands for one that cannot be decoded.
     """
 

@@ -47,7 +47,7 @@ def draw_experiment(
     Returns:
         The files written.
     """
-    known = _runs_by_name(experiment)
+    known = runs_by_name(experiment)
     written = []
     for spec in experiment.figures:
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
@@ -123,7 +123,7 @@ def _markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _runs_by_name(experiment: Experiment) -> dict[str, tuple[str, list[Run]]]:
+def runs_by_name(experiment: Experiment) -> dict[str, tuple[str, list[Run]]]:
     """Run name -> (command that trains it, its runs): the experiment's own, then the shipped experiments'."""
     variation = experiment.variation
     found: dict[str, tuple[str, list[Run]]] = {}
@@ -149,7 +149,7 @@ def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
 def _note(experiment: Experiment) -> str:
     variation, notes = experiment.variation, []
     if variation.dataset is not None:
-        notes.append(f"here on {_title(experiment.dataset)}, not {_title(experiment.own_dataset)}")
+        notes.append(f"here on {dataset_title(experiment.dataset)}, not {dataset_title(experiment.own_dataset)}")
     if variation.image_size is not None:
         notes.append(f"crops of {variation.image_size} pixels")
     if variation.schedule_scale != 1:
@@ -157,6 +157,6 @@ def _note(experiment: Experiment) -> str:
     return "; ".join(notes)
 
 
-def _title(dataset: str) -> str:
+def dataset_title(dataset: str) -> str:
     kind, _, path = dataset.partition(":")
     return DATASET_TITLES.get(kind, Path(path).name)

@@ -1,0 +1,1 @@
+"""Paper against ours on one page, from `results/` alone. Imports no torch."""

@@ -1,0 +1,110 @@
+"""The paper's claims as a table: its value, ours, their difference, n, what decides, and the verdict."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, stdev
+
+from resrepro import paper
+from resrepro.experiment import Experiment
+from resrepro.tables import Table
+from resrepro.verdict import MEASURES, Verdict, judge
+
+COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by", "measured")
+NOTES = (
+    "ours: mean ± standard deviation over seeds; difference: of an order of two, the first minus the second, of a "
+    "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds",
+)
+ONE_SEED = " (one seed)"  # what a verdict without a test adds to its word
+Judged = list[tuple[Experiment, Verdict]]
+
+
+def verdicts(experiments: list[Experiment], results_dir: Path, *, numbers: bool) -> Judged:
+    """Each claim once, though several experiments may make it.
+
+    Args:
+        numbers: also bounds on errors, which hold for the paper's data and schedule alone.
+    """
+    found = {}
+    for experiment in experiments:
+        for claim in experiment.claims:
+            same = (experiment.dataset, claim.model_copy(update={"text": "", "source": "", "paper": ""}))
+            is_number = claim.run is not None and claim.column.endswith("error_pct")
+            if same not in found and (numbers or not is_number):
+                found[same] = (experiment, judge(experiment, claim, results_dir))
+    return list(found.values())
+
+
+def table(title: str, judged: Judged, words: dict[str, str]) -> Table:
+    """A row a claim; where data or schedule are not the paper's, without its values.
+
+    Args:
+        words: what a status is called here.
+    """
+    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged]
+    varied = any(experiment.variation.options for experiment, _ in judged)
+    shown = [column for column in COLUMNS if column != "paper" or not varied]
+    cells = tuple(tuple(row.get(column, "") for column in shown) for row in rows)
+    return Table(title=title, columns=tuple(shown), rows=cells, notes=NOTES)
+
+
+def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
+    """The cells by column; a cell may have several lines."""
+    claim, options = verdict.claim, experiment.variation.options
+    published = _published(experiment, verdict)
+    labels = {run.name: run.label for run in experiment.runs}
+    row = {
+        "claim": f"{claim.text} ({claim.source})" if claim.source else claim.text,
+        "verdict": word,
+        "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or "curves only",
+        "measured": _measured(verdict),
+    }
+    if verdict.status == "not run":
+        return row | {"decided by": f"{verdict.detail}; `resrepro run {experiment.address}{options}`"}
+    counts = [str(len(values)) for values in verdict.values.values()]
+    return row | {
+        "verdict": word + (ONE_SEED if verdict.p_value is None else ""),
+        "ours": _labeled(labels, {name: _value(values) for name, values in verdict.values.items()}),
+        "difference": _difference(verdict, [] if options else list(published.values())),
+        "n": counts[0] if len(set(counts)) == 1 else ", ".join(counts),
+        "decided by": verdict.test,
+    }
+
+
+def _measured(verdict: Verdict) -> str:
+    claim = verdict.claim
+    measure = MEASURES[claim.column]
+    how = "" if claim.protocol == "single view" else f", {claim.protocol}"
+    return f"{measure.words}{how}{measure.unit and f' ({measure.unit.strip()})'}"
+
+
+def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
+    """The paper's number for each run of a claim, or none at all."""
+    claim = verdict.claim
+    if claim.column != "test_error_pct":
+        return {}
+    found = {name: paper.test_error_pct(experiment.dataset, name, claim.protocol) for name in claim.runs}
+    known = {name: value for name, value in found.items() if value is not None}
+    return known if len(known) == len(found) else {}
+
+
+def _labeled(labels: dict[str, str], values: dict[str, str]) -> str:
+    """A line a run, or the one value."""
+    if len(values) == 1:
+        return next(iter(values.values()))
+    return "\n".join(f"{labels[name]}: {value}" for name, value in values.items())
+
+
+def _value(values: tuple[float, ...]) -> str:
+    mean = fmean(values)
+    text = f"{mean:.2f}" if abs(mean) >= 1 or mean == 0 else f"{mean:.3f}"
+    return f"{text}±{stdev(values):.2f}" if len(values) > 1 else text
+
+
+def _difference(verdict: Verdict, published: list[float]) -> str:
+    means = [fmean(values) for values in verdict.values.values()]
+    if verdict.claim.run is not None:
+        return f"{means[0] - published[0]:+.2f}" if published else ""
+    theirs = min((high - low for high, low in pairwise(published)), default=None)
+    return f"{min(high - low for high, low in pairwise(means)):+.2f}" + ("" if theirs is None else f" ({theirs:+.2f})")

@@ -1,0 +1,129 @@
+"""What the report says: claims, figures, tables, runs and departures, gathered from `results/`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from resrepro import paper, results
+from resrepro.departures import DEPARTURES
+from resrepro.experiment import Experiment
+from resrepro.experiment_files import experiment_names, find_experiment
+from resrepro.records import RunRecord
+from resrepro.report import claims
+from resrepro.report.blocks import Block, Listing, Page, Section
+from resrepro.report.pictures import Pictures, read_table
+from resrepro.report.runs import provenance, runs_table, stored_records
+from resrepro.report.scopes import Scope, varied
+from resrepro.report.speed import speed_table
+from resrepro.tables import TABLES, Table
+from resrepro.verdict import RULE
+
+PAPERS = {"reproduced": "reproduced", "not reproduced": "not reproduced", "not run": "not run"}
+ELSEWHERE = {"reproduced": "holds here", "not reproduced": "does not hold here", "not run": "not run"}
+
+
+def gather(results_dir: Path) -> Page:
+    """Everything, also from a folder with nothing in it: what is missing is named with its command.
+
+    Writes the figures' files under the results directory.
+    """
+    stored, problems = stored_records(results_dir)
+    pictures = Pictures(results_dir, problems)
+    shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
+    papers = [e for e in shipped if e.dataset in paper.DATASETS and not e.beyond_paper]
+    judged = claims.verdicts(papers, results_dir, numbers=True)
+    declared = {run.path.parent for experiment in papers for run in experiment.runs}
+    full = [record for folder, record in stored.items() if folder.parent in declared]
+    trained_on = (f"Ours: {provenance(full)}.",) if full else ()
+    elsewhere = [
+        (scope, claims.verdicts(list(scope.experiments), results_dir, numbers=False))
+        for scope in varied(shipped, stored)
+    ]
+    claims_table = claims.table("Claims of the paper", judged, PAPERS)
+    papers_own = [
+        Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", Listing(items=RULE))),
+        Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, missing=True))),
+        Section(title="Tables", blocks=(*trained_on, *_tables(results_dir))),
+    ]
+    beside = [_elsewhere(scope, its, pictures) for scope, its in elsewhere]
+    sections = [
+        *(papers_own + beside if full else beside + papers_own),  # what there is, before what is missing
+        _beyond([e for e in shipped if e not in papers], pictures, results_dir),
+        Section(title="Every run", blocks=(runs_table(stored),)),
+        Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
+        Section(title="How this differs from the paper", blocks=_departures()),
+    ]
+    if problems:
+        what = "These files could not be used:"
+        sections.append(Section(title="Left out", blocks=(what, Listing(items=tuple(dict.fromkeys(problems))))))
+    return Page(
+        title="Deep Residual Learning for Image Recognition, reproduced",
+        lead=_lead(judged, full, elsewhere, problems),
+        counts={status: sum(verdict.status == status for _, verdict in judged) for status in PAPERS},
+        sections=tuple(sections),
+    )
+
+
+def _lead(
+    judged: claims.Judged, full: list[RunRecord], elsewhere: list[tuple[Scope, claims.Judged]], problems: list[str]
+) -> tuple[str, ...]:
+    """What a reader in haste must know."""
+    lines = []
+    if not full:
+        lines.append("No run under the paper's whole schedule is in the results yet.")
+    alone = sum(verdict.status == "reproduced" and verdict.p_value is None for _, verdict in judged)
+    if alone:
+        lines.append(f"{alone} of the reproduced claims rest on the direction alone: one seed of a run, and no test.")
+    for scope, its in elsewhere:
+        count = Counter(verdict.status for _, verdict in its)
+        decided = count["reproduced"] + count["not reproduced"]
+        if decided:
+            lines.append(
+                f"{scope.title}: {count['reproduced']} of {decided} claims hold in direction; "
+                "this is no verdict on the paper's."
+            )
+    if problems:
+        lines.append(f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them.")
+    return tuple(lines)
+
+
+def _tables(results_dir: Path) -> list[Block]:
+    """Table 1 is counted on nets, which needs torch: here it is what `resrepro table 1` wrote."""
+    found: list[Block] = []
+    for number, table in TABLES.items():
+        if number > 1:
+            found.append(table(results_dir))
+            continue
+        path = results.figures_folder(results_dir) / "table1.csv"
+        title = "Table 1: architectures for ImageNet"
+        found.append(read_table(title, path) if path.exists() else f"{title}: missing; `resrepro table 1` counts it.")
+    return found
+
+
+def _elsewhere(scope: Scope, judged: claims.Judged, pictures: Pictures) -> Section:
+    """The same claims and figures on other data or under another schedule; only what is there."""
+    decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
+    blocks: list[Block] = [scope.note]
+    if decided:
+        blocks.append(claims.table("Claims, decided here", decided, ELSEWHERE))
+    blocks += [block for e in scope.experiments for block in pictures.of(e, missing=False)]
+    return Section(title=scope.title, blocks=tuple(blocks))
+
+
+def _beyond(experiments: list[Experiment], pictures: Pictures, results_dir: Path) -> Section:
+    """The shipped experiments that are no part of the paper."""
+    blocks: list[Block] = ["These experiments are no part of the paper; their claims are our own, or other authors'."]
+    judged = claims.verdicts(experiments, results_dir, numbers=True)
+    blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
+    blocks += [block for e in experiments for block in pictures.of(e, missing=True)]
+    return Section(title="Beyond the paper", blocks=tuple(blocks))
+
+
+def _departures() -> tuple[Block, ...]:
+    rows = tuple((d.point, d.paper, d.here, d.other_way) for d in DEPARTURES)
+    table = Table(
+        title="Where the paper is silent, or we differ", columns=("point", "the paper", "here", "the other way"),
+        rows=rows, notes=("where a run's recipe differs further is said in its row of the table above",),
+    )  # fmt: skip
+    return ("Everything else is Sec. 3.4 and 4.2.", table)

@@ -1,0 +1,40 @@
+"""The page as Markdown, for GitHub; figures are links to their files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from resrepro.report.blocks import Block, Listing, Page, Picture
+from resrepro.tables import Table
+
+
+def write(page: Page, folder: Path) -> str:
+    """The file's text; links are relative to `folder`, where it will lie."""
+    counts = " · ".join(f"**{count}** {status}" for status, count in page.counts.items())
+    parts = [f"# {page.title}", f"Claims of the paper: {counts}.", *page.lead]
+    for section in page.sections:
+        parts.append(f"## {section.title}")
+        parts += [_block(block, folder) for block in section.blocks]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _block(block: Block, folder: Path) -> str:
+    match block:
+        case str():
+            return block
+        case Listing():
+            return "\n".join(f"- {item}" for item in block.items)
+        case Table():
+            return _escaped(block).to_markdown()
+        case Picture():
+            lines = [f"### {block.title}"]
+            if block.file is not None:
+                lines.append(f"![{block.title}]({quote(Path(os.path.relpath(block.file, folder)).as_posix())})")
+            return "\n\n".join([*lines, "; ".join(block.notes)])
+
+
+def _escaped(table: Table) -> Table:
+    rows = tuple(tuple(cell.replace("|", r"\|").replace("\n", "<br>") for cell in row) for row in table.rows)
+    return Table(title=table.title, columns=table.columns, rows=rows, notes=table.notes)

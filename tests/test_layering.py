@@ -17,7 +17,7 @@ LAYERS = [
     {"records", "paper", "locking"},
     {"experiment", "rows"},
     {"experiment_files", "weights"},
-    {"results", "models", "data", "device", "interruption"},
+    {"results", "models", "data", "device", "interruption", "distributed"},
     {"evaluation", "analysis"},
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},

@@ -6,13 +6,16 @@ and what the first process writes holds for all. Where they exchange something, 
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import signature
 from typing import TypeVar
 
 import torch
@@ -88,8 +91,12 @@ class World:
 
     def parallel(self, net: nn.Module) -> nn.Module:
         """The net whose gradients are means over the processes; its weights become those of the first."""
-        # no buffers: of BN's averages it would keep those of the first process alone
-        return net if self.size == 1 else DistributedDataParallel(net, broadcast_buffers=False)
+        if self.size == 1:
+            return net
+        # of BN's averages it would keep those of the first process alone
+        known = signature(DistributedDataParallel).parameters
+        word = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # of older torch
+        return DistributedDataParallel(net, **{word: False})
 
     def add_up(self, tensor: Tensor) -> None:
         """Sums over the processes, in place."""
@@ -151,13 +158,17 @@ class World:
         if has_cuda and self.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(self.local_rank)
         store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+        # torchrun ends the others where one has ended, and what they have to say comes first; training listens to it
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             backend = "cpu:gloo,cuda:nccl" if has_cuda else "gloo"
             dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=TIMEOUT)
             yield
         except Exception as error:
             _end(error, store)
+        gc.collect()  # nets that are gone still hold the group, whose threads must end before Python does
         dist.destroy_process_group()
+        signal.signal(signal.SIGTERM, before)
 
 
 ALONE = World()

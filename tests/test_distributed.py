@@ -36,9 +36,9 @@ from resrepro.evaluation.single_view import SingleView
 from resrepro.records import CurvePoint, Equality, LayerNorms, Response, RunRecord
 from resrepro.results import RunFiles
 
-# Four images a part of BN. The rate is small, so that what rounds differently stays near; drops at 8 and 12.
+# Four images a part of BN. The rate is small, so that a ReLU that rounding turns on or off does little. Drops at 8, 12.
 RECIPE = (
-    "total_iters = {total}\nbatch_size = 16\nlr = 0.02\nlr_drop_iters = [8, 12]\ncurve_every_iters = 5\n"
+    "total_iters = {total}\nbatch_size = 16\nlr = 0.002\nlr_drop_iters = [8, 12]\ncurve_every_iters = 5\n"
     "crop_padding = 2\nbn_devices = {devices}\n"
 )
 PLAIN = 'title = "a test"\ndataset = "shapes"\n[recipe]\npreset = "cifar"\n' + RECIPE + '[[run]]\narch = "resnet8"\n'
@@ -323,7 +323,7 @@ def test_a_net_made_deeper_is_the_same_and_the_others_need_no_files(tmp_path: Pa
 
 def test_a_loss_that_is_not_finite_ends_the_run_for_all(tmp_path: Path) -> None:
     toml = write(tmp_path)
-    toml.write_text(toml.read_text().replace("lr = 0.02", "lr = 1e30"))
+    toml.write_text(toml.read_text().replace("lr = 0.002", "lr = 1e30"))
     assert "diverged at iteration 5" in run(2, words(toml, tmp_path))
     assert json.loads(files_of(tmp_path).record.read_text())["diverged_iter"] == 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from resrepro.errors import UserError
@@ -14,7 +15,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # each process of torchrun reads the same command
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -157,28 +157,34 @@ def run(
     runs = list({run.path: run for _, experiment in experiments for run in experiment.runs}.values())
 
     from resrepro import device as devices
+    from resrepro.distributed import World
     from resrepro.outcome import print_outcome
     from resrepro.progress import TerminalReporter
     from resrepro.runner import Runner, Stopped
 
-    compute = devices.choose(device, precision)
-    console.print(f"{len(runs)} run(s) on {compute.name}, {compute.precision}", soft_wrap=True)
-    try:
-        with TerminalReporter(console) as reporter:
-            runner = Runner(
-                results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter,
-                num_workers=workers, skip_corrupt=skip_corrupt,
-            )  # fmt: skip
-            errors = runner.run_all(runs, num_jobs)
-    except Stopped as stopped:
-        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
-        raise typer.Exit(128 + stopped.signal_number) from None
-    for original, experiment in experiments:
-        print_outcome(console, original, experiment, results_dir)
+    world = World.from_environment()
+    console.quiet = not world.writes
+    with world.together():
+        compute = devices.choose(world.device(device), precision)
+        where = compute.name if world.size == 1 else f"{world.size} x {compute.name}"
+        console.print(f"{len(runs)} run(s) on {where}, {compute.precision}", soft_wrap=True)
+        try:
+            with TerminalReporter(console) as reporter:
+                runner = Runner(
+                    results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter, world=world,
+                    num_workers=workers, skip_corrupt=skip_corrupt,
+                )  # fmt: skip
+                errors, code = runner.run_all(runs, num_jobs), 0
+        except Stopped as stopped:
+            console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+            errors, code = [], 128 + stopped.signal_number
+        if code == 0 and world.writes:
+            for original, experiment in experiments:
+                print_outcome(console, original, experiment, results_dir)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
-    if errors:
-        raise typer.Exit(1)
+    if errors or code:
+        raise typer.Exit(code or 1)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,13 +13,16 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Inside, the first SIGINT or SIGTERM is noted in `received`. The second ends the process.
+    """Inside, the first SIGINT or SIGTERM is noted. The second ends the process.
 
-    Enter in the main thread; any thread may `check`.
+    Enter in the main thread; any thread may look.
+
+    Args:
+        agreed: makes of the signal noted here, or 0, that of all processes that work together.
     """
 
-    def __init__(self) -> None:
-        self.received: int | None = None
+    def __init__(self, agreed: Callable[[int], int] = lambda noted: noted) -> None:
+        self._agreed, self._noted = agreed, 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -30,11 +34,15 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.received = number
+        self._noted = number
         for n in self._before:
             signal.signal(n, signal.SIG_DFL)
 
+    def received(self) -> int:
+        """The signal that was noted, 0 for none."""
+        return self._agreed(self._noted)
+
     def check(self) -> None:
         """Raises Interrupted once a signal was noted."""
-        if self.received is not None:
+        if self.received():
             raise Interrupted

@@ -153,6 +153,7 @@ class RunRecord(Frozen):
     `kernels`: what blocks ran in: kernels of our own on a CPU, torch's compiler, or torch's operations; they round
     differently.
     `lr_drop_iters`: from which iterations on the rate was divided by 10.
+    `num_processes`: that shared each mini-batch when it ended; `num_threads` are of one of them.
     `start_from`: the run with whose weights it started, if any.
     `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
     are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
@@ -182,6 +183,7 @@ class RunRecord(Frozen):
     precision: str
     kernels: Kernels
     num_threads: int
+    num_processes: int = 1
     versions: dict[str, str]
     commit: str | None
     finished_at: str

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from resrepro import results, rows
 from resrepro.analysis.responses import Responses
 from resrepro.data.sources import Sources
 from resrepro.device import Compute, device_errors
+from resrepro.distributed import ALONE, World
 from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.interruption import Interrupted, Signals
@@ -36,6 +38,7 @@ from resrepro.training.loop import Diverged, Training
 from resrepro.training.memory import needed_bytes, plan
 
 CHECKPOINT_EVERY_S = 60.0  # and at every curve point, and when stopped
+AGREE_EVERY_ITERS = 10  # processes ask each other so often whether one was told to stop
 
 
 AUTO_JOBS = {"cpu": 1, "cuda": 4}  # runs at once
@@ -65,6 +68,8 @@ class Runner:
     Several share a GPU, each in a thread and a CUDA stream of its own; on a CPU they share its cores. A run's result
     is what it gives alone (on a CPU: with as many threads), for nothing passes between them.
 
+    The processes of a `world` train the same runs in the same order, one at a time, and the first one writes.
+
     Args:
         num_workers: threads that decode image files, for each run; None: the cores that training leaves.
         skip_corrupt: whether training goes on without images that cannot be decoded.
@@ -74,6 +79,7 @@ class Runner:
     data_dir: Path
     compute: Compute
     reporter: Reporter
+    world: World = ALONE
     num_workers: int | None = None
     skip_corrupt: bool = False
     _sources: Sources = field(init=False)
@@ -104,37 +110,58 @@ class Runner:
                 memory; nothing was started.
             Stopped: on SIGINT or SIGTERM, after a checkpoint.
         """
-        missing = [run for run in runs if self._record_of(run) is None]
-        sources = [run.start_from for run in missing if run.start_from]
-        missing = [*dict.fromkeys([*(s for s in sources if self._record_of(s) is None), *missing])]
+        auto = AUTO_JOBS[self.compute.device.type] if self.world.size == 1 else 1
+        if self.world.size > 1 and (jobs or 1) > 1:
+            raise UserError(f"--jobs {jobs}: the processes of torchrun train one run at a time; leave --jobs away")
+        missing = self.world.first(lambda: self._missing(runs))
         for run in missing:
-            self._sources.load(run)
+            self.world.check(run.recipe, str(run))
+            self.world.one_a_machine(partial(self._sources.load, run))
             self._sources.check(run)
         needs = [self._needs(run) for run in missing]
-        jobs, recomputed = plan(needs, self.compute.free_bytes(), jobs, AUTO_JOBS[self.compute.device.type])
-        self._means = Means(recomputed=recomputed)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        spare = cores if self.compute.device.type == "cuda" else 1  # on a CPU the training needs the cores
-        self._sources.num_workers = max(1, spare // jobs) if self.num_workers is None else self.num_workers
+        jobs, recomputed = plan(needs, self._free_bytes(), jobs, auto)
+        self._means = Means(recomputed=bool(self.world.largest(recomputed)))
+        self._sources.num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
         num_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, num_threads // jobs))
-        with Signals() as signals, ThreadPoolExecutor(jobs) as pool:
+        with Signals(self.world.largest) as signals, ThreadPoolExecutor(jobs) as pool:
             each = map if jobs == 1 else pool.map
             scratch, built = ([run for run in missing if bool(run.start_from) == needs] for needs in (False, True))
             outcomes = [o for group in (scratch, built) for o in [*each(partial(self._attempt, signals), group)]]
         torch.set_num_threads(num_threads)
-        if signals.received:
-            raise Stopped("; ".join(filter(None, outcomes)) or "stopped between two runs", signals.received)
+        received = signals.received()  # also waits for the first process, which may still be writing
+        if received:
+            raise Stopped("; ".join(filter(None, outcomes)) or "stopped between two runs", received)
         return [outcome for outcome in outcomes if outcome]
+
+    def _num_workers(self, jobs: int) -> int:
+        """Threads that decode for one run: on a CPU the training needs the cores."""
+        if self.compute.device.type == "cpu":
+            return 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, cores // (jobs * self.world.local_size))
+
+    def _missing(self, runs: list[Run]) -> list[Run]:
+        """Those of the runs that are not finished, and before them what they start from."""
+        missing = [run for run in runs if self._record_of(run) is None]
+        sources = [run.start_from for run in missing if run.start_from]
+        return [*dict.fromkeys([*(s for s in sources if self._record_of(s) is None), *missing])]
+
+    def _free_bytes(self) -> int | None:
+        """Memory that this process may take; those of a machine share that of a CPU."""
+        free = self.compute.free_bytes()
+        return free and (free if self.compute.device.type == "cuda" else free // self.world.local_size)
 
     def _attempt(self, signals: Signals, run: Run) -> str:
         """Empty if the run is finished; else its error, or where it was stopped."""
-        if signals.received:
+        if signals.received():
             return ""
         try:
             with device_errors(self.compute, str(run)), self.compute.stream():
                 record = self._train(run, signals)
         except UserError as error:
+            if self.world.size > 1:  # the other processes do not know of it: all end
+                raise
             self.reporter.ended(run, None, str(error))
             return "" if self._finished(run) else str(error)  # what an analysis lacks is no error of the run
         except Interrupted as interrupted:
@@ -149,7 +176,10 @@ class Runner:
 
     def _needs(self, run: Run) -> tuple[int, int]:
         counts = self._counts(run)
-        as_is, recomputed = (needed_bytes(counts, run.recipe, self.compute, recomputed=r) for r in (False, True))
+        as_is, recomputed = (
+            needed_bytes(counts, run.recipe, self.compute, recomputed=r, num_processes=self.world.size)
+            for r in (False, True)
+        )
         return as_is, recomputed
 
     def _finished(self, run: Run) -> RunRecord | None:
@@ -167,8 +197,8 @@ class Runner:
 
     def _train(self, run: Run, signals: Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)
-        with results.hold(files):
-            done = self._record_of(run)  # another process may just have finished it
+        with results.hold(files) if self.world.writes else nullcontext():
+            done = self.world.first(lambda: self._record_of(run))  # another command may just have finished it
             if done:
                 return done
             with self._setting_up:
@@ -177,15 +207,18 @@ class Runner:
 
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
-        batches = self._sources.batches(run)
+        batches = self.world.one_a_machine(partial(self._sources.batches, run))
         net = build(run.arch, num_classes=self._sources.num_classes(run), seed=run.seed)
-        engine = Engine(net, batches, run.recipe, seed=run.seed, compute=self.compute, means=self._means)
+        engine = Engine(
+            net, batches, run.recipe, seed=run.seed, compute=self.compute, means=self._means, world=self.world
+        )
         training = Training(run.recipe, engine, run.first_iter)
-        if files.checkpoint.exists():
+        if self.world.first(files.checkpoint.exists):
             checkpoint.load(files.checkpoint, run, training)
-        results.write_asked(files, run)
-        results.rewrite_curves(files, training.points)
-        rows.write(files.gradients, LayerNorms, training.norms)
+        if self.world.writes:
+            results.write_asked(files, run)
+            results.rewrite_curves(files, training.points)
+            rows.write(files.gradients, LayerNorms, training.norms)
         self.reporter.started(run, training)
         return training
 
@@ -195,24 +228,32 @@ class Runner:
             if run.start_from is not None:
                 start.construct(run, run.start_from, self.results_dir, training, signals.check)
             for point in training.steps():
-                if point is not None:
-                    results.append_point(files, point)
-                if len(training.norms) > num_norms:
-                    rows.write(files.gradients, LayerNorms, training.norms)
-                    num_norms = len(training.norms)
-                if point or signals.received or time.monotonic() - saved > CHECKPOINT_EVERY_S:
-                    checkpoint.save(files.checkpoint, run, training)
-                    saved = time.monotonic()
-                signals.check()
+                stop = (
+                    training.iteration % (1 if self.world.size == 1 else AGREE_EVERY_ITERS) == 0 and signals.received()
+                )
+                if self.world.writes:
+                    if point is not None:
+                        results.append_point(files, point)
+                    if len(training.norms) > num_norms:
+                        rows.write(files.gradients, LayerNorms, training.norms)
+                        num_norms = len(training.norms)
+                    if point or stop or time.monotonic() - saved > CHECKPOINT_EVERY_S:
+                        checkpoint.save(files.checkpoint, run, training)
+                        saved = time.monotonic()
+                if stop:
+                    raise Interrupted
                 self.reporter.advanced(run, training, point)
             responses, outcome = _results(training, signals.check)  # long for a deep net; all is on the disk
-            rows.write(files.responses, Response, responses)
+            if self.world.writes:
+                rows.write(files.responses, Response, responses)
             record = self._record(run, training, **outcome)
         except Interrupted as interrupted:
             saved_too = ", checkpoint written" if files.checkpoint.exists() else ""
             raise Interrupted(f"{run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
         except Diverged as diverged:
             record = self._record(run, training, diverged_iter=diverged.iteration)
+        if not self.world.writes:
+            return record
         rows.write(files.gradients, LayerNorms, training.norms)
         finished = results.read_record(files)  # it is there where only a CSV was to be made anew
         if finished is None:
@@ -239,6 +280,7 @@ class Runner:
             precision=self.compute.precision,
             kernels=training.engine.arithmetic["kernels"],
             num_threads=torch.get_num_threads(),
+            num_processes=self.world.size,
             versions={
                 "resrepro": resrepro.__version__,
                 "python": platform.python_version(),
@@ -254,7 +296,7 @@ class Runner:
 def _results(training: Training, between: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
     last, engine = training.points[-1], training.engine
     best = min(training.points, key=lambda p: p.test_error_pct)
-    with Responses(engine.net, engine.batches.train_part.num_images) as responses:
+    with Responses(engine.net, engine.clean_view.num_here, engine.world) as responses:
         clean_train = engine.clean_train(between)
     return responses.rows(), {
         "final_train_error_pct": last.train_error_pct,

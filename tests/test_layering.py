@@ -18,7 +18,7 @@ LAYERS = [
     {"recipe", "rows", "paper"},
     {"experiment"},
     {"experiment_files", "weights"},
-    {"results", "models", "data", "device", "interruption"},
+    {"results", "models", "data", "device", "interruption", "distributed"},
     {"evaluation", "analysis"},
     {"training"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from resrepro.distributed import ALONE, World
 from resrepro.models.layers import Layer, weighted_layers
 from resrepro.records import Response
 
@@ -21,10 +22,11 @@ class Responses:
 
     Args:
         num_images: of the set; images that come after them (to fill a last batch) do not count.
+        world: its processes evaluate so many images each, and `rows` is of all of them.
     """
 
-    def __init__(self, net: nn.Module, num_images: int) -> None:
-        self.num_images = num_images
+    def __init__(self, net: nn.Module, num_images: int, world: World = ALONE) -> None:
+        self.num_images, self.world = num_images, world
         layers = [layer for layer in weighted_layers(net) if getattr(layer.module, "kernel_size", None) == (3, 3)]
         self._sums = [_Sums(layer, num_images) for layer in layers]
         self._hooks: list[RemovableHandle] = []
@@ -41,17 +43,23 @@ class Responses:
 
     def rows(self) -> list[Response]:
         """The whole set must have been evaluated. Waits for the device."""
+        table = torch.stack([s.whole() for s in self._sums])
+        self.world.add_up(table)
         return [
-            Response(layer=s.layer.number, name=s.layer.name, std=s.std(), num_images=self.num_images)
-            for s in self._sums
+            Response(layer=s.layer.number, name=s.layer.name, std=_std(*sums), num_images=round(num_images))
+            for s, (*sums, num_images) in zip(self._sums, table.tolist(), strict=True)
         ]
+
+
+def _std(num_elements: float, total: float, total_squares: float) -> float:
+    return math.sqrt(max(0.0, total_squares / num_elements - (total / num_elements) ** 2))
 
 
 class _Sums:
     """The sum of one layer's responses, and that of their squares."""
 
     def __init__(self, layer: Layer, num_images: int) -> None:
-        self.layer, self.images_left = layer, num_images
+        self.layer, self.num_images, self.images_left = layer, num_images, num_images
         self.num_elements = 0
         self.sums: Tensor | float = 0.0
 
@@ -62,8 +70,10 @@ class _Sums:
         self.num_elements += y.numel()
         self.sums = self.sums + torch.stack((y.sum(1), y.square().sum(1))).double().sum(1)
 
-    def std(self) -> float:
+    def whole(self) -> Tensor:
+        """Number of elements, their sum, that of their squares, and the number of images."""
         if self.images_left or not isinstance(self.sums, Tensor):
             raise RuntimeError(f"{self.layer.name}: {self.images_left} images were not seen")
-        mean, mean_square = (self.sums / self.num_elements).tolist()
-        return math.sqrt(max(0.0, mean_square - mean**2))
+        return torch.cat(
+            (self.sums.new_tensor([self.num_elements]), self.sums, self.sums.new_tensor([self.num_images]))
+        )

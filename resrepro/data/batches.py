@@ -56,7 +56,9 @@ class Source(Protocol):
     def train_part(self) -> Part: ...
     @property
     def test_part(self) -> Part: ...
-    def views(self, recipe: Recipe, seed: int) -> Views: ...
+    def views(self, recipe: Recipe, seed: int, part: slice = ...) -> Views:
+        """`part`: which images of each mini-batch; all without it."""
+
     def train(self, view: Any) -> tuple[Tensor, Tensor]:
         """Augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""
 
@@ -76,13 +78,26 @@ class ViewStream:
 
     Holds the draws of as many epochs as a mini-batch may straddle, at epoch modulo that number, so that a
     position of the stream is read at the position modulo the held length. The host draws and uploads once an epoch.
+
+    Args:
+        batch_size: of the whole mini-batch.
+        part: which images of each mini-batch are wanted.
     """
 
-    def __init__(self, *, num_images: int, batch_size: int, padding: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        *,
+        num_images: int,
+        batch_size: int,
+        padding: int,
+        seed: int,
+        device: torch.device,
+        part: slice = slice(None),
+    ) -> None:
         self.num_images, self.batch_size, self.padding, self.seed = num_images, batch_size, padding, seed
         self._held = [-1] * (2 + (batch_size - 1) // num_images)  # epochs
         self._draws = torch.zeros(4, len(self._held) * num_images, dtype=torch.int64, device=device)
-        self._offsets = torch.arange(batch_size, device=device)
+        self._offsets = torch.arange(batch_size, device=device)[part]
 
     def epoch(self, epoch: int) -> np.ndarray:
         """(4, num_images) int64: index, top, left, flip of each position of this epoch."""
@@ -139,13 +154,14 @@ class Batches:
         self.train_part = Part(num_images=len(images.train_labels), inputs=self.clean_train)
         self.test_part = Part(num_images=len(images.test_labels), inputs=self.test)
 
-    def views(self, recipe: Recipe, seed: int) -> ViewStream:
+    def views(self, recipe: Recipe, seed: int, part: slice = slice(None)) -> ViewStream:
         return ViewStream(
             num_images=len(self.train_labels),
             batch_size=recipe.batch_size,
             padding=recipe.crop_padding,
             seed=seed,
             device=self.train_labels.device,
+            part=part,
         )
 
     def train(self, view: View) -> tuple[Tensor, Tensor]:

@@ -114,16 +114,17 @@ class StreamedBatches:
             num_images=len(files), inputs=inputs, load=lambda start: loaded.load(start // at_once), at_once=at_once
         )
 
-    def views(self, recipe: Recipe, seed: int) -> StreamedViews:
+    def views(self, recipe: Recipe, seed: int, part: slice = slice(None)) -> StreamedViews:
         views = TrainViews(
             self.tree.train,
             image_size=self.crop.size,
             shorter_side=self.crop.shorter_side,
             batch_size=recipe.batch_size,
             seed=seed,
+            part=part,
             skip_corrupt=self.skip_corrupt,
         )
-        size = recipe.batch_size
+        size = len(range(recipe.batch_size)[part])
         return StreamedViews(
             Loaded(views, size, image_size=self.crop.size, num_workers=self.num_workers, device=self.device)
         )

@@ -11,6 +11,7 @@ from torch import nn
 
 from resrepro.data.batches import Part
 from resrepro.device import Compute
+from resrepro.distributed import ALONE, World
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 2000}  # images at a time; no result depends on it but by rounding
 
@@ -24,12 +25,17 @@ class Measured:
 
 
 class SingleView:
-    """The net on a whole set, BN in inference mode. `part` reads and changes tensors on the device alone."""
+    """The net on a whole set, BN in inference mode. `part` reads and changes tensors on the device alone.
 
-    def __init__(self, net: nn.Module, images: Part, compute: Compute) -> None:
-        self.net, self.images, self.compute = net, images, compute
-        size = images.at_once or min(EVALUATION_BATCH[compute.device.type], images.num_images)
-        self.num_parts = -(-images.num_images // size)
+    Each process of a world measures `num_here` images, the next ones after those of the process before it.
+    """
+
+    def __init__(self, net: nn.Module, images: Part, compute: Compute, world: World = ALONE) -> None:
+        self.net, self.images, self.compute, self.world = net, images, compute, world
+        size = images.at_once or min(EVALUATION_BATCH[compute.device.type], -(-images.num_images // world.size))
+        self.num_parts = -(-images.num_images // (size * world.size))  # as many in each process
+        self.first = world.rank * self.num_parts * size
+        self.num_here = min(max(images.num_images - self.first, 0), self.num_parts * size)
         self.offsets = torch.arange(size, device=compute.device)
         self.start = torch.zeros((), dtype=torch.int64, device=compute.device)
         self.totals = torch.zeros(2, dtype=torch.float64, device=compute.device)  # loss, number of wrong answers
@@ -55,7 +61,7 @@ class SingleView:
             part: what to call in place of `part`, such as a recording of it.
             between: called before each part; may raise to stop.
         """
-        self.start.zero_()
+        self.start.fill_(self.first)
         self.totals.zero_()
         was_training = self.net.training
         self.net.eval()
@@ -63,10 +69,16 @@ class SingleView:
             for number in range(self.num_parts):
                 if between is not None:
                     between()
-                self.images.load(number * len(self.offsets))
+                self.images.load(self._loaded(number))
                 (part or self.part)()
         finally:
             self.net.train(was_training)
+        self.world.add_up(self.totals)
         loss, wrong = self.totals.tolist()
         num_images = self.images.num_images
         return Measured(loss=loss / num_images, error_pct=100 * wrong / num_images)
+
+    def _loaded(self, number: int) -> int:
+        """The first image of a part; of the set's last part where there is none left for this process."""
+        size = len(self.offsets)
+        return min(self.first + number * size, (self.images.num_images - 1) // size * size)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from resrepro.atomic import write_atomically
+from resrepro.distributed import ALONE, World
 from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.results import check_same, identity
@@ -33,25 +34,26 @@ def save(path: Path, run: Run, training: Training) -> None:
 
 
 def load(path: Path, run: Run, training: Training) -> None:
-    """Puts `training` where the checkpoint was taken.
+    """Puts `training` where the checkpoint was taken; the first process reads it for all.
 
     Raises:
         UserError: damaged, not ours, or of another run.
     """
-    with _reading(path, run, training.engine.compute.device) as state:
+    with _reading(path, run, training.engine.compute.device, training.engine.world) as state:
         _check_arithmetic(state["arithmetic"], training.engine.arithmetic, path)
         training.load_state_dict(state)
 
 
-def load_weights(path: Path, run: Run, net: nn.Module, device: torch.device) -> None:
+def load_weights(path: Path, run: Run, net: nn.Module, device: torch.device, world: World = ALONE) -> None:
     """The net of a run's checkpoint alone, in whichever arithmetic it was trained. Raises as `load` does."""
-    with _reading(path, run, device) as state:
+    with _reading(path, run, device, world) as state:
         net.load_state_dict(state["engine"]["model"])
 
 
 @contextmanager
-def _reading(path: Path, run: Run, device: torch.device) -> Iterator[dict[str, Any]]:
-    state = read_saved(path, device)
+def _reading(path: Path, run: Run, device: torch.device, world: World) -> Iterator[dict[str, Any]]:
+    place = device if world.size == 1 else torch.device("cpu")  # what is sent must not name the first one's GPU
+    state = world.first(lambda: read_saved(path, place))
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of resrepro; move it away to start the run anew")
     try:

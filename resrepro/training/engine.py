@@ -15,14 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.analysis.gradients import NUM_BATCHES, Norms, gradient_norms
-from resrepro.data.batches import Source
+from resrepro.data.batches import Source, Views
 from resrepro.device import Compute
+from resrepro.distributed import ALONE, World
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.single_view import Measured, SingleView
 from resrepro.models import calls
 from resrepro.models.fused import enable_fused
 from resrepro.recipe import Recipe
 from resrepro.records import Kernels
+from resrepro.training.parts import Parts
 from resrepro.training.recording import record
 
 BN_REESTIMATION_BATCHES = 100
@@ -65,6 +67,7 @@ class Engine:
     Args:
         net: is moved to the device; its weights stay fp32.
         batches: on the same device.
+        world: each of its processes takes its share of each mini-batch; `recipe.batch_size` is that of all.
     """
 
     def __init__(
@@ -76,10 +79,13 @@ class Engine:
         seed: int,
         compute: Compute,
         means: Means = Means(),
+        world: World = ALONE,
     ) -> None:
-        self.compute, self.batches, self.means = compute, batches, means
+        self.compute, self.batches, self.means, self.world = compute, batches, means, world
         self.recipe = recipe
-        self.views = batches.views(recipe, seed)
+        self.views = self._whole_views = batches.views(recipe, seed)
+        if world.size > 1:
+            self.views = batches.views(recipe, seed, world.part(recipe.batch_size))
         self.net = net.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self._iteration = torch.zeros((), dtype=torch.int64, device=compute.device)
         self._lr = torch.full((), recipe.lr, device=compute.device)
@@ -92,12 +98,16 @@ class Engine:
             group["lr"] = self._lr
         for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        self.single_view = SingleView(self.net, batches.test_part, compute)
+        self.parts = Parts(self.net, recipe.bn_devices // world.size)
+        self.single_view = SingleView(self.net, batches.test_part, compute, world)
+        self.clean_view = SingleView(self.net, batches.train_part, compute, world)
         self.notes: list[str] = []
         self.kernels: Kernels = "torch"
         self._work: Callable[[], None] = self._step
         self._test_part: Callable[[], None] = self.single_view.part
+        self._forward: nn.Module = self.parts
         self._prepare()
+        self._forward = world.parallel(self.parts)
 
     def _prepare(self) -> None:
         call: calls.Call = calls.plain
@@ -115,25 +125,28 @@ class Engine:
         if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, for blocks are not compiled"):
             self.kernels = "torch"
             self._set_call(calls.plain)
-        if self.compute.device.type == "cuda" and self.means.recorded:
+        if self.compute.device.type == "cuda" and self.world.size > 1:
+            self.notes.append("the step is not recorded as a CUDA graph, for it is shared among processes")
+        elif self.compute.device.type == "cuda" and self.means.recorded:
             self._tried(self._record, "slower, for the step is not recorded as a CUDA graph")
 
     def _set_call(self, call: calls.Call) -> None:
         calls.set_call(self.net, calls.recomputed(call) if self.means.recomputed else call)
 
     def _tried(self, work: Callable[[], None], otherwise: str) -> bool:
+        failed = False
         try:
             work()
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a compiler or driver does not like
             self.notes.append(f"{otherwise}: {type(error).__name__} {(str(error).splitlines() or [''])[0][:120]}")
-            return False
-        return True
+            failed = True
+        return not self.world.largest(failed)
 
     def _warm_up(self) -> None:
         with calls.untouched(self._changed()):
-            self._step()
+            self._gradients()
 
     def _record(self) -> None:
         work, pool = record(self._step, self._changed())
@@ -168,27 +181,27 @@ class Engine:
     # (bn_devices = 2); the momentum is PyTorch's v = m v + g, w -= lr v, not Caffe's, which matters where the learning
     # rate drops (momentum_form = "caffe").
     def _step(self) -> None:
+        sums = self._gradients()
+        self.optimizer.step()
+        with torch.no_grad():
+            self.world.add_up(sums)
+            self.world.average(self.parts.averages)
+            self._totals += sums
+            self._iteration += 1
+
+    def _gradients(self) -> Tensor:
+        """Mini-batch, forward, loss, backward. Gives what is added to the totals, (3,) float64."""
         x, y = self.batches.train(self.views.at(self._iteration))
         with self.compute.autocast():
-            logits = torch.cat([self.net(part) for part in self._parts(x)])
+            logits = self._forward(x)
         logits = logits.float()
         loss = F.cross_entropy(logits, y)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
         with torch.no_grad():
             wrong = (logits.argmax(1) != y).sum()
             num_images = torch.full_like(loss, len(y), dtype=torch.float64)
-            self._totals += torch.stack((loss.double() * num_images, wrong.double(), num_images))
-            self._iteration += 1
-
-    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What BN sees at a time: (N, ...) -> `bn_devices` parts (N / bn_devices, ...).
-
-        BN's moving averages take each part in turn. Data-parallel frameworks keep those of the first device, which go
-        over as many images, of more iterations.
-        """
-        return x.chunk(self.recipe.bn_devices)
+            return torch.stack((loss.double() * num_images, wrong.double(), num_images))
 
     def totals(self) -> Totals:
         """Waits for the device."""
@@ -205,25 +218,29 @@ class Engine:
         `between` is called before each part of the work; it may raise to stop.
         """
         with reestimated(self.net, self._next_inputs(between), self.compute):
+            self.world.average(self.parts.averages)  # plain averages, over as many parts in each process
             return self.single_view.measure(self._test_part, between)
 
     def clean_train(self, between: Callable[[], None]) -> Measured:
         """The training set without augmentation, BN's moving averages. `between`: as above."""
-        return SingleView(self.net, self.batches.train_part, self.compute).measure(between=between)
+        return self.clean_view.measure(between=between)
 
     def gradient_norms(self) -> list[Norms]:
         """Of the net as it is, on the same mini-batches whenever it is called; changes nothing."""
         return gradient_norms(self.net, map(self.mini_batch, range(NUM_BATCHES)), self.compute)
 
     def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """What a step reads, augmented: inputs (N, 3, H, W) and labels (N,)."""
-        self.views.load(iteration)
-        return self.batches.train(self.views.at(torch.tensor(iteration, device=self.compute.device)))
+        """What a step of all processes reads, augmented: inputs (N, 3, H, W) and labels (N,)."""
+        return self._read(self._whole_views, iteration)
+
+    def _read(self, views: Views, iteration: int) -> tuple[Tensor, Tensor]:
+        views.load(iteration)
+        return self.batches.train(views.at(torch.tensor(iteration, device=self.compute.device)))
 
     def _next_inputs(self, between: Callable[[], None]) -> Iterator[Tensor]:
         for i in range(self.recipe.total_iters, self.recipe.total_iters + BN_REESTIMATION_BATCHES):
             between()
-            yield from self._parts(self.mini_batch(i)[0])
+            yield from self._read(self.views, i)[0].chunk(self.parts.count)
 
     @property
     def arithmetic(self) -> dict[str, Any]:

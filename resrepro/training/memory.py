@@ -12,11 +12,16 @@ RESERVE = 1.25  # workspaces, and what the allocator cannot use: an allowance
 CONTEXT_BYTES = 512 * 2**20  # libraries, kernels
 
 
-def needed_bytes(counts: Complexity, recipe: Recipe, compute: Compute, *, recomputed: bool) -> int:
-    """Peak memory of training without its data set, estimated from the activations kept for the gradient."""
+def needed_bytes(
+    counts: Complexity, recipe: Recipe, compute: Compute, *, recomputed: bool, num_processes: int = 1
+) -> int:
+    """Peak memory of training without its data set, estimated from the activations kept for the gradient.
+
+    Of one process, where several share each mini-batch.
+    """
     activations = counts.num_activations_recomputed if recomputed else counts.num_activations
     element = 2 if compute.precision == "bf16" else 4
-    kept = recipe.batch_size * activations * element + WEIGHT_BYTES * counts.num_parameters
+    kept = recipe.batch_size // num_processes * activations * element + WEIGHT_BYTES * counts.num_parameters
     return round(RESERVE * kept) + CONTEXT_BYTES
 
 

@@ -30,9 +30,9 @@ def construct(run: Run, source: Run, results_dir: Path, training: Training, betw
         UserError: `source` is not finished, or its weights are gone.
     """
     files, fresh = results.run_files(results_dir, run), training.iteration == training.first_iter
-    if files.identity.exists() and not fresh:
-        return
     engine = training.engine
+    if engine.world.first(files.identity.exists) and not fresh:
+        return
     shallow = _trained(run, source, results_dir, engine)
     deep = engine.net if fresh else deepcopy(engine.net)
     mini_batches = (engine.mini_batch(training.first_iter + i)[0] for i in range(identity.NUM_BATCHES))
@@ -41,11 +41,26 @@ def construct(run: Run, source: Run, results_dir: Path, training: Training, betw
         "train": batches.train_part,
         "test": batches.test_part,
     }
-    rows.write(files.identity, Equality, identity.construct(deep, shallow, mini_batches, sets, engine.compute, between))
+    equalities = identity.construct(deep, shallow, mini_batches, sets, engine.compute, between)
+    engine.world.copy_first(
+        [*deep.parameters(), *deep.buffers()]
+    )  # each process has computed them: rounded differently?
+    if engine.world.writes:
+        rows.write(files.identity, Equality, equalities)
 
 
 def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:
     """The net of `source` with its final weights, where the engine's net is."""
+    files = results.run_files(results_dir, source)
+    engine.world.first(lambda: _check_trained(run, source, results_dir))
+    with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
+        net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
+    net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
+    checkpoint.load_weights(files.checkpoint, source, net, engine.compute.device, engine.world)
+    return net
+
+
+def _check_trained(run: Run, source: Run, results_dir: Path) -> None:
     files, record = results.run_files(results_dir, source), results.finished(results_dir, source)
     if record is None or record.status == "diverged":
         raise UserError(f"{run}: starts from {source}, which {'diverged' if record else 'is not finished'}")
@@ -54,8 +69,3 @@ def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Mod
             f"{files.checkpoint}: missing, and {run} starts from its weights; restore it, or move {files.folder} away: "
             "the same command then trains it again"
         )
-    with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
-        net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
-    net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
-    checkpoint.load_weights(files.checkpoint, source, net, engine.compute.device)
-    return net

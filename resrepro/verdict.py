@@ -136,6 +136,9 @@ def _values(experiment: Experiment, claim: Claim, name: str, results_dir: Path) 
     if problems and not found:
         return (), problems[0]
     if any(record.status == "finished" for record in records.values()):
+        if claim.protocol != "single view":
+            folder = results.run_files(results_dir, next(iter(records))).folder
+            return tuple(found), f"to measure: `resrepro evaluate {folder} --protocol {claim.protocol}`"
         return tuple(found), f"{name} has no record of: {MEASURES[claim.column].words}"
     return tuple(found), f"{name} {'diverged' if records else 'not finished'}"
 

@@ -148,7 +148,7 @@ def test_the_center_crop_does_not_decide_a_10_crop_claim(tmp_path: Path) -> None
         finish(tmp_path, name, [25.0], experiment="plain34-vs-res34")
     claim = next(c for c in find_experiment("plain34-vs-res34").claims if c.protocol == "10-crop")
     verdict = judge(find_experiment("plain34-vs-res34"), claim, tmp_path)
-    assert verdict.status == "not run" and "no record" in verdict.detail
+    assert verdict.status == "not run" and "--protocol 10-crop`" in verdict.detail
 
 
 def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:

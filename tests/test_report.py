@@ -228,6 +228,15 @@ def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert "<svg" in html and "Traceback" not in html
 
 
+def test_a_damaged_file_of_ensembles_costs_table_5_alone(tmp_path: Path) -> None:
+    path = results.ensembles_file(tmp_path, "imagenet")
+    path.parent.mkdir(parents=True)
+    path.write_text("[")
+    _, markdown = report(tmp_path)
+    assert "Table 5: left out" in markdown and str(path) in markdown.partition("## Left out")[2]
+    assert "**Table 4: " in markdown and "**Table 6: " in markdown
+
+
 def test_another_recipe_under_a_known_name_is_named(tmp_path: Path) -> None:
     run = find_experiment("plain-vs-resnet").runs[0]
     files = results.run_files(tmp_path, run)

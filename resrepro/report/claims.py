@@ -61,7 +61,8 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
         "measured": _measured(verdict),
     }
     if verdict.status == "not run":
-        return row | {"decided by": f"{verdict.detail}; `resrepro run {experiment.address}{options}`"}
+        command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.address}{options}`"
+        return row | {"decided by": f"{verdict.detail}{command}"}
     counts = [str(len(values)) for values in verdict.values.values()]
     return row | {
         "verdict": word + (ONE_SEED if verdict.p_value is None else ""),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resrepro import paper, results
 from resrepro.departures import DEPARTURES
+from resrepro.errors import UserError
 from resrepro.experiment import Experiment
 from resrepro.experiment_files import experiment_names, find_experiment
 from resrepro.records import RunRecord
@@ -44,7 +45,7 @@ def gather(results_dir: Path) -> Page:
     papers_own = [
         Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", Listing(items=RULE))),
         Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, missing=True))),
-        Section(title="Tables", blocks=(*trained_on, *_tables(results_dir))),
+        Section(title="Tables", blocks=(*trained_on, *_tables(results_dir, problems))),
     ]
     beside = [_elsewhere(scope, its, pictures) for scope, its in elsewhere]
     sections = [
@@ -88,12 +89,16 @@ def _lead(
     return tuple(lines)
 
 
-def _tables(results_dir: Path) -> list[Block]:
+def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
     """Table 1 is counted on nets, which needs torch: here it is what `resrepro table 1` wrote."""
     found: list[Block] = []
     for number, table in TABLES.items():
         if number > 1:
-            found.append(table(results_dir))
+            try:
+                found.append(table(results_dir))
+            except (UserError, OSError) as error:
+                problems.append(str(error))
+                found.append(f"Table {number}: left out, for a file of it is damaged.")
             continue
         path = results.figures_folder(results_dir) / "table1.csv"
         title = "Table 1: architectures for ImageNet"

@@ -13,8 +13,10 @@ from resrepro.options import (
     DEFAULT_RESULTS,
     DataDir,
     Device,
+    ImageSize,
     PrecisionName,
     ResultsDir,
+    Workers,
     app,
     console,
     numbers,
@@ -62,8 +64,10 @@ def summary(
 
 @app.command()
 def bench(
-    archs: Annotated[list[str] | None, typer.Argument(help="Such as resnet20 resnet56.")] = None,
-    dataset: Annotated[str, typer.Option(help="Data that both loops train on.")] = "cifar10",
+    archs: Annotated[
+        list[str] | None, typer.Argument(help="Such as resnet20 resnet56; or imagenet, and nets after it.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data to train on; cifar10, or imagenet, without it.")] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
@@ -71,18 +75,33 @@ def bench(
     jobs: Annotated[str, typer.Option(help="Runs at once that ours is timed with.")] = "1,2,4,8",
     rounds: Annotated[int, typer.Option(help="How often the loops take turns.", min=1)] = 5,
     seconds: Annotated[float, typer.Option(help="Of a round, at least.", min=0.01)] = 3.0,
+    image_size: ImageSize = None,
+    workers: Workers = None,
 ) -> None:
     """Speed beside the standard PyTorch loop.
 
     Both end to end on the same data, in turns; ours alone and several at once. The 20 to 1202 layers of Sec. 4.2
-    without names. Also written as JSON below the results.
+    without names. 'bench imagenet' times the way from image files to trained mini-batches: decode, augmentation,
+    step alone, end to end, and which bounds. Also written as JSON below the results.
     """
+    if archs and archs[0] == "imagenet":
+        from resrepro import device as devices
+        from resrepro.bench import pipeline
+
+        pipeline.measure(
+            archs[1:] or list(pipeline.NETS), dataset=dataset or "imagenet", image_size=image_size, data_dir=data_dir,
+            results_dir=results_dir, compute=devices.choose(device, precision),
+            num_workers=devices.num_cores() if workers is None else workers, seconds=seconds, console=console,
+        )  # fmt: skip
+        return
+    if image_size is not None or workers is not None:
+        raise UserError("--image-size and --workers belong to 'bench imagenet'")
     from resrepro.bench import ARCHITECTURES, compare
 
     runs_at_once = numbers("--jobs", jobs)
     if 0 in runs_at_once:
         raise UserError(f"--jobs {jobs}: expected numbers of runs, such as 1,2,4")
     compare(
-        archs or list(ARCHITECTURES), runs_at_once=runs_at_once, dataset=dataset, data_dir=data_dir,
+        archs or list(ARCHITECTURES), runs_at_once=runs_at_once, dataset=dataset or "cifar10", data_dir=data_dir,
         results_dir=results_dir, device=device, precision=precision, rounds=rounds, seconds=seconds, console=console,
     )  # fmt: skip

@@ -104,9 +104,9 @@ def ensembles_file(results_dir: Path, dataset: str) -> Path:
     return results_dir / dataset_folder(dataset) / "ensembles.json"
 
 
-def bench_file(results_dir: Path, device: str) -> Path:
-    """`NVIDIA H200` -> `bench/nvidia-h200.json`."""
-    return results_dir / "bench" / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
+def bench_file(results_dir: Path, device: str, what: str = "") -> Path:
+    """`NVIDIA H200` -> `bench/nvidia-h200.json`; `bench/imagenet/nvidia-h200.json`."""
+    return results_dir / "bench" / what / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
 
 
 def bench_files(results_dir: Path) -> list[Path]:

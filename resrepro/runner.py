@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import subprocess
 import threading
@@ -23,7 +22,7 @@ import resrepro
 from resrepro import results, rows
 from resrepro.analysis.responses import Responses
 from resrepro.data.sources import Sources
-from resrepro.device import Compute, device_errors
+from resrepro.device import Compute, device_errors, num_cores
 from resrepro.distributed import ALONE, World
 from resrepro.errors import UserError
 from resrepro.experiment import Run
@@ -138,8 +137,7 @@ class Runner:
         """Threads that decode for one run: on a CPU the training needs the cores."""
         if self.compute.device.type == "cpu":
             return 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // (jobs * self.world.local_size))
+        return max(1, num_cores() // (jobs * self.world.local_size))
 
     def _missing(self, runs: list[Run]) -> list[Run]:
         """Those of the runs that are not finished, and before them what they start from."""

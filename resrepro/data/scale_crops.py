@@ -7,6 +7,7 @@ mini-batch on the device.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -154,13 +155,19 @@ class SingleViews:
 
     The crop's offset is half of what is left over, rounded to even, as torchvision's `center_crop` does.
 
+    Args:
+        skip_corrupt: whether the next image stands for one that cannot be decoded.
+
     Raises:
         UserError: the crop is larger than the shorter side; and from an item, an image that cannot be decoded.
     """
 
-    def __init__(self, files: ImageFiles, *, image_size: int, shorter_side: int, batch_size: int) -> None:
+    def __init__(
+        self, files: ImageFiles, *, image_size: int, shorter_side: int, batch_size: int, skip_corrupt: bool = False
+    ) -> None:
         _check_sizes(image_size, shorter_side)
         self.files, self.image_size, self.shorter_side, self.batch_size = files, image_size, shorter_side, batch_size
+        self.skip_corrupt = skip_corrupt
 
     def __len__(self) -> int:
         return -(-len(self.files) // self.batch_size)
@@ -178,14 +185,23 @@ class SingleViews:
         top, left = (round((side - self.image_size) / 2) for side in size)
         return _crop(image, self.shorter_side, top, left, self.image_size)
 
+    def _readable(self, index: int) -> tuple[Tensor, int]:
+        """The crop of an image, or of the first one after it that can be decoded, and that one's number."""
+        for later in range(len(self.files) if self.skip_corrupt else 0):
+            number = (index + later) % len(self.files)
+            with contextlib.suppress(UserError):
+                return self.crop(number), number
+        return self.crop(index), index
+
     def __getitem__(self, part: int) -> HostBatch:
-        indices = self.indices(part)
+        indices = list(self.indices(part))
         images = np.empty((len(indices), self.image_size, self.image_size, 3), dtype=np.uint8)
         for row, index in enumerate(indices):
-            images[row] = _bytes(self.crop(index))
+            crop, indices[row] = self._readable(index)
+            images[row] = _bytes(crop)
         return HostBatch(
             images=torch.from_numpy(images).permute(0, 3, 1, 2),
-            labels=torch.from_numpy(self.files.labels[indices.start : indices.stop]),
+            labels=torch.from_numpy(self.files.labels[indices]),
             flip=torch.zeros(len(indices), dtype=torch.bool),
             alphas=torch.zeros(len(indices), 3),
         )

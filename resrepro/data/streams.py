@@ -75,7 +75,7 @@ class StreamedBatches:
     Args:
         mean: (S, S, 3) float32, 0 ... 255: of the training images' center crops.
         num_workers: threads that decode for a run; 0: what needs an image decodes it.
-        skip_corrupt: whether another training image stands for one that cannot be decoded.
+        skip_corrupt: whether another training image stands for one that cannot be decoded; tests have all images.
     """
 
     def __init__(
@@ -94,17 +94,19 @@ class StreamedBatches:
 
     @property
     def train_part(self) -> Part:
-        return self._part(self.tree.train)
+        return self._part(self.tree.train, skip_corrupt=self.skip_corrupt)
 
     @property
     def test_part(self) -> Part:
         return self._part(self.tree.test)
 
-    def _part(self, files: ImageFiles) -> Part:
+    def _part(self, files: ImageFiles, *, skip_corrupt: bool = False) -> Part:
         """Center crops."""
         size, (shorter_side, _) = self.crop.size, self.crop.shorter_side
         at_once = min(AT_ONCE[self.device.type], len(files))
-        views = SingleViews(files, image_size=size, shorter_side=shorter_side, batch_size=at_once)
+        views = SingleViews(
+            files, image_size=size, shorter_side=shorter_side, batch_size=at_once, skip_corrupt=skip_corrupt
+        )
         loaded = Loaded(views, at_once, image_size=size, num_workers=self.num_workers, device=self.device)
 
         def inputs(_index: Tensor) -> tuple[Tensor, Tensor]:

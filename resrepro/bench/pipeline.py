@@ -1,0 +1,142 @@
+"""From image files to trained mini-batches: what each part of the way gives, and which one bounds."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from resrepro import results
+from resrepro.atomic import write_text
+from resrepro.bench.imagenet import loader_rates
+from resrepro.data.batches import Views
+from resrepro.data.streams import StreamedBatches
+from resrepro.data.trees import load_tree
+from resrepro.device import Compute, device_errors
+from resrepro.models import build
+from resrepro.recipe import PRESETS, Recipe
+from resrepro.training.engine import Engine
+
+NETS = ("resnet34-A", "resnet50")
+
+
+def measure(
+    archs: list[str],
+    *,
+    dataset: str,
+    image_size: int | None,
+    data_dir: Path,
+    results_dir: Path,
+    compute: Compute,
+    num_workers: int,
+    seconds: float,
+    console: Console,
+) -> None:
+    """Prints images a second and writes them as JSON.
+
+    Args:
+        image_size: side of the crop, pixels; None: the paper's 224.
+        num_workers: threads that decode.
+        seconds: of each measurement, at least.
+
+    Raises:
+        UserError: no data, an unknown architecture, a crop that does not fit.
+    """
+    recipe = Recipe.model_validate(PRESETS["imagenet"])
+    recipe = recipe if image_size is None else recipe.with_image_size(image_size)
+    assert recipe.scale_crop is not None
+    crop = recipe.scale_crop
+    tree = load_tree(dataset, data_dir=data_dir)
+    console.print(
+        f"{compute.name}, {torch.get_num_threads()} threads, {num_workers} of them decode, torch {torch.__version__}, "
+        f"{compute.precision}; {dataset}, crops of {crop.size} pixels",
+        soft_wrap=True,
+    )
+    rates = loader_rates(
+        tree, image_size=crop.size, shorter_side=crop.shorter_side, num_workers=num_workers, seconds=seconds,
+        device=compute.device,
+    )  # fmt: skip
+    console.print(
+        f"images/s: decode {rates['decode']:.0f} a thread, with resize and crop {rates['view']:.0f}; augmentation on "
+        f"the device {rates['augment']:.0f}; loader {rates['loader']:.0f}, the standard one {rates['standard']:.0f} "
+        f"({rates['loader'] / rates['standard']:.1f} times)",
+        soft_wrap=True,
+    )
+    batches = StreamedBatches(
+        tree, crop, mean=torch.zeros(crop.size, crop.size, 3), num_workers=num_workers, skip_corrupt=False,
+        device=compute.device,
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for arch in archs:
+        with device_errors(compute, f"bench {arch}"), compute.stream():
+            net = build(arch, num_classes=len(tree.classes), seed=0)
+            engine = Engine(net, batches, recipe, seed=0, compute=compute)
+            end_to_end = _rate(engine, seconds)
+            engine.views = _Held(engine.views)
+            step = _rate(engine, seconds)
+        bound = min(step, rates["loader"])
+        rows.append(
+            {
+                "architecture": arch,
+                "step_images_per_s": step,
+                "end_to_end_images_per_s": end_to_end,
+                "bound_by": "step" if step <= rates["loader"] else "loader",
+                "share_of_bound": end_to_end / bound,
+            }
+        )
+    table = Table("net", "step alone", "end to end", "bound by", "of the bound", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(
+            row["architecture"], f"{row['step_images_per_s']:.0f}", f"{row['end_to_end_images_per_s']:.0f}",
+            row["bound_by"], f"{100 * row['share_of_bound']:.0f} %",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"images/s, mini-batches of {recipe.batch_size}, BN in {recipe.bn_devices} parts", soft_wrap=True)
+    path = results.bench_file(results_dir, compute.name, "imagenet")
+    write_text(
+        path,
+        json.dumps(
+            {
+                "device": compute.name,
+                "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "torch": torch.__version__,
+                "precision": compute.precision,
+                "dataset": dataset,
+                "image_size": crop.size,
+                "num_workers": num_workers,
+                "loader_images_per_s": rates,
+                "nets": rows,
+            },
+            indent=1,
+        )
+        + "\n",
+    )
+    console.print(path, soft_wrap=True)
+
+
+class _Held:
+    """The views of one mini-batch again and again: what was loaded last."""
+
+    def __init__(self, views: Views) -> None:
+        self.at = views.at
+
+    def load(self, _iteration: int) -> None: ...
+
+
+def _rate(engine: Engine, seconds: float) -> float:
+    """Images a second of training, after two mini-batches."""
+    done, first = 0, 2
+    start = time.perf_counter()
+    while done <= first or time.perf_counter() - start < seconds:
+        if done == first:
+            start = time.perf_counter()
+        engine.step(done, engine.recipe.lr)
+        engine.totals()  # waits for the device
+        done += 1
+    return (done - first) * engine.recipe.batch_size / (time.perf_counter() - start)

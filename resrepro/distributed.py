@@ -10,7 +10,9 @@ import gc
 import os
 import signal
 import sys
+import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -158,7 +161,7 @@ class World:
         has_cuda = torch.cuda.is_available()
         if has_cuda and self.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(self.local_rank)
-        store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+        store = _fresh(next(rendezvous("env://", timeout=TIMEOUT))[0], self)
         # torchrun ends the others where one has ended, and what they have to say comes first; training listens to it
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
@@ -175,7 +178,31 @@ class World:
 ALONE = World()
 
 
-def _end(error: Exception, store: torch.distributed.distributed_c10d.Store) -> None:
+def _fresh(store: Store, world: World) -> Store:
+    """A part of the store for these processes: torchrun keeps it over restarts, with what the dead have left there.
+
+    The first process names the part, and answers each of the others by a name that only the living one knows.
+    """
+    mine = uuid.uuid4().hex
+    if not world.writes:
+        store.set(f"here is {world.rank}", mine)
+        start = store.get(f"to {mine}").decode()  # waits
+        store.set(f"{world.rank} knows {start}", "")
+        return PrefixStore(start, store)
+    silent, until = set(range(1, world.size)), time.monotonic() + TIMEOUT.total_seconds()
+    while silent:
+        for rank in filter(lambda r: store.check([f"here is {r}"]), silent):
+            store.set(f"to {store.get(f'here is {rank}').decode()}", mine)
+        silent = {rank for rank in silent if not store.check([f"{rank} knows {mine}"])}
+        if time.monotonic() > until:
+            raise UserError(
+                f"torchrun: of {world.size} processes {len(silent)} did not come within {TIMEOUT}; see theirs"
+            )
+        time.sleep(0.01)
+    return PrefixStore(mine, store)
+
+
+def _end(error: Exception, store: Store) -> None:
     """Ends this process, and so the others, which lose it. Whoever comes first says why."""
     try:
         is_first = store.add("said why", 1) == 1

@@ -70,7 +70,7 @@ def evaluate(
     from resrepro.evaluation.scoring import Setup, load
     from resrepro.evaluation.scoring import evaluate as scores_of
     from resrepro.evaluation.trained import find
-    from resrepro.runner import _commit
+    from resrepro.provenance import commit
 
     found = find(nets, arch=arch, dataset=dataset)
     setup = Setup(
@@ -90,7 +90,7 @@ def evaluate(
         for index, scores in enumerate(scores_of(found, setup, data_set, ensemble=ensemble)):
             members = found[index : index + 1] or found
             at = views.scales if data_set.resizes else ()
-            files.append(record(members, setup, scores, scales=at, commit=_commit()))
+            files.append(record(members, setup, scores, scales=at, commit=commit()))
             _add_rows(table, scores)
     sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data_set.resizes else ""
     num_images = len(data_set.labels)

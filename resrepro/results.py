@@ -22,15 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from resrepro import locking
+from resrepro import locking, same_run
 from resrepro.atomic import write_atomically, write_text, writing
 from resrepro.errors import UserError
 from resrepro.experiment import Run, dataset_folder
-from resrepro.recipe import SWITCHES
 from resrepro.records import CURVE_COLUMNS, CurvePoint, Evaluation, RunRecord
 from resrepro.rows import csv_text
 
@@ -246,42 +244,12 @@ def write_record(files: RunFiles, record: RunRecord) -> None:
     files.asked.unlink(missing_ok=True)
 
 
-def check_same(recorded: dict[str, Any], run: Run, place: Path) -> None:
-    """Raises UserError, naming the first field, if what is stored at `place` is not the run now asked for."""
-    recorded = {**{f"recipe.{name}": default for name, default in SWITCHES.items()}, **recorded}
-    asked = identity(run)
-    for key, value in asked.items():
-        if recorded.get(key) != value:
-            raise UserError(
-                f"{place}: {key} is {recorded.get(key)!r} there, but the experiment asks for {value!r}; give the "
-                f"run a 'name' of its own in the TOML, or move {place.parent} away"
-            )
-
-
-def identity(run: Run) -> dict[str, Any]:
-    """What makes two runs the same, flat: dataset, arch, seed, recipe.lr, ..."""
-    recipe = json.loads(run.recipe.model_dump_json())
-    fields = {
-        "dataset": run.dataset,
-        "arch": run.arch,
-        "seed": run.seed,
-        "schedule_scale": run.schedule_scale,
-        "start_from": run.start_from and run.start_from.name,
-    }
-    return {**fields, **{f"recipe.{key}": value for key, value in recipe.items()}}
-
-
-def recorded_identity(record: RunRecord) -> dict[str, Any]:
-    fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale", "start_from")}
-    return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}
-
-
 def finished(results_dir: Path, run: Run) -> RunRecord | None:
     """The record if the run is finished, after a check that it is the run asked for."""
     files = run_files(results_dir, run)
     record = read_record(files)
     if record is not None:
-        check_same(recorded_identity(record), run, files.record)
+        same_run.check(same_run.of_record(record), run, files.record)
     return record
 
 

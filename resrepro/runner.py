@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import platform
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -16,10 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torchvision
 
-import resrepro
-from resrepro import results, rows
+from resrepro import provenance, results, rows
 from resrepro.analysis.responses import Responses
 from resrepro.data.sources import Sources
 from resrepro.device import Compute, device_errors, num_cores
@@ -279,13 +275,8 @@ class Runner:
             kernels=training.engine.arithmetic["kernels"],
             num_threads=torch.get_num_threads(),
             num_processes=self.world.size,
-            versions={
-                "resrepro": resrepro.__version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "torchvision": torchvision.__version__,
-            },
-            commit=_commit(),
+            versions=provenance.versions(),
+            commit=provenance.commit(),
             finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **outcome,
         )
@@ -304,19 +295,3 @@ def _results(training: Training, between: Callable[[], None]) -> tuple[list[Resp
         "final_test_error_bn_reestimated_pct": engine.test_bn_reestimated(between).error_pct,
         "final_train_error_clean_pct": clean_train.error_pct,
     }
-
-
-def _commit() -> str | None:
-    """The commit of this source tree, `+changes` if it was altered; None where it is no checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return f"{commit}+changes" if _git(root, "status", "--porcelain", "--", "resrepro", "experiments") else commit
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()

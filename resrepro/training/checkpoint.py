@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from resrepro import same_run
 from resrepro.atomic import write_atomically
 from resrepro.distributed import ALONE, World
 from resrepro.errors import UserError
 from resrepro.experiment import Run
-from resrepro.results import check_same, identity
 from resrepro.training.loop import Training
 from resrepro.weights import CHECKPOINT_FORMAT, first_line, read_saved
 
@@ -24,7 +24,7 @@ def save(path: Path, run: Run, training: Training) -> None:
     """Raises UserError if it cannot be written; the checkpoint before it then stays."""
     state = {
         "format": CHECKPOINT_FORMAT,
-        "run": identity(run),
+        "run": same_run.of_run(run),
         "arithmetic": training.engine.arithmetic,
         **training.state_dict(),
     }
@@ -57,7 +57,7 @@ def _reading(path: Path, run: Run, device: torch.device, world: World) -> Iterat
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of resrepro; move it away to start the run anew")
     try:
-        check_same(state["run"], run, path)
+        same_run.check(state["run"], run, path)
         yield state
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise UserError(f"{path}: does not fit the run ({first_line(error)}); move it away to start anew") from error

@@ -166,6 +166,19 @@ def test_prefetched_is_the_same_with_any_number_of_workers(files: ImageFiles, nu
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_memory_is_used_again_once_nothing_refers_to_it(files: ImageFiles) -> None:
+    dataset = views(files)
+    held = [dataset[i] for i in range(3)]
+    places = {batch.images.data_ptr() for batch in held}
+    assert len(places) == 3 and all(same(batch, views(files)[i]) for i, batch in enumerate(held))
+    part = held.pop().images[1:]
+    assert dataset[3].images.data_ptr() not in places  # a part of it is still in use
+    expected = views(files)[2].images[1:]
+    assert torch.equal(part, expected)
+    del part
+    assert {dataset[i].images.data_ptr() for i in range(4, 9)} & places
+
+
 def test_prefetched_can_be_closed_early_and_used_again(files: ImageFiles) -> None:
     first = prefetched(views(files), range(10**6), num_workers=1)
     second = prefetched(views(files), range(3, 5), num_workers=1)

@@ -92,7 +92,7 @@ def check(
 
 
 def _num_workers(workers: int | None) -> int:
-    return len(os.sched_getaffinity(0)) if workers is None else workers
+    return (os.cpu_count() or 1) if workers is None else workers
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torchvision.transforms.functional as TF
 from pictures import encoded, picture, write_tree
 from PIL import Image
 
+from resrepro.bench.imagenet import loader_rates
 from resrepro.data.batches import ViewStream
 from resrepro.data.decoding import decode, resized_size
 from resrepro.data.listing import ImageFiles
@@ -137,7 +138,11 @@ def test_a_crop_larger_than_the_image_is_refused(files: ImageFiles) -> None:
 
 def test_a_corrupt_image_is_named_or_the_next_one_stands_for_it(files: ImageFiles) -> None:
     crops = views(files).crops
-    bad = crops.index(1)
+    bad, after = crops.index(1), crops.index(2)
+    whole = Path(files.name(bad)).read_bytes()
+    Path(files.name(bad)).write_bytes(files.read(after))  # the same view of the next image
+    of_next = views(files)[0].images[1]
+    Path(files.name(bad)).write_bytes(whole)
     Path(files.name(bad)).write_bytes(files.read(bad)[:-200])
     for num_workers in (0, 1):
         batches = prefetched(views(files), range(3), num_workers=num_workers)
@@ -148,7 +153,8 @@ def test_a_corrupt_image_is_named_or_the_next_one_stands_for_it(files: ImageFile
         assert [str(w.message) for w in warned if w.category is UserWarning] == [
             f"{files.name(bad)}: cannot be decoded; the next image of the epoch stands for it"
         ]
-        assert list(got[0].skipped) == [files.name(bad)] and got[0].labels[1] == files.labels[crops.index(2)]
+        assert list(got[0].skipped) == [files.name(bad)]
+        assert torch.equal(got[0].images[1], of_next) and got[0].labels[1] == files.labels[crops.index(2)]
         places = [position for position in range(24) if crops.index(position) == bad]
         assert len(places) > 1 and sum(len(b.skipped) for b in got) == len(places)
     for i in range(10):
@@ -164,6 +170,19 @@ def test_prefetched_is_the_same_with_any_number_of_workers(files: ImageFiles, nu
     assert len(got) == 6 and all(same(batch, views(files)[5 + i]) for i, batch in enumerate(got))
     assert all(batch.images.is_contiguous(memory_format=torch.channels_last) for batch in got)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_memory_is_used_again_once_nothing_refers_to_it(files: ImageFiles) -> None:
+    dataset = views(files)
+    held = [dataset[i] for i in range(3)]
+    places = {batch.images.data_ptr() for batch in held}
+    assert len(places) == 3 and all(same(batch, views(files)[i]) for i, batch in enumerate(held))
+    part = held.pop().images[1:]
+    assert dataset[3].images.data_ptr() not in places  # a part of it is still in use
+    expected = views(files)[2].images[1:]
+    assert torch.equal(part, expected)
+    del part
+    assert {dataset[i].images.data_ptr() for i in range(4, 9)} & places
 
 
 def test_prefetched_can_be_closed_early_and_used_again(files: ImageFiles) -> None:
@@ -266,6 +285,15 @@ def test_the_pixel_mean_and_a_corrupt_image(files: ImageFiles, tmp_path: Path) -
     single = SingleViews(files, image_size=28, shorter_side=32, batch_size=1)
     expected = torch.stack([single.crop(i) for i in range(10) if i != 4]).double().mean(0).permute(1, 2, 0)
     torch.testing.assert_close(mean, expected.float())
+
+
+def test_the_loaders_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resrepro.bench.imagenet.BATCH_SIZE", 2)
+    tree = load_tree(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path)
+    threads = torch.get_num_threads()
+    rates = loader_rates(tree, image_size=28, shorter_side=SIDES, num_workers=1, seconds=0.01)
+    assert list(rates) == ["decode", "view", "augment", "loader", "standard"]
+    assert min(rates.values()) > 0 and torch.get_num_threads() == threads
 
 
 def test_resized_size_of_the_views_never_is_below_the_crop() -> None:

@@ -181,6 +181,19 @@ def test_a_store_of_other_files_is_refused(birds: Path, tmp_path: Path) -> None:
         prepare(birds, tmp_path)
 
 
+def test_test_images_stay_as_they_are(birds: Path, tmp_path: Path) -> None:
+    """Multi-scale tests resize them to up to 640; and none of them is left out."""
+    large = birds / "val" / "owl" / "owl_2.JPEG"
+    large.write_bytes(encoded(picture(1001, 700), quality=95))
+    prepare(birds, tmp_path)
+    test = load_tree(name_of(birds), data_dir=tmp_path).test
+    kept = {Path(test.name(i)).name: test.read(i) for i in range(len(test)) if "owl" in test.name(i)}
+    assert kept["owl_2.JPEG"] == large.read_bytes()
+    large.write_bytes(large.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"{large}: not a readable image"):
+        prepare(birds, tmp_path / "other", skip_corrupt=True)
+
+
 def test_corrupt_images_are_named_or_left_out(birds: Path, tmp_path: Path) -> None:
     bad = birds / "train" / "auk" / "auk_3.JPEG"
     bad.write_bytes(bad.read_bytes()[:-100])
@@ -344,7 +357,7 @@ def test_check_and_prepare_by_command(birds: Path, tmp_path: Path) -> None:
     assert error is None
     line = "train: 10 images, 5 to 5 a class; 8 JPEG, 1 JPEG, CMYK, 1 PNG; 1 smaller than 33 pixels; 0 unreadable"
     assert line in out.splitlines()
-    bad = birds / "val" / "auk" / "auk_1.JPEG"
+    bad = birds / "train" / "auk" / "auk_1.JPEG"
     bad.write_bytes(b"no image")
     out, error = run("data", "check", *where)
     assert isinstance(error, SystemExit) and error.code == 1 and f"{bad}: not a readable image" in out
@@ -353,7 +366,7 @@ def test_check_and_prepare_by_command(birds: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "prepared")
     out, error = run("data", "prepare", *where, "--skip-corrupt")
     assert error is None and f"left out as corrupt: {bad}" in out
-    assert "10 training and 5 test images, 2 classes" in out
+    assert "9 training and 6 test images, 2 classes" in out
     out, error = run("data", "check", *where)
     assert error is None and out.startswith(str(tmp_path / "prepared"))
 

@@ -40,7 +40,7 @@ def _decode_with_pil(data: bytes, name: str) -> Tensor:
             pixels = np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: PIL's for PNG
         raise UserError(
-            f"{name}: not a readable image ({_first_line(error)}); replace the file, or leave out all such with "
+            f"{name}: not a readable image ({_first_line(error)}); replace the file, or train on without such by "
             "--skip-corrupt"
         ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
@@ -81,7 +81,8 @@ def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: 
     for i in range(2):
         if needed[i] == ends[i] and sides[i] != sizes[i]:
             ends[i] += 1  # torch takes equal sizes for nothing to do, whatever the scale
-    box = torch.from_numpy(np.ascontiguousarray(image.permute(1, 2, 0).numpy()[: needed[0], : needed[1]]))
+    box = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[: needed[0], : needed[1]])
+    channels_last = torch.from_numpy(box)[None].permute(0, 3, 1, 2)  # the fast path, whose result is so too
     scales = [size / side for side, size in zip(sides, sizes, strict=True)]
-    resized: Tensor = torch.ops.aten._upsample_bilinear2d_aa(box.permute(2, 0, 1)[None], ends, False, *scales)
+    resized: Tensor = torch.ops.aten._upsample_bilinear2d_aa(channels_last, ends, False, *scales)
     return resized[0, :, top : top + height, left : left + width]

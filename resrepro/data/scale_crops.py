@@ -8,6 +8,7 @@ mini-batch on the device.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -109,10 +110,11 @@ class TrainViews:
         self.files, self.image_size, self.skip_corrupt = files, image_size, skip_corrupt
         self.crops = ScaleCrops(num_images=len(files), batch_size=batch_size, seed=seed, shorter_side=shorter_side)
         self.part = range(batch_size)[part or slice(None)]
+        self._memory = _Memory(len(self.part), image_size)
 
     def __getitem__(self, iteration: int) -> HostBatch:
         draws = self.crops.draws(iteration)
-        images = np.empty((len(self.part), self.image_size, self.image_size, 3), dtype=np.uint8)
+        images = self._memory.lend(len(self.part))
         indices, skipped = [], []
         for row, i in enumerate(self.part):
             image, index, corrupt = self._decoded(iteration * self.crops.batch_size + i)
@@ -168,6 +170,7 @@ class SingleViews:
         _check_sizes(image_size, shorter_side)
         self.files, self.image_size, self.shorter_side, self.batch_size = files, image_size, shorter_side, batch_size
         self.skip_corrupt = skip_corrupt
+        self._memory = _Memory(batch_size, image_size)
 
     def __len__(self) -> int:
         return -(-len(self.files) // self.batch_size)
@@ -195,7 +198,7 @@ class SingleViews:
 
     def __getitem__(self, part: int) -> HostBatch:
         indices = list(self.indices(part))
-        images = np.empty((len(indices), self.image_size, self.image_size, 3), dtype=np.uint8)
+        images = self._memory.lend(len(indices))
         for row, index in enumerate(indices):
             crop, indices[row] = self._readable(index)
             images[row] = _bytes(crop)
@@ -213,6 +216,27 @@ def _check_sizes(image_size: int, shorter_side: int) -> None:
             f"shorter side {shorter_side}: smaller than the crop of {image_size}x{image_size} pixels; take a shorter "
             f"side of {image_size} or more"
         )
+
+
+class _Memory:
+    """Lends memory for mini-batches, and takes it back once nothing refers to it.
+
+    Memory new from the system can cost as much as all the work on an image, in a virtual machine.
+    """
+
+    def __init__(self, count: int, side: int) -> None:
+        self.shape = count, side, side, 3
+        self.unused: list[np.ndarray] = []
+
+    def lend(self, count: int) -> np.ndarray:
+        """(count, S, S, 3) uint8."""
+        try:
+            memory = self.unused.pop()
+        except IndexError:
+            memory = np.empty(self.shape, dtype=np.uint8)
+        lent = memory[:count]
+        weakref.finalize(lent, self.unused.append, memory).atexit = False  # a tensor made of it keeps it alive
+        return lent
 
 
 def _bytes(image: Tensor) -> np.ndarray:

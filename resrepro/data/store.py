@@ -1,8 +1,8 @@
 """The prepared store: the images of a part in one file, one after the other, and an index of all.
 
-An image whose shorter side is above 480 pixels, the largest that Sec. 3.4 draws, is resized to 480 once and for all;
-any other keeps the bytes of its file. Large files are read faster than a million small ones, and large images need
-not be decoded in each epoch.
+A training image whose shorter side is above 480 pixels, the largest that Sec. 3.4 draws, is resized to 480 once and
+for all; any other keeps the bytes of its file, as do test images, which Table 4 resizes to up to 640. Large files are
+read faster than a million small ones, and large images need not be decoded in each epoch.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def prepare(
         if not (root / INDEX).is_file():
             columns: dict[str, np.ndarray] = {"classes": np.array(json.dumps(tree.classes))}
             for part in PARTS:
-                lengths = _pack(files[part], root / f"{part}.pack", num_workers, skip_corrupt, progress)
+                images = _Images(files[part], shrunk=part == "train", skip_corrupt=skip_corrupt and part == "train")
+                lengths = _pack(files[part], root / f"{part}.pack", images, num_workers, progress)
                 kept = lengths > 0
                 columns[f"{part}_names"], columns[f"{part}_labels"] = files[part].names[kept], files[part].labels[kept]
                 columns[f"{part}_ends"] = lengths[kept].cumsum()
@@ -197,7 +198,7 @@ def _gib(count: int) -> str:
     return f"{count / 2**30:.2g} GiB" if count < 10 * 2**30 else f"{count / 2**30:.0f} GiB"
 
 
-def _pack(files: ImageFiles, pack: Path, num_workers: int, skip_corrupt: bool, progress: Progress) -> np.ndarray:
+def _pack(files: ImageFiles, pack: Path, images: _Images, num_workers: int, progress: Progress) -> np.ndarray:
     """Appends what is missing. (N,) int64 lengths; 0: left out."""
     with writing(pack, "--data-dir"), pack.open("ab") as data, _lengths_file(pack).open("ab") as log:
         lengths = np.fromfile(log.name, dtype=np.int64)  # without a torn number at the end
@@ -208,10 +209,10 @@ def _pack(files: ImageFiles, pack: Path, num_workers: int, skip_corrupt: bool, p
         log.truncate(lengths.nbytes)
         chunks = range(-(-whole // CHUNK), -(-len(files) // CHUNK))
         progress(pack.stem, whole, len(files))
-        for images in prefetched(_Resized(files, skip_corrupt), chunks, num_workers=num_workers):
-            of_chunk = np.array([len(image) for image in images], dtype=np.int64)
+        for of_files in prefetched(images, chunks, num_workers=num_workers):
+            of_chunk = np.array([len(image) for image in of_files], dtype=np.int64)
             try:
-                data.write(b"".join(images))
+                data.write(b"".join(of_files))
                 data.flush()
                 os.fsync(data.fileno())  # the images before their lengths
                 log.write(of_chunk.tobytes())
@@ -230,11 +231,15 @@ def _pack(files: ImageFiles, pack: Path, num_workers: int, skip_corrupt: bool, p
     return lengths
 
 
-class _Resized:
-    """Item i: the images of chunk i; an empty one is to be left out."""
+class _Images:
+    """Item i: the images of chunk i; an empty one is to be left out.
 
-    def __init__(self, files: ImageFiles, skip_corrupt: bool) -> None:
-        self.files, self.skip_corrupt = files, skip_corrupt
+    Args:
+        shrunk: or the files as they are: tests resize to other sizes, and are measured on all images.
+    """
+
+    def __init__(self, files: ImageFiles, *, shrunk: bool, skip_corrupt: bool) -> None:
+        self.files, self.shrunk, self.skip_corrupt = files, shrunk, skip_corrupt
 
     def __getitem__(self, chunk: int) -> list[bytes]:
         return [self._image(i) for i in range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]]
@@ -242,11 +247,12 @@ class _Resized:
     def _image(self, index: int) -> bytes:
         data, name = self.files.read(index), self.files.name(index)
         try:
-            return resized(data, name)
+            small = resized(data, name)
         except UserError:
             if not self.skip_corrupt:
                 raise
             return b""
+        return small if self.shrunk else data
 
 
 def resized(data: bytes, name: str) -> bytes:

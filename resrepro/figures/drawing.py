@@ -49,7 +49,9 @@ def draw_experiment(
     """
     known = runs_by_name(experiment)
     written = []
-    for spec in experiment.figures:
+    data_set, own = dataset_title(experiment.dataset), dataset_title(experiment.own_dataset)
+    for declared in experiment.figures:
+        spec = declared.model_copy(update={"title": declared.title.replace(own, data_set)})
         names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
         runs = {name: known[name][1] for name in names}
         all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]

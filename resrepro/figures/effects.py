@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resrepro.experiment import FigureSpec, PanelSpec
-from resrepro.figures.parts import COLORS, FONT_PT, Context
+from resrepro.figures.parts import COLORS, FONT_PT, Context, new_figure
 
 WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32
@@ -120,8 +120,7 @@ def draw(_: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     """A row a choice: each seed, their mean, and the standard error of its difference to the default."""
     panels = [effects(panel, context) for panel in spec.panel]
     heights = [ROW_INCHES * len(rows) + 0.4 for rows in panels]
-    figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 1.1), layout="constrained")
-    figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
+    figure = new_figure(spec, context, WIDTH_INCHES, sum(heights) + 1.1)
     grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
     axes: Axes | None = None
     for index, (panel, rows) in enumerate(zip(spec.panel, panels, strict=True)):

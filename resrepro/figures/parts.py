@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from resrepro.records import RunRecord
 # Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
 COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
 FONT_PT = 8.0
+TITLE_PT = FONT_PT + 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +46,11 @@ class Context:
 
 
 def new_figure(spec: FigureSpec, context: Context, width: float, height: float) -> Figure:
-    """With title and note; inches."""
-    figure = Figure(figsize=(width, height + 0.25 * bool(context.note)), layout="constrained")
-    figure.suptitle(spec.title + (f"\n{context.note}" if context.note else ""), fontsize=FONT_PT + 2)
+    """With title and note, in as many lines as they need; inches."""
+    per_line = int(width * 72 / (0.55 * TITLE_PT))  # a letter is about half as wide as high
+    lines = [line for text in (spec.title, context.note) for line in textwrap.wrap(text, per_line)]
+    figure = Figure(figsize=(width, height + 0.25 * (len(lines) - 1)), layout="constrained")
+    figure.suptitle("\n".join(lines), fontsize=TITLE_PT)
     return figure
 
 

@@ -19,9 +19,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_recipe
+from PIL import Image
 from test_training import training
 from torch.distributed import TCPStore
 
@@ -42,6 +44,7 @@ RECIPE = (
     "crop_padding = 2\nbn_devices = {devices}\n"
 )
 PLAIN = 'title = "a test"\ndataset = "shapes"\n[recipe]\npreset = "cifar"\n' + RECIPE + '[[run]]\narch = "resnet8"\n'
+PHOTOS = "crop_padding = 0\nscale_crop = {{ size = 32, shorter_side = [36, 44] }}"  # braces doubled for `format`
 DEEPER = PLAIN.replace("resnet8", "plain8") + '[[run]]\narch = "plain14"\nname = "deeper"\nstart_from = "plain8"\n'
 
 Fault = Callable[[int], None]  # is told the rank, in the process
@@ -197,6 +200,31 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
     folder = tmp_path_factory.mktemp("alone")
     run(1, words(write(folder), folder))
     return files_of(folder)
+
+
+def write_photos(root: Path) -> None:
+    """20 training and 7 test JPEGs of several sizes, two classes."""
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 20), ("val", 7)):
+        for i in range(count):
+            path = root / part / ("bright" if i % 2 else "dark") / f"{i:02}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = draw.integers(0, 120, (40 + i, 50, 3)) + 120 * (i % 2)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def test_two_processes_share_image_files(tmp_path: Path) -> None:
+    """Seven test images in parts that do not divide them, and a mean that one process of the machine computes."""
+    write_photos(tmp_path / "photos")
+    text = PLAIN.replace('"shapes"', f'"folder:{tmp_path / "photos"}"').replace("crop_padding = 2", PHOTOS)
+    for size in (1, 2):
+        toml = write(tmp_path, text, devices=2)
+        run(size, words(toml, tmp_path / str(size), "--data-dir", str(tmp_path / f"data{size}"), "--workers", "2"))
+    one, two = (RunFiles(folder=tmp_path / str(n) / "folder-photos" / "resnet8" / "seed0") for n in (1, 2))
+    for a, b in zip(points(one), points(two), strict=True):
+        assert (a.train_error_pct, a.test_error_pct) == (b.train_error_pct, b.test_error_pct)
+        assert (a.train_loss, a.test_loss) == pytest.approx((b.train_loss, b.test_loss), rel=1e-4)
+    assert_rows_near(*(rows.read(files.responses, Response) for files in (one, two)))
 
 
 def torchrun(size: int, arguments: list[str], *options: str) -> subprocess.Popen[str]:

@@ -213,13 +213,20 @@ def write_photos(root: Path) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
+def _three_at_once(_rank: int) -> None:
+    from resrepro.data import streams
+
+    streams.AT_ONCE = {"cpu": 3}
+
+
 def test_two_processes_share_image_files(tmp_path: Path) -> None:
     """Seven test images in parts that do not divide them, and a mean that one process of the machine computes."""
     write_photos(tmp_path / "photos")
     text = PLAIN.replace('"shapes"', f'"folder:{tmp_path / "photos"}"').replace("crop_padding = 2", PHOTOS)
     for size in (1, 2):
         toml = write(tmp_path, text, devices=2)
-        run(size, words(toml, tmp_path / str(size), "--data-dir", str(tmp_path / f"data{size}"), "--workers", "2"))
+        where = ("--data-dir", str(tmp_path / f"data{size}"), "--workers", "2")
+        run(size, words(toml, tmp_path / str(size), *where), _three_at_once)
     one, two = (RunFiles(folder=tmp_path / str(n) / "folder-photos" / "resnet8" / "seed0") for n in (1, 2))
     for a, b in zip(points(one), points(two), strict=True):
         assert (a.train_error_pct, a.test_error_pct) == (b.train_error_pct, b.test_error_pct)

@@ -189,6 +189,11 @@ def test_small_images_of_one_size_are_not_for_these_recipes_nor_these_for_cifars
         runner(tree.parent / "r").run_all([run])
 
 
+def test_fewer_images_than_a_mini_batch_are_one_line(tree: Path) -> None:
+    with pytest.raises(UserError, match=r"photos: 20 training images, fewer than a mini-batch of 22; add images"):
+        runner(tree.parent / "r").run_all([photo_run(tree, batch_size=22)])
+
+
 def test_smaller_crops_keep_the_proportions_and_name_the_run() -> None:
     paper = ScaleCrop(size=224, shorter_side=(256, 480))
     assert paper.of_size(64) == ScaleCrop(size=64, shorter_side=(73, 137))

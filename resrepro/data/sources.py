@@ -15,6 +15,7 @@ from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.store import Progress
 from resrepro.data.streams import StreamedBatches
 from resrepro.data.trees import load_tree
+from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.recipe import ScaleCrop
 
@@ -58,6 +59,12 @@ class Sources:
         """Raises UserError where the data set has not what the recipe asks for."""
         if run.recipe.scale_crop is None:
             self._of_run(run)
+        elif len(self._trees[run.dataset].train) < run.recipe.batch_size:
+            tree = self._trees[run.dataset]
+            raise UserError(
+                f"{tree.place}: {len(tree.train)} training images, fewer than a mini-batch of {run.recipe.batch_size}; "
+                "add images, or give a run with a smaller batch_size a name of its own in a TOML"
+            )
 
     def batches(self, run: Run) -> Source:
         """Shared by the runs that read the same.

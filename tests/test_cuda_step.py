@@ -19,10 +19,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from resrepro.data.batches import Batches
+from resrepro.data.batches import Batches, Source
 from resrepro.data.images import Images
+from resrepro.data.listing import ImageFiles, ImageTree
+from resrepro.data.streams import StreamedBatches
 from resrepro.device import Compute, choose
 from resrepro.models import build, calls, fused
+from resrepro.recipe import ScaleCrop
 from resrepro.training.engine import Engine, Means
 from resrepro.training.recording import record
 
@@ -41,10 +44,27 @@ SWITCHED = {"bn_devices": 2, "decay": "weights", "momentum_form": "caffe"}
 WITH_AND_WITHOUT = pytest.mark.parametrize("switches", [{}, SWITCHED], ids=["default", "switched"])
 
 
+def in_memory(images: Images, device: torch.device) -> Source:
+    return Batches(images, padding=tiny_recipe().crop_padding, device=device)
+
+
+def of_files(_images: Images, device: torch.device) -> Source:
+    """Files that are never read: nothing is loaded."""
+    files = ImageFiles(folder="", names=np.array([b"a", b"b"]), labels=np.arange(2))
+    tree = ImageTree(train=files, test=files, classes=("a", "b"), place="")
+    crop = ScaleCrop(size=8, shorter_side=(9, 12))
+    mean = torch.zeros(8, 8, 3, device=device)
+    return StreamedBatches(tree, crop, mean=mean, num_workers=0, skip_corrupt=False, device=device)
+
+
 @WITH_AND_WITHOUT
+@pytest.mark.parametrize("source", [in_memory, of_files])
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
-    images: Images, switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    images: Images,
+    source: Callable[[Images, torch.device], Source],
+    switches: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On tensors that pretend to be CUDA's: what a recording would not allow fails here too."""
     compute, recipe = Compute(device=torch.device("cuda:0"), precision="fp32"), tiny_recipe(**switches)
@@ -52,7 +72,7 @@ def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
         with torch.device("cuda:0"):
             net = build("resnet8", num_classes=3)
         monkeypatch.setattr(net, "to", lambda *_, **__: net)  # fake weights cannot be moved, and are there already
-        batches = Batches(images, padding=recipe.crop_padding, device=compute.device)
+        batches = source(images, compute.device)
         engine = Engine(net, batches, recipe, seed=0, compute=compute, means=Means(compiled=False, recorded=False))
 
         monkeypatch.setattr(Tensor, "backward", lambda _: None)  # autograd's threads and the fused optimizer need

@@ -250,10 +250,11 @@ def test_three_times_the_iterations_have_their_drops_at_three_times_the_iteratio
     longer = [r for r in experiment.runs if r.name.endswith("-3x")]
     assert len(longer) == runs
     for run in longer:
-        before = usual[run.arch].model_dump()
-        drops = tuple(3 * d for d in before["lr_drop_iters"])
-        assert run.recipe.model_dump() == {
-            **before,
-            "total_iters": 3 * before["total_iters"],
-            "lr_drop_iters": drops,
-        }
+        before = usual[run.arch]
+        assert run.recipe == before.model_copy(
+            update={
+                "total_iters": 3 * before.total_iters,
+                "lr_drop_iters": tuple(3 * d for d in before.lr_drop_iters),
+                "plateau": before.plateau and before.plateau.scaled(3),
+            }
+        )

@@ -73,11 +73,13 @@ def absent(names: Sequence[str], context: Context) -> list[str]:
     return lines + [f"left out: {context.labels[n]}\n{context.problems[n]}" for n in names if n in context.problems]
 
 
-def remark(axes: Axes, lines: Sequence[str], *, anything: bool) -> None:
-    """Writes the lines into the axes: at the bottom, or in the middle where nothing is drawn."""
+def remark(axes: Axes, lines: Sequence[str], *, anything: bool, right: bool = False) -> None:
+    """Writes the lines into the axes: at the lower left or upper right, or in the middle where nothing is drawn."""
+    x, y, va = (0.98, 0.97, "top") if right else (0.03, 0.03, "bottom")
     if lines:
         axes.text(
-            0.03, 0.03 if anything else 0.5, "\n".join(lines), transform=axes.transAxes, fontsize=FONT_PT - 1,
-            color="0.25", va="bottom" if anything else "center", in_layout=False,
+            x if anything else 0.03, y if anything else 0.5, "\n".join(lines), transform=axes.transAxes,
+            fontsize=FONT_PT - 1, color="0.25", va=va if anything else "center",
+            ha="right" if right and anything else "left", multialignment="left", in_layout=False,
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +91,9 @@ def check(
 
 
 def _num_workers(workers: int | None) -> int:
-    return (os.cpu_count() or 1) if workers is None else workers
+    from resrepro.device import num_cores
+
+    return num_cores() if workers is None else workers
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +75,7 @@ def evaluate(
     setup = Setup(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
-        num_workers=os.cpu_count() or 1 if workers is None else workers, skip_corrupt=skip_corrupt,
+        num_workers=devices.num_cores() if workers is None else workers, skip_corrupt=skip_corrupt,
         compute=devices.choose(device, precision),
     )  # fmt: skip
     data_set = load(found, setup, data_dir=data_dir)

@@ -30,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from resrepro.errors import UserError
 from resrepro.recipe import Recipe
 
-TIMEOUT = timedelta(minutes=10)  # for a process that is stuck; one that ends is noticed at once
+TIMEOUT = timedelta(hours=6)  # the others wait while one computes ImageNet's mean; one that ends is noticed at once
 RESULT = TypeVar("RESULT")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -86,7 +87,6 @@ class Runner:
             data_dir=self.data_dir,
             device=self.compute.device,
             skip_corrupt=self.skip_corrupt,
-            progress=self.reporter.preparing,
         )
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
@@ -120,6 +120,7 @@ class Runner:
         num_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, num_threads // jobs))
         with Signals(self.world.largest) as signals, ThreadPoolExecutor(jobs) as pool:
+            self._sources.progress = partial(self._preparing, signals)
             each = map if jobs == 1 else pool.map
             scratch, built = ([run for run in missing if bool(run.start_from) == needs] for needs in (False, True))
             outcomes = [o for group in (scratch, built) for o in [*each(partial(self._attempt, signals), group)]]
@@ -128,6 +129,11 @@ class Runner:
         if received:
             raise Stopped("; ".join(filter(None, outcomes)) or "stopped between two runs", received)
         return [outcome for outcome in outcomes if outcome]
+
+    def _preparing(self, signals: Signals, what: str, done: int, total: int) -> None:
+        self.reporter.preparing(what, done, total)
+        if self.world.size == 1:  # else another process may be alone in this
+            signals.check()
 
     def _num_workers(self, jobs: int) -> int:
         """Threads that decode for one run: on a CPU the training needs the cores."""
@@ -160,6 +166,8 @@ class Runner:
             return "" if self._finished(run) else str(error)  # what an analysis lacks is no error of the run
         except Interrupted as interrupted:
             return str(interrupted)
+        finally:
+            gc.collect()  # an engine's step refers to its engine: net and threads go now, not beside the next run
         note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
         self.reporter.ended(run, record, note)
         return ""

@@ -150,6 +150,16 @@ def test_gradient_norms_of_a_linear_layer_by_hand(fp32: Compute) -> None:
     assert (row.layer, row.name, row.weight_norm) == (1, "fc", 0.0)
 
 
+def test_gradient_norms_are_of_the_net_that_is_trained_with_bn_in_parts(images: Images, fp32: Compute) -> None:
+    recipe = tiny_recipe(bn_devices=2)
+    found = training(images, fp32, recipe).engine.gradient_norms()
+    twin = training(images, fp32, recipe).engine
+    parts = [part for i in range(4) for part in zip(*(t.chunk(2) for t in twin.mini_batch(i)), strict=True)]
+    (sum(F.cross_entropy(twin.net(x), y) for x, y in parts) / 8).backward()
+    for row, layer in zip(found, weighted_layers(twin.net), strict=True):
+        assert row.gradient_norm == pytest.approx(layer.module.weight.grad.norm().item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_gradient_norms_are_autograd_s(

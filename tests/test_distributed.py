@@ -409,7 +409,7 @@ def test_each_image_is_measured_by_one_process(size: int, at_once: int | None, i
     engine = training(images, fp32).engine
     part = engine.batches.test_part
     loads: list[int] = []
-    bound = Part(num_images=13, inputs=part.inputs, load=loads.append, at_once=at_once)
+    bound = Part(num_images=13, inputs=part.inputs, load=lambda start, _end: loads.append(start), at_once=at_once)
     shares = [SingleView(engine.net, bound, fp32, Apart(rank=rank, size=size)) for rank in range(size)]
     found = [share.measure() for share in shares]
     whole = SingleView(engine.net, part, fp32).measure()

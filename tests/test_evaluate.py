@@ -64,8 +64,11 @@ def trained(results_dir: Path, run: Run, *, num_classes: int, weights_seed: int 
     return files.folder
 
 
-def test_a_run_gives_the_errors_of_its_own_record_before_and_after_bn_is_reestimated(tmp_path: Path) -> None:
-    run = tiny_run(bn_devices=2)
+@pytest.mark.parametrize("train_images", [None, 200])
+def test_a_run_gives_the_errors_of_its_own_record_before_and_after_bn_is_reestimated(
+    tmp_path: Path, train_images: int | None
+) -> None:
+    run = tiny_run(bn_devices=2, train_images=train_images)
     assert runner(tmp_path).run_all([run]) == []
     folder = results.run_files(tmp_path, run).folder
     known = results.read_record(results.run_files(tmp_path, run))
@@ -76,6 +79,8 @@ def test_a_run_gives_the_errors_of_its_own_record_before_and_after_bn_is_reestim
     (found,) = results.read_record(results.run_files(tmp_path, run)).evaluations
     assert (found.members, found.protocol, found.scales) == ((str(run),), "single view", ())
     assert found.moving.top1_pct == pytest.approx(known.final_test_error_pct)
+    last = results.read_points(results.run_files(tmp_path, run))[-1]
+    assert found.moving.loss == pytest.approx(last.test_loss, rel=1e-5)  # so the mean subtracted is the same
     assert json.loads((folder / "run.json").read_text()).keys() == known.model_dump().keys()  # it stays as it was
     command(folder, "--device", "cpu")
     assert len(results.read_evaluations(folder / "evaluations.json")) == 1  # in its place, not beside it

@@ -100,7 +100,7 @@ def found(net: nn.Module, data_set: OnDisk, views: Views, compute: device.Comput
 
 
 def normalization(data_set: OnDisk, compute: device.Compute) -> Normalization:
-    return preprocessing.normalization("channel-mean-std", None, None, data_set, PAPER_CROP, compute.device)
+    return preprocessing.normalization("channel-mean-std", None, None, data_set, PAPER_CROP, None, compute.device)
 
 
 def normalized(image: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from resrepro.evaluation.single_view import SingleView
 from resrepro.experiment import Run
 from resrepro.models import build
 from resrepro.recipe import Recipe, ScaleCrop
-from resrepro.runner import Runner
+from resrepro.runner import Runner, Stopped
 from resrepro.training import checkpoint
 from resrepro.training.engine import Engine
 
@@ -167,6 +168,18 @@ def test_a_corrupt_training_image_is_named_and_can_be_left_out(tree: Path, skip_
     else:
         (error,) = trainer.run_all([run])
         assert "04.JPEG" in error and "--skip-corrupt" in error
+
+
+def test_a_signal_stops_also_while_the_mean_is_made(tree: Path) -> None:
+    class Stopping(Silent):
+        def preparing(self, *_: object) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    run, where = photo_run(tree), tree.parent / "results"
+    trainer = Runner(results_dir=where, data_dir=where, compute=choose("cpu", "fp32"), reporter=Stopping())
+    with pytest.raises(Stopped, match="stopped between two runs"):
+        trainer.run_all([run])
+    assert not results.run_files(where, run).checkpoint.exists()
 
 
 def test_the_mean_is_of_the_recipes_center_crops_and_shared(tree: Path, tmp_path: Path) -> None:

@@ -29,13 +29,14 @@ class Part:
 
     Args:
         inputs: the net's input and the labels of the images with these numbers, on the device.
-        load: is told the first of the coming `at_once` images, on the host, before each call of `inputs`.
+        load: is told, on the host, before each call of `inputs`, the first of the coming `at_once` images, and where
+            this pass ends.
         at_once: how many images `inputs` gives at once, where it is bound to a number.
     """
 
     num_images: int
     inputs: Inputs
-    load: Callable[[int], None] = lambda _: None
+    load: Callable[[int, int], None] = lambda _start, _end: None
     at_once: int | None = None
 
 

@@ -40,8 +40,8 @@ def _decode_with_pil(data: bytes, name: str) -> Tensor:
             pixels = np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: PIL's for PNG
         raise UserError(
-            f"{name}: not a readable image ({_first_line(error)}); replace the file, or train on without such by "
-            "--skip-corrupt"
+            f"{name}: not a readable image ({_first_line(error)}); replace the file, or, of training images, "
+            "leave out such with --skip-corrupt"
         ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
 

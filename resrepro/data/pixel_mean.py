@@ -21,7 +21,7 @@ from resrepro.data.store import Progress
 from resrepro.errors import UserError
 
 CHUNK = 256  # images a worker sums
-SAVE_EVERY = 200  # chunks
+SAVE_EVERY = 20  # chunks
 
 
 def pixel_mean(

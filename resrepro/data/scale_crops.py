@@ -76,7 +76,7 @@ def _generator(seed: np.random.SeedSequence) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed))
 
 
-@lru_cache(maxsize=2)  # a mini-batch straddles two epochs
+@lru_cache(maxsize=16)  # several runs at once, each with mini-batches of two epochs being made
 def _order(num_images: int, seed: int, epoch: int) -> np.ndarray:
     """The same as `batches.py` draws."""
     return _generator(np.random.SeedSequence((seed, epoch))).permutation(num_images).astype(np.int32)

@@ -39,21 +39,22 @@ class Loaded:
         self._number = -1
         self._next = 0  # what comes next of `_made`
 
-    def load(self, number: int) -> None:
-        """Waits for the workers where they are not ahead; elsewhere than after the last one they start anew."""
+    def load(self, number: int, end: int | None = None) -> None:
+        """Waits for the workers where they are not ahead; elsewhere than after the last one they start anew.
+
+        Args:
+            end: the mini-batch before which this pass ends; None: it goes on for as long as it is asked to.
+        """
         if number == self._number:
             return
         if number != self._next or self._number < 0:
             pin = self.device.type == "cuda"
-            self._made = prefetched(self.items, self._order(number), num_workers=self.num_workers, pin=pin)
+            order: Iterable[int] = count(number) if end is None else range(number, end)
+            self._made = prefetched(self.items, order, num_workers=self.num_workers, pin=pin)
         made = next(self._made)
         for held, new in zip(self.batch[:4], made[:4], strict=True):
             held[: len(new)].copy_(new, non_blocking=True)
         self._number, self._next = number, number + 1
-
-    def _order(self, first: int) -> Iterable[int]:
-        """Training goes on for as long as it is asked to; a set ends."""
-        return range(first, len(self.items)) if isinstance(self.items, SingleViews) else count(first)
 
 
 class StreamedViews:
@@ -112,9 +113,10 @@ class StreamedBatches:
         def inputs(_index: Tensor) -> tuple[Tensor, Tensor]:
             return self.net_input.single_view(loaded.batch.images), loaded.batch.labels
 
-        return Part(
-            num_images=len(files), inputs=inputs, load=lambda start: loaded.load(start // at_once), at_once=at_once
-        )
+        def load(start: int, end: int) -> None:
+            loaded.load(start // at_once, min(-(-end // at_once), len(views)))
+
+        return Part(num_images=len(files), inputs=inputs, load=load, at_once=at_once)
 
     def views(self, recipe: Recipe, seed: int, part: slice = slice(None)) -> StreamedViews:
         views = TrainViews(

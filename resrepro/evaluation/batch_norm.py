@@ -21,14 +21,15 @@ def reestimated(net: nn.Module, batches: Iterable[Tensor], compute: Compute) -> 
         m.momentum = None  # torch's word for the plain average
     was_training = net.training
     net.train()
-    with torch.no_grad():
-        for x in batches:
-            with compute.autocast():
-                net(x)
-    net.train(was_training)
     try:
+        with torch.no_grad():
+            for x in batches:
+                with compute.autocast():
+                    net(x)
+        net.train(was_training)
         yield
     finally:
+        net.train(was_training)
         for m, (momentum, state) in zip(layers, kept, strict=True):
             m.momentum = momentum
             m.load_state_dict(state)

@@ -43,7 +43,7 @@ class DataSet(Protocol):
     @property
     def num_classes(self) -> int: ...
     def batches(self, views: Views, numbers: Sequence[int], compute: Compute) -> NumberedViews: ...
-    def pixel_mean(self, crop: ScaleCrop) -> Tensor: ...
+    def pixel_mean(self, crop: ScaleCrop, train_images: int | None) -> Tensor: ...
     def channel_mean_std(self) -> tuple[Tensor, Tensor]: ...
     def source(self, recipe: Recipe, compute: Compute) -> Source: ...
 
@@ -74,8 +74,8 @@ class InMemory:
             images = self.images.test_images[torch.tensor(numbers)[rows]]  # (N, H, W, 3)
             yield rows, images.permute(0, 3, 1, 2)[:, None]
 
-    def pixel_mean(self, crop: ScaleCrop) -> Tensor:
-        return self.images.pixel_mean().permute(2, 0, 1)
+    def pixel_mean(self, crop: ScaleCrop, train_images: int | None) -> Tensor:
+        return self.images.first(train_images, "recipe").pixel_mean().permute(2, 0, 1)
 
     def channel_mean_std(self) -> tuple[Tensor, Tensor]:
         pixels = self.images.train_images.view(-1, 3).double() / 255
@@ -152,7 +152,7 @@ class OnDisk:
         mean, std = map(torch.tensor, IMAGENET_MEAN_STD)
         return mean, std
 
-    def pixel_mean(self, crop: ScaleCrop) -> Tensor:
+    def pixel_mean(self, crop: ScaleCrop, train_images: int | None) -> Tensor:
         mean = pixel_mean(
             self.tree.train, dataset=self.dataset, data_dir=self.data_dir, image_size=crop.size,
             shorter_side=crop.shorter_side[0], num_workers=self.num_workers, skip_corrupt=self.skip_corrupt,
@@ -162,6 +162,6 @@ class OnDisk:
     def source(self, recipe: Recipe, compute: Compute) -> Source:
         assert recipe.scale_crop is not None
         return StreamedBatches(
-            self.tree, recipe.scale_crop, mean=self.pixel_mean(recipe.scale_crop).permute(1, 2, 0),
+            self.tree, recipe.scale_crop, mean=self.pixel_mean(recipe.scale_crop, None).permute(1, 2, 0),
             num_workers=self.num_workers, skip_corrupt=self.skip_corrupt, device=compute.device,
         )  # fmt: skip

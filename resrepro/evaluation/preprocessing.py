@@ -14,16 +14,26 @@ PREPROCESSING = ("pixel-mean", "channel-mean-std")
 
 
 def normalization(
-    preprocess: str, mean: str | None, std: str | None, data_set: DataSet, crop: ScaleCrop, device: torch.device
+    preprocess: str,
+    mean: str | None,
+    std: str | None,
+    data_set: DataSet,
+    crop: ScaleCrop,
+    train_images: int | None,
+    device: torch.device,
 ) -> Normalization:
     """The net's input from bytes.
 
     Args:
         preprocess: `pixel-mean` subtracts the training set's per-pixel mean (Sec. 3.4, 4.2); `channel-mean-std`
-            scales to 0...1, subtracts `mean` and divides by `std`, "r,g,b", by default the data set's.
+            scales to 0...1, subtracts `mean` and divides by `std`, "r,g,b", by default the data set's
+            (ImageNet's, for images of any size).
+        train_images: how many of the training images the net saw; None: all.
     """
     if preprocess == "pixel-mean":
-        return Normalization(mean=data_set.pixel_mean(crop).to(device), std=torch.ones(3, 1, 1, device=device))
+        return Normalization(
+            mean=data_set.pixel_mean(crop, train_images).to(device), std=torch.ones(3, 1, 1, device=device)
+        )
     given = _triple("--mean", mean), _triple("--std", std)
     own = data_set.channel_mean_std()
     means, stds = (255 * (o if g is None else g).view(3, 1, 1).to(device) for g, o in zip(given, own, strict=True))

@@ -49,7 +49,7 @@ class Setup:
         image_size: side of the images that nets were trained on whose run is not known; None: the paper's.
         preprocess, mean, std: of weights whose run is not known, see `preprocessing.normalization`.
         max_images: a look at so many images, evenly spread, with about as many to re-estimate BN on; None: all.
-        num_workers: processes that decode images.
+        num_workers: threads that decode images.
         skip_corrupt: whether training images that cannot be decoded are left out, as in such a run.
     """
 
@@ -140,7 +140,8 @@ def _probabilities(net: TrainedNet, setup: Setup, data_set: DataSet) -> Iterator
     load_weights(model, net.weights, net.arch)
     model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
-    normalized = preprocessing.normalization(*preprocess, data_set, setup.crop(net), compute.device)
+    train_images = net.run.recipe.train_images if net.run else None
+    normalized = preprocessing.normalization(*preprocess, data_set, setup.crop(net), train_images, compute.device)
 
     def scores() -> Tensor:
         batches = data_set.batches(views, numbers, compute)

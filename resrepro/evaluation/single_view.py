@@ -69,7 +69,7 @@ class SingleView:
             for number in range(self.num_parts):
                 if between is not None:
                     between()
-                self.images.load(self._loaded(number))
+                self.images.load(self._loaded(number), self.first + self.num_parts * len(self.offsets))
                 (part or self.part)()
         finally:
             self.net.train(was_training)

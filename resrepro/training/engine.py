@@ -226,8 +226,14 @@ class Engine:
         return self.clean_view.measure(between=between)
 
     def gradient_norms(self) -> list[Norms]:
-        """Of the net as it is, on the same mini-batches whenever it is called; changes nothing."""
-        return gradient_norms(self.net, map(self.mini_batch, range(NUM_BATCHES)), self.compute)
+        """Of the net as it is, on the same mini-batches whenever it is called, in BN's parts; changes nothing."""
+
+        def parts() -> Iterator[tuple[Tensor, Tensor]]:
+            for i in range(NUM_BATCHES):
+                x, y = self.mini_batch(i)
+                yield from zip(*(t.chunk(self.recipe.bn_devices) for t in (x, y)), strict=True)
+
+        return gradient_norms(self.net, parts(), self.compute)
 
     def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """What a step of all processes reads, augmented: inputs (N, 3, H, W) and labels (N,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from resrepro.recipe import PRESETS, Recipe
 # Resuming must be exact, and it is with any number of threads as long as it stays the same.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# As in a terminal: a shell's background ignores it, and so would the processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "total_iters": 12,

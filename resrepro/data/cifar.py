@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
 from pathlib import Path
 
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
+from resrepro.data.downloading import download_errors
 from resrepro.data.images import Images
 from resrepro.errors import UserError
 
@@ -52,23 +51,5 @@ def _check(folder: Path, dataset: type[CIFAR10]) -> None:
 
 
 def _download(dataset: type[CIFAR10], data_dir: Path) -> None:
-    place = (
-        f"put the folder '{dataset.base_folder}' of the official archive into it, or name its parent with --data-dir"
-    )
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+    with download_errors(data_dir, dataset.base_folder, dataset.filename, dataset.url):
         dataset(data_dir, download=True)
-    except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
-        raise UserError(
-            f"{data_dir}: no {dataset.base_folder} there, and it cannot be downloaded from {dataset.url} "
-            f"({getattr(error, 'reason', None) or error or type(error).__name__}); {place}"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"{data_dir}: cannot be written: {error.strerror or error}; choose another --data-dir"
-        ) from error
-    except RuntimeError as error:  # torchvision's word for an archive with a wrong md5
-        archive = data_dir / dataset.filename
-        raise UserError(
-            f"{archive}: damaged download, expected md5 {dataset.tgz_md5} ({error}); delete it and try again"
-        ) from error

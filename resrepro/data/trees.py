@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
 from pathlib import Path
 
 from torchvision.datasets import Imagenette
 
 from resrepro.data import store
+from resrepro.data.downloading import download_errors
 from resrepro.data.listing import ImageFiles, ImageTree, list_tree
 from resrepro.errors import UserError
 
@@ -89,18 +88,5 @@ def _imagenette(data_dir: Path) -> ImageTree:
 
 
 def _download(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+    with download_errors(data_dir, "imagenette2", "imagenette2.tgz", "the site that torchvision knows"):
         Imagenette(data_dir, split="train", size="full", download=True)
-    except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
-        raise UserError(
-            f"{data_dir}: no imagenette2 there, and it cannot be downloaded "
-            f"({getattr(error, 'reason', None) or error or type(error).__name__}); put the unpacked folder "
-            "'imagenette2' into it, or name its parent with --data-dir"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"{data_dir}: cannot be written: {error.strerror or error}; choose another --data-dir"
-        ) from error
-    except RuntimeError as error:  # torchvision's word for an archive with a wrong md5
-        raise UserError(f"{data_dir / 'imagenette2.tgz'}: damaged download ({error}); delete it, try again") from error

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from resrepro.data.batches import Batches, Source
 from resrepro.data.decoding import decode
@@ -27,7 +25,7 @@ from resrepro.evaluation.protocols import BATCH_PIXELS, Piece, same_sized
 from resrepro.evaluation.single_view import EVALUATION_BATCH
 from resrepro.recipe import Recipe, ScaleCrop
 
-FILES_AT_A_TIME = 8  # that a worker cuts, so that what it hands over stays below 64 MiB of shared memory
+FILES_AT_A_TIME = 8  # that a thread cuts before it hands them over
 # Of ImageNet's training set, as torchvision's weights were trained with.
 IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NumberedViews = Iterable[tuple[Tensor, Tensor]]
@@ -86,24 +84,7 @@ class InMemory:
         return Batches(images, padding=recipe.crop_padding, device=compute.device)
 
 
-class HostPieces(NamedTuple):
-    """Views of a few images, all their bytes in one tensor: each that a worker hands over costs a file descriptor.
-
-    Args:
-        pixels: uint8, all views one after the other.
-        pieces: which image, and the shape (K, 3, h, w) of its views.
-    """
-
-    pixels: Tensor
-    pieces: Sequence[tuple[int, Sequence[int]]]
-
-    def split(self) -> Iterator[Piece]:
-        parts = self.pixels.split([math.prod(shape) for _, shape in self.pieces])  # type: ignore[no-untyped-call]
-        for (row, shape), part in zip(self.pieces, parts, strict=True):
-            yield row, part.view(*shape).clone()  # what waits for its batch does not hold the worker's memory
-
-
-class CutFiles(Dataset[HostPieces]):
+class CutFiles:
     """Views of image files; item i is those of the i-th few images."""
 
     def __init__(self, files: ImageFiles, numbers: Sequence[int], views: Views) -> None:
@@ -112,18 +93,18 @@ class CutFiles(Dataset[HostPieces]):
     def __len__(self) -> int:
         return -(-len(self.numbers) // FILES_AT_A_TIME)
 
-    def __getitem__(self, item: int) -> HostPieces:
+    def __getitem__(self, item: int) -> list[Piece]:
         pieces: list[Piece] = []
         for row in range(item * FILES_AT_A_TIME, min((item + 1) * FILES_AT_A_TIME, len(self.numbers))):
             number = self.numbers[row]
             image = decode(self.files.read(number), self.files.name(number))
             pieces += ((row, cut) for cut in self.views.cut(image))
-        return HostPieces(torch.cat([cut.flatten() for _, cut in pieces]), [(row, cut.shape) for row, cut in pieces])
+        return pieces
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """A tree of images of any size, decoded by workers as they are needed."""
+    """A tree of images of any size, decoded by other threads as they are needed."""
 
     tree: ImageTree
     dataset: str
@@ -146,7 +127,7 @@ class OnDisk:
     def _pieces(self, views: Views, numbers: Sequence[int]) -> Iterator[Piece]:
         items = CutFiles(self.tree.test, numbers, views)
         for made in prefetched(items, range(len(items)), num_workers=self.num_workers):
-            yield from made.split()
+            yield from made
 
     def channel_mean_std(self) -> tuple[Tensor, Tensor]:
         mean, std = map(torch.tensor, IMAGENET_MEAN_STD)

@@ -35,9 +35,6 @@ class CurvePoint(Frozen):
     elapsed_s: float
 
 
-CURVE_COLUMNS = tuple(CurvePoint.model_fields)
-
-
 Kernels = Literal["fused", "compiled", "torch"]
 
 # How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).

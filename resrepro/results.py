@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +24,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from resrepro import locking, same_run
+from resrepro import locking, rows, same_run
 from resrepro.atomic import write_atomically, write_text, writing
 from resrepro.errors import UserError
 from resrepro.experiment import Run, dataset_folder
-from resrepro.records import CURVE_COLUMNS, CurvePoint, Evaluation, RunRecord
-from resrepro.rows import csv_text
+from resrepro.records import CurvePoint, Evaluation, RunRecord
 
 _EVALUATIONS = TypeAdapter(list[Evaluation])
 
@@ -111,61 +109,9 @@ def bench_files(results_dir: Path) -> list[Path]:
     return sorted((results_dir / "bench").glob("*.json"))
 
 
-def _row(point: CurvePoint) -> list[object]:
-    return [getattr(point, column) for column in CURVE_COLUMNS]
-
-
-def rewrite_curves(files: RunFiles, points: list[CurvePoint]) -> None:
-    """`curves.csv` with just these points: the start of a run, or its repair from the checkpoint."""
-    write_text(files.curves, csv_text([list(CURVE_COLUMNS), *map(_row, points)]))
-
-
-def append_point(files: RunFiles, point: CurvePoint) -> None:
-    """Appends one row; if it does not fit on the disk the file is left as it was.
-
-    Raises:
-        UserError: the row could not be written.
-    """
-    with writing(files.curves), files.curves.open("ab") as file:
-        end = file.tell()
-        try:
-            file.write(csv_text([_row(point)]).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            os.truncate(files.curves, end)
-            raise
-
-
 def read_points(files: RunFiles) -> list[CurvePoint]:
-    """The rows of `curves.csv`; a torn last line is left out.
-
-    Raises:
-        UserError: a line before the last is damaged, or the columns are not ours.
-    """
-    if not files.curves.exists():
-        return []
-    lines = files.curves.read_text(encoding="utf-8", errors="replace").split("\n")
-    if lines[0].split(",") != list(CURVE_COLUMNS):
-        raise UserError(f"{files.curves}:1: expected the columns {','.join(CURVE_COLUMNS)}; got {lines[0]!r}")
-    points = []
-    for number, line in enumerate(lines[1:-1], start=2):  # what follows the last line end is torn, or empty
-        try:
-            values = line.split(",")
-            if len(values) != len(CURVE_COLUMNS):
-                raise ValueError(f"{len(values)} values")
-            points.append(
-                CurvePoint(
-                    iteration=int(values[0]),
-                    **dict(zip(CURVE_COLUMNS[1:], map(float, values[1:]), strict=True)),
-                )
-            )
-        except ValueError as error:
-            raise UserError(
-                f"{files.curves}:{number}: expected {len(CURVE_COLUMNS)} numbers, got {line!r}; delete "
-                f"{files.folder} and run again"
-            ) from error
-    return points
+    """The rows of `curves.csv`, also while they are written. Raises UserError where it is damaged."""
+    return rows.read(files.curves, CurvePoint, torn=True)
 
 
 def write_asked(files: RunFiles, run: Run) -> None:

@@ -219,7 +219,7 @@ class Runner:
             checkpoint.load(files.checkpoint, run, training)
         if self.world.writes:
             results.write_asked(files, run)
-            results.rewrite_curves(files, training.points)
+            rows.write(files.curves, CurvePoint, training.points)
             rows.write(files.gradients, LayerNorms, training.norms)
         self.reporter.started(run, training)
         return training
@@ -235,7 +235,7 @@ class Runner:
                 )
                 if self.world.writes:
                     if point is not None:
-                        results.append_point(files, point)
+                        rows.append(files.curves, point)
                     if len(training.norms) > num_norms:
                         rows.write(files.gradients, LayerNorms, training.norms)
                         num_norms = len(training.norms)

@@ -20,6 +20,7 @@ from resrepro.figures.curves import Context
 from resrepro.figures.drawing import draw_experiment
 from resrepro.outcome import print_outcome
 from resrepro.records import CurvePoint
+from resrepro.rows import write
 from resrepro.verdict import judge
 
 
@@ -118,7 +119,7 @@ def store(results_dir: Path, name: str, error: float, scale: float = 1.0) -> Non
                 iteration=run.recipe.total_iters, lr=0.001, train_loss=1.0, train_error_pct=error - 5,
                 test_loss=1.0, test_error_pct=error + run.seed / 10, elapsed_s=1.0,
             )  # fmt: skip
-            results.rewrite_curves(files, [point])
+            write(files.curves, CurvePoint, [point])
             values = {"final_test_error_pct": point.test_error_pct, "schedule_scale": scale}
             results.write_record(files, record(run, **values))
 
@@ -169,5 +170,5 @@ def test_a_verdict_follows_its_rule(tmp_path: Path) -> None:
 
 def test_unfinished_runs_do_not_count(tmp_path: Path) -> None:
     files = results.run_files(tmp_path, tiny_run())
-    results.rewrite_curves(files, [])
+    write(files.curves, CurvePoint, [])
     assert results.finished(tmp_path, tiny_run()) is None

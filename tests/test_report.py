@@ -44,7 +44,7 @@ def finish(results_dir: Path, run: Run, train: float, test: float, scale: float 
         )
         for i in (500, run.recipe.total_iters)
     ]
-    results.rewrite_curves(files, points)
+    write(files.curves, CurvePoint, points)
     depth = int(re.sub(r"\D", "", run.arch))
     layers = [Response(layer=i, name="c", std=test / 10, num_images=10) for i in range(1, depth)]
     write(files.responses, Response, layers)

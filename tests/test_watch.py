@@ -22,7 +22,7 @@ from conftest import command, tiny_run
 from rich.console import Console
 from test_results import record
 
-from resrepro import results
+from resrepro import results, rows
 from resrepro.errors import UserError
 from resrepro.experiment import Run
 from resrepro.records import CurvePoint
@@ -40,7 +40,7 @@ def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
 
 def begin(results_dir: Path, run: Run, *points: CurvePoint, written_s_ago: float = 0.0) -> results.RunFiles:
     files = results.run_files(results_dir, run)
-    results.rewrite_curves(files, list(points))
+    rows.write(files.curves, CurvePoint, list(points))
     os.utime(files.curves, (time.time() - written_s_ago,) * 2)
     return files
 
@@ -156,7 +156,7 @@ def test_damaged_and_foreign_folders_are_named_and_the_rest_is_shown(tmp_path: P
     assert [run.name for run in runs] == ["shapes/good/seed0"]
     reasons = "\n".join(skipped)
     for reason in (
-        "asked/seed0/asked.json: damaged", "damaged/seed0/curves.csv:3: expected 7 numbers, got '1,2'",
+        "asked/seed0/asked.json: damaged", "damaged/seed0/curves.csv:3: expected iteration,",
         "older/seed0/run.json: not a valid record", "foreign/seed0/curves.csv:1: expected the columns",
         "alien: not the folder of a run", "good/best: not the folder of a run",
     ):  # fmt: skip
@@ -250,7 +250,7 @@ def test_it_is_live_in_a_terminal_and_leaves_it_as_it_was(tmp_path: Path, number
             changed.clear()
 
     wait_for(b"51.00")
-    results.append_point(files, point(10, 2.0, error=12.25))
+    rows.append(files.curves, point(10, 2.0, error=12.25))
     wait_for(b"13.25")
     watch.send_signal(number)
     assert watch.wait(30) == code

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from resrepro.experiment import FigureSpec, Run
 from resrepro.figures import curves, effects, gradients, identity, responses
 from resrepro.figures.parts import Context
-from resrepro.records import CURVE_COLUMNS, LayerNorms, Response, RunRecord
+from resrepro.records import CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.results import RunFiles
 
 
@@ -34,8 +34,8 @@ class Kind:
 
 
 FIGURES = {
-    "curves": Kind(columns=CURVE_COLUMNS, rows=curves.rows, draw=curves.draw),
-    "effects": Kind(columns=CURVE_COLUMNS, rows=curves.rows, draw=effects.draw, table=effects.table),
+    "curves": Kind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=curves.draw),
+    "effects": Kind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=effects.draw, table=effects.table),
     "responses": Kind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
     "gradients": Kind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),
     "identity": Kind(columns=identity.FIELDS, rows=identity.rows, draw=identity.draw),

@@ -78,14 +78,19 @@ def evaluate(
         num_workers=devices.num_cores() if workers is None else workers, skip_corrupt=skip_corrupt,
         compute=devices.choose(device, precision),
     )  # fmt: skip
-    data_set = load(found, setup, data_dir=data_dir)
+    status = console.status("testing")
+
+    def preparing(what: str, done: int, total: int) -> None:
+        status.update("testing" if done == total else f"{what}: {done} of {total}")
+
+    data_set = load(found, setup, data_dir=data_dir, progress=preparing)
     views = setup.views(found[0])
     table = Table(box=None, header_style="bold")
     table.add_column("net", overflow="fold")
     for column in ("BN", "top-1 (%)", "top-5 (%)", "loss"):
         table.add_column(column, justify="left" if column == "BN" else "right", no_wrap=True)
     files = []
-    with console.status("testing"):
+    with status:
         for index, scores in enumerate(scores_of(found, setup, data_set, ensemble=ensemble)):
             members = found[index : index + 1] or found
             at = views.scales if data_set.resizes else ()

@@ -112,7 +112,8 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
     (scores,) = evaluate(nets, setup, data_set, ensemble=False)
 
     files = list_tree(tree).train
-    mean = pixel_mean(files, dataset=run.dataset, data_dir=tmp_path, image_size=64, shorter_side=73, num_workers=0)
+    assert run.recipe.scale_crop is not None
+    mean = pixel_mean(files, run.recipe.scale_crop, dataset=run.dataset, data_dir=tmp_path, num_workers=0)
     views = TrainViews(files, image_size=64, shorter_side=(73, 137), batch_size=4, seed=3)
     net_input = NetInput(mean, device=torch.device("cpu"))
     batches = [views[run.recipe.total_iters + i] for i in range(3)]  # 10 images need 3 mini-batches of 4
@@ -187,6 +188,9 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) 
     ):
         with pytest.raises(UserError, match=message):
             command(*words)
+    whole = trained(tmp_path, imagenet_run(tree).changed(name="whole", recipe=tiny_recipe()), num_classes=5)
+    with pytest.raises(UserError, match=r"whole/seed0: sees whole images, but .*r18/seed0 crops of resized ones"):
+        command(whole, folder)
     (folder / "checkpoint.pt").unlink()
     with pytest.raises(UserError, match="no such file, and it holds the weights"):
         command(folder)

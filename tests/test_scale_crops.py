@@ -28,6 +28,7 @@ from resrepro.data.scale_crops import (
 )
 from resrepro.data.trees import load_tree
 from resrepro.errors import UserError
+from resrepro.recipe import ScaleCrop
 
 SIDES = (32, 45)
 
@@ -228,7 +229,7 @@ def test_the_first_component_is_brightness() -> None:
 def mean_of(files: ImageFiles, data_dir: Path, **options: object) -> tuple[torch.Tensor, list[int]]:
     seen: list[int] = []
     mean = pixel_mean(
-        files, dataset="folder:birds", data_dir=data_dir, image_size=28, shorter_side=32, num_workers=0,
+        files, ScaleCrop(size=28, shorter_side=SIDES), dataset="folder:birds", data_dir=data_dir, num_workers=0,
         progress=lambda _what, done, _total: seen.append(done), **options,  # type: ignore[arg-type]
     )  # fmt: skip
     return mean, seen

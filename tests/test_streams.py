@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from resrepro.data.listing import list_tree
 from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.scale_crops import SingleViews, TrainViews
 from resrepro.data.sources import Sources
+from resrepro.data.store import prepare, silent
 from resrepro.data.streams import StreamedBatches
 from resrepro.device import Compute, choose
 from resrepro.errors import UserError
@@ -170,6 +172,22 @@ def test_a_corrupt_training_image_is_named_and_can_be_left_out(tree: Path, skip_
         assert "04.JPEG" in error and "--skip-corrupt" in error
 
 
+def test_a_run_does_not_go_on_with_other_images(tree: Path) -> None:
+    run, where = photo_run(tree), tree.parent / "results"
+    assert runner(where).run_all([run]) == []
+    files = results.run_files(where, run)
+    files.record.unlink()
+    assert runner(where).run_all([run]) == []  # the same
+    files.record.unlink()
+    prepare(list_tree(tree), run.dataset, data_dir=where, num_workers=0, skip_corrupt=False, progress=silent)
+    assert runner(where).run_all([run]) == []  # a store of the files as they are: no image is above 480 pixels
+    files.record.unlink()
+    shutil.rmtree(where / "prepared")
+    (tree / "train" / "dark" / "00.JPEG").unlink()
+    (error,) = runner(where).run_all([run])
+    assert error.startswith(f"{files.checkpoint}: the training images are not those that the run began with")
+
+
 def test_a_signal_stops_also_while_the_mean_is_made(tree: Path) -> None:
     class Stopping(Silent):
         def preparing(self, *_: object) -> None:
@@ -188,9 +206,8 @@ def test_the_mean_is_of_the_recipes_center_crops_and_shared(tree: Path, tmp_path
     sources.load(run)
     source = sources.batches(run)
     assert sources.batches(run) is source and sources.num_classes(run) == 2 and sources.image_size(run) == (32, 32)
-    mean = pixel_mean(
-        list_tree(tree).train, dataset="x", data_dir=tmp_path, image_size=32, shorter_side=36, num_workers=0
-    )
+    crop = ScaleCrop(size=32, shorter_side=(36, 68))
+    mean = pixel_mean(list_tree(tree).train, crop, dataset="x", data_dir=tmp_path, num_workers=0)
     assert isinstance(source, StreamedBatches) and source.net_input.mean[0].permute(1, 2, 0).equal(mean)
 
 

@@ -9,6 +9,7 @@ Images and the draws of an epoch lie on the device; a mini-batch is cut there, f
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -51,8 +52,10 @@ class Views(Protocol):
 
 
 class Source(Protocol):
-    """A data set as a run reads it, on its device."""
+    """A data set as a run reads it, on its device; `fingerprint` tells its training images from others."""
 
+    @property
+    def fingerprint(self) -> str: ...
     @property
     def train_part(self) -> Part: ...
     @property
@@ -143,6 +146,7 @@ class Batches:
         self.padding = padding
         self.side = images.train_images.shape[1:3]
         mean = images.pixel_mean()
+        self.fingerprint = hashlib.sha256(mean.numpy().tobytes() + images.train_labels.numpy().tobytes()).hexdigest()
         border = (0, 0, padding, padding, padding, padding)  # (..., H, W, 3)
         self.mean = mean.to(device)
         self.padded_mean = torch.nn.functional.pad(mean, border).to(device)

@@ -16,9 +16,10 @@ from torch import Tensor
 from resrepro.atomic import write_atomically
 from resrepro.data.listing import ImageFiles
 from resrepro.data.prefetching import prefetched
-from resrepro.data.scale_crops import SHORTER_SIDE, SingleViews
-from resrepro.data.store import Progress
+from resrepro.data.scale_crops import SingleViews
+from resrepro.data.store import Progress, silent
 from resrepro.errors import UserError
+from resrepro.recipe import ScaleCrop
 
 CHUNK = 256  # images a worker sums
 SAVE_EVERY = 20  # chunks
@@ -26,14 +27,13 @@ SAVE_EVERY = 20  # chunks
 
 def pixel_mean(
     files: ImageFiles,
+    crop: ScaleCrop,
     *,
     dataset: str,
     data_dir: Path,
-    image_size: int,
-    shorter_side: int = SHORTER_SIDE[0],
     num_workers: int,
     skip_corrupt: bool = False,
-    progress: Progress = lambda _what, _done, _total: None,
+    progress: Progress = silent,
 ) -> Tensor:
     """Mean of the center crops for each pixel and channel: (S, S, 3) float32, 0 ... 255.
 
@@ -42,6 +42,7 @@ def pixel_mean(
     Raises:
         UserError: an image is corrupt, and not to be skipped; `data_dir` cannot be written.
     """
+    image_size, shorter_side = crop.size, crop.shorter_side[0]
     name = f"{dataset.partition(':')[0]}-{image_size}-of-{shorter_side}-{files.fingerprint()}"
     path = data_dir / "pixel_mean" / f"{name}{'-skip-corrupt' if skip_corrupt else ''}.npz"
     kept = _read(path, image_size)

@@ -11,9 +11,8 @@ from resrepro import data
 from resrepro.data.batches import Batches, Source
 from resrepro.data.images import Images
 from resrepro.data.listing import ImageTree
-from resrepro.data.pixel_mean import pixel_mean
-from resrepro.data.store import Progress
-from resrepro.data.streams import StreamedBatches
+from resrepro.data.store import Progress, silent
+from resrepro.data.streams import StreamedBatches, streamed
 from resrepro.data.trees import load_tree
 from resrepro.errors import UserError
 from resrepro.experiment import Run
@@ -34,7 +33,7 @@ class Sources:
     device: torch.device
     num_workers: int = 1
     skip_corrupt: bool = False
-    progress: Progress = lambda _what, _done, _total: None
+    progress: Progress = silent
     _images: dict[str, Images] = field(default_factory=dict)
     _trees: dict[str, ImageTree] = field(default_factory=dict)
     _batches: dict[tuple[str, int, int | None, ScaleCrop | None], Source] = field(default_factory=dict)
@@ -86,22 +85,7 @@ class Sources:
         return self._images[run.dataset].first(run.recipe.train_images, str(run))
 
     def _streamed(self, dataset: str, crop: ScaleCrop) -> StreamedBatches:
-        tree = self._trees[dataset]
-        mean = pixel_mean(
-            tree.train,
-            dataset=dataset,
-            data_dir=self.data_dir,
-            image_size=crop.size,
-            shorter_side=crop.shorter_side[0],
-            num_workers=self.num_workers,
-            skip_corrupt=self.skip_corrupt,
-            progress=self.progress,
-        )
-        return StreamedBatches(
-            tree,
-            crop,
-            mean=mean,
-            num_workers=self.num_workers,
-            skip_corrupt=self.skip_corrupt,
-            device=self.device,
-        )
+        return streamed(
+            self._trees[dataset], crop, dataset=dataset, data_dir=self.data_dir, num_workers=self.num_workers,
+            skip_corrupt=self.skip_corrupt, progress=self.progress, device=self.device,
+        )  # fmt: skip

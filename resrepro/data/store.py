@@ -39,6 +39,10 @@ INDEX = "index.npz"  # written last: its presence means complete
 Progress = Callable[[str, int, int], None]  # what is done, how many of how many
 
 
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Where nobody looks."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PackedFiles(ImageFiles):
     """A part in the store; `folder` is its file. Image i ends before byte `ends`[i]: (N,) int64."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import count
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from resrepro.data.batches import Part
 from resrepro.data.listing import ImageFiles, ImageTree
+from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.prefetching import HostBatch, Items, prefetched
 from resrepro.data.scale_crops import NetInput, SingleViews, TrainViews
+from resrepro.data.store import Progress
 from resrepro.recipe import Recipe, ScaleCrop
 
 AT_ONCE = {"cpu": 50, "cuda": 500}  # test images
@@ -92,6 +95,7 @@ class StreamedBatches:
         self.tree, self.crop, self.num_workers, self.skip_corrupt = tree, crop, num_workers, skip_corrupt
         self.device = device
         self.net_input = NetInput(mean, device=device)
+        self.fingerprint = tree.train.fingerprint()
 
     @property
     def train_part(self) -> Part:
@@ -135,3 +139,22 @@ class StreamedBatches:
 
     def train(self, view: HostBatch) -> tuple[Tensor, Tensor]:
         return self.net_input.augmented(view.images, view.flip, view.alphas), view.labels
+
+
+def streamed(
+    tree: ImageTree,
+    crop: ScaleCrop,
+    *,
+    dataset: str,
+    data_dir: Path,
+    num_workers: int,
+    skip_corrupt: bool,
+    progress: Progress,
+    device: torch.device,
+) -> StreamedBatches:
+    """The mini-batches of a data set, with its mean. Raises as `pixel_mean` does."""
+    mean = pixel_mean(
+        tree.train, crop, dataset=dataset, data_dir=data_dir, num_workers=num_workers, skip_corrupt=skip_corrupt,
+        progress=progress,
+    )  # fmt: skip
+    return StreamedBatches(tree, crop, mean=mean, num_workers=num_workers, skip_corrupt=skip_corrupt, device=device)

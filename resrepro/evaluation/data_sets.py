@@ -17,7 +17,8 @@ from resrepro.data.images import Images
 from resrepro.data.listing import ImageFiles, ImageTree
 from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.prefetching import prefetched
-from resrepro.data.streams import StreamedBatches
+from resrepro.data.store import Progress, silent
+from resrepro.data.streams import streamed
 from resrepro.device import Compute
 from resrepro.errors import UserError
 from resrepro.evaluation.crops import Views
@@ -111,6 +112,7 @@ class OnDisk:
     data_dir: Path
     num_workers: int
     skip_corrupt: bool = False
+    progress: Progress = silent
     resizes: ClassVar[bool] = True
 
     @property
@@ -135,14 +137,14 @@ class OnDisk:
 
     def pixel_mean(self, crop: ScaleCrop, train_images: int | None) -> Tensor:
         mean = pixel_mean(
-            self.tree.train, dataset=self.dataset, data_dir=self.data_dir, image_size=crop.size,
-            shorter_side=crop.shorter_side[0], num_workers=self.num_workers, skip_corrupt=self.skip_corrupt,
+            self.tree.train, crop, dataset=self.dataset, data_dir=self.data_dir, num_workers=self.num_workers,
+            skip_corrupt=self.skip_corrupt, progress=self.progress,
         )  # fmt: skip
         return mean.permute(2, 0, 1)
 
     def source(self, recipe: Recipe, compute: Compute) -> Source:
         assert recipe.scale_crop is not None
-        return StreamedBatches(
-            self.tree, recipe.scale_crop, mean=self.pixel_mean(recipe.scale_crop, None).permute(1, 2, 0),
-            num_workers=self.num_workers, skip_corrupt=self.skip_corrupt, device=compute.device,
+        return streamed(
+            self.tree, recipe.scale_crop, dataset=self.dataset, data_dir=self.data_dir, num_workers=self.num_workers,
+            skip_corrupt=self.skip_corrupt, progress=self.progress, device=compute.device,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor
 from resrepro import data
 from resrepro.catalog import DATASETS, architecture
 from resrepro.data.batches import Source
+from resrepro.data.store import Progress, silent
 from resrepro.data.trees import load_tree
 from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError
@@ -82,11 +83,14 @@ class Setup:
         return min(BN_MINI_BATCHES, -(-self.max_images // batch_size))
 
 
-def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path) -> DataSet:
+def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path, progress: Progress = silent) -> DataSet:
     """The data set of these nets: in memory, or as files where images have to be resized.
 
+    Args:
+        progress: is told how far the per-pixel mean is.
+
     Raises:
-        UserError: it cannot be had, or the options do not fit the nets.
+        UserError: it cannot be had, or the options do not fit the nets, or these not one another.
     """
     preprocessing.check(setup.preprocess, setup.mean, setup.std)
     if setup.preprocess != "pixel-mean" and all(net.run for net in nets):
@@ -94,11 +98,20 @@ def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path) -> DataSet
     for net in nets:
         setup.views(net)  # says what is wrong with the options before anything is downloaded
     dataset = nets[0].dataset
-    resized = any(net.crop if net.run else architecture(net.arch).family == "imagenet" for net in nets)
-    if resized or DATASETS.get(dataset) == "trees":
+    cut, whole = ([net.name for net in nets if _sees_crops(net) == crops] for crops in (True, False))
+    if cut and whole:
+        raise UserError(f"{whole[0]}: sees whole images, but {cut[0]} crops of resized ones; evaluate them one by one")
+    if cut:
         tree = load_tree(dataset, data_dir=data_dir)
-        return OnDisk(tree, dataset, data_dir, setup.num_workers, setup.skip_corrupt)
+        return OnDisk(tree, dataset, data_dir, setup.num_workers, setup.skip_corrupt, progress)
     return InMemory(data.load(dataset, data_dir=data_dir))
+
+
+def _sees_crops(net: TrainedNet) -> bool:
+    """Whether the net's images are cut from resized files, as ImageNet's; CIFAR's nets see whole images."""
+    if net.run:
+        return net.crop is not None
+    return architecture(net.arch).family == "imagenet" or DATASETS.get(net.dataset) == "trees"
 
 
 def evaluate(nets: Sequence[TrainedNet], setup: Setup, data_set: DataSet, *, ensemble: bool) -> Iterator[Scores]:

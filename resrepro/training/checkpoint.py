@@ -26,6 +26,7 @@ def save(path: Path, run: Run, training: Training) -> None:
         "format": CHECKPOINT_FORMAT,
         "run": same_run.of_run(run),
         "arithmetic": training.engine.arithmetic,
+        "images": training.engine.batches.fingerprint,
         **training.state_dict(),
     }
     content = io.BytesIO()  # torch hides the reason where the disk is full
@@ -37,10 +38,16 @@ def load(path: Path, run: Run, training: Training) -> None:
     """Puts `training` where the checkpoint was taken; the first process reads it for all.
 
     Raises:
-        UserError: damaged, not ours, or of another run.
+        UserError: damaged, not ours, of another run, or begun in another arithmetic or with other images.
     """
     with _reading(path, run, training.engine.compute.device, training.engine.world) as state:
         _check_arithmetic(state["arithmetic"], training.engine.arithmetic, path)
+        images = training.engine.batches.fingerprint
+        if state.get("images", images) != images:  # older checkpoints do not say
+            raise UserError(
+                f"{path}: the training images are not those that the run began with: were some added or taken away, or "
+                f"was a store prepared since? Have them as they were, or move {path.parent} away to start anew"
+            )
         training.load_state_dict(state)
 
 

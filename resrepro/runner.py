@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 import gc
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
-from resrepro import provenance, results, rows
-from resrepro.analysis.responses import Responses
+from resrepro import ending, results, rows
 from resrepro.data.sources import Sources
 from resrepro.device import Compute, device_errors, num_cores
 from resrepro.distributed import ALONE, World
@@ -35,8 +32,6 @@ from resrepro.training.memory import needed_bytes, plan
 
 CHECKPOINT_EVERY_S = 60.0  # and at every curve point, and when stopped
 AGREE_EVERY_ITERS = 10  # processes ask each other so often whether one was told to stop
-
-
 AUTO_JOBS = {"cpu": 1, "cuda": 4}  # runs at once
 
 
@@ -83,11 +78,7 @@ class Runner:
     _means: Means = field(default_factory=Means)
 
     def __post_init__(self) -> None:
-        self._sources = Sources(
-            data_dir=self.data_dir,
-            device=self.compute.device,
-            skip_corrupt=self.skip_corrupt,
-        )
+        self._sources = Sources(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
         """Trains what is not finished, and before it what it starts from.
@@ -187,9 +178,8 @@ class Runner:
     def _finished(self, run: Run) -> RunRecord | None:
         """The record of a run that is finished, and its curves whole."""
         record = results.finished(self.results_dir, run)
-        return (
-            None if record is None or results.lacks_rows(results.run_files(self.results_dir, run), record) else record
-        )
+        whole = record and not results.lacks_rows(results.run_files(self.results_dir, run), record)
+        return record if whole else None
 
     def _record_of(self, run: Run) -> RunRecord | None:
         """The record of a run that needs nothing more; None where it, or a repair of its CSVs, is to be done."""
@@ -245,15 +235,15 @@ class Runner:
                 if stop:
                     raise Interrupted
                 self.reporter.advanced(run, training, point)
-            responses, outcome = _results(training, signals.check)  # long for a deep net; all is on the disk
+            responses, outcome = ending.measured(training, signals.check)  # long for a deep net; all is on the disk
             if self.world.writes:
                 rows.write(files.responses, Response, responses)
-            record = self._record(run, training, **outcome)
+            record = ending.record(run, training, self._counts(run), **outcome)
         except Interrupted as interrupted:
             saved_too = ", checkpoint written" if files.checkpoint.exists() else ""
             raise Interrupted(f"{run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
         except Diverged as diverged:
-            record = self._record(run, training, diverged_iter=diverged.iteration)
+            record = ending.record(run, training, self._counts(run), diverged_iter=diverged.iteration)
         if not self.world.writes:
             return record
         rows.write(files.gradients, LayerNorms, training.norms)
@@ -261,45 +251,3 @@ class Runner:
         if finished is None:
             results.write_record(files, record)
         return finished or record
-
-    def _record(self, run: Run, training: Training, **outcome: Any) -> RunRecord:
-        counts = self._counts(run)
-        return RunRecord(
-            status="diverged" if "diverged_iter" in outcome else "finished",
-            dataset=run.dataset,
-            name=run.name,
-            arch=run.arch,
-            seed=run.seed,
-            schedule_scale=run.schedule_scale,
-            start_from=run.start_from.name if run.start_from else None,
-            recipe=run.recipe.model_dump(mode="json"),
-            num_parameters=counts.num_parameters,
-            num_multiply_adds=counts.num_multiply_adds,
-            warmup_opened_iter=training.warmup_opened_iter,
-            lr_drop_iters=tuple(training.drops),
-            wall_time_s=round(training.elapsed_s, 1),
-            device=self.compute.name,
-            precision=self.compute.precision,
-            kernels=training.engine.arithmetic["kernels"],
-            num_threads=torch.get_num_threads(),
-            num_processes=self.world.size,
-            versions=provenance.versions(),
-            commit=provenance.commit(),
-            finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            **outcome,
-        )
-
-
-def _results(training: Training, between: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
-    last, engine = training.points[-1], training.engine
-    best = min(training.points, key=lambda p: p.test_error_pct)
-    with Responses(engine.net, engine.clean_view.num_here, engine.world) as responses:
-        clean_train = engine.clean_train(between)
-    return responses.rows(), {
-        "final_train_error_pct": last.train_error_pct,
-        "final_test_error_pct": last.test_error_pct,
-        "best_test_error_pct": best.test_error_pct,
-        "best_test_error_iter": best.iteration,
-        "final_test_error_bn_reestimated_pct": engine.test_bn_reestimated(between).error_pct,
-        "final_train_error_clean_pct": clean_train.error_pct,
-    }

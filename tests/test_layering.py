@@ -21,6 +21,7 @@ LAYERS = [
     {"results", "models", "data", "device", "interruption", "distributed", "provenance"},
     {"evaluation", "analysis"},
     {"training"},
+    {"ending"},
     {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
     {"outcome", "watch", "report"},
     {"cli", "cli_results", "cli_nets", "cli_data", "cli_evaluate"},

@@ -21,6 +21,7 @@ def test_the_issue_s_experiments_are_there() -> None:
     assert set(experiment_names()) >= {
         "plain20-vs-plain56", "cifar-plain", "cifar-resnet", "cifar-1202", "plain34-vs-res34", "plain18-vs-res18",
         "quickstart", "resnext", "warmup-110", "plain-longer", "plain34-longer", "plain110", "split-45k", "ambiguities",
+        "plain-warmup",
         "layer-responses", "gradient-norms", "constructed-identity",
     }  # fmt: skip
 

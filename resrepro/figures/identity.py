@@ -19,6 +19,7 @@ from resrepro.results import RunFiles
 from resrepro.rows import MEND, read
 
 PANEL_INCHES = (4.4, 3.6)
+LINE_HEIGHT = 0.055  # of a remark, in panels
 STATES: dict[str, dict[str, Any]] = {  # how a net came to be -> its line
     "trained from scratch": {"color": COLORS[3], "marker": "o", "linestyle": "-"},
     "made of the shallower net and identity layers": {"color": COLORS[4], "marker": "s", "linestyle": (0, (3, 1.5))},
@@ -68,7 +69,10 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         own = table[table["run"].isin(panel.runs)]
         _draw_panel(axes, own, panel)
         lines = absent(panel.runs, context) + _unfinished(own, context)
-        remark(axes, lines if axes is not all_axes[0] else _difference(own) + lines, anything=not own.empty)
+        lines = lines if axes is not all_axes[0] else _difference(own) + lines
+        if not own.empty:  # what is drawn leaves the top to the remarks
+            axes.set_ylim(0, axes.get_ylim()[1] / (1 - LINE_HEIGHT * len("\n".join(lines).splitlines())))
+        remark(axes, lines, anything=not own.empty, at="upper left")
     all_axes[0].set_ylabel("error (%)", fontsize=FONT_PT)
     if not table.empty:
         handles = [Line2D([], [], label=state, markersize=5, **line) for state, line in STATES.items()]
@@ -94,7 +98,6 @@ def _draw_panel(axes: Axes, own: pd.DataFrame, panel: PanelSpec) -> None:
     if own.empty:
         axes.set(xticks=[], yticks=[])
     else:
-        axes.set_ylim(0, None)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ from resrepro.records import RunRecord
 COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
 FONT_PT = 8.0
 TITLE_PT = FONT_PT + 2
+REMARK_CHARACTERS = 60  # fit a panel
+Corner = Literal["lower left", "upper left", "upper right"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +72,16 @@ def absent(names: Sequence[str], context: Context) -> list[str]:
     for name in names:
         if name in context.missing:
             missing.setdefault(context.missing[name], []).append(context.labels[name])
-    lines += [f"not run: {', '.join(labels)}\n  {command}" for command, labels in missing.items()]
+    for command, labels in missing.items():
+        what = textwrap.fill(f"not run: {', '.join(labels)}", REMARK_CHARACTERS, subsequent_indent="  ")
+        lines.append(f"{what}\n  {command}")
     return lines + [f"left out: {context.labels[n]}\n{context.problems[n]}" for n in names if n in context.problems]
 
 
-def remark(axes: Axes, lines: Sequence[str], *, anything: bool, right: bool = False) -> None:
-    """Writes the lines into the axes: at the lower left or upper right, or in the middle where nothing is drawn."""
-    x, y, va = (0.98, 0.97, "top") if right else (0.03, 0.03, "bottom")
+def remark(axes: Axes, lines: Sequence[str], *, anything: bool, at: Corner = "lower left") -> None:
+    """Writes the lines into a corner of the axes, or in the middle where nothing is drawn."""
+    right, top = "right" in at, "upper" in at
+    x, y, va = 0.98 if right else 0.03, 0.97 if top else 0.03, "top" if top else "bottom"
     if lines:
         axes.text(
             x if anything else 0.03, y if anything else 0.5, "\n".join(lines), transform=axes.transAxes,

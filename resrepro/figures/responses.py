@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         anything = any(name in shown for name in panel.runs)
         if not anything:
             upper.set(xticks=[], yticks=[])
-        remark(upper, absent(panel.runs, context), anything=anything, right=True)  # the first layers respond most
+        remark(upper, absent(panel.runs, context), anything=anything, at="upper right")  # the first layers respond most
     if drawn:
         grid[0, 0].set_ylim(0, 1.05 * float(table["std"].max()))
         labels = [_label(table, name, context) for name in drawn]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -146,7 +147,6 @@ class Batches:
         self.padding = padding
         self.side = images.train_images.shape[1:3]
         mean = images.pixel_mean()
-        self.fingerprint = hashlib.sha256(mean.numpy().tobytes() + images.train_labels.numpy().tobytes()).hexdigest()
         border = (0, 0, padding, padding, padding, padding)  # (..., H, W, 3)
         self.mean = mean.to(device)
         self.padded_mean = torch.nn.functional.pad(mean, border).to(device)
@@ -158,6 +158,11 @@ class Batches:
         self.columns = torch.arange(self.side[1], device=device)
         self.train_part = Part(num_images=len(images.train_labels), inputs=self.clean_train)
         self.test_part = Part(num_images=len(images.test_labels), inputs=self.test)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        content = (x.cpu().numpy().tobytes() for x in (self.mean, self.train_labels))
+        return hashlib.sha256(b"".join(content)).hexdigest()
 
     def views(self, recipe: Recipe, seed: int, part: slice = slice(None)) -> ViewStream:
         return ViewStream(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
@@ -95,7 +96,10 @@ class StreamedBatches:
         self.tree, self.crop, self.num_workers, self.skip_corrupt = tree, crop, num_workers, skip_corrupt
         self.device = device
         self.net_input = NetInput(mean, device=device)
-        self.fingerprint = tree.train.fingerprint()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return self.tree.train.fingerprint()
 
     @property
     def train_part(self) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,17 @@ def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
     assert "outside the axis: plain-20  66.00" in texts(left) and "plain-56  9.00, diverged" in texts(left)
     assert any(line.get_marker() == "x" for line in left.lines)
     assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, CONTEXT).axes[0])
+
+
+def test_remarks_hide_nothing() -> None:
+    absent = replace(CONTEXT, missing={"plain56": "resrepro run cifar-plain", "resnet20": "resrepro run cifar-resnet"})
+    figure = curves.draw(TABLE[TABLE["run"] == "plain20"], SPEC, absent)
+    figure.draw_without_rendering()
+    left = figure.axes[0]
+    (remark,) = (t for t in left.texts if "not run" in t.get_text())
+    assert remark.get_window_extent().y0 > 0
+    assert remark.get_window_extent().y1 < left.xaxis.label.get_window_extent().y0
+    assert all(remark.get_window_extent().y0 > legend.get_window_extent().y1 for legend in figure.legends)
 
 
 def test_finished_seeds_are_drawn_and_early_divergence_is_named() -> None:

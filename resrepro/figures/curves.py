@@ -55,11 +55,13 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     colors = _colors(spec, context)
     shown = curves[curves["run"].isin([name for panel in spec.panel for name in panel.runs])]
     axis = _error_axis(shown, spec, context)
+    lines = {}
     for index, panel in enumerate(spec.panel):
         axes = figure.add_subplot(1, num_panels, index + 1)
-        _draw_panel(axes, curves, panel, context, colors, axis, spec.train_line)
+        lines[axes] = _draw_panel(axes, curves, panel, context, colors, axis, spec.train_line)
         if index == 0:
             axes.set_ylabel("error (%)", fontsize=FONT_PT)
+    remark(figure, lines)
     if not shown.empty:
         _legend(figure, spec, context)
     return figure
@@ -93,7 +95,8 @@ def _draw_panel(
     colors: dict[str, str],
     axis: tuple[float, float],
     train_line: str,
-) -> None:
+) -> list[str]:
+    """Returns remarks."""
     axes.set_title(panel.title, fontsize=FONT_PT + 1)
     style(axes)
     present = curves[curves["run"].isin(panel.runs)]
@@ -124,8 +127,7 @@ def _draw_panel(
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
     _label_ends(axes, ends, axis)
-    lines = [f"outside the axis: {text}" for text in outside] + absent(panel.runs, context)
-    remark(axes, lines, anything=len(present) > 0)
+    return [f"outside the axis: {text}" for text in outside] + absent(panel.runs, context)
 
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -48,6 +48,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
             axes.tick_params(labelbottom=True)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _draw_norms(axes, shown[shown["run"] == name], column, colors)
+    lines = {}
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]
         lower.set_xlabel("layer (dotted: a new stage; the last is fc)", fontsize=FONT_PT)
@@ -56,7 +57,8 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         upper.set_title(panel.title + unfinished, fontsize=FONT_PT + 1)
         if own.empty:
             upper.set_xticks([])
-        remark(upper, _not_finite(own) + absent(panel.runs, context), anything=not own.empty)
+        lines[lower] = _not_finite(own) + absent(panel.runs, context)
+    remark(figure, lines)
     if colors:
         handles = [Line2D([], [], color=color, label=_moment(shown, moment)) for moment, color in colors.items()]
         if (shown["gradient_norm"] == 0).any():

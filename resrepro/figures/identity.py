@@ -19,7 +19,6 @@ from resrepro.results import RunFiles
 from resrepro.rows import MEND, read
 
 PANEL_INCHES = (4.4, 3.6)
-LINE_HEIGHT = 0.055  # of a remark, in panels
 STATES: dict[str, dict[str, Any]] = {  # how a net came to be -> its line
     "trained from scratch": {"color": COLORS[3], "marker": "o", "linestyle": "-"},
     "made of the shallower net and identity layers": {"color": COLORS[4], "marker": "s", "linestyle": (0, (3, 1.5))},
@@ -65,14 +64,13 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     num_panels = len(spec.panel)
     figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], PANEL_INCHES[1])
     all_axes = figure.subplots(1, num_panels, squeeze=False)[0]
+    lines = {}
     for axes, panel in zip(all_axes, spec.panel, strict=True):
         own = table[table["run"].isin(panel.runs)]
         _draw_panel(axes, own, panel)
-        lines = absent(panel.runs, context) + _unfinished(own, context)
-        lines = lines if axes is not all_axes[0] else _difference(own) + lines
-        if not own.empty:  # what is drawn leaves the top to the remarks
-            axes.set_ylim(0, axes.get_ylim()[1] / (1 - LINE_HEIGHT * len("\n".join(lines).splitlines())))
-        remark(axes, lines, anything=not own.empty, at="upper left")
+        first = _difference(own) if axes is all_axes[0] else []
+        lines[axes] = first + absent(panel.runs, context) + _unfinished(own, context)
+    remark(figure, lines)
     all_axes[0].set_ylabel("error (%)", fontsize=FONT_PT)
     if not table.empty:
         handles = [Line2D([], [], label=state, markersize=5, **line) for state, line in STATES.items()]
@@ -98,6 +96,7 @@ def _draw_panel(axes: Axes, own: pd.DataFrame, panel: PanelSpec) -> None:
     if own.empty:
         axes.set(xticks=[], yticks=[])
     else:
+        axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#00
 FONT_PT = 8.0
 TITLE_PT = FONT_PT + 2
 REMARK_CHARACTERS = 60  # fit a panel
-Corner = Literal["lower left", "upper left", "upper right"]
+LINE_SPACING = 1.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +78,16 @@ def absent(names: Sequence[str], context: Context) -> list[str]:
     return lines + [f"left out: {context.labels[n]}\n{context.problems[n]}" for n in names if n in context.problems]
 
 
-def remark(axes: Axes, lines: Sequence[str], *, anything: bool, at: Corner = "lower left") -> None:
-    """Writes the lines into a corner of the axes, or in the middle where nothing is drawn."""
-    right, top = "right" in at, "upper" in at
-    x, y, va = 0.98 if right else 0.03, 0.97 if top else 0.03, "top" if top else "bottom"
-    if lines:
-        axes.text(
-            x if anything else 0.03, y if anything else 0.5, "\n".join(lines), transform=axes.transAxes,
-            fontsize=FONT_PT - 1, color="0.25", va=va if anything else "center",
-            ha="right" if right and anything else "left", multialignment="left", in_layout=False,
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
+def remark(figure: Figure, lines: Mapping[Axes, Sequence[str]]) -> None:
+    """Writes the lines under their axes, for which the figure grows, or into them where nothing is drawn."""
+    style: dict[str, Any] = {"fontsize": FONT_PT - 1, "color": "0.25", "linespacing": LINE_SPACING}
+    most = 0
+    for axes, of_axes in lines.items():
+        text = "\n".join(of_axes)
+        if not axes.has_data():
+            axes.text(0.03, 0.5, text, transform=axes.transAxes, va="center", in_layout=False, **style)
+        elif text:
+            under_labels: dict[str, Any] = {"xytext": (0, -3.5 * FONT_PT), "textcoords": "offset points", "va": "top"}
+            axes.annotate(text, (0, 0), xycoords="axes fraction", **under_labels, **style)
+            most = max(most, len(text.splitlines()))
+    figure.set_figheight(figure.get_figheight() + most * LINE_SPACING * FONT_PT / 72)

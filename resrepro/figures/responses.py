@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
@@ -40,6 +41,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         upper, lower = grid[:, column]
         for axes, order in ((upper, "original order"), (lower, "sorted")):
             style(axes)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlabel(f"layer ({order})", fontsize=FONT_PT)
             axes.tick_params(labelbottom=True)
             if column == 0:
@@ -55,10 +57,9 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
             (drawn[name],) = upper.plot(std.index, std, **line)
             ordered = std.sort_values(ascending=False)
             lower.plot(range(1, len(ordered) + 1), ordered, **line)
-        anything = any(name in shown for name in panel.runs)
-        if not anything:
+        if not upper.has_data():
             upper.set(xticks=[], yticks=[])
-        remark(upper, absent(panel.runs, context), anything=anything, at="upper right")  # the first layers respond most
+    remark(figure, {grid[1, i]: absent(panel.runs, context) for i, panel in enumerate(spec.panel)})
     if drawn:
         grid[0, 0].set_ylim(0, 1.05 * float(table["std"].max()))
         labels = [_label(table, name, context) for name in drawn]

@@ -6,9 +6,11 @@ import ctypes
 import os
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +39,7 @@ class Compute:
         if self.device.type == "cpu":
             yield
             return
-        with torch.cuda.device(self.device), torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+        with torch.cuda.device(self.device), torch.cuda.stream(_stream(self.device, threading.get_ident())):
             yield
 
     def synchronize(self) -> None:
@@ -88,6 +90,12 @@ def choose(device: str, precision: str) -> Compute:
     return Compute(device=chosen, precision=found)
 
 
+@cache
+def _stream(device: torch.device, _thread: int) -> torch.cuda.Stream:
+    """One for each thread: torch hands out 32 in turn, so a new one for each run could be that of a run going on."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 def num_cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -99,19 +107,26 @@ def device_errors(compute: Compute, what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        memory = ("can't allocate memory", "ALLOC_FAILED", "out of memory")
-        lost = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS")
-        if isinstance(error, MemoryError) or any(sign in str(error) for sign in memory):
+        if out_of_memory(error):
             raise UserError(
                 f"{what}: out of memory on {compute.name}; the mini-batch belongs to the recipe, so lower the rest: "
                 "--jobs, --precision bf16, fewer programs beside it, or a shallower net"
             ) from error
-        if compute.device.type == "cuda" and any(sign in str(error) for sign in lost):
+        if device_lost(error):
             raise UserError(
                 f"{what}: the device failed ({str(error).splitlines()[0][:120]}); its checkpoints are intact: once "
                 "nvidia-smi shows the device again, the same command goes on from them"
             ) from error
         raise
+
+
+def out_of_memory(error: BaseException) -> bool:
+    signs = ("can't allocate memory", "ALLOC_FAILED", "out of memory")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+
+
+def device_lost(error: BaseException) -> bool:
+    return any(sign in str(error) for sign in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS"))
 
 
 def _precision(device: torch.device, precision: str) -> Literal["fp32", "tf32", "bf16"]:

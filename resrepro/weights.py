@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resrepro.device import out_of_memory
 from resrepro.errors import UserError
 
 CHECKPOINT_FORMAT = "resrepro checkpoint 2"
@@ -52,17 +53,21 @@ def _our_key(key: str) -> str:
     return f"fc.{key.removeprefix('linear.')}" if key.startswith("linear.") else key
 
 
-def read_saved(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What `torch.save` wrote, with `weights_only=True`.
+def read_saved(path: Path) -> Any:
+    """What `torch.save` wrote, with `weights_only=True`, on the CPU.
 
     Raises:
-        UserError: absent, damaged, or holding more than weights and plain values.
+        UserError: absent, not to be read, damaged, or holding more than weights and plain values.
     """
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; expected weights saved by torch.save") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise UserError(f"{path}: {error.strerror}; expected a file of weights that can be read") from error
     except Exception as error:  # damaged bytes make torch raise almost anything
+        if out_of_memory(error):
+            raise
         raise UserError(
             f"{path}: damaged, or not weights saved by torch.save ({first_line(error)}); move it away, or give "
             "another file"

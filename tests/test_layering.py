@@ -13,12 +13,12 @@ import resrepro
 
 LAYERS = [
     {"errors"},
-    {"catalog", "atomic", "departures"},
+    {"catalog", "atomic", "departures", "device"},
     {"records", "locking"},
     {"recipe", "rows", "paper"},
     {"experiment"},
     {"experiment_files", "same_run", "weights"},
-    {"results", "models", "data", "device", "interruption", "distributed", "provenance"},
+    {"results", "models", "data", "interruption", "distributed", "provenance"},
     {"evaluation", "analysis"},
     {"training"},
     {"ending"},

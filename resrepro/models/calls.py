@@ -23,8 +23,14 @@ def plain(block: nn.Module, x: Tensor) -> Tensor:
 
 def compiled() -> Call:
     """`plain`, compiled. Blocks of one shape share a graph, so the time it takes does not grow with depth."""
-    torch._dynamo.config.recompile_limit = 64  # graphs of one function; the default is 8
-    return torch.compile(plain, dynamic=False)
+    graphs: Call = torch.compile(plain, dynamic=False)
+
+    def call(block: nn.Module, x: Tensor) -> Tensor:
+        # graphs of one function, 8 without this; a setting of the thread, and the gradient of CUDA has one of its own
+        torch._dynamo.config.recompile_limit = 64
+        return graphs(block, x)
+
+    return call
 
 
 def recomputed(call: Call) -> Call:

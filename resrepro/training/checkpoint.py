@@ -13,6 +13,7 @@ from torch import nn
 
 from resrepro import same_run
 from resrepro.atomic import write_atomically
+from resrepro.device import device_lost, out_of_memory
 from resrepro.distributed import ALONE, World
 from resrepro.errors import UserError
 from resrepro.experiment import Run
@@ -40,7 +41,7 @@ def load(path: Path, run: Run, training: Training) -> None:
     Raises:
         UserError: damaged, not ours, of another run, or begun in another arithmetic or with other images.
     """
-    with _reading(path, run, training.engine.compute.device, training.engine.world) as state:
+    with _reading(path, run, training.engine.world) as state:
         _check_arithmetic(state["arithmetic"], training.engine.arithmetic, path)
         images = training.engine.batches.fingerprint
         if state.get("images", images) != images:  # older checkpoints do not say
@@ -51,22 +52,23 @@ def load(path: Path, run: Run, training: Training) -> None:
         training.load_state_dict(state)
 
 
-def load_weights(path: Path, run: Run, net: nn.Module, device: torch.device, world: World = ALONE) -> None:
+def load_weights(path: Path, run: Run, net: nn.Module, world: World = ALONE) -> None:
     """The net of a run's checkpoint alone, in whichever arithmetic it was trained. Raises as `load` does."""
-    with _reading(path, run, device, world) as state:
+    with _reading(path, run, world) as state:
         net.load_state_dict(state["engine"]["model"])
 
 
 @contextmanager
-def _reading(path: Path, run: Run, device: torch.device, world: World) -> Iterator[dict[str, Any]]:
-    place = device if world.size == 1 else torch.device("cpu")  # what is sent must not name the first one's GPU
-    state = world.first(lambda: read_saved(path, place))
+def _reading(path: Path, run: Run, world: World) -> Iterator[dict[str, Any]]:
+    state = world.first(lambda: read_saved(path))
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of resrepro; move it away to start the run anew")
     try:
         same_run.check(state["run"], run, path)
         yield state
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        if out_of_memory(error) or device_lost(error):
+            raise
         raise UserError(f"{path}: does not fit the run ({first_line(error)}); move it away to start anew") from error
 
 

@@ -56,7 +56,7 @@ def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Mod
     with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
         net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
     net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
-    checkpoint.load_weights(files.checkpoint, source, net, engine.compute.device, engine.world)
+    checkpoint.load_weights(files.checkpoint, source, net, engine.world)
     return net
 
 

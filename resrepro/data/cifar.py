@@ -8,7 +8,7 @@ import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
-from resrepro.data.downloading import download_errors
+from resrepro.data.downloading import downloaded
 from resrepro.data.images import Images
 from resrepro.errors import UserError
 
@@ -51,5 +51,5 @@ def _check(folder: Path, dataset: type[CIFAR10]) -> None:
 
 
 def _download(dataset: type[CIFAR10], data_dir: Path) -> None:
-    with download_errors(data_dir, dataset.base_folder, dataset.filename, dataset.url):
-        dataset(data_dir, download=True)
+    with downloaded(data_dir, dataset.base_folder, dataset.filename, dataset.url) as place:
+        dataset(place, download=True)

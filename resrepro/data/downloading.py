@@ -1,8 +1,9 @@
-"""What goes wrong while torchvision downloads a data set, as one line each."""
+"""A data set's folder as torchvision downloads it: there whole, or not at all; what goes wrong, in one line each."""
 
 from __future__ import annotations
 
 import http.client
+import tempfile
 import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,26 @@ from resrepro.errors import UserError
 
 
 @contextmanager
-def download_errors(data_dir: Path, folder: str, archive: str, source: str) -> Iterator[None]:
-    """Makes `data_dir`; inside, `archive` is downloaded into it, from `source`, and unpacked to `folder`.
+def downloaded(data_dir: Path, folder: str, archive: str, source: str) -> Iterator[Path]:
+    """Gives a place where `archive` is to be downloaded and unpacked; then moves `folder` from there to `data_dir`.
+
+    An archive that is in `data_dir` already need not be downloaded. Where another process was faster, its folder stays.
 
     Raises:
         UserError: no network, no place on the disk, a damaged archive.
     """
+    there = data_dir / archive
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        yield
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as place:
+            if there.exists():
+                (Path(place) / archive).symlink_to(there.resolve())
+            yield Path(place)
+            try:
+                (Path(place) / folder).rename(data_dir / folder)
+            except OSError:
+                if not (data_dir / folder).is_dir():
+                    raise
     except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
         raise UserError(
             f"{data_dir}: no {folder} there, and it cannot be downloaded from {source} "
@@ -32,6 +44,5 @@ def download_errors(data_dir: Path, folder: str, archive: str, source: str) -> I
             f"{data_dir}: cannot be written: {error.strerror or error}; choose another --data-dir"
         ) from error
     except RuntimeError as error:  # torchvision's word for an archive with a wrong md5
-        raise UserError(
-            f"{data_dir / archive}: damaged download, another md5 than expected ({error}); delete it and try again"
-        ) from error
+        fix = f"delete {there} and try again" if there.exists() else "try again"
+        raise UserError(f"{archive}: damaged, another md5 than expected ({error}); {fix}") from error

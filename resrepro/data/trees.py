@@ -7,7 +7,7 @@ from pathlib import Path
 from torchvision.datasets import Imagenette
 
 from resrepro.data import store
-from resrepro.data.downloading import download_errors
+from resrepro.data.downloading import downloaded
 from resrepro.data.listing import ImageFiles, ImageTree, list_tree
 from resrepro.errors import UserError
 
@@ -88,5 +88,5 @@ def _imagenette(data_dir: Path) -> ImageTree:
 
 
 def _download(data_dir: Path) -> None:
-    with download_errors(data_dir, "imagenette2", "imagenette2.tgz", "the site that torchvision knows"):
-        Imagenette(data_dir, split="train", size="full", download=True)
+    with downloaded(data_dir, "imagenette2", "imagenette2.tgz", "the site that torchvision knows") as place:
+        Imagenette(place, split="train", size="full", download=True)

@@ -27,8 +27,8 @@ RULE = (
     f"holds only if all do, so its p is the largest, and needs no correction; between claims none is made. The test is "
     "not paired, though two nets of one seed see the same mini-batches: pairing would halve the degrees of freedom; "
     "a positive correlation only makes this test stricter.",
-    "With a single seed there is no test: the direction alone decides, and the verdict says so. A claim whose runs are "
-    "missing, diverged or damaged is not judged.",
+    "With a single seed there is no test: the direction alone decides, and the verdict says so. A claim is not judged "
+    "where a run of it is missing, or where a seed of it diverged or is damaged: the rest would be a choice.",
 )
 Status = Literal["reproduced", "not reproduced", "not run"]
 
@@ -72,7 +72,7 @@ def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _protocol: Prot
     moments: dict[int, list[float]] = {}
     for row in rows.read(files.gradients, LayerNorms):
         moments.setdefault(row.iteration, []).append(row.gradient_norm)
-    ratios = [norms[0] / norms[-2] for norms in moments.values()]  # the last one is fc
+    ratios = [norms[0] / norms[-2] if norms[-2] else 0.0 for norms in moments.values()]  # the last one is fc
     return min(ratios, default=None)
 
 
@@ -119,13 +119,14 @@ def judge(experiment: Experiment, claim: Claim, results_dir: Path) -> Verdict:
 
 
 def _values(experiment: Experiment, claim: Claim, name: str, results_dir: Path) -> tuple[tuple[float, ...], str]:
-    """What the finished seeds of a run measured; where there is nothing, why."""
+    """What the finished seeds of a run measured; where there is nothing, or not all that finished may count, why."""
     runs = [run for run in experiment.runs if run.name == name]
     records, problems = results.finished_seeds(results_dir, runs)
+    diverged = [run.seed for run, record in records.items() if record.status == "diverged"]
+    if diverged:
+        return (), f"{name} diverged" + (f" with seed {', '.join(map(str, diverged))}" if len(records) > 1 else "")
     found = []
     for run, record in records.items():
-        if record.status == "diverged":
-            continue
         try:
             value = MEASURES[claim.column].of(results.run_files(results_dir, run), record, claim.protocol)
         except (UserError, OSError) as error:
@@ -133,14 +134,14 @@ def _values(experiment: Experiment, claim: Claim, name: str, results_dir: Path) 
             continue
         if value is not None:
             found.append(value)
-    if problems and not found:
+    if problems:
         return (), problems[0]
-    if any(record.status == "finished" for record in records.values()):
+    if records:
         if claim.protocol != "single view":
             folder = results.run_files(results_dir, next(iter(records))).folder
             return tuple(found), f"to measure: `resrepro evaluate {folder} --protocol {claim.protocol}`"
         return tuple(found), f"{name} has no record of: {MEASURES[claim.column].words}"
-    return tuple(found), f"{name} {'diverged' if records else 'not finished'}"
+    return tuple(found), f"{name} not finished"
 
 
 def _holds(claim: Claim, means: list[float]) -> bool:

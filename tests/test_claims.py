@@ -139,8 +139,11 @@ def test_diverged_and_damaged_runs_are_not_judged(tmp_path: Path) -> None:
     verdict = judge(experiment, claim, tmp_path)
     assert verdict.status == "not run" and str(path) in verdict.detail
     finish(tmp_path, "resnet56", [7.0, 7.1])
-    path.write_text("{")  # the other seed is still there
-    assert judge(experiment, claim, tmp_path).status == "reproduced"
+    path.write_text("{")  # the other seed alone would be a choice
+    assert judge(experiment, claim, tmp_path).status == "not run"
+    finish(tmp_path, "resnet56", [7.0, None])
+    verdict = judge(experiment, claim, tmp_path)
+    assert (verdict.status, verdict.detail) == ("not run", "resnet56 diverged with seed 1")
 
 
 def test_the_center_crop_does_not_decide_a_10_crop_claim(tmp_path: Path) -> None:

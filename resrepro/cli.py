@@ -33,11 +33,11 @@ from resrepro.recipe import SWITCHES
 
 
 def _experiments(names: list[str]) -> list[Experiment]:
-    """`all` is what reproduces the paper."""
-    if names == ["all"]:
-        every = [find_experiment(name) for name in experiment_names()]
-        return [e for e in every if not e.beyond_paper]
-    return [find_experiment(name) for name in names]
+    """`all` is what reproduces the paper; without names it is every one."""
+    if names and names != ["all"]:
+        return [find_experiment(name) for name in names]
+    every = [find_experiment(name) for name in experiment_names()]
+    return [e for e in every if not (names and e.beyond_paper)]
 
 
 def _num_jobs(text: str) -> int | None:
@@ -207,7 +207,7 @@ def plot(
         if kind not in FORMATS:
             raise UserError(f"--format {kind}: expected png, pdf or svg{did_you_mean(kind, FORMATS)}")
     problems: list[str] = []
-    for original in _experiments(names or ["all"]):
+    for original in _experiments(names or []):
         experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
         files = draw_experiment(experiment, results_dir, formats=formats, report=problems.append)
         for file in files:

@@ -72,8 +72,10 @@ def bench(
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
     results_dir: ResultsDir = DEFAULT_RESULTS,
-    jobs: Annotated[str, typer.Option(help="Runs at once that ours is timed with.")] = "1,2,4,8",
-    rounds: Annotated[int, typer.Option(help="How often the loops take turns.", min=1)] = 5,
+    jobs: Annotated[
+        str | None, typer.Option(help="Runs at once that ours is timed with.", show_default="1,2,4,8")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="How often the loops take turns.", min=1, show_default="5")] = None,
     seconds: Annotated[float, typer.Option(help="Of a round, at least.", min=0.01)] = 3.0,
     image_size: ImageSize = None,
     workers: Workers = None,
@@ -88,6 +90,8 @@ def bench(
         from resrepro import device as devices
         from resrepro.bench import pipeline
 
+        if jobs is not None or rounds is not None:
+            raise UserError("--jobs and --rounds do not belong to 'bench imagenet', which times one run")
         pipeline.measure(
             archs[1:] or list(pipeline.NETS), dataset=dataset or "imagenet", image_size=image_size, data_dir=data_dir,
             results_dir=results_dir, compute=devices.choose(device, precision),
@@ -98,10 +102,11 @@ def bench(
         raise UserError("--image-size and --workers belong to 'bench imagenet'")
     from resrepro.bench import ARCHITECTURES, compare
 
-    runs_at_once = numbers("--jobs", jobs)
+    runs_at_once = numbers("--jobs", jobs or "1,2,4,8")
     if 0 in runs_at_once:
         raise UserError(f"--jobs {jobs}: expected numbers of runs, such as 1,2,4")
     compare(
         archs or list(ARCHITECTURES), runs_at_once=runs_at_once, dataset=dataset or "cifar10", data_dir=data_dir,
-        results_dir=results_dir, device=device, precision=precision, rounds=rounds, seconds=seconds, console=console,
+        results_dir=results_dir, device=device, precision=precision, rounds=rounds or 5, seconds=seconds,
+        console=console,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from resrepro.records import CurvePoint
 from resrepro.results import RunFiles
 
 RATE_POINTS = 10  # the ETA's rate is that of the last points: another machine may have trained the first
-SCALED = re.compile(r"(.+)-x(\d+(?:\.\d+)?(?:e-\d+)?)")  # of Run.stored_name
+STORED = re.compile(r"(.+?)(?:-\d+px)?(?:-x(\d+(?:\.\d+)?(?:e-\d+)?))?")  # Run.stored_name: its name and its scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Watch:
         """What a run may be called on the command line."""
         parts = files.folder.relative_to(self.results_dir).parts
         names = {*parts[:2]} | {"/".join(parts[: i + 1]) for i in range(len(parts))}
-        return names | {match[1] for part in parts[1:2] if (match := SCALED.fullmatch(part))}
+        return names | {match[1] for part in parts[1:2] if (match := STORED.fullmatch(part))}
 
     def _look_at(self, files: RunFiles, now: float) -> Watched:
         place = files.folder.relative_to(self.results_dir)
@@ -117,8 +117,8 @@ class Watch:
 
 
 def _declared_iters(stored_name: str, declared: Iterable[Run]) -> int | None:
-    match = SCALED.fullmatch(stored_name)
-    name, scale = (match[1], float(match[2])) if match else (stored_name, 1.0)
+    match = STORED.fullmatch(stored_name)
+    name, scale = (match[1], float(match[2] or 1)) if match else (stored_name, 1.0)
     return next((run.recipe.scaled(scale).total_iters for run in declared if run.name == name), None)
 
 

@@ -185,12 +185,15 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) 
         ((folder, "--ensemble"), "expected several nets"),
         ((folder, "--protocol", "11-crop"), "did you mean '10-crop'"),
         ((folder, "--scales", "224,256"), "the single view test has one scale"),
+        ((folder, "--image-size", 64), "--image-size 64: is of weights"),
     ):
         with pytest.raises(UserError, match=message):
             command(*words)
     whole = trained(tmp_path, imagenet_run(tree).changed(name="whole", recipe=tiny_recipe()), num_classes=5)
     with pytest.raises(UserError, match=r"whole/seed0: sees whole images, but .*r18/seed0 crops of resized ones"):
         command(whole, folder)
+    with pytest.raises(UserError, match="whole/seed0 sees whole images, which are not resized"):
+        command(whole, "--scales", 300)
     (folder / "checkpoint.pt").unlink()
     with pytest.raises(UserError, match="no such file, and it holds the weights"):
         command(folder)

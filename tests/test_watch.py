@@ -124,13 +124,17 @@ def test_the_length_of_a_run_is_its_own_word_then_an_experiments(tmp_path: Path,
     own = begin(tmp_path / "r", named("plain20", "cifar10"), point(5, 1.0))
     begin(tmp_path / "r", named("plain56", "cifar10"), point(5, 1.0))
     begin(tmp_path / "r", named("plain56-x0.02", "cifar100"), point(5, 1.0))
+    begin(tmp_path / "r", named("plain18-64px", "imagenette"), point(5, 1.0))
+    begin(tmp_path / "r", named("resnet34-A-32px-x0.001", "imagenette"), point(5, 1.0))
     begin(tmp_path / "r", named("resnet8"), point(5, 1.0))
     begin(tmp_path / "r", named("plain-deep"), point(801, 1.0))  # longer than the quickstart's, so not that one
     lengths = {name: run.total_iters for name, run in look(tmp_path / "r").items()}
     assert lengths == {
         "cifar10/plain20/seed0": 64000, "cifar10/plain56/seed0": 64000, "cifar100/plain56-x0.02/seed0": 1280,
+        "imagenette/plain18-64px/seed0": 600000, "imagenette/resnet34-A-32px-x0.001/seed0": 600,
         "shapes/resnet8/seed0": None, "shapes/plain-deep/seed0": None,
     }  # fmt: skip
+    assert list(look(tmp_path / "r", "resnet34-A")) == ["imagenette/resnet34-A-32px-x0.001/seed0"]
     results.write_asked(own, named("plain20", "cifar10"))
     assert look(tmp_path / "r", "plain20")["cifar10/plain20/seed0"].total_iters == 12
     assert look(tmp_path / "r", str(toml()))["shapes/resnet8/seed0"].total_iters == 12

@@ -101,6 +101,12 @@ def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path, progress: 
     cut, whole = ([net.name for net in nets if _sees_crops(net) == crops] for crops in (True, False))
     if cut and whole:
         raise UserError(f"{whole[0]}: sees whole images, but {cut[0]} crops of resized ones; evaluate them one by one")
+    if setup.image_size is not None and not any(net.name in cut for net in nets if net.run is None):
+        raise UserError(
+            f"--image-size {setup.image_size}: is of weights that see crops of resized images; leave it out"
+        )
+    if whole and setup.scales is not None:
+        raise UserError(f"--scales: {whole[0]} sees whole images, which are not resized; leave the option out")
     if cut:
         tree = load_tree(dataset, data_dir=data_dir)
         return OnDisk(tree, dataset, data_dir, setup.num_workers, setup.skip_corrupt, progress)

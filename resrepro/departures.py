@@ -23,6 +23,11 @@ DEPARTURES = (
         other_way="`bn_devices = 2`",
     ),
     Departure(
+        point="BN's constants",
+        paper="not said",
+        here="eps 1e-5; moving averages take a tenth of each mini-batch's",
+    ),
+    Departure(
         point="weight decay",
         paper="not said on what",
         here="on all parameters",
@@ -58,6 +63,24 @@ DEPARTURES = (
         here="where the training error has no new low (by 0.1 points) in 30,000 iterations, at the latest at 15e4, "
         "30e4, 45e4; recorded",
         other_way="`plateau`, `lr_drop_iters`",
+    ),
+    Departure(
+        point="training error of the curves",
+        paper="not said",
+        here="of the mini-batches as trained on (augmented, BN in training mode), all since the last point",
+        other_way="without augmentation, BN in inference mode: recorded by every run at its end",
+    ),
+    Departure(
+        point="max pooling's border",
+        paper="not said",
+        here="padding 1, as torchvision's nets",
+    ),
+    Departure(
+        point="resizing of images",
+        paper="not said",
+        here="bilinear, antialiased",
+        other_way="after `resrepro data prepare`, training images above 480 pixels first once to 480 by Lanczos, as "
+        "JPEG of quality 95: `images` in `run.json` differs",
     ),
     Departure(
         point="ImageNet's per-pixel mean",

@@ -62,6 +62,7 @@ def record(run: Run, training: Training, counts: Complexity, **outcome: Any) -> 
         kernels=engine.kernels,
         num_threads=torch.get_num_threads(),
         num_processes=engine.world.size,
+        images=engine.batches.fingerprint,
         versions=provenance.versions(),
         commit=provenance.commit(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -149,6 +149,7 @@ class RunRecord(Frozen):
 
     `kernels`: what blocks ran in: kernels of our own on a CPU, torch's compiler, or torch's operations; they round
     differently.
+    `images`: a hash that tells the training images from others; older records lack it.
     `lr_drop_iters`: from which iterations on the rate was divided by 10.
     `num_processes`: that shared each mini-batch when it ended; `num_threads` are of one of them.
     `start_from`: the run with whose weights it started, if any.
@@ -181,6 +182,7 @@ class RunRecord(Frozen):
     kernels: Kernels
     num_threads: int
     num_processes: int = 1
+    images: str | None = None
     versions: dict[str, str]
     commit: str | None
     finished_at: str

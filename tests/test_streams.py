@@ -236,3 +236,23 @@ def test_a_step_neither_knows_nor_cares_where_its_images_come_from(tree: Path, f
     engine = Engine(build("plain18", num_classes=2, seed=0), source, recipe(), seed=3, compute=fp32)
     engine.step(0, 0.1)
     assert engine.totals().num_images == 8 and engine.test().error_pct <= 100
+
+
+def test_the_host_waits_for_a_device_that_is_behind(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded, waited_for = [], []
+
+    class Event:
+        def __init__(self, *, blocking: bool) -> None:
+            assert blocking
+
+        def record(self) -> None:
+            recorded.append(self)
+
+        def synchronize(self) -> None:
+            waited_for.append(self)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    loaded = batches(tree).views(recipe(), seed=0)._loaded
+    for _ in range(7):
+        loaded._wait()
+    assert waited_for == recorded[:3] and len(recorded) == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import count
@@ -18,6 +19,7 @@ from resrepro.data.scale_crops import NetInput, SingleViews, TrainViews
 from resrepro.data.store import Progress
 from resrepro.recipe import Recipe, ScaleCrop
 
+BEHIND = 4  # mini-batches
 AT_ONCE = {"cpu": 50, "cuda": 500}  # test images
 
 
@@ -42,6 +44,7 @@ class Loaded:
         self._made: Iterator[HostBatch] = iter(())
         self._number = -1
         self._next = 0  # what comes next of `_made`
+        self._copied: deque[torch.cuda.Event] = deque()
 
     def load(self, number: int, end: int | None = None) -> None:
         """Waits for the workers where they are not ahead; elsewhere than after the last one they start anew.
@@ -58,7 +61,17 @@ class Loaded:
         made = next(self._made)
         for held, new in zip(self.batch[:4], made[:4], strict=True):
             held[: len(new)].copy_(new, non_blocking=True)
+        if self.device.type == "cuda":
+            self._wait()
         self._number, self._next = number, number + 1
+
+    def _wait(self) -> None:
+        """Until the device is at most a few mini-batches behind: what it has not copied yet stays in pinned memory."""
+        copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        copied.record()
+        self._copied.append(copied)
+        if len(self._copied) > BEHIND:
+            self._copied.popleft().synchronize()
 
 
 class StreamedViews:

@@ -65,7 +65,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
             handles.append(Line2D([], [], color="0.3", marker="v", linestyle="", markersize=4, label="exactly zero"))
         figure.legend(
             handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center",
-            ncols=min(len(handles), 2 * num_panels),
+            ncols=max(1, min(len(handles), 3 * num_panels // 2)),
         )  # fmt: skip
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,11 +112,14 @@ def read_experiment(path: Path) -> Experiment:
         raise UserError(f"{place}: {error}") from error
     runs: list[Run] = []
     sources: dict[str, str] = {}
+    num_of = Counter(spec.arch for spec in file.run)
     for spec in file.run:
         name = spec.name or spec.arch
         where = f"{place}: run '{name}'"
         try:
-            label = spec.label or architecture(spec.arch).label
+            label = spec.label or (
+                name if num_of[spec.arch] > 1 and name != spec.arch else architecture(spec.arch).label
+            )
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
         if spec.start_from is not None:

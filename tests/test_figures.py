@@ -19,6 +19,7 @@ from resrepro.experiment_files import find_experiment
 from resrepro.figures import curves
 from resrepro.figures.curves import Context
 from resrepro.figures.drawing import draw_experiment
+from resrepro.figures.parts import depth_colors
 from resrepro.outcome import print_outcome
 from resrepro.records import CurvePoint
 from resrepro.rows import write
@@ -88,6 +89,11 @@ def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
     assert "outside the axis: plain-20  66.00" in texts(left) and "plain-56  9.00, diverged" in texts(left)
     assert any(line.get_marker() == "x" for line in left.lines)
     assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, CONTEXT).axes[0])
+
+
+def test_a_depth_has_its_color_in_every_figure() -> None:
+    assert depth_colors([20, 56])[56] == depth_colors([20, 32, 44, 56, 110])[56] != depth_colors([20])[20]
+    assert list(depth_colors([38, 14])) == [14, 38]
 
 
 def test_remarks_hide_nothing() -> None:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from resrepro.experiment import FigureSpec, PanelSpec, Run
-from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure, remark, style
+from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, depth_colors, new_figure, remark, style
 from resrepro.records import RunRecord
 from resrepro.results import RunFiles, read_points
 
@@ -70,10 +70,10 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
 def _colors(spec: FigureSpec, context: Context) -> dict[str, str]:
     """A color a depth, as in the paper; a color a run where one panel compares runs of one depth."""
     names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
-    by_depth = all(len({context.depths[n] for n in p.runs}) == len(p.runs) for p in spec.panel)
-    keys = [context.depths[n] if by_depth else i for i, n in enumerate(names)]
-    order = sorted(set(keys))
-    return {n: COLORS[order.index(k) % len(COLORS)] for n, k in zip(names, keys, strict=True)}
+    if all(len({context.depths[n] for n in p.runs}) == len(p.runs) for p in spec.panel):
+        of_depth = depth_colors(context.depths[n] for n in names)
+        return {n: of_depth[context.depths[n]] for n in names}
+    return {n: COLORS[i % len(COLORS)] for i, n in enumerate(names)}
 
 
 def _error_axis(shown: pd.DataFrame, spec: FigureSpec, context: Context) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
@@ -59,6 +59,10 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
             upper.set_xticks([])
         lines[lower] = _not_finite(own) + absent(panel.runs, context)
     remark(figure, lines)
+    if shown.empty:
+        for axes in grid.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.yaxis.set_minor_locator(NullLocator())
     if colors:
         handles = [Line2D([], [], color=color, label=_moment(shown, moment)) for moment, color in colors.items()]
         if (shown["gradient_norm"] == 0).any():

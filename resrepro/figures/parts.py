@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from resrepro.records import RunRecord
 
 # Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
 COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
+DEPTHS = ((20, 32, 44, 56, 110, 1202), (18, 34, 50, 101, 152))  # the paper's
 FONT_PT = 8.0
 TITLE_PT = FONT_PT + 2
 REMARK_CHARACTERS = 60  # fit a panel
@@ -55,6 +56,13 @@ def new_figure(spec: FigureSpec, context: Context, width: float, height: float) 
     figure = Figure(figsize=(width, height + 0.25 * (len(lines) - 1)), layout="constrained")
     figure.suptitle("\n".join(lines), fontsize=TITLE_PT)
     return figure
+
+
+def depth_colors(depths: Iterable[int]) -> dict[int, str]:
+    """A color a depth; the paper's depths have theirs in every figure."""
+    shown = sorted(set(depths))
+    order = next((family for family in DEPTHS if set(shown) <= set(family)), tuple(shown))
+    return {depth: COLORS[order.index(depth) % len(COLORS)] for depth in shown}
 
 
 def style(axes: Axes) -> None:

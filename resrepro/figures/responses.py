@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
 from resrepro.experiment import FigureSpec, Run
-from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure, remark, style
+from resrepro.figures.parts import FONT_PT, Context, absent, depth_colors, new_figure, remark, style
 from resrepro.records import Response, RunRecord
 from resrepro.results import RunFiles
 from resrepro.rows import MEND, read
 
 PANEL_INCHES = (5.5, 2.4)
+FAR = 5  # times the median: the rest would be flat on a linear axis
 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
@@ -35,7 +36,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
     shown = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs if name in set(table["run"])))
-    depths = sorted({context.depths[name] for panel in spec.panel for name in panel.runs})
+    colors = depth_colors(context.depths[name] for panel in spec.panel for name in panel.runs)
     drawn = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
@@ -50,7 +51,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         for name in (name for name in panel.runs if name in shown):
             std = table[table["run"] == name].groupby("layer")["std"].mean()
             line = {
-                "color": COLORS[depths.index(context.depths[name]) % len(COLORS)],
+                "color": colors[context.depths[name]],
                 "linestyle": "-" if context.residual[name] else (0, (3, 1.5)),
                 "linewidth": 1.4,
             }
@@ -61,7 +62,13 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
             upper.set(xticks=[], yticks=[])
     remark(figure, {grid[1, i]: absent(panel.runs, context) for i, panel in enumerate(spec.panel)})
     if drawn:
-        grid[0, 0].set_ylim(0, 1.05 * float(table["std"].max()))
+        if table["std"].max() > FAR * table["std"].median():
+            grid[0, 0].set_yscale("log")
+            grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            grid[0, 0].yaxis.set_minor_locator(NullLocator())
+            grid[0, 0].yaxis.set_major_formatter("{x:g}")
+        else:
+            grid[0, 0].set_ylim(0, 1.05 * float(table["std"].max()))
         labels = [_label(table, name, context) for name in drawn]
         figure.legend(
             drawn.values(), labels, fontsize=FONT_PT, frameon=False, loc="outside lower center",

@@ -117,6 +117,7 @@ def papers() -> list[Experiment]:
 
 
 def test_an_empty_folder_names_everything_that_is_missing_with_its_command(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
     html, markdown = report(tmp_path / "none")
     text = words_of(html)
     num_claims = int(re.search(r"\*\*(\d+)\*\* not run", markdown)[1])  # type: ignore[index]

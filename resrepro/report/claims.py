@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from resrepro import paper
-from resrepro.experiment import Experiment
+from resrepro.experiment import Claim, Experiment
 from resrepro.tables import Table
 from resrepro.verdict import MEASURES, Verdict, judge
 
-COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by", "measured")
+COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")
 NOTES = (
     "ours: mean ± standard deviation over seeds; difference: of an order of two, the first minus the second, of a "
     "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds",
@@ -55,10 +55,9 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     published = _published(experiment, verdict)
     labels = {run.name: run.label for run in experiment.runs}
     row = {
-        "claim": f"{claim.text} ({claim.source})" if claim.source else claim.text,
+        "claim": f"{claim.text}{claim.source and f' ({claim.source})'}\n{_measured(verdict)}",
         "verdict": word,
-        "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or "curves only",
-        "measured": _measured(verdict),
+        "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or _unnumbered(claim),
     }
     if verdict.status == "not run":
         command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.address}{options}`"
@@ -71,6 +70,10 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
         "n": counts[0] if len(set(counts)) == 1 else ", ".join(counts),
         "decided by": verdict.test,
     }
+
+
+def _unnumbered(claim: Claim) -> str:
+    return "curves only" if claim.source.startswith("Fig.") else ""
 
 
 def _measured(verdict: Verdict) -> str:

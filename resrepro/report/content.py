@@ -75,7 +75,7 @@ def _lead(
         lines.append("No run under the paper's whole schedule is in the results yet.")
     alone = sum(verdict.status == "reproduced" and verdict.p_value is None for _, verdict in judged)
     if alone:
-        lines.append(f"{alone} of the reproduced claims rest on the direction alone: one seed of a run, and no test.")
+        lines.append(f"By the direction alone, with one seed of a run and no test: {alone} of the reproduced claims.")
     for scope, its in elsewhere:
         count = Counter(verdict.status for _, verdict in its)
         decided = count["reproduced"] + count["not reproduced"]

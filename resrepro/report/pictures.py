@@ -66,7 +66,7 @@ class Pictures:
         return False
 
     def _draw(self, experiment: Experiment, spec: FigureSpec, known: Known) -> list[Block]:
-        title = f"{spec.title} ({experiment.reproduces})"
+        title = _title(experiment, spec)
         try:
             with matplotlib.rc_context(SVG):
                 files = draw_experiment(
@@ -107,8 +107,13 @@ def _missing(experiment: Experiment, spec: FigureSpec, known: list[tuple[str, li
     labels: dict[str, list[str]] = {}
     for command, runs in known:
         labels.setdefault(command, []).append(runs[0].label)
-    notes = tuple(f"missing: {', '.join(names)}; `{command}`" for command, names in labels.items())
-    return Picture(title=f"{spec.title} ({experiment.reproduces})", file=None, notes=notes)
+    notes = tuple(f"nothing to draw of {', '.join(names)}; `{command}`" for command, names in labels.items())
+    return Picture(title=_title(experiment, spec), file=None, notes=notes)
+
+
+def _title(experiment: Experiment, spec: FigureSpec) -> str:
+    dataset = experiment.variation.dataset
+    return f"{spec.title} ({experiment.reproduces})" + (f": here {dataset}" if dataset else "")
 
 
 def read_table(title: str, path: Path) -> Table:

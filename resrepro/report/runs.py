@@ -17,7 +17,8 @@ from resrepro.tables import Table
 
 COLUMNS = (
     "run", "seeds", "training error (%)", "test error (%)", "test error, BN re-estimated (%)", "best test error (%)",
-    "differs from the preset in", "device", "precision, kernels", "torch", "commit", "hours a seed", "finished",
+    "rate divided at", "differs from the preset in", "device", "precision, kernels", "torch", "commit", "hours a seed",
+    "finished",
 )  # fmt: skip
 
 
@@ -88,7 +89,9 @@ def runs_table(stored: dict[Path, RunRecord]) -> Table:
                 place, ", ".join(f"{r.seed}" + (" (diverged)" if r.status == "diverged" else "") for r in seeds),
                 _over([r.final_train_error_pct for r in seeds]), _over([r.final_test_error_pct for r in seeds]),
                 _over([r.final_test_error_bn_reestimated_pct for r in seeds]),
-                _over([r.best_test_error_pct for r in seeds]), departs, device, kind, torch, f"`{commit}`",
+                _over([r.best_test_error_pct for r in seeds]),
+                "; ".join(dict.fromkeys(", ".join(map(str, r.lr_drop_iters or ())) for r in seeds)),
+                departs, device, kind, torch, f"`{commit}`",
                 f"{fmean(r.wall_time_s for r in seeds) / 3600:.2f}", max(r.finished_at for r in seeds)[:10],
             )
         )  # fmt: skip

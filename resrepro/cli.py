@@ -21,6 +21,7 @@ from resrepro.options import (
     ImageSize,
     Jobs,
     PrecisionName,
+    ReadDir,
     ResultsDir,
     Scale,
     SkipCorrupt,
@@ -67,23 +68,26 @@ def _restricted(
 
 
 @app.command("list")
-def list_experiments(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
+def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
     """All experiments, and how far each is."""
     table = Table(box=None, header_style="bold")
     table.add_column("experiment", no_wrap=True)
     for column in ("reproduces", "data", "finished", "cost"):
         table.add_column(column)
+    problems: list[str] = []
     for name in experiment_names():
         experiment = find_experiment(name)
-        done = sum(results.finished(results_dir, run) is not None for run in experiment.runs)
-        finished = f"{done}/{len(experiment.runs)}"
+        states = [_state(results_dir, run, problems)[0] for run in experiment.runs]
+        finished = f"{sum(state in ('finished', 'diverged') for state in states)}/{len(states)}"
+        finished += ", damaged" if "damaged" in states else ""
         table.add_row(name, experiment.reproduces, experiment.dataset, finished, experiment.cost)
     console.print(table)
+    _print_problems(problems)
     console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
 
 
 @app.command()
-def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
+def show(name: str, results_dir: ReadDir = DEFAULT_RESULTS) -> None:
     """One experiment: recipe, runs, what to expect."""
     experiment = find_experiment(name)
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
@@ -99,21 +103,33 @@ def show(name: str, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
         soft_wrap=True,
     )
     table = Table("run", "seed", "recipe differs in", "state", "test error (%)", box=None, header_style="bold")
+    problems: list[str] = []
     for run in experiment.runs:
         differences = ", ".join(f"{key} = {value}" for key, value in run.recipe if value != getattr(recipe, key))
-        state, error = _state(results_dir, run)
+        state, error = _state(results_dir, run, problems)
         table.add_row(run.name, str(run.seed), differences, state, error)
     console.print(table)
+    _print_problems(problems)
     console.print(f"\nresrepro run {name}\nresrepro plot {name}")
 
 
-def _state(results_dir: Path, run: Run) -> tuple[str, str]:
-    record = results.finished(results_dir, run)
-    if record is not None:
-        error = record.final_test_error_pct
-        return record.status, "" if error is None else f"{error:.2f}"
-    points = results.read_points(results.run_files(results_dir, run))
+def _state(results_dir: Path, run: Run, problems: list[str]) -> tuple[str, str]:
+    """In words, with the test error if it is finished; what is wrong with its files is appended to `problems`."""
+    try:
+        record = results.finished(results_dir, run)
+        if record is not None:
+            error = record.final_test_error_pct
+            return record.status, "" if error is None else f"{error:.2f}"
+        points = results.read_points(results.run_files(results_dir, run))
+    except UserError as error:
+        problems.append(str(error))
+        return "damaged", ""
     return (f"at iteration {points[-1].iteration}" if points else "not started"), ""
+
+
+def _print_problems(problems: list[str]) -> None:
+    for problem in dict.fromkeys(problems):
+        console.print(f"damaged: {problem}", soft_wrap=True)
 
 
 @app.command()
@@ -191,7 +207,7 @@ def run(
 def plot(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|all]", show_default=False)] = None,
     format: Annotated[str, typer.Option("--format", help="png, pdf, svg, or several with commas.")] = "png",
-    results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_dir: ReadDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,

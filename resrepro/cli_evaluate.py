@@ -101,6 +101,17 @@ def evaluate(
     num_tested = len(setup.numbers(num_images))
     look = "" if num_tested == num_images else f", of which this is a look at {num_tested}, not recorded"
     console.print(f"test errors on {found[0].dataset}, {protocol}{sides}, {num_images} images{look}", soft_wrap=True)
+    for net in found:
+        if (
+            net.record
+            and net.record.precision != setup.compute.precision
+            and net.record.final_test_error_pct is not None
+        ):
+            console.print(
+                f"in {setup.compute.precision}; {net.name} was trained in {net.record.precision}, and recorded there "
+                f"{net.record.final_test_error_pct:.2f} % (single view)",
+                soft_wrap=True,
+            )
     console.print(table)
     for file in filter(None, files):
         console.print(file, soft_wrap=True)

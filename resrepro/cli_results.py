@@ -11,14 +11,14 @@ import typer
 from resrepro import results
 from resrepro.atomic import write_text
 from resrepro.errors import UserError
-from resrepro.options import DEFAULT_RESULTS, ResultsDir, app, console
+from resrepro.options import DEFAULT_RESULTS, ReadDir, app, console
 from resrepro.tables import TABLES
 
 
 @app.command()
 def table(
     number: Annotated[int, typer.Argument(metavar="1...6", show_default=False)],
-    results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """A table of the paper with our numbers beside it.
 
@@ -47,7 +47,7 @@ def watch(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|RUN]", show_default=False)] = None,
     every: Annotated[float, typer.Option(help="Seconds between two looks at the files.", min=0.1)] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end; so it is without a terminal.")] = False,
-    results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Follow runs live: curves, errors, ETA.
 
@@ -63,7 +63,7 @@ def report(
     output_dir: Annotated[
         Path | None, typer.Option(help="Where the report is written; by default the results' folder.")
     ] = None,
-    results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Paper against ours on one page: report.html and report.md.
 

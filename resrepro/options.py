@@ -21,8 +21,19 @@ app = typer.Typer(
 )
 console = Console(highlight=False, markup=False)
 
+DEFAULT_RESULTS = Path("results")
+DEFAULT_DATA = Path("data")
+
+
+def _there(results_dir: Path) -> Path:
+    if results_dir != DEFAULT_RESULTS and not results_dir.is_dir():
+        raise UserError(f"--results-dir {results_dir}: no such folder; expected one in which runs are stored")
+    return results_dir
+
+
 DATA_DIR_VARIABLE = "RESREPRO_DATA"
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.")]
+ReadDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.", callback=_there)]
 DataDir = Annotated[
     Path,
     typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
@@ -51,8 +62,6 @@ DatasetName = Annotated[
     str | None,
     typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
 ]
-DEFAULT_RESULTS = Path("results")
-DEFAULT_DATA = Path("data")
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

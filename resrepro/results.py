@@ -147,8 +147,8 @@ def read_record(files: RunFiles) -> RunRecord | None:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{files.record}: not a valid record: {where + ': ' if where else ''}{first['msg']}; delete it and "
-            "run again (a checkpoint beside it is used)"
+            f"{files.record}: not a valid record: {where + ': ' if where else ''}{first['msg']}; restore it, or "
+            "delete it and run again (from the checkpoint beside it, if there is one)"
         ) from error
     current = [e for e in read_evaluations(files.evaluations) if e.finished_at == (record.finished_at,)]
     return record.model_copy(update={"evaluations": tuple(current)})

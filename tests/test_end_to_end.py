@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -162,7 +163,7 @@ def test_bad_input_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> Non
     assert "only CUDA devices have it" in error("run", toml(), "--device", "cpu", "--precision", "tf32", *where)
     assert "expected integers" in error("run", toml(), "--seeds", "a", *where)
     assert "there is no run 'plain9'; did you mean 'plain8'" in error("run", toml(), "--only", "plain9", *where)
-    assert "expected png, pdf or svg" in error("plot", toml(), "--format", "gif", *where)
+    assert "expected png, pdf or svg" in error("plot", toml(), "--format", "gif")
     assert "unknown dataset 'cifar11'; did you mean" in error("run", toml(), "--dataset", "cifar11", *where)
     if not torch.cuda.is_available():
         assert "0 CUDA device(s) here" in error("run", toml(), "--device", "cuda", *where)
@@ -225,6 +226,13 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
     )
     assert "143,667,240" in vgg and "pool5   512 x 7x7" in vgg
     assert "8 days" in listed and "weight decay 0.0005" in run("show", "resnext", *where)
+    assert "no such folder; expected one in which runs are stored" in error("list", "--results-dir", tmp_path / "typo")
+    folder = tmp_path / "cifar10" / "plain20" / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{")
+    assert "0/2, damaged" in run("list", *where) and "plain20/seed0/run.json: not a valid" in run("list", *where)
+    assert "damaged" in run("show", "cifar-plain", *where)
+    shutil.rmtree(folder)
     assert "6.43 (6.61±0.16)" in run("table", "6", *where)
     for number, rows in {1: 5, 2: 4, 3: 10, 4: 10, 5: 6, 6: 12}.items():
         assert f"Table {number}: " in run("table", number, *where)

@@ -82,7 +82,9 @@ def test_a_run_gives_the_errors_of_its_own_record_before_and_after_bn_is_reestim
     last = results.read_points(results.run_files(tmp_path, run))[-1]
     assert found.moving.loss == pytest.approx(last.test_loss, rel=1e-5)  # so the mean subtracted is the same
     assert json.loads((folder / "run.json").read_text()).keys() == known.model_dump().keys()  # it stays as it was
-    command(folder, "--device", "cpu")
+    results.write_record(results.RunFiles(folder=folder), known.model_copy(update={"precision": "bf16"}))
+    shown = command(folder, "--device", "cpu")
+    assert f"was trained in bf16, and recorded there {known.final_test_error_pct:.2f} %" in shown
     assert len(results.read_evaluations(folder / "evaluations.json")) == 1  # in its place, not beside it
     with pytest.raises(UserError, match=r"no larger image to cut crops from.*--protocol center"):
         command(folder, "--protocol", "10-crop")
@@ -178,7 +180,7 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) 
         ((tree,), "no run there: neither run.json nor asked.json"),
         ((file,), r"--arch \(not given\): expected one for all 1 weight"),
         ((file, file, file, "--arch", "resnet20,resnet32"), "expected one for all 3"),
-        ((folder, "--arch", "resnet18-A"), "a folder of a run needs none"),
+        ((folder, "--arch", "resnet18-A"), "a folder of a run says what it is"),
         ((folder, "--dataset", "cifar10"), "a run is tested on its own data set"),
         ((folder, file, "--arch", "resnet20"), "w.pt: is of cifar10, but folder-tree/r18/seed0 of folder:"),
         ((folder, "--preprocess", "channel-mean-std"), "a run is tested as it was trained"),

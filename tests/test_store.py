@@ -174,11 +174,12 @@ def test_a_damaged_store_is_named_and_not_used(birds: Path, tmp_path: Path) -> N
 
 def test_a_store_of_other_files_is_refused(birds: Path, tmp_path: Path) -> None:
     prepare(birds, tmp_path)
-    with pytest.raises(UserError, match="it was begun with skip_corrupt = False; delete it"):
-        prepare(birds, tmp_path, skip_corrupt=True)
+    prepare(birds, tmp_path, skip_corrupt=True)  # what is there has no corrupt ones
+    with pytest.raises(UserError, match="it was begun with skip_corrupt = True; delete it"):
+        prepare(birds, tmp_path)
     (birds / "train" / "auk" / "new.JPEG").write_bytes(encoded(picture(30, 30)))
     with pytest.raises(UserError, match="the train files are others now; delete it"):
-        prepare(birds, tmp_path)
+        prepare(birds, tmp_path, skip_corrupt=True)
 
 
 def test_test_images_stay_as_they_are(birds: Path, tmp_path: Path) -> None:

@@ -115,5 +115,5 @@ def test_imagenette_without_a_network(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_catalog_knows_the_trees(tmp_path: Path) -> None:
     assert DATASETS["imagenet"] == DATASETS["imagenette"] == "trees"
     check_dataset("imagenette")
-    with pytest.raises(UserError, match="dataset 'shapes': this experiment takes images of any size"):
+    with pytest.raises(UserError, match="dataset 'shapes': image files are expected here"):
         load_tree("shapes", data_dir=tmp_path)

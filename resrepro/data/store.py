@@ -171,9 +171,14 @@ def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:
         write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
         return
     for key, value in asked.items():
-        if before.get(key) != value:
+        if before.get(key) != value and (key, value) != (
+            "skip_corrupt",
+            True,
+        ):  # what was packed so far has no corrupt one
             what = f"the {key} files are others now" if key in PARTS else f"it was begun with {key} = {not value}"
             raise UserError(f"{source.parent}: {what}; delete it, and type 'resrepro data prepare {dataset}' again")
+    if before != asked:
+        write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
 
 
 def _lengths_file(pack: Path) -> Path:

@@ -37,9 +37,7 @@ def load_tree(dataset: str, *, data_dir: Path, prepared: bool = True) -> ImageTr
         return _imagenet(data_dir / "imagenet")
     if kind == "imagenette":
         return _imagenette(data_dir)
-    raise UserError(
-        f"dataset '{dataset}': this experiment takes images of any size: imagenet, imagenette or folder:PATH"
-    )
+    raise UserError(f"dataset '{dataset}': image files are expected here: imagenet, imagenette or folder:PATH")
 
 
 def at_hand(dataset: str, *, data_dir: Path) -> bool:

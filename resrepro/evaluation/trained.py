@@ -54,6 +54,8 @@ def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> li
     archs = arch.split(",") if arch else []
     if len(archs) == 1 and num_files:
         archs *= num_files
+    if archs and not num_files:
+        raise UserError(f"--arch {arch}: a folder of a run says what it is; leave the option out")
     if len(archs) != num_files:
         raise UserError(
             f"--arch {arch or '(not given)'}: expected one for all {num_files} weight file(s), or one each with "

@@ -37,12 +37,13 @@ def verdicts(experiments: list[Experiment], results_dir: Path, *, numbers: bool)
 
 
 def table(title: str, judged: Judged, words: dict[str, str]) -> Table:
-    """A row a claim; where data or schedule are not the paper's, without its values.
+    """A row a claim, those decided first; where data or schedule are not the paper's, without its values.
 
     Args:
         words: what a status is called here.
     """
-    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged]
+    decided_first = sorted(judged, key=lambda one: one[1].status == "not run")
+    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in decided_first]
     varied = any(experiment.variation.options for experiment, _ in judged)
     shown = [column for column in COLUMNS if column != "paper" or not varied]
     cells = tuple(tuple(row.get(column, "") for column in shown) for row in rows)
@@ -55,7 +56,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     published = _published(experiment, verdict)
     labels = {run.name: run.label for run in experiment.runs}
     row = {
-        "claim": f"{claim.text}{claim.source and f' ({claim.source})'}\n{_measured(verdict)}",
+        "claim": f"{claim.text}{claim.source and f' ({claim.source})'}\nmeasured: {_measured(verdict)}",
         "verdict": word,
         "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or _unnumbered(claim),
     }

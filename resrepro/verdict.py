@@ -125,23 +125,25 @@ def _values(experiment: Experiment, claim: Claim, name: str, results_dir: Path) 
     diverged = [run.seed for run, record in records.items() if record.status == "diverged"]
     if diverged:
         return (), f"{name} diverged" + (f" with seed {', '.join(map(str, diverged))}" if len(records) > 1 else "")
-    found = []
+    found, lacking = [], []
     for run, record in records.items():
+        files = results.run_files(results_dir, run)
         try:
-            value = MEASURES[claim.column].of(results.run_files(results_dir, run), record, claim.protocol)
+            value = MEASURES[claim.column].of(files, record, claim.protocol)
         except (UserError, OSError) as error:
             problems.append(str(error))
             continue
-        if value is not None:
+        if value is None:
+            lacking.append(str(files.folder))
+        else:
             found.append(value)
     if problems:
         return (), problems[0]
-    if records:
-        if claim.protocol != "single view":
-            folder = results.run_files(results_dir, next(iter(records))).folder
-            return tuple(found), f"to measure: `resrepro evaluate {folder} --protocol {claim.protocol}`"
-        return tuple(found), f"{name} has no record of: {MEASURES[claim.column].words}"
-    return tuple(found), f"{name} not finished"
+    if lacking and claim.protocol != "single view":
+        return (), f"to measure: `resrepro evaluate {' '.join(lacking)} --protocol {claim.protocol}`"
+    if lacking:
+        return (), f"{name} has no record of: {MEASURES[claim.column].words}"
+    return tuple(found), "" if found else f"{name} not finished"
 
 
 def _holds(claim: Claim, means: list[float]) -> bool:

@@ -95,7 +95,8 @@ class Watch:
         held = is_held(files.holder)
         written = [path.stat().st_mtime for path in (files.curves, files.checkpoint, files.record) if path.exists()]
         quiet_s = max(0.0, now - max(written, default=now))
-        total = record.recipe.get("total_iters") if record else self._total_iters(files, place)
+        asked = None if record else results.read_asked(files)
+        total = record.recipe.get("total_iters") if record else self._total_iters(asked, place)
         if points and total is not None and points[-1].iteration > total:  # then it is not the run that was declared
             total = None
         status = record.status if record else "training" if held else "stopped"
@@ -107,12 +108,11 @@ class Watch:
             total_iters=total,
             diverged_iter=record.diverged_iter if record else None,
             quiet_s=quiet_s,
-            eta_s=_eta_s(points, total, waited_s) if status == "training" else None,
+            eta_s=_eta_s(points, asked.first_iter if asked else 0, total, waited_s) if status == "training" else None,
         )
 
-    def _total_iters(self, files: RunFiles, place: Path) -> int | None:
+    def _total_iters(self, asked: Run | None, place: Path) -> int | None:
         """Of an unfinished run: what its folder says, or else the experiment that declares a run of its name."""
-        asked = results.read_asked(files)
         return asked.recipe.total_iters if asked else _declared_iters(place.parts[1], self._declared)
 
 
@@ -122,12 +122,12 @@ def _declared_iters(stored_name: str, declared: Iterable[Run]) -> int | None:
     return next((run.recipe.scaled(scale).total_iters for run in declared if run.name == name), None)
 
 
-def _eta_s(points: list[CurvePoint], total_iters: int | None, waited_s: float) -> float | None:
+def _eta_s(points: list[CurvePoint], first_iter: int, total_iters: int | None, waited_s: float) -> float | None:
     """Time to the last iteration, tests included, at the rate of the last points; `waited_s` has gone since."""
     if not points or total_iters is None:
         return None
     last = points[-1]
-    iteration, elapsed_s = 0, 0.0
+    iteration, elapsed_s = first_iter, 0.0
     if len(points) > RATE_POINTS:
         iteration, elapsed_s = points[-1 - RATE_POINTS].iteration, points[-1 - RATE_POINTS].elapsed_s
     rate = (last.elapsed_s - elapsed_s) / max(1, last.iteration - iteration)

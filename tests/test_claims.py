@@ -154,6 +154,16 @@ def test_the_center_crop_does_not_decide_a_10_crop_claim(tmp_path: Path) -> None
     assert verdict.status == "not run" and "--protocol 10-crop`" in verdict.detail
 
 
+def test_a_finished_seed_without_the_measure_is_not_left_out(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet20", [8.4, 8.5])
+    finish(tmp_path, "resnet56", [7.0, 7.1])
+    one = Response(layer=1, name="c", std=0.9, num_images=10)
+    for name, seed in (("resnet20", 0), ("resnet20", 1), ("resnet56", 1)):
+        rows.write(tmp_path / f"cifar10/{name}/seed{seed}/responses.csv", Response, [one])
+    assert status(tmp_path, column="response_std", run="resnet20", below=1)[0] == "reproduced"
+    assert status(tmp_path, column="response_std", run="resnet56", below=1)[0] == "not run"
+
+
 def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
     def analyzed(experiment: str, name: str) -> results.RunFiles:
         finish(tmp_path, name, [9.0], experiment=experiment)
@@ -193,10 +203,17 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "replacement",
-    ['higher = "plain8"', 'higher = "plain8"\nlower = "resnet8"\nrun = "plain8"\nabove = 1.0', 'run = "plain8"'],
+    [
+        'higher = "plain8"',
+        'higher = "plain8"\nlower = "resnet8"\nrun = "plain8"\nabove = 1.0',
+        'higher = "plain8"\nlower = "resnet8"\nbelow = 1.0',
+        'run = "plain8"',
+        'run = "plain8"\nabove = 1.0\nbetween = ["resnet8"]',
+        'run = "plain8"\nabove = 1.0\nmax_difference_pct = 1.0',
+    ],
 )
 def test_a_claim_of_no_kind_or_of_two_is_an_error(replacement: str, toml: Any) -> None:
-    with pytest.raises(UserError, match=r"mine\.toml: claim .*expected 'higher' and 'lower', or 'run' with"):
+    with pytest.raises(UserError, match=r"mine\.toml: claim .*expected 'higher' and 'lower'"):
         read_experiment(toml(('higher = "plain8"\nlower = "resnet8"', replacement)))
 
 

@@ -25,6 +25,7 @@ from test_results import record
 from resrepro import results, rows
 from resrepro.errors import UserError
 from resrepro.experiment import Run
+from resrepro.experiment_files import find_experiment
 from resrepro.records import CurvePoint
 from resrepro.terminal_plot import Line, plot
 from resrepro.watch import frame
@@ -118,6 +119,15 @@ def test_the_eta_is_the_rate_of_the_last_points_less_the_time_gone_since(tmp_pat
         assert look(tmp_path)["shapes/resnet8/seed0"].eta_s is None
         begin(tmp_path, run, point(100, 200.0))
         assert "last tests" in "\n".join(shown(tmp_path))
+
+
+def test_the_eta_of_a_net_made_of_another_counts_from_where_its_training_starts(tmp_path: Path) -> None:
+    run = next(run for run in find_experiment("constructed-identity").runs if run.start_from is not None)
+    files = begin(tmp_path, run, point(32_500, 100.0))
+    results.write_asked(files, run)
+    with results.hold(files):
+        (seen,) = look(tmp_path).values()
+    assert seen.eta_s == pytest.approx(31_500 / 500 * 100, abs=1)
 
 
 def test_the_length_of_a_run_is_its_own_word_then_an_experiments(tmp_path: Path, toml: Callable[..., Path]) -> None:

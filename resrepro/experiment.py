@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from resrepro.catalog import check_dataset
+from resrepro.catalog import check_dataset, dataset_folder
 from resrepro.errors import UserError, did_you_mean
 from resrepro.recipe import Recipe
 from resrepro.records import Frozen, Protocol
@@ -74,12 +74,6 @@ def _suffix(image_size: int | None, schedule_scale: float) -> str:
     """`-64px-x0.1`"""
     size = "" if image_size is None else f"-{image_size}px"
     return size if schedule_scale == 1 else f"{size}-x{schedule_scale:g}"
-
-
-def dataset_folder(dataset: str) -> str:
-    """`folder:/some/birds` -> `folder-birds`."""
-    kind, _, path = dataset.partition(":")
-    return f"{kind}-{Path(path).expanduser().resolve().name}" if path else kind
 
 
 class PanelSpec(Frozen):
@@ -155,11 +149,15 @@ class Claim(Frozen):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Claim:
-        order = self.higher is not None and self.lower is not None
-        bound = self.run is not None and (self.above is not None or self.below is not None)
-        ends = (self.higher, self.lower) != (None, None)
-        if order + bound != 1 or (ends and self.run is not None):
-            raise ValueError("expected 'higher' and 'lower', or 'run' with 'above' or 'below' or both")
+        orders = {"higher", "between", "lower", "min_difference_pct", "max_difference_pct"} & self.model_fields_set
+        bounds = {"run", "above", "below"} & self.model_fields_set
+        order = orders >= {"higher", "lower"} and not bounds
+        bound = "run" in bounds and len(bounds) > 1 and not orders
+        if not order and not bound:
+            raise ValueError(
+                "expected 'higher' and 'lower', with or without 'between', 'min_difference_pct' and "
+                "'max_difference_pct', or 'run' with 'above' or 'below' or both"
+            )
         return self
 
     @property

@@ -175,6 +175,8 @@ def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str)
             f"{where} '{name}': expected two plain nets of CIFAR, of which this is the deeper; {deep.label} cannot be "
             f"made of {shallow.label} by adding identity layers"
         )
+    if run.recipe.scale_crop is not None:
+        raise UserError(f"{where} '{name}': expected images taken as they are, so a recipe without scale_crop")
     return run.model_copy(update={"start_from": source.changed(seed=run.seed)})
 
 

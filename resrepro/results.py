@@ -26,8 +26,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from resrepro import locking, rows, same_run
 from resrepro.atomic import write_atomically, write_text, writing
+from resrepro.catalog import dataset_folder
 from resrepro.errors import UserError
-from resrepro.experiment import Run, dataset_folder
+from resrepro.experiment import Run
 from resrepro.records import CurvePoint, Evaluation, RunRecord
 
 _EVALUATIONS = TypeAdapter(list[Evaluation])
@@ -143,8 +144,8 @@ def read_record(files: RunFiles) -> RunRecord | None:
         return None
     try:
         record = RunRecord.model_validate_json(files.record.read_bytes())
-    except (ValidationError, ValueError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+    except ValidationError as error:
+        first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(
             f"{files.record}: not a valid record: {where + ': ' if where else ''}{first['msg']}; restore it, or "

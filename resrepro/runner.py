@@ -208,7 +208,8 @@ class Runner:
         if self.world.first(files.checkpoint.exists):
             checkpoint.load(files.checkpoint, run, training)
         if self.world.writes:
-            results.write_asked(files, run)
+            if not files.record.exists():
+                results.write_asked(files, run)
             rows.write(files.curves, CurvePoint, training.points)
             rows.write(files.gradients, LayerNorms, training.norms)
         self.reporter.started(run, training)

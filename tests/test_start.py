@@ -143,7 +143,7 @@ def test_a_lost_analysis_is_made_anew_of_the_checkpoint_and_the_record_stays(don
     record = own.record.stat().st_mtime_ns
     for path in paths:
         path.unlink()
-        assert runner(done).run_all([DEEP]) == []
+        assert runner(done).run_all([DEEP]) == [] and not own.asked.exists()
         assert [path.read_text() for path in paths] == before and own.record.stat().st_mtime_ns == record
     own.checkpoint.rename(own.folder / "away")
     own.responses.unlink()
@@ -179,6 +179,7 @@ def test_a_source_that_diverged_is_one_line(tmp_path: Path) -> None:
 
 
 START = ('arch = "resnet8"\nseeds = [0, 1]', 'arch = "plain14"\nname = "deep"\nstart_from = "plain8"\nseeds = [0, 1]')
+CROPS = "{crop_padding = 0, scale_crop = {size = 32, shorter_side = [32, 64]}}"
 NAMES = (('lower = "resnet8"', 'lower = "deep"'), ('"plain8", "resnet8"]', '"plain8", "deep"]'))
 
 
@@ -200,6 +201,7 @@ def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
         ('"plain14"', '"plain14-nobn"', r"plain-14 without BN cannot be made of plain-8"),
         ('start_from = "plain8"', 'start_from = "deep"', r"'deep': expected a run that starts from scratch"),
         ('arch = "plain8"', 'arch = "plain20"\nname = "plain8"', r"plain-14 cannot be made of plain-20"),
+        ("start_from =", f"recipe = {CROPS}\nstart_from =", "taken as they are, so a recipe without scale_crop"),
         ("start_from =", "start_fro =", r"run 2: unknown key 'start_fro'; did you mean 'start_from'\?"),
     ],
 )  # fmt: skip

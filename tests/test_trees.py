@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pictures import write_tree
 
-from resrepro.catalog import DATASETS, check_dataset
+from resrepro.catalog import DATASETS, check_dataset, dataset_title
 from resrepro.data import trees
 from resrepro.data.trees import load_tree
 from resrepro.errors import UserError
@@ -113,7 +113,9 @@ def test_imagenette_without_a_network(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_catalog_knows_the_trees(tmp_path: Path) -> None:
-    assert DATASETS["imagenet"] == DATASETS["imagenette"] == "trees"
+    assert [dataset_title(name) for name in ("imagenet", "folder:/some/birds")] == ["ImageNet", "birds"]
+    assert dataset_title(f"folder:{tmp_path}/.") == tmp_path.name
+    assert DATASETS["imagenet"].module == DATASETS["imagenette"].module == "trees"
     check_dataset("imagenette")
     with pytest.raises(UserError, match="dataset 'shapes': image files are expected here"):
         load_tree("shapes", data_dir=tmp_path)

@@ -20,11 +20,11 @@ def load(dataset: str, *, data_dir: Path) -> Images:
     """
     check_dataset(dataset)
     kind, _, path = dataset.partition(":")
-    if DATASETS[kind] == "trees":
+    if DATASETS[kind].module == "trees":
         raise UserError(
             f"dataset '{kind}': its images differ in size; it is for experiments with preset 'imagenet', such as "
             "plain34-vs-res34"
         )
-    module = importlib.import_module(f"resrepro.data.{DATASETS[kind]}")
+    module = importlib.import_module(f"resrepro.data.{DATASETS[kind].module}")
     images: Images = module.load(name=kind, path=path, data_dir=data_dir)
     return images

@@ -8,10 +8,8 @@ from torchvision.datasets import Imagenette
 
 from resrepro.data import store
 from resrepro.data.downloading import downloaded
-from resrepro.data.listing import ImageFiles, ImageTree, list_tree
+from resrepro.data.listing import ImageTree, list_tree
 from resrepro.errors import UserError
-
-__all__ = ["ImageFiles", "ImageTree", "load_tree"]
 
 NUM_CLASSES = 1000  # of ImageNet's classification task
 IMAGENETTE_COUNTS = (9469, 3925)  # of version 2, training and test

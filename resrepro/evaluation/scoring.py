@@ -117,7 +117,8 @@ def _sees_crops(net: TrainedNet) -> bool:
     """Whether the net's images are cut from resized files, as ImageNet's; CIFAR's nets see whole images."""
     if net.run:
         return net.crop is not None
-    return architecture(net.arch).family == "imagenet" or DATASETS.get(net.dataset) == "trees"
+    of_trees = net.dataset in DATASETS and DATASETS[net.dataset].module == "trees"
+    return of_trees or architecture(net.arch).family == "imagenet"
 
 
 def evaluate(nets: Sequence[TrainedNet], setup: Setup, data_set: DataSet, *, ensemble: bool) -> Iterator[Scores]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resrepro import results
-from resrepro.catalog import architecture
+from resrepro.catalog import architecture, dataset_folder
 from resrepro.errors import UserError
-from resrepro.experiment import Run, dataset_folder
+from resrepro.experiment import Run
 from resrepro.recipe import Recipe, ScaleCrop
 from resrepro.records import RunRecord
 from resrepro.results import RunFiles

@@ -12,7 +12,7 @@ import pandas as pd
 
 from resrepro import paper, results
 from resrepro.atomic import write_atomically, write_text
-from resrepro.catalog import architecture
+from resrepro.catalog import architecture, dataset_title
 from resrepro.errors import UserError
 from resrepro.experiment import Experiment, Run
 from resrepro.experiment_files import shipped_runs
@@ -20,13 +20,6 @@ from resrepro.figures import FIGURES, Kind
 from resrepro.figures.parts import Context
 from resrepro.records import RunRecord
 
-DATASET_TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "imagenet": "ImageNet",
-    "imagenette": "Imagenette",
-    "shapes": "shapes",
-}
 FORMATS = ("png", "pdf", "svg")
 DOTS_PER_INCH = 200
 
@@ -157,8 +150,3 @@ def _note(experiment: Experiment) -> str:
     if variation.schedule_scale != 1:
         notes.append(f"schedule × {variation.schedule_scale:g}, not the paper's")
     return "; ".join(notes)
-
-
-def dataset_title(dataset: str) -> str:
-    kind, _, path = dataset.partition(":")
-    return DATASET_TITLES.get(kind, Path(path).name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from resrepro.catalog import dataset_title
 from resrepro.experiment import Experiment, Variation
-from resrepro.figures.drawing import dataset_title
 from resrepro.records import RunRecord
 
 

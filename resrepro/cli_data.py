@@ -11,7 +11,7 @@ import typer
 from resrepro.options import DEFAULT_DATA, DataDir, app, console
 
 if TYPE_CHECKING:
-    from resrepro.data.store import Progress
+    from resrepro.data.progress import Progress
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data", help="Prepare and check image data sets.")

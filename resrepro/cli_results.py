@@ -37,7 +37,7 @@ def table(
     for note in found.notes:
         console.print(note, soft_wrap=True)
     for suffix, text in (("md", found.to_markdown()), ("csv", found.to_csv())):
-        path = results.figures_folder(results_dir) / f"table{number}.{suffix}"
+        path = results.table_file(results_dir, number, suffix)
         write_text(path, text)
         console.print(path, soft_wrap=True)
 

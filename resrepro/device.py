@@ -16,9 +16,9 @@ from typing import Literal
 
 import torch
 
-from resrepro.errors import UserError
+from resrepro.errors import UserError, first_line
 
-Precision = Literal["auto", "fp32", "tf32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Compute:
     """A device and a precision that it has. Weights, BN statistics and loss are fp32 in each of them."""
 
     device: torch.device
-    precision: Literal["fp32", "tf32", "bf16"]
+    precision: Precision
 
     def autocast(self) -> AbstractContextManager[object]:
         # no cache: each weight is used once a step, and a recording must not read what was cast before it
@@ -114,7 +114,7 @@ def device_errors(compute: Compute, what: str) -> Iterator[None]:
             ) from error
         if device_lost(error):
             raise UserError(
-                f"{what}: the device failed ({str(error).splitlines()[0][:120]}); its checkpoints are intact: once "
+                f"{what}: the device failed ({first_line(error)}); its checkpoints are intact: once "
                 "nvidia-smi shows the device again, the same command goes on from them"
             ) from error
         raise
@@ -129,7 +129,7 @@ def device_lost(error: BaseException) -> bool:
     return any(sign in str(error) for sign in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS"))
 
 
-def _precision(device: torch.device, precision: str) -> Literal["fp32", "tf32", "bf16"]:
+def _precision(device: torch.device, precision: str) -> Precision:
     has_bf16 = _cpu_has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "auto":
         return "bf16" if has_bf16 else "fp32"

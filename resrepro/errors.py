@@ -10,6 +10,11 @@ class UserError(Exception):
     """Something the user can mend: the message gives place, value, expectation and fix, on one line."""
 
 
+def first_line(error: BaseException | str) -> str:
+    """Of its message, cut where it is long; where it has none, the kind of error."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'X'?` with the known word that begins so, or is nearest; the list of all where none is near."""
     known = list(known)

@@ -105,6 +105,11 @@ class FigureSpec(Frozen):
     error_max_pct: float | None = None
     until_iter: int | None = Field(default=None, ge=1)
 
+    @property
+    def run_names(self) -> list[str]:
+        """Of all panels, each once."""
+        return list(dict.fromkeys(name for panel in self.panel for name in panel.runs))
+
     @model_validator(mode="after")
     def _one_net_a_panel(self) -> FigureSpec:
         for panel in self.panel:

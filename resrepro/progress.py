@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from resrepro.experiment import Run
 from resrepro.records import CurvePoint, RunRecord
+from resrepro.text import duration
 from resrepro.training.loop import Training
 
 REFRESH_S = 0.1  # a step on a GPU takes less time than a line of text
@@ -93,7 +94,7 @@ class TerminalReporter:
             shown = self._shown[run]
             self.progress.update(shown.task, state=note if note else f"done  {shown.errors}")
         if note or not self.console.is_terminal:
-            took = f" in {_duration(record.wall_time_s)}" if record else ""
+            took = f" in {duration(record.wall_time_s)}" if record else ""
             self.console.print(f"{run}: {note or f'finished{took}'}", highlight=False, soft_wrap=True)
 
 
@@ -102,14 +103,8 @@ def _state(run: Run, training: Training, shown: _Shown) -> str:
     seconds = max(training.elapsed_s - shown.from_elapsed_s, 1e-9)
     rate = iterations / seconds  # evaluations included, so that the ETA is honest
     left = (run.recipe.total_iters - training.iteration) / rate if iterations else 0.0
-    return f"lr {training.lr:g}  {shown.errors}{rate * run.recipe.batch_size:.0f} images/s  ETA {_duration(left)}"
+    return f"lr {training.lr:g}  {shown.errors}{rate * run.recipe.batch_size:.0f} images/s  ETA {duration(left)}"
 
 
 def _errors(point: CurvePoint) -> str:
     return f"train {point.train_error_pct:.2f} %  test {point.test_error_pct:.2f} %  "
-
-
-def _duration(seconds: float) -> str:
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}h{m:02}m" if hours else f"{m}m{s:02}s"

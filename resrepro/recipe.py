@@ -69,6 +69,9 @@ class ScaleCrop(Frozen):
         return f"{self.size} px of {self.shorter_side[0]}-{self.shorter_side[1]} px"
 
 
+IMAGENET_CROP = ScaleCrop(size=224, shorter_side=(256, 480))  # Sec. 3.4
+
+
 class Recipe(Frozen):
     """How a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
 
@@ -182,6 +185,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop_padding": 0,
         "curve_every_iters": 5000,
         "bn_devices": 8,
-        "scale_crop": {"size": 224, "shorter_side": (256, 480)},
+        "scale_crop": IMAGENET_CROP.model_dump(),
     },
 }

@@ -93,8 +93,13 @@ def found(results_dir: Path) -> list[RunFiles]:
     ]
 
 
-def figures_folder(results_dir: Path) -> Path:
-    return results_dir / "figures"
+def figure_file(results_dir: Path, name: str, suffix: str) -> Path:
+    """Of a figure, or of a table."""
+    return results_dir / "figures" / f"{name}.{suffix}"
+
+
+def table_file(results_dir: Path, number: int, suffix: str) -> Path:
+    return figure_file(results_dir, f"table{number}", suffix)
 
 
 def ensembles_file(results_dir: Path, dataset: str) -> Path:

@@ -26,7 +26,7 @@ from resrepro.models.complexity import Complexity, complexity
 from resrepro.records import CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.results import RunFiles
 from resrepro.training import checkpoint, start
-from resrepro.training.engine import Engine, Means
+from resrepro.training.engine import Engine, Execution
 from resrepro.training.loop import Diverged, Training
 from resrepro.training.memory import needed_bytes, plan
 
@@ -75,7 +75,7 @@ class Runner:
     skip_corrupt: bool = False
     _sources: Sources = field(init=False)
     _setting_up: threading.Lock = field(default_factory=threading.Lock)  # torch's seed and compiler are the process's
-    _means: Means = field(default_factory=Means)
+    _execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         self._sources = Sources(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
@@ -106,7 +106,7 @@ class Runner:
             self._sources.check(run)
         needs = [self._needs(run) for run in missing]
         jobs, recomputed = plan(needs, self._free_bytes(), jobs, auto)
-        self._means = Means(recomputed=bool(self.world.largest(recomputed)))
+        self._execution = Execution(recomputed=bool(self.world.largest(recomputed)))
         self._sources.num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
         num_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, num_threads // jobs))
@@ -202,7 +202,7 @@ class Runner:
         batches = self.world.one_a_machine(partial(self._sources.batches, run))
         net = build(run.arch, num_classes=self._sources.num_classes(run), seed=run.seed)
         engine = Engine(
-            net, batches, run.recipe, seed=run.seed, compute=self.compute, means=self._means, world=self.world
+            net, batches, run.recipe, seed=run.seed, compute=self.compute, execution=self._execution, world=self.world
         )
         training = Training(run.recipe, engine, run.first_iter)
         if self.world.first(files.checkpoint.exists):

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from resrepro import paper, results
 from resrepro.catalog import ARCHITECTURES, architecture
 from resrepro.experiment_files import shipped_runs
 from resrepro.records import Protocol
+from resrepro.text import Table, mean_std
 
+TABLE_1_TITLE = "Table 1: architectures for ImageNet"
 OVER_SEEDS = "ours: last iteration, mean ± standard deviation over seeds"
-NOT_DECLARED = "not run, and no experiment declares it yet"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table as text: rows of as many cells as there are columns, and the sentences below them."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
-
-    def to_markdown(self) -> str:
-        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
-        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        return f"**{self.title}**\n\n{table}" + "".join(f"\n{note}\n" for note in self.notes)
-
-    def to_csv(self) -> str:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
-        return text.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +35,8 @@ class _Ours:
 
 def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: int = 1) -> _Ours:
     """What all finished seeds of a net recorded under just this protocol."""
-    pairs = shipped_runs(dataset).get(arch, [])
-    found, damaged = results.finished_seeds(results_dir, [run for _, run in pairs]) if pairs else ({}, [])
+    pairs = shipped_runs(dataset)[arch]
+    found, damaged = results.finished_seeds(results_dir, [run for _, run in pairs])
     records = list(found.values())
     errors = tuple(error for record in records if (error := record.error_pct(protocol, top)) is not None)
     num_diverged = sum(record.status == "diverged" for record in records)
@@ -71,8 +50,7 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: i
     measure = f"trained; to measure: resrepro evaluate {' '.join(unmeasured)} --protocol {protocol}"
     missing = "; ".join([*damaged, *([measure] if unmeasured else [])])
     if errors:
-        spread = f"±{stdev(errors):.2f}" if len(errors) > 1 else ""
-        text = f"{fmean(errors):.2f}{spread}"
+        text = mean_std(errors)
         return _Ours(errors=errors, text=f"{text}, {remark}" if remark else text, missing=missing)
     if unmeasured:
         return _Ours(errors=(), text=f"no {protocol} error", missing=missing)
@@ -82,12 +60,11 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: i
 
 
 def _command(dataset: str, experiments: list[str]) -> str:
-    """What trains a net: the experiment with most nets and fewest other runs; and why it does not work yet, if so."""
+    """What trains a net: the experiment with most nets and fewest other runs."""
     declared = {name: {e for e, _ in pairs} for name, pairs in shipped_runs(dataset).items()}
     nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
     runs = Counter(e for these in declared.values() for e in these)
-    most = max(experiments, key=lambda e: (nets[e], -runs[e]), default="")
-    return f"not run; to train: resrepro run {most}" if most else NOT_DECLARED
+    return f"not run; to train: resrepro run {max(experiments, key=lambda e: (nets[e], -runs[e]))}"
 
 
 def _missing_notes(missing: list[tuple[str, str]]) -> tuple[str, ...]:
@@ -113,7 +90,7 @@ def table1(_results_dir: Path) -> Table:
             )
         )  # fmt: skip
     return Table(
-        title="Table 1: architectures for ImageNet",
+        title=TABLE_1_TITLE,
         columns=(
             "net", "blocks, paper", "blocks, ours", "output sizes, paper", "output sizes, ours", "FLOPs, paper (1e9)",
             "FLOPs, ours (1e9)", "difference",

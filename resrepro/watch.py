@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resrepro.terminal_plot import Line, plot
+from resrepro.text import duration
 from resrepro.watched import Watch, Watched
 
 # Okabe and Ito's palette, without the colors that vanish on a dark or on a light ground.
@@ -132,28 +133,21 @@ def _cells(run: Watched, name: str) -> dict[str, str]:
         "lr": f"{last.lr:g}" if last else "",
         "train (%)": f"{last.train_error_pct:.2f}" if last else "",
         "test (%)": f"{last.test_error_pct:.2f}" if last else "",
-        "ETA": "" if run.eta_s is None else _duration(run.eta_s),
+        "ETA": "" if run.eta_s is None else duration(run.eta_s),
         "state": _state(run),
     }
 
 
 def _state(run: Watched) -> str:
     if run.status == "stopped":
-        return f"stopped {_duration(run.quiet_s)} ago"
+        return f"stopped {duration(run.quiet_s)} ago"
     if run.status == "diverged":
         return f"diverged at {run.diverged_iter}"
     if run.status == "training" and run.quiet_s > QUIET_S:
-        return f"silent for {_duration(run.quiet_s)}"
+        return f"silent for {duration(run.quiet_s)}"
     if run.status == "training" and run.points and run.points[-1].iteration == run.total_iters:
         return "last tests"
     return run.status
-
-
-def _duration(seconds: float) -> str:
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    days, h = divmod(hours, 24)
-    return f"{days}d{h:02}h" if days else f"{hours}h{m:02}m" if hours else f"{m}m{s:02}s"
 
 
 def _curves(drawn: list[Watched], width: int, height: int) -> list[Text]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resrepro.device import out_of_memory
-from resrepro.errors import UserError
+from resrepro.errors import UserError, first_line
 
 CHECKPOINT_FORMAT = "resrepro checkpoint 2"
 
@@ -72,7 +72,3 @@ def read_saved(path: Path) -> Any:
             f"{path}: damaged, or not weights saved by torch.save ({first_line(error)}); move it away, or give "
             "another file"
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -28,7 +28,7 @@ from resrepro.data.streams import StreamedBatches
 from resrepro.device import Compute, choose
 from resrepro.models import build, calls, fused
 from resrepro.recipe import ScaleCrop
-from resrepro.training.engine import Engine, Means
+from resrepro.training.engine import Engine, Execution
 from resrepro.training.recording import record
 
 
@@ -75,7 +75,9 @@ def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
             net = build("resnet8", num_classes=3)
         monkeypatch.setattr(net, "to", lambda *_, **__: net)  # fake weights cannot be moved, and are there already
         batches = source(images, compute.device)
-        engine = Engine(net, batches, recipe, seed=0, compute=compute, means=Means(compiled=False, recorded=False))
+        engine = Engine(
+            net, batches, recipe, seed=0, compute=compute, execution=Execution(compiled=False, recorded=False)
+        )
 
         monkeypatch.setattr(Tensor, "backward", lambda _: None)  # autograd's threads and the fused optimizer need
         monkeypatch.setattr(engine.optimizer, "step", lambda: None)  # a real device
@@ -319,9 +321,9 @@ def cifar_like() -> Images:
 PAPER = {"batch_size": 128, "lr": 0.1, "crop_padding": 4, "lr_drop_iters": (18,), "total_iters": 24}
 
 
-def losses(arch: str, compute: Compute, means: Means, iterations: int = 20) -> list[float]:
+def losses(arch: str, compute: Compute, execution: Execution, iterations: int = 20) -> list[float]:
     with compute.stream():
-        t = training(cifar_like(), compute, tiny_recipe(**PAPER), arch, means)
+        t = training(cifar_like(), compute, tiny_recipe(**PAPER), arch, execution)
         found = []
         for i in range(iterations):
             t.engine.step(i, 0.1)
@@ -332,7 +334,7 @@ def losses(arch: str, compute: Compute, means: Means, iterations: int = 20) -> l
 @pytest.mark.gpu
 @pytest.mark.parametrize("arch", ["plain20", "resnet20", "resnet56"])
 def test_first_losses_on_cuda_equal_the_cpus(arch: str, fp32: Compute) -> None:
-    cpu, cuda = losses(arch, fp32, Means()), losses(arch, choose("cuda", "fp32"), Means())
+    cpu, cuda = losses(arch, fp32, Execution()), losses(arch, choose("cuda", "fp32"), Execution())
     assert cuda == pytest.approx(cpu, rel=1e-4)
 
 
@@ -351,10 +353,10 @@ def test_switches_on_cuda_equal_the_cpus(fp32: Compute) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("means", [Means(recorded=False), Means(recomputed=True)])
-def test_recording_and_recomputing_change_no_bit_on_cuda(means: Means, precision: str) -> None:
+@pytest.mark.parametrize("execution", [Execution(recorded=False), Execution(recomputed=True)])
+def test_recording_and_recomputing_change_no_bit_on_cuda(execution: Execution, precision: str) -> None:
     compute = choose("cuda", precision)
-    assert losses("resnet20", compute, means) == losses("resnet20", compute, Means())
+    assert losses("resnet20", compute, execution) == losses("resnet20", compute, Execution())
 
 
 @pytest.mark.gpu

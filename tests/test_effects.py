@@ -58,25 +58,24 @@ def test_difference_and_standard_error() -> None:
 
 
 def test_the_table_has_mean_deviation_difference_noise_and_number() -> None:
-    rows = [tuple(row) for row in effects.table(SPEC, context()).itertuples(index=False)]
-    assert rows == [
+    assert effects.table(SPEC, context()).rows == (
         ("Base: the default", "8.10", "0.14", "", "", "2", ""),
         ("BN statistics re-estimated (same nets)", "8.05", "0.21", "-0.05", "0.05", "2", ""),
         ("Other", "8.70", "0.20", "+0.60", "0.15", "3", ""),
         ("One", "8.00", "", "-0.10", "", "1", ""),
         ("Absent", "", "", "", "", "", "not run: resrepro run x"),
         ("stride", "", "", "", "", "", "no bottleneck"),
-    ]
+    )
     scaled = effects.table(SPEC, context(note="schedule × 0.1, not the paper's"))
-    assert set(scaled["remark"][:4]) == {"schedule × 0.1, not the paper's"}
+    assert {remark for *_, remark in scaled.rows[:4]} == {"schedule × 0.1, not the paper's"}
 
 
 def test_without_the_default_there_is_no_difference() -> None:
-    found = context().records
-    lacking = context(records={"other": found["other"]}, missing={"base": "resrepro run y"})
-    table = effects.table(SPEC, lacking)
-    assert list(table["difference"]) == [""] * 6 and table["test error (%)"][2] == "8.70"
-    assert list(table["remark"][:2]) == ["not run: resrepro run y"] * 2
+    known = context().records
+    lacking = context(records={"other": known["other"]}, missing={"base": "resrepro run y"})
+    found = [dict(zip(effects.COLUMNS, row, strict=True)) for row in effects.table(SPEC, lacking).rows]
+    assert {row["difference"] for row in found} == {""} and found[2]["test error (%)"] == "8.70"
+    assert [row["remark"] for row in found[:2]] == ["not run: resrepro run y"] * 2
     effects.draw(pd.DataFrame(), SPEC, lacking)
 
 

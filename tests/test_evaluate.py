@@ -93,7 +93,7 @@ def test_a_run_gives_the_errors_of_its_own_record_before_and_after_bn_is_reestim
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of five classes; BN is re-estimated on few mini-batches, for the tests' sake."""
-    monkeypatch.setattr(scoring, "BN_MINI_BATCHES", 3)
+    monkeypatch.setattr(scoring, "NUM_MINI_BATCHES", 3)
     for part, count in (("train", 4), ("val", 2)):
         for k, label in enumerate("abcde"):
             for i in range(count):

@@ -195,5 +195,5 @@ def test_a_run_that_fits_only_recomputed_gives_the_same(tmp_path: Path, monkeypa
     reporter = Noting()
     tight = runner(tmp_path / "tight", reporter)
     assert tight.run_all(RUNS[:1]) == []
-    assert tight._means.recomputed and any("computed twice" in note for note in reporter.notes)
+    assert tight._execution.recomputed and any("computed twice" in note for note in reporter.notes)
     assert state(tmp_path / "tight", RUNS[0]) == state(tmp_path / "as it is", RUNS[0])

@@ -13,7 +13,7 @@ import resrepro
 
 LAYERS = [
     {"errors"},
-    {"catalog", "atomic", "departures", "device"},
+    {"catalog", "atomic", "departures", "device", "text"},
     {"records", "locking"},
     {"recipe", "rows", "paper"},
     {"experiment"},

@@ -23,9 +23,10 @@ from resrepro.evaluation import data_sets, preprocessing
 from resrepro.evaluation.crops import Views
 from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD, InMemory, OnDisk
 from resrepro.evaluation.protocols import BATCH_PIXELS, HELD_BATCHES, Normalization, errors, probabilities, same_sized
-from resrepro.evaluation.scoring import PAPER_CROP, Setup, evaluate
+from resrepro.evaluation.scoring import Setup, evaluate
 from resrepro.evaluation.trained import TrainedNet
 from resrepro.models import build
+from resrepro.recipe import IMAGENET_CROP
 from resrepro.records import SCALES, Protocol
 
 SIZES = [(80, 120), (120, 80), (91, 70), (80, 120), (64, 64), (70, 91)]  # of the test images
@@ -100,7 +101,7 @@ def found(net: nn.Module, data_set: OnDisk, views: Views, compute: device.Comput
 
 
 def normalization(data_set: OnDisk, compute: device.Compute) -> Normalization:
-    return preprocessing.normalization("channel-mean-std", None, None, data_set, PAPER_CROP, None, compute.device)
+    return preprocessing.normalization("channel-mean-std", None, None, data_set, IMAGENET_CROP, None, compute.device)
 
 
 def normalized(image: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from resrepro import results
 from resrepro.data import streams
 from resrepro.data.listing import list_tree
 from resrepro.data.pixel_mean import pixel_mean
+from resrepro.data.progress import silent
 from resrepro.data.scale_crops import SingleViews, TrainViews
 from resrepro.data.sources import Sources
-from resrepro.data.store import prepare, silent
+from resrepro.data.store import prepare
 from resrepro.data.streams import StreamedBatches
 from resrepro.device import Compute, choose
 from resrepro.errors import UserError

@@ -25,7 +25,7 @@ from resrepro.experiment_files import find_experiment
 from resrepro.models import fused
 from resrepro.recipe import SWITCHES
 from resrepro.training import checkpoint
-from resrepro.training.engine import Engine, Means
+from resrepro.training.engine import Engine, Execution
 
 ALL = {"bn_devices": 2, "decay": "weights", "momentum_form": "caffe"}
 RATES = (0.1, 0.1, 0.01, 0.01, 0.1)  # a drop, and a rise as at the end of the warm-up
@@ -112,7 +112,7 @@ def test_reestimation_sees_what_training_sees(images: Images, fp32: Compute) -> 
 def test_virtual_devices_may_recompute(images: Images, fp32: Compute) -> None:
     """The moving averages must not see a part twice."""
     recipe = tiny_recipe(**ALL)
-    kept, again = (training(images, fp32, recipe, means=Means(recomputed=r)) for r in (False, True))
+    kept, again = (training(images, fp32, recipe, execution=Execution(recomputed=r)) for r in (False, True))
     list(kept.steps())
     list(again.steps())
     assert same(weights(kept), weights(again))

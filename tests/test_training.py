@@ -19,13 +19,17 @@ from resrepro.evaluation.single_view import EVALUATION_BATCH, SingleView
 from resrepro.models import build
 from resrepro.recipe import Recipe, Warmup
 from resrepro.training import checkpoint
-from resrepro.training.engine import Engine, Means
+from resrepro.training.engine import Engine, Execution
 from resrepro.training.loop import Diverged, Training
 from resrepro.training.schedule import GATE_WINDOW_ITERS
 
 
 def training(
-    images: Images, compute: Compute, recipe: Recipe | None = None, arch: str = "resnet8", means: Means | None = None
+    images: Images,
+    compute: Compute,
+    recipe: Recipe | None = None,
+    arch: str = "resnet8",
+    execution: Execution | None = None,
 ) -> Training:
     recipe = recipe or tiny_recipe()
     engine = Engine(
@@ -34,7 +38,7 @@ def training(
         recipe,
         seed=0,
         compute=compute,
-        means=means or Means(),
+        execution=execution or Execution(),
     )
     return Training(recipe, engine)
 

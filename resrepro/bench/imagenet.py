@@ -18,11 +18,11 @@ from resrepro.data.decoding import decode
 from resrepro.data.listing import ImageFiles, ImageTree
 from resrepro.data.prefetching import prefetched
 from resrepro.data.scale_crops import NetInput, TrainViews
+from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD
 
 BATCH_SIZE = 128
 ROUNDS = 3
 ENDLESS = range(10**9)
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the usual, of torchvision's examples
 
 
 def loader_rates(
@@ -100,7 +100,7 @@ class _Standard(torch.utils.data.Dataset[tuple[Tensor, int]]):
                 transforms.RandomCrop(image_size),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
-                transforms.Normalize(MEAN, STD),
+                transforms.Normalize(*IMAGENET_MEAN_STD),
             ]
         )
 

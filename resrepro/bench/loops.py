@@ -17,9 +17,10 @@ from torchvision import transforms
 from resrepro.data.batches import Batches
 from resrepro.data.images import Images
 from resrepro.device import Compute, choose
+from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.models import build
 from resrepro.recipe import PRESETS, Recipe
-from resrepro.training.engine import BN_REESTIMATION_BATCHES, Engine
+from resrepro.training.engine import Engine
 
 RECIPE = Recipe(**PRESETS["cifar"])
 NUM_WORKERS = 2  # of the standard loop's DataLoader
@@ -137,7 +138,7 @@ def _ours(job: Job) -> tuple[Loop, Compute, Callable[[], float]]:
             view.net.train()
         points = RECIPE.total_iters // RECIPE.curve_every_iters
         images = (points + 1) * len(job.images.test_images) + len(job.images.train_images)
-        return image_s * (images + BN_REESTIMATION_BATCHES * RECIPE.batch_size)
+        return image_s * (images + NUM_MINI_BATCHES * RECIPE.batch_size)
 
     return loop, compute, evaluations_s
 

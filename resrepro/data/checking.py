@@ -9,7 +9,7 @@ import numpy as np
 from resrepro.data.decoding import decode
 from resrepro.data.listing import ImageFiles
 from resrepro.data.prefetching import prefetched
-from resrepro.data.store import Progress
+from resrepro.data.progress import Progress
 from resrepro.errors import UserError
 
 CHUNK = 128

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-from resrepro.errors import UserError
+from resrepro.errors import UserError, first_line
 
 
 def decode(data: bytes, name: str) -> Tensor:
@@ -39,15 +40,26 @@ def _decode_with_pil(data: bytes, name: str) -> Tensor:
                 raise ValueError(f"pixels of mode {image.mode}")
             pixels = np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: PIL's for PNG
+        why = first_line(error).split("<")[0].strip()  # without PIL's object in memory
         raise UserError(
-            f"{name}: not a readable image ({_first_line(error)}); replace the file, or, of training images, "
-            "leave out such with --skip-corrupt"
+            f"{name}: not a readable image ({why}); replace the file, or, of training images, leave out such with "
+            "--skip-corrupt"
         ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].split("<")[0].strip()
+class Window(NamedTuple):
+    """A part of an image, in pixels from its upper left corner."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def center_crop(height: int, width: int, size: int) -> Window:
+    """The middle `size` x `size` pixels; where no middle pixel is, half to even, as in torchvision."""
+    return Window(round((height - size) / 2), round((width - size) / 2), size, size)
 
 
 def resized_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:

@@ -6,16 +6,15 @@ import shutil
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from resrepro.atomic import writing
+from resrepro.data.progress import Progress
 from resrepro.errors import UserError
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 NUM_VAL = 50_000
-
-Progress = Callable[[str, int, int], None]
 
 
 def unpack(root: Path, progress: Progress, *, num_classes: int = 1000, num_val: int = NUM_VAL) -> None:

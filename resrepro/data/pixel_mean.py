@@ -16,8 +16,8 @@ from torch import Tensor
 from resrepro.atomic import write_atomically
 from resrepro.data.listing import ImageFiles
 from resrepro.data.prefetching import prefetched
+from resrepro.data.progress import Progress, silent
 from resrepro.data.scale_crops import SingleViews
-from resrepro.data.store import Progress, silent
 from resrepro.errors import UserError
 from resrepro.recipe import ScaleCrop
 

@@ -16,14 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resrepro.data.decoding import decode, resampled, resized_size
+from resrepro.data.decoding import center_crop, decode, resampled, resized_size
 from resrepro.data.listing import ImageFiles
-from resrepro.data.prefetching import HostBatch, prefetched
+from resrepro.data.prefetching import HostBatch
 from resrepro.errors import UserError
-
-__all__ = ["HostBatch", "NetInput", "SingleViews", "TrainViews", "prefetched"]
-
-SHORTER_SIDE = (256, 480)  # pixels, both included
 
 # AlexNet's principal components of ImageNet's RGB values on [0, 1], as published with fb.resnet.torch: the columns of
 # EIGENVECTORS, whose rows are red, green, blue.
@@ -51,7 +47,7 @@ class ScaleCrops:
     num_images: int
     batch_size: int
     seed: int
-    shorter_side: tuple[int, int] = SHORTER_SIDE
+    shorter_side: tuple[int, int]
 
     def index(self, position: int, later: int = 0) -> int:
         """The image at a position of the endless stream, or `later` places after it in the same epoch's order."""
@@ -100,7 +96,7 @@ class TrainViews:
         files: ImageFiles,
         *,
         image_size: int,
-        shorter_side: tuple[int, int] = SHORTER_SIDE,
+        shorter_side: tuple[int, int],
         batch_size: int,
         seed: int,
         part: slice | None = None,
@@ -155,8 +151,6 @@ class TrainViews:
 class SingleViews:
     """The center crops of all images in their order; item i is part i of `len` parts.
 
-    The crop's offset is half of what is left over, rounded to even, as torchvision's `center_crop` does.
-
     Args:
         skip_corrupt: whether the next image stands for one that cannot be decoded.
 
@@ -184,9 +178,8 @@ class SingleViews:
     def crop(self, index: int) -> Tensor:
         """(3, S, S) uint8."""
         image = decode(self.files.read(index), self.files.name(index))
-        size = resized_size(image.shape[1], image.shape[2], self.shorter_side)
-        top, left = (round((side - self.image_size) / 2) for side in size)
-        return _crop(image, self.shorter_side, top, left, self.image_size)
+        middle = center_crop(*resized_size(image.shape[1], image.shape[2], self.shorter_side), self.image_size)
+        return _crop(image, self.shorter_side, middle.top, middle.left, self.image_size)
 
     def _readable(self, index: int) -> tuple[Tensor, int]:
         """The crop of an image, or of the first one after it that can be decoded, and that one's number."""

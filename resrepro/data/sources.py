@@ -11,7 +11,7 @@ from resrepro import data
 from resrepro.data.batches import Batches, Source
 from resrepro.data.images import Images
 from resrepro.data.listing import ImageTree
-from resrepro.data.store import Progress, silent
+from resrepro.data.progress import Progress, silent
 from resrepro.data.streams import StreamedBatches, streamed
 from resrepro.data.trees import load_tree
 from resrepro.errors import UserError

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,19 +28,15 @@ from resrepro.atomic import write_atomically, writing
 from resrepro.data.decoding import decode, resized_size
 from resrepro.data.listing import ImageFiles, ImageTree
 from resrepro.data.prefetching import prefetched
+from resrepro.data.progress import Progress
 from resrepro.errors import UserError
+from resrepro.recipe import IMAGENET_CROP
 
-SHORTER_SIDE = 480  # pixels
+SHORTER_SIDE = IMAGENET_CROP.shorter_side[1]  # pixels
 JPEG = {"quality": 95, "subsampling": 0}  # 4:4:4: colors at full size
 CHUNK = 256  # images that a worker hands over at once; what a kill costs at most
 PARTS = ("train", "test")
 INDEX = "index.npz"  # written last: its presence means complete
-
-Progress = Callable[[str, int, int], None]  # what is done, how many of how many
-
-
-def silent(_what: str, _done: int, _total: int) -> None:
-    """Where nobody looks."""
 
 
 @dataclass(frozen=True, kw_only=True)

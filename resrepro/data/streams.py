@@ -15,8 +15,8 @@ from resrepro.data.batches import Part
 from resrepro.data.listing import ImageFiles, ImageTree
 from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.prefetching import HostBatch, Items, prefetched
+from resrepro.data.progress import Progress
 from resrepro.data.scale_crops import NetInput, SingleViews, TrainViews
-from resrepro.data.store import Progress
 from resrepro.recipe import Recipe, ScaleCrop
 
 BEHIND = 4  # mini-batches

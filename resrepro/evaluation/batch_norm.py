@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from resrepro.device import Compute
 
+NUM_MINI_BATCHES = 100  # those that would have come next in the training
+
 
 @contextmanager
 def reestimated(net: nn.Module, batches: Iterable[Tensor], compute: Compute) -> Iterator[None]:

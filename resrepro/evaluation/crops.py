@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from resrepro.data.decoding import resampled, resized_size
+from resrepro.data.decoding import Window, center_crop, resampled, resized_size
 from resrepro.errors import UserError
+from resrepro.recipe import IMAGENET_CROP
 from resrepro.records import SCALES, Protocol
 
-PAPER_IMAGE_SIZE = 224
 MIN_SCALE = 32  # what the net's last map has a pixel for
 
 
 def in_proportion(scale: int, image_size: int) -> int:
     """The shorter side for nets that are trained on images of another size than the paper's."""
-    return round(scale * image_size / PAPER_IMAGE_SIZE)
-
-
-class Window(NamedTuple):
-    """A part of an image, in pixels from its upper left corner."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-def center_crop(height: int, width: int, size: int) -> Window:
-    """The middle `size` x `size` pixels; where no middle pixel is, half to even, as in torchvision."""
-    return Window(round((height - size) / 2), round((width - size) / 2), size, size)
+    return round(scale * image_size / IMAGENET_CROP.size)
 
 
 def five_crops(height: int, width: int, size: int) -> tuple[Window, ...]:
@@ -71,9 +56,9 @@ class Views:
         if self.protocol == "multi-scale":
             if min(self.scales) < MIN_SCALE:
                 raise UserError(f"{given}: expected at least {MIN_SCALE}, such as {SCALES[self.protocol]}")
-        elif len(self.scales) != 1 or self.scales[0] < PAPER_IMAGE_SIZE:
+        elif len(self.scales) != 1 or self.scales[0] < IMAGENET_CROP.size:
             raise UserError(
-                f"{given}: the {self.protocol} test has one scale of at least {PAPER_IMAGE_SIZE} (the paper's is "
+                f"{given}: the {self.protocol} test has one scale of at least {IMAGENET_CROP.size} (the paper's is "
                 f"{SCALES[self.protocol][0]}); several belong to --protocol multi-scale"
             )
 

@@ -17,7 +17,7 @@ from resrepro.data.images import Images
 from resrepro.data.listing import ImageFiles, ImageTree
 from resrepro.data.pixel_mean import pixel_mean
 from resrepro.data.prefetching import prefetched
-from resrepro.data.store import Progress, silent
+from resrepro.data.progress import Progress, silent
 from resrepro.data.streams import streamed
 from resrepro.device import Compute
 from resrepro.errors import UserError

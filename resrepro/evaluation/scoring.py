@@ -12,24 +12,21 @@ from torch import Tensor
 from resrepro import data
 from resrepro.catalog import DATASETS, architecture
 from resrepro.data.batches import Source
-from resrepro.data.store import Progress, silent
+from resrepro.data.progress import Progress, silent
 from resrepro.data.trees import load_tree
 from resrepro.device import Compute, device_errors
 from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
-from resrepro.evaluation.batch_norm import reestimated
+from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.crops import Views
 from resrepro.evaluation.data_sets import DataSet, InMemory, OnDisk
 from resrepro.evaluation.protocols import errors, probabilities
 from resrepro.evaluation.trained import TrainedNet
 from resrepro.experiment import Run
 from resrepro.models import build
-from resrepro.recipe import ScaleCrop
+from resrepro.recipe import IMAGENET_CROP, ScaleCrop
 from resrepro.records import Errors, Protocol
 from resrepro.weights import load_weights
-
-PAPER_CROP = ScaleCrop(size=224, shorter_side=(256, 480))  # Sec. 3.4
-BN_MINI_BATCHES = 100  # as in a run's own record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +64,7 @@ class Setup:
 
     def crop(self, net: TrainedNet) -> ScaleCrop:
         """How images were cut in the net's training: as its run says, else in the paper's proportions."""
-        return net.crop or PAPER_CROP.of_size(self.image_size or architecture(net.arch).image_size)
+        return net.crop or IMAGENET_CROP.of_size(self.image_size or architecture(net.arch).image_size)
 
     def views(self, net: TrainedNet) -> Views:
         return Views.of(self.protocol, self.crop(net).size, self.scales)
@@ -79,8 +76,8 @@ class Setup:
 
     def num_mini_batches(self, batch_size: int) -> int:
         if self.max_images is None:
-            return BN_MINI_BATCHES
-        return min(BN_MINI_BATCHES, -(-self.max_images // batch_size))
+            return NUM_MINI_BATCHES
+        return min(NUM_MINI_BATCHES, -(-self.max_images // batch_size))
 
 
 def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path, progress: Progress = silent) -> DataSet:

@@ -13,6 +13,7 @@ from resrepro.figures import curves, effects, gradients, identity, responses
 from resrepro.figures.parts import Context
 from resrepro.records import CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.results import RunFiles
+from resrepro.text import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Kind:
     columns: tuple[str, ...]
     rows: Callable[[RunFiles, Run, RunRecord | None], list[dict[str, object]]]
     draw: Callable[[pd.DataFrame, FigureSpec, Context], Figure]
-    table: Callable[[FigureSpec, Context], pd.DataFrame] | None = None
+    table: Callable[[FigureSpec, Context], Table] | None = None
 
 
 FIGURES = {

@@ -53,7 +53,7 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
     figure = new_figure(spec, context, width, PANEL_INCHES[1])
     colors = _colors(spec, context)
-    shown = curves[curves["run"].isin([name for panel in spec.panel for name in panel.runs])]
+    shown = curves[curves["run"].isin(spec.run_names)]
     axis = _error_axis(shown, spec, context)
     lines = {}
     for index, panel in enumerate(spec.panel):
@@ -69,7 +69,7 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
 
 def _colors(spec: FigureSpec, context: Context) -> dict[str, str]:
     """A color a depth, as in the paper; a color a run where one panel compares runs of one depth."""
-    names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+    names = spec.run_names
     if all(len({context.depths[n] for n in p.runs}) == len(p.runs) for p in spec.panel):
         of_depth = depth_colors(context.depths[n] for n in names)
         return {n: of_depth[context.depths[n]] for n in names}

@@ -45,7 +45,7 @@ def draw_experiment(
     data_set, own = dataset_title(experiment.dataset), dataset_title(experiment.own_dataset)
     for declared in experiment.figures:
         spec = declared.model_copy(update={"title": declared.title.replace(own, data_set)})
-        names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+        names = spec.run_names
         runs = {name: known[name][1] for name in names}
         all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
         form = FIGURES[spec.kind]
@@ -74,13 +74,13 @@ def draw_experiment(
         for kind in formats:
             image = io.BytesIO()
             figure.savefig(image, format=kind, dpi=DOTS_PER_INCH)
-            path = results.figures_folder(results_dir) / f"{stem}.{kind}"
+            path = results.figure_file(results_dir, stem, kind)
             write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path)
         if form.table is not None:
             table = form.table(spec, context)
-            for kind, text in (("md", _markdown(table)), ("csv", table.to_csv(index=False))):
-                path = results.figures_folder(results_dir) / f"{stem}.{kind}"
+            for kind, text in (("md", table.to_markdown()), ("csv", table.to_csv())):
+                path = results.figure_file(results_dir, stem, kind)
                 write_text(path, text)
                 written.append(path)
     return written
@@ -111,11 +111,6 @@ def _mending(problem: str, files: results.RunFiles, command: str) -> str:
     what = problem.partition(";")[0].replace(f"{files.folder}/", "")
     without = "file" if files.checkpoint.exists() else f"folder {files.folder.parent.name}/{files.folder.name}"
     return f"  {textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}:\n  {command}"
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def runs_by_name(experiment: Experiment) -> dict[str, tuple[str, list[Run]]]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from resrepro.experiment import FigureSpec, PanelSpec
 from resrepro.figures.parts import COLORS, FONT_PT, Context, new_figure
+from resrepro.text import Table
 
 WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32
@@ -99,8 +100,8 @@ def _remark(name: str, context: Context) -> str:
     return "" if _errors(name, context) else "unfinished"
 
 
-def table(spec: FigureSpec, context: Context) -> pd.DataFrame:
-    """All panels' effects as text, COLUMNS: mean and standard deviation over seeds, difference to the default."""
+def table(spec: FigureSpec, context: Context) -> Table:
+    """All panels' effects, COLUMNS: mean and standard deviation over seeds, difference to the default."""
     rows = []
     for effect in (effect for panel in spec.panel for effect in effects(panel, context)):
         errors = effect.errors_pct
@@ -113,7 +114,7 @@ def table(spec: FigureSpec, context: Context) -> pd.DataFrame:
         )
         remark = "; ".join(filter(None, (effect.remark, context.note if errors else "")))
         rows.append((effect.choice, *numbers, remark))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return Table(title=spec.title, columns=COLUMNS, rows=tuple(rows), notes=())
 
 
 def draw(_: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:

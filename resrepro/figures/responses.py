@@ -35,8 +35,8 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     num_panels = len(spec.panel)
     figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
-    shown = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs if name in set(table["run"])))
-    colors = depth_colors(context.depths[name] for panel in spec.panel for name in panel.runs)
+    shown = [name for name in spec.run_names if name in set(table["run"])]
+    colors = depth_colors(context.depths[name] for name in spec.run_names)
     drawn = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]

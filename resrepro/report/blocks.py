@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from resrepro.tables import Table
+from resrepro.text import Table
 
 
 @dataclass(frozen=True, kw_only=True)

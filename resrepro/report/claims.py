@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from resrepro import paper
 from resrepro.experiment import Claim, Experiment
-from resrepro.tables import Table
+from resrepro.text import Table, mean_std
 from resrepro.verdict import MEASURES, Verdict, judge
 
 COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")
@@ -102,9 +102,7 @@ def _labeled(labels: dict[str, str], values: dict[str, str]) -> str:
 
 
 def _value(values: tuple[float, ...]) -> str:
-    mean = fmean(values)
-    text = f"{mean:.2f}" if abs(mean) >= 1 or mean == 0 else f"{mean:.3f}"
-    return f"{text}±{stdev(values):.2f}" if len(values) > 1 else text
+    return mean_std(values, digits=3 if 0 < abs(fmean(values)) < 1 else 2)
 
 
 def _difference(verdict: Verdict, published: list[float]) -> str:

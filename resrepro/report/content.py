@@ -13,11 +13,12 @@ from resrepro.experiment_files import experiment_names, find_experiment
 from resrepro.records import RunRecord
 from resrepro.report import claims
 from resrepro.report.blocks import Block, Listing, Page, Section
-from resrepro.report.pictures import Pictures, read_table
+from resrepro.report.pictures import Pictures
 from resrepro.report.runs import provenance, runs_table, stored_records
 from resrepro.report.scopes import Scope, varied
 from resrepro.report.speed import speed_table
-from resrepro.tables import TABLES, Table
+from resrepro.tables import TABLE_1_TITLE, TABLES
+from resrepro.text import Table
 from resrepro.verdict import RULE
 
 PAPERS = {"reproduced": "reproduced", "not reproduced": "not reproduced", "not run": "not run"}
@@ -32,7 +33,7 @@ def gather(results_dir: Path) -> Page:
     stored, problems = stored_records(results_dir)
     pictures = Pictures(results_dir, problems)
     shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
-    papers = [e for e in shipped if e.dataset in paper.DATASETS and not e.beyond_paper]
+    papers = [e for e in shipped if e.dataset in paper.ITS_DATASETS and not e.beyond_paper]
     judged = claims.verdicts(papers, results_dir, numbers=True)
     declared = {run.path.parent for experiment in papers for run in experiment.runs}
     full = [record for folder, record in stored.items() if folder.parent in declared]
@@ -100,9 +101,12 @@ def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
                 problems.append(str(error))
                 found.append(f"Table {number}: left out, for a file of it is damaged.")
             continue
-        path = results.figures_folder(results_dir) / "table1.csv"
-        title = "Table 1: architectures for ImageNet"
-        found.append(read_table(title, path) if path.exists() else f"{title}: missing; `resrepro table 1` counts it.")
+        path = results.table_file(results_dir, 1, "csv")
+        found.append(
+            Table.read_csv(TABLE_1_TITLE, path)
+            if path.exists()
+            else f"{TABLE_1_TITLE}: missing; `resrepro table 1` counts it."
+        )
     return found
 
 

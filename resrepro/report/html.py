@@ -8,7 +8,7 @@ from pathlib import Path
 
 from resrepro.report.blocks import Block, Listing, Page, Picture
 from resrepro.report.claims import ONE_SEED
-from resrepro.tables import Table
+from resrepro.text import Table
 
 STYLE = Path(__file__).with_name("style.css")
 MARKS = {  # verdict -> class of its badge

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from resrepro.report.blocks import Block, Listing, Page, Picture
-from resrepro.tables import Table
+from resrepro.text import Table
 
 
 def write(page: Page, folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from resrepro.figures.drawing import draw_experiment, runs_by_name
 from resrepro.records import RunRecord
 from resrepro.report.blocks import Block, Picture
 from resrepro.report.runs import provenance
-from resrepro.tables import Table
+from resrepro.text import Table
 
 SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "resrepro"}  # real letters; and the same file each time
 
@@ -42,7 +41,7 @@ class Pictures:
         blocks: list[Block] = []
         known = runs_by_name(experiment)
         for spec in experiment.figures:
-            names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+            names = spec.run_names
             runs = {name: known[name][1] for name in names}
             form = FIGURES[spec.kind]
             there = [name for name in names if self._any_rows(form, runs[name])]
@@ -78,11 +77,11 @@ class Pictures:
             return [Picture(title=title, file=None, notes=(f"not drawn: {error}",))]
         notes = self._notes(experiment, spec, known)
         blocks: list[Block] = [Picture(title=title, file=files[0], notes=notes)]
-        return blocks + [read_table(title, file) for file in files if file.suffix == ".csv"]
+        return blocks + [Table.read_csv(title, file) for file in files if file.suffix == ".csv"]
 
     def _notes(self, experiment: Experiment, spec: FigureSpec, known: Known) -> tuple[str, ...]:
         """Which runs and seeds, under which schedule, on what, and the command."""
-        names = list(dict.fromkeys(name for panel in spec.panel for name in panel.runs))
+        names = spec.run_names
         variation, shown, records = experiment.variation, [], list[RunRecord]()
         for name in names:
             found, problems = results.finished_seeds(self._results_dir, known[name][1])
@@ -114,10 +113,3 @@ def _missing(experiment: Experiment, spec: FigureSpec, known: list[tuple[str, li
 def _title(experiment: Experiment, spec: FigureSpec) -> str:
     dataset = experiment.variation.dataset
     return f"{spec.title} ({experiment.reproduces})" + (f": here {dataset}" if dataset else "")
-
-
-def read_table(title: str, path: Path) -> Table:
-    """A table that was written as CSV."""
-    with path.open(encoding="utf-8", newline="") as file:
-        columns, *rows = csv.reader(file)
-    return Table(title=title, columns=tuple(columns), rows=tuple(map(tuple, rows)), notes=())

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from resrepro import results
 from resrepro.catalog import architecture
 from resrepro.errors import UserError
 from resrepro.recipe import PRESETS, Recipe
 from resrepro.records import RunRecord
-from resrepro.tables import Table
+from resrepro.text import Table, mean_std
 
 COLUMNS = (
     "run", "seeds", "training error (%)", "test error (%)", "test error, BN re-estimated (%)", "best test error (%)",
@@ -106,9 +106,7 @@ def runs_table(stored: dict[Path, RunRecord]) -> Table:
 
 def _over(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    return f"{fmean(known):.2f}" + (f"±{stdev(known):.2f}" if len(known) > 1 else "")
+    return mean_std(known) if known else "–"
 
 
 def _once(texts: Iterable[str]) -> str:

@@ -15,10 +15,10 @@ from resrepro import same_run
 from resrepro.atomic import write_atomically
 from resrepro.device import device_lost, out_of_memory
 from resrepro.distributed import ALONE, World
-from resrepro.errors import UserError
+from resrepro.errors import UserError, first_line
 from resrepro.experiment import Run
 from resrepro.training.loop import Training
-from resrepro.weights import CHECKPOINT_FORMAT, first_line, read_saved
+from resrepro.weights import CHECKPOINT_FORMAT, read_saved
 
 
 def save(path: Path, run: Run, training: Training) -> None:

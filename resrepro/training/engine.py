@@ -18,7 +18,8 @@ from resrepro.analysis.gradients import NUM_BATCHES, Norms, gradient_norms
 from resrepro.data.batches import Source, Views
 from resrepro.device import Compute
 from resrepro.distributed import ALONE, World
-from resrepro.evaluation.batch_norm import reestimated
+from resrepro.errors import first_line
+from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.single_view import Measured, SingleView
 from resrepro.models import calls
 from resrepro.models.fused import enable_fused
@@ -26,8 +27,6 @@ from resrepro.recipe import Recipe
 from resrepro.records import Kernels
 from resrepro.training.parts import Parts
 from resrepro.training.recording import record
-
-BN_REESTIMATION_BATCHES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Totals:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class Execution:
     """How a step is computed, where the device has it; only `compiled` changes a result, by rounding.
 
     Args:
@@ -78,10 +77,10 @@ class Engine:
         *,
         seed: int,
         compute: Compute,
-        means: Means = Means(),
+        execution: Execution = Execution(),
         world: World = ALONE,
     ) -> None:
-        self.compute, self.batches, self.means, self.world = compute, batches, means, world
+        self.compute, self.batches, self.execution, self.world = compute, batches, execution, world
         self.recipe = recipe
         self.views = self._whole_views = batches.views(recipe, seed)
         if world.size > 1:
@@ -116,10 +115,10 @@ class Engine:
             if unfused:
                 self.notes.append(f"a quarter slower, without the kernels of our own: {unfused}")
             self.kernels = "torch" if unfused else "fused"
-        elif self.means.compiled:
+        elif self.execution.compiled:
             call = calls.compiled()
             self.kernels = "compiled"
-        if self.means.recomputed:
+        if self.execution.recomputed:
             self.notes.append("a third slower, for the memory free does not hold all activations: some computed twice")
         self._set_call(call)
         if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, for blocks are not compiled"):
@@ -127,11 +126,11 @@ class Engine:
             self._set_call(calls.plain)
         if self.compute.device.type == "cuda" and self.world.size > 1:
             self.notes.append("the step is not recorded as a CUDA graph, for it is shared among processes")
-        elif self.compute.device.type == "cuda" and self.means.recorded:
+        elif self.compute.device.type == "cuda" and self.execution.recorded:
             self._tried(self._record, "slower, for the step is not recorded as a CUDA graph")
 
     def _set_call(self, call: calls.Call) -> None:
-        calls.set_call(self.net, calls.recomputed(call) if self.means.recomputed else call)
+        calls.set_call(self.net, calls.recomputed(call) if self.execution.recomputed else call)
 
     def _tried(self, work: Callable[[], None], otherwise: str) -> bool:
         failed = False
@@ -140,7 +139,7 @@ class Engine:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a compiler or driver does not like
-            self.notes.append(f"{otherwise}: {type(error).__name__} {(str(error).splitlines() or [''])[0][:120]}")
+            self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}")
             failed = True
         return not self.world.largest(failed)
 
@@ -244,7 +243,7 @@ class Engine:
         return self.batches.train(views.at(torch.tensor(iteration, device=self.compute.device)))
 
     def _next_inputs(self, between: Callable[[], None]) -> Iterator[Tensor]:
-        for i in range(self.recipe.total_iters, self.recipe.total_iters + BN_REESTIMATION_BATCHES):
+        for i in range(self.recipe.total_iters, self.recipe.total_iters + NUM_MINI_BATCHES):
             between()
             yield from self._read(self.views, i)[0].chunk(self.parts.count)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from resrepro.errors import first_line
+
 SOURCES = tuple(Path(__file__).parent / name for name in ("bn_relu.cpp", "conv3x3.cpp"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 
@@ -24,9 +26,9 @@ def load() -> str:
     try:
         torch.ops.load_library(_build())  # type: ignore[no-untyped-call]
     except subprocess.CalledProcessError as error:
-        return f"the C++ compiler failed ({(error.stderr.strip().splitlines() or ['no message'])[0][:120]})"
+        return f"the C++ compiler failed ({first_line(error.stderr)})"
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder, or a library that does not load
-        return str(error).splitlines()[0]
+        return first_line(error)
     return ""
 
 

@@ -19,7 +19,7 @@ def record(
 
     Returns:
         The file; None where nothing is recorded: a look at some images, weights of unknown origin, an unfinished run,
-        or one that is not stored under its own name.
+        or one whose folder is not that of its data set.
     """
     records = [net.record for net in members if net.record is not None]
     places = {net.results_dir for net in members}

@@ -106,7 +106,7 @@ def _difference(own: pd.DataFrame) -> list[str]:
         return []
     where = ", ".join(sorted({precision for precision in made["precision"] if precision}))
     return [
-        f"as made, outputs differ by at most {made['largest_difference'].max():.1g}{where and f' ({where})'}\n"
+        f"as made, outputs differ by at most {made['largest_difference'].max():.2g}{where and f' ({where})'}\n"
         f"from the shallower net's, which go up to {made['largest_output'].max():.3g}"
     ]
 

@@ -10,16 +10,16 @@ from rich.table import Table
 from resrepro import paper, results
 from resrepro.experiment import Experiment, Variation
 from resrepro.figures.drawing import draw_experiment
-from resrepro.verdict import judge
+from resrepro.verdict import ELSEWHERE, decidable, judge
 
 
 def print_outcome(console: Console, original: Experiment, experiment: Experiment, results_dir: Path) -> None:
     """After the runs: results beside the paper's, verdicts, figures, and what to type next."""
     variation = experiment.variation
     table = Table("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time", box=None, header_style="bold")
+    as_paper = variation == Variation()
     for run in experiment.runs:
         record = results.finished(results_dir, run)
-        as_paper = variation == Variation()
         published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if as_paper else None
         cells = ["not finished", "", "", "", ""]
         if record is not None and record.status == "diverged":
@@ -36,10 +36,13 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
     console.print()
     console.print(table)
     whole = original.variant(**variation.model_dump())
-    for claim in whole.claims:
-        verdict = judge(whole, claim, results_dir)
+    judged = [judge(whole, claim, results_dir) for claim in decidable(whole)]
+    for verdict in judged:
+        word = verdict.status if as_paper else ELSEWHERE[verdict.status]
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
-        console.print(f"{verdict.status}: {claim.text} ({detail})", soft_wrap=True)
+        console.print(f"{word}: {verdict.claim.text} ({detail})", soft_wrap=True)
+    if judged and not as_paper:
+        console.print(f"with{variation.options} this is no verdict on the paper's runs", soft_wrap=True)
     problems: list[str] = []
     files = draw_experiment(whole, results_dir, formats=("png",), report=problems.append)
     for problem in dict.fromkeys(problems):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from test_results import record
 
 from resrepro import results, rows
 from resrepro.errors import UserError
 from resrepro.experiment import Claim, Run
 from resrepro.experiment_files import experiment_names, find_experiment, read_experiment
+from resrepro.outcome import print_outcome
 from resrepro.records import Equality, LayerNorms, Response
 from resrepro.report import claims
 from resrepro.verdict import ALPHA, judge, t_tail, welch
@@ -219,15 +221,38 @@ def test_a_claim_of_no_kind_or_of_two_is_an_error(replacement: str, toml: Any) -
 
 def test_the_same_claim_of_two_experiments_is_listed_once(tmp_path: Path) -> None:
     both = [find_experiment(name) for name in ("plain20-vs-plain56", "cifar-plain")]
-    judged = claims.verdicts(both, tmp_path, numbers=True)
+    judged = claims.verdicts(both, tmp_path)
     fig1 = [v for _, v in judged if v.claim.runs == ("plain56", "plain20") and v.claim.column == "train_error_pct"]
     assert len(fig1) == 1 and len(judged) == sum(len(e.claims) for e in both) - 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_run_ends_with_verdicts_on_the_paper_only_under_its_schedule(scale: float, tmp_path: Path) -> None:
+    original = find_experiment("plain-vs-resnet")
+    asked = original.variant(schedule_scale=scale)
+    errors = {"plain20": 9.0, "resnet20": 8.0, "plain56": 13.0, "resnet56": 7.0}
+    for run in asked.runs:
+        error = errors[run.name]
+        ends = {"final_test_error_pct": error, "final_train_error_pct": error}
+        results.write_record(files_of(tmp_path, run), record(run, schedule_scale=scale, **ends))
+    bounded = Claim(text="reaches it", run="resnet20", below=9.5, column="test_error_pct")
+    original = original.model_copy(update={"claims": (*original.claims, bounded)})
+    console = Console(width=200)
+    with console.capture() as captured:
+        print_outcome(console, original, asked, tmp_path)
+    printed = captured.get()
+    if scale == 1:
+        assert "\nreproduced: 56 layers: " in printed and "\nreproduced: reaches it" in printed
+        assert "no verdict" not in printed
+    else:
+        assert "\nholds here: 56 layers: " in printed and "reproduced" not in printed and "reaches it" not in printed
+        assert "with --schedule-scale 0.1 this is no verdict" in printed
 
 
 def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) -> None:
     finish(tmp_path, "resnet56", [7.0, 7.2])
     finish(tmp_path, "resnet110", [6.5, 6.5, 6.8])
-    judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path, numbers=True)
+    judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path)
     words = {"reproduced": "yes", "not reproduced": "no", "not run": "-"}
     table = claims.table("T", judged, words)
     found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]

@@ -9,7 +9,7 @@ from statistics import fmean
 from resrepro import paper
 from resrepro.experiment import Claim, Experiment
 from resrepro.text import Table, mean_std
-from resrepro.verdict import MEASURES, Verdict, judge
+from resrepro.verdict import MEASURES, Status, Verdict, decidable, judge
 
 COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")
 NOTES = (
@@ -20,23 +20,18 @@ ONE_SEED = " (one seed)"  # what a verdict without a test adds to its word
 Judged = list[tuple[Experiment, Verdict]]
 
 
-def verdicts(experiments: list[Experiment], results_dir: Path, *, numbers: bool) -> Judged:
-    """Each claim once, though several experiments may make it.
-
-    Args:
-        numbers: also bounds on errors, which hold for the paper's data and schedule alone.
-    """
+def verdicts(experiments: list[Experiment], results_dir: Path) -> Judged:
+    """Each claim that can be decided once, though several experiments may make it."""
     found = {}
     for experiment in experiments:
-        for claim in experiment.claims:
+        for claim in decidable(experiment):
             same = (experiment.dataset, claim.model_copy(update={"text": "", "source": "", "paper": ""}))
-            is_number = claim.run is not None and claim.column.endswith("error_pct")
-            if same not in found and (numbers or not is_number):
+            if same not in found:
                 found[same] = (experiment, judge(experiment, claim, results_dir))
     return list(found.values())
 
 
-def table(title: str, judged: Judged, words: dict[str, str]) -> Table:
+def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
     """A row a claim, those decided first; where data or schedule are not the paper's, without its values.
 
     Args:

@@ -19,10 +19,9 @@ from resrepro.report.scopes import Scope, varied
 from resrepro.report.speed import speed_table
 from resrepro.tables import TABLE_1_TITLE, TABLES
 from resrepro.text import Table
-from resrepro.verdict import RULE
+from resrepro.verdict import ELSEWHERE, RULE, Status
 
-PAPERS = {"reproduced": "reproduced", "not reproduced": "not reproduced", "not run": "not run"}
-ELSEWHERE = {"reproduced": "holds here", "not reproduced": "does not hold here", "not run": "not run"}
+PAPERS: dict[Status, str] = {status: status for status in ELSEWHERE}
 
 
 def gather(results_dir: Path) -> Page:
@@ -34,14 +33,11 @@ def gather(results_dir: Path) -> Page:
     pictures = Pictures(results_dir, problems)
     shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
     papers = [e for e in shipped if e.dataset in paper.ITS_DATASETS and not e.beyond_paper]
-    judged = claims.verdicts(papers, results_dir, numbers=True)
+    judged = claims.verdicts(papers, results_dir)
     declared = {run.path.parent for experiment in papers for run in experiment.runs}
     full = [record for folder, record in stored.items() if folder.parent in declared]
     trained_on = (f"Ours: {provenance(full)}.",) if full else ()
-    elsewhere = [
-        (scope, claims.verdicts(list(scope.experiments), results_dir, numbers=False))
-        for scope in varied(shipped, stored)
-    ]
+    elsewhere = [(scope, claims.verdicts(list(scope.experiments), results_dir)) for scope in varied(shipped, stored)]
     claims_table = claims.table("Claims of the paper", judged, PAPERS)
     papers_own = [
         Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", Listing(items=RULE))),
@@ -76,7 +72,7 @@ def _lead(
         lines.append("No run under the paper's whole schedule is in the results yet.")
     alone = sum(verdict.status == "reproduced" and verdict.p_value is None for _, verdict in judged)
     if alone:
-        lines.append(f"By the direction alone, with one seed of a run and no test: {alone} of the reproduced claims.")
+        lines.append(f"With one seed of a run, so without a test: {alone} of the reproduced claims.")
     for scope, its in elsewhere:
         count = Counter(verdict.status for _, verdict in its)
         decided = count["reproduced"] + count["not reproduced"]
@@ -123,7 +119,7 @@ def _elsewhere(scope: Scope, judged: claims.Judged, pictures: Pictures) -> Secti
 def _beyond(experiments: list[Experiment], pictures: Pictures, results_dir: Path) -> Section:
     """The shipped experiments that are no part of the paper."""
     blocks: list[Block] = ["These experiments are no part of the paper; their claims are our own, or other authors'."]
-    judged = claims.verdicts(experiments, results_dir, numbers=True)
+    judged = claims.verdicts(experiments, results_dir)
     blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
     blocks += [block for e in experiments for block in pictures.of(e, missing=True)]
     return Section(title="Beyond the paper", blocks=tuple(blocks))

@@ -6,8 +6,6 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from resrepro import provenance
 from resrepro.analysis.responses import Responses
 from resrepro.experiment import Run
@@ -43,6 +41,7 @@ def record(run: Run, training: Training, counts: Complexity, **outcome: Any) -> 
         outcome: `measured`, or `diverged_iter`.
     """
     engine = training.engine
+    *earlier, now = training.shares
     return RunRecord(
         status="diverged" if "diverged_iter" in outcome else "finished",
         dataset=run.dataset,
@@ -57,11 +56,12 @@ def record(run: Run, training: Training, counts: Complexity, **outcome: Any) -> 
         warmup_opened_iter=training.warmup_opened_iter,
         lr_drop_iters=tuple(training.drops),
         wall_time_s=round(training.elapsed_s, 1),
-        device=engine.compute.name,
+        device=now.device,
         precision=engine.compute.precision,
         kernels=engine.kernels,
-        num_threads=torch.get_num_threads(),
-        num_processes=engine.world.size,
+        num_threads=now.num_threads,
+        num_processes=now.num_processes,
+        earlier=tuple(earlier),
         images=engine.batches.fingerprint,
         versions=provenance.versions(),
         commit=provenance.commit(),

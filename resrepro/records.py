@@ -144,6 +144,18 @@ class Equality(Frozen):
     largest_output: float
 
 
+class Share(Frozen):
+    """The part of a run that began at `from_iter`, and what computed it: another number of threads rounds differently.
+
+    `num_processes`: that shared each mini-batch; `num_threads` are of one of them.
+    """
+
+    from_iter: int
+    device: str
+    num_threads: int
+    num_processes: int
+
+
 class RunRecord(Frozen):
     """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
 
@@ -151,7 +163,8 @@ class RunRecord(Frozen):
     differently.
     `images`: a hash that tells the training images from others; older records lack it.
     `lr_drop_iters`: from which iterations on the rate was divided by 10.
-    `num_processes`: that shared each mini-batch when it ended; `num_threads` are of one of them.
+    `device`, `num_threads`, `num_processes`: as in `Share`, when it ended; `earlier`: before, where they were others
+    (older records do not say).
     `start_from`: the run with whose weights it started, if any.
     `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
     are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
@@ -182,6 +195,7 @@ class RunRecord(Frozen):
     kernels: Kernels
     num_threads: int
     num_processes: int = 1
+    earlier: tuple[Share, ...] = ()
     images: str | None = None
     versions: dict[str, str]
     commit: str | None

@@ -284,6 +284,7 @@ def test_a_signal_to_one_stops_all_at_one_iteration_and_another_number_goes_on(
     assert state(files)["iteration"] == 10
     assert "resumed at iteration 10" in run(4, words(toml, tmp_path))
     assert_near(files, alone)
+    assert [(share.from_iter, share.num_processes) for share in record(files).earlier] == [(0, 2)]
 
 
 def test_one_that_is_killed_ends_all_and_the_same_command_gives_the_same_bits(toml: Path, tmp_path: Path) -> None:
@@ -297,7 +298,7 @@ def test_one_that_is_killed_ends_all_and_the_same_command_gives_the_same_bits(to
     assert the_line(said).startswith("another process of this training ended; the checkpoints are intact")
     assert state(files_of(cut))["iteration"] == 5 and not files_of(cut).record.exists()
     assert "resumed at iteration 5" in run(2, words(toml, cut))
-    assert points(files_of(cut)) == points(files_of(whole))
+    assert points(files_of(cut)) == points(files_of(whole)) and record(files_of(cut)).earlier == ()
     ends = [state(files_of(folder))["engine"]["model"] for folder in (whole, cut)]
     assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
 

@@ -114,6 +114,24 @@ def test_resuming_anywhere_is_bit_identical(images: Images, stop: int, precision
     assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]
 
 
+def test_what_computed_which_part_is_kept(images: Images, fp32: Compute) -> None:
+    """One thread, two after iteration 4, and a resume at 7 that changes nothing."""
+    before, state = torch.get_num_threads(), None
+    try:
+        for threads, stop in ((1, 4), (2, 7), (2, 12)):
+            torch.set_num_threads(threads)
+            t = training(images, fp32)
+            if state is not None:
+                t.load_state_dict(state)
+            for _ in t.steps():
+                if t.iteration == stop:
+                    break
+            state = t.state_dict()
+    finally:
+        torch.set_num_threads(before)
+    assert [(share.from_iter, share.num_threads) for share in t.shares] == [(0, 1), (4, 2)]
+
+
 @pytest.mark.parametrize("forgotten", ["momentum", "totals", "lr"])
 def test_that_check_sees_what_a_checkpoint_forgets(images: Images, fp32: Compute, forgotten: str) -> None:
     whole, first, second = (training(images, fp32, tiny_recipe(momentum_form="caffe")) for _ in range(3))

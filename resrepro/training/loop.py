@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from resrepro.recipe import Recipe
-from resrepro.records import CurvePoint, LayerNorms
+from resrepro.records import CurvePoint, LayerNorms, Share
 from resrepro.training.engine import Engine, Totals
 from resrepro.training.schedule import GATE_WINDOW_ITERS, drop_due, gate_opens, learning_rate
 
@@ -35,6 +37,7 @@ class Training:
         self.drops: list[int] = []  # iterations from which on the rate is divided by 10 once more
         self.points: list[CurvePoint] = []
         self.norms: list[LayerNorms] = []
+        self.shares: list[Share] = []  # the last is the one in progress
         self._at_last_point = self._at_gate_check = engine.totals()
         self._elapsed_before_s = 0.0
         self._started = time.perf_counter()
@@ -56,6 +59,7 @@ class Training:
         Raises:
             Diverged: the loss is NaN or infinite.
         """
+        self._note_share()
         self._check_drops()
         self._measure_gradients()
         while self.iteration < self.recipe.total_iters:
@@ -67,6 +71,16 @@ class Training:
             self._check_drops()
             self._measure_gradients()
             yield point
+
+    def _note_share(self) -> None:
+        share = Share(
+            from_iter=self.iteration,
+            device=self.engine.compute.name,
+            num_threads=torch.get_num_threads(),
+            num_processes=self.engine.world.size,
+        )
+        if not self.shares or share.model_copy(update={"from_iter": self.shares[-1].from_iter}) != self.shares[-1]:
+            self.shares.append(share)
 
     def _check_gate(self) -> None:
         closed = self.recipe.warmup is not None and self.warmup_opened_iter is None
@@ -132,6 +146,7 @@ class Training:
             "drops": self.drops,
             "points": [p.model_dump() for p in self.points],
             "norms": [n.model_dump() for n in self.norms],
+            "shares": [s.model_dump() for s in self.shares],
             "at_last_point": vars(self._at_last_point),
             "at_gate_check": vars(self._at_gate_check),
             "elapsed_s": self.elapsed_s,
@@ -145,6 +160,7 @@ class Training:
         self.drops = list(state.get("drops", []))  # older checkpoints: they follow from the iteration
         self.points = [CurvePoint(**p) for p in state["points"]]
         self.norms = [LayerNorms(**n) for n in state.get("norms", [])]  # older checkpoints have none
+        self.shares = [Share(**s) for s in state.get("shares", [])]  # likewise
         self._at_last_point = Totals(**state["at_last_point"])
         self._at_gate_check = Totals(**state["at_gate_check"])
         self._elapsed_before_s = state["elapsed_s"]

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from resrepro.paper import TEST_ERROR_PCT
 
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*/seed*/run.json"))
+QUICKSTARTS = sorted((ROOT / "results/quickstart/shapes").glob("*/seed*/run.json"))
 COLUMNS = (
     "final_train_error_pct",
     "final_test_error_pct",
@@ -20,7 +22,11 @@ COLUMNS = (
 )
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.parent.name)
+def named(path: Path) -> str:
+    return "/".join(path.parent.parts[-2:])
+
+
+@pytest.mark.parametrize("path", RECORDS + QUICKSTARTS, ids=named)
 def test_a_committed_run_is_whole(path: Path) -> None:
     record = json.loads(path.read_text())
     with (path.parent / "curves.csv").open() as file:
@@ -30,7 +36,7 @@ def test_a_committed_run_is_whole(path: Path) -> None:
     assert float(last["test_error_pct"]) == record["final_test_error_pct"]
     assert float(last["train_error_pct"]) == record["final_train_error_pct"]
     assert re.fullmatch("[0-9a-f]{40}", record["commit"])
-    assert {"responses.csv", "gradients.csv"} <= {file.name for file in path.parent.iterdir()}
+    assert path in QUICKSTARTS or {"responses.csv", "gradients.csv"} <= {file.name for file in path.parent.iterdir()}
 
 
 def rows(page: str, first_cell: str) -> list[list[str]]:
@@ -67,3 +73,13 @@ def test_the_readme_opens_with_the_records() -> None:
         assert paper == (f"{published:.2f}" if published else "curve only"), label
         expected = f"{record['final_test_error_pct'] - published:+.2f}".replace("-", "−") if published else ""
         assert difference == expected, label
+
+
+def test_the_quickstarts_table_is_the_records() -> None:
+    found = {name: cells for name, *cells in rows("README.md", "training error (%), five seeds")}
+    for residual in ("plain", "residual"):
+        for depth, cell in zip(("shallow", "deep"), found[residual], strict=True):
+            records = [json.loads(path.read_text()) for path in QUICKSTARTS if f"{residual}-{depth}" in path.parts]
+            errors = [record["final_train_error_pct"] for record in records]
+            assert len(errors) == 5 and cell.split(" (")[0] == f"{fmean(errors):.1f} ± {stdev(errors):.1f}"
+            assert "(" not in cell or cell.endswith(f"({min(errors):.1f} … {max(errors):.1f})")

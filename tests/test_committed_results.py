@@ -47,12 +47,15 @@ def rows(page: str, first_cell: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
+def stored(run: str) -> Any:
+    return json.loads((ROOT / "results/cifar10" / run / "seed0/run.json").read_text())
+
+
 def record_of(label: str, ending: str) -> Any:
     """The record of what the pages call `label`: "plain-56 with a warm-up" is the run plain56-warmup."""
     net, _, more = label.partition(" ")
     recipe = {"": "", "with a warm-up": "-warmup", "made of plain-20": "-from-plain20"}[more]
-    name = net.lower().replace("-", "") + recipe + ending
-    return json.loads((ROOT / "results/cifar10" / name / "seed0/run.json").read_text())
+    return stored(net.lower().replace("-", "") + recipe + ending)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,12 @@ def test_the_findings_tables_are_the_records(first_cell: str, ending: str) -> No
     for label, *cells in rows("docs/findings.md", first_cell):
         record = record_of(label, ending)
         assert cells == [f"{record[column]:.2f}" for column in COLUMNS], label
+
+
+def test_the_table_of_choices_is_the_records() -> None:
+    for name, _, *cells in rows("docs/findings.md", "run, schedule x 0.1, seed 0"):
+        record = stored(name.strip("`") + "-x0.1")
+        assert cells == [f"{record[column]:.2f}" for column in COLUMNS[:2]], name
 
 
 def test_the_readme_opens_with_the_records() -> None:

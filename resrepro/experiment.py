@@ -219,6 +219,11 @@ class Experiment(Frozen):
     own_dataset: str
     variation: Variation = Variation()
 
+    @property
+    def varied(self) -> bool:
+        """Whether data, schedule or size of the images are not the file's."""
+        return self.variation != Variation()
+
     def run_names(self) -> list[str]:
         return list(dict.fromkeys(r.name for r in self.runs))
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resrepro import paper, results
-from resrepro.experiment import Experiment, Variation
+from resrepro.experiment import Experiment
 from resrepro.figures.drawing import draw_experiment
 from resrepro.verdict import ELSEWHERE, decidable, judge
 
@@ -17,10 +17,9 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
     """After the runs: results beside the paper's, verdicts, figures, and what to type next."""
     variation = experiment.variation
     table = Table("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time", box=None, header_style="bold")
-    as_paper = variation == Variation()
     for run in experiment.runs:
         record = results.finished(results_dir, run)
-        published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if as_paper else None
+        published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if not experiment.varied else None
         cells = ["not finished", "", "", "", ""]
         if record is not None and record.status == "diverged":
             cells = [f"diverged at {record.diverged_iter}", "", "", "", ""]
@@ -38,10 +37,10 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
     whole = original.variant(**variation.model_dump())
     judged = [judge(whole, claim, results_dir) for claim in decidable(whole)]
     for verdict in judged:
-        word = verdict.status if as_paper else ELSEWHERE[verdict.status]
+        word = ELSEWHERE[verdict.status] if experiment.varied else verdict.status
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
         console.print(f"{word}: {verdict.claim.text} ({detail})", soft_wrap=True)
-    if judged and not as_paper:
+    if judged and experiment.varied:
         console.print(f"with{variation.options} this is no verdict on the paper's runs", soft_wrap=True)
     problems: list[str] = []
     files = draw_experiment(whole, results_dir, formats=("png",), report=problems.append)
@@ -62,4 +61,4 @@ def _next(experiment: Experiment) -> str:
     if variation.schedule_scale != 1:
         whole = variation.model_copy(update={"schedule_scale": 1.0})
         return f"run {name}{whole.options}   (the paper's whole schedule)"
-    return f"plot {name} --format pdf" if variation == Variation() else f"run {name}"
+    return f"run {name}" if experiment.varied else f"plot {name} --format pdf"

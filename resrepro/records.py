@@ -164,7 +164,7 @@ class RunRecord(Frozen):
     `images`: a hash that tells the training images from others; older records lack it.
     `lr_drop_iters`: from which iterations on the rate was divided by 10.
     `device`, `num_threads`, `num_processes`: as in `Share`, when it ended; `earlier`: before, where they were others
-    (older records do not say).
+    (older records and checkpoints do not say).
     `start_from`: the run with whose weights it started, if any.
     `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
     are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.

@@ -14,7 +14,7 @@ import numpy as np
 
 from resrepro import results, rows
 from resrepro.errors import UserError
-from resrepro.experiment import Claim, Experiment, Measure, Variation
+from resrepro.experiment import Claim, Experiment, Measure
 from resrepro.records import Equality, LayerNorms, Protocol, Response, RunRecord
 from resrepro.results import RunFiles
 
@@ -104,8 +104,9 @@ MEASURES: dict[Measure, _Read] = {
 
 def decidable(experiment: Experiment) -> list[Claim]:
     """The claims that its runs can decide: under a variation no bounds on errors, for these are the paper's numbers."""
-    varied = experiment.variation != Variation()
-    return [c for c in experiment.claims if not (varied and c.run is not None and c.column.endswith("error_pct"))]
+    if not experiment.varied:
+        return list(experiment.claims)
+    return [claim for claim in experiment.claims if claim.run is None or not claim.column.endswith("error_pct")]
 
 
 def judge(experiment: Experiment, claim: Claim, results_dir: Path) -> Verdict:

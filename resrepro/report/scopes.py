@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resrepro.catalog import dataset_title
-from resrepro.experiment import Experiment, Variation
+from resrepro.experiment import Experiment
 from resrepro.records import RunRecord
 
 
@@ -29,7 +29,7 @@ def varied(shipped: list[Experiment], stored: dict[Path, RunRecord]) -> list[Sco
             changed = own.variant(
                 dataset=dataset, schedule_scale=scale, image_size=size if of_any_size and size else None
             )
-            if changed.variation != Variation() and any(run.path.parent in runs for run in changed.runs):
+            if changed.varied and any(run.path.parent in runs for run in changed.runs):
                 of_this = found.setdefault((own.own_dataset, changed.variation.options), [])
                 of_this += [changed] * (changed not in of_this)
     return [_scope(tuple(experiments)) for experiments in found.values()]

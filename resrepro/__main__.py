@@ -9,8 +9,7 @@ from resrepro.errors import UserError
 
 
 def main() -> None:
-    from resrepro import cli, cli_data, cli_evaluate, cli_nets, cli_results  # noqa: F401 (they add their commands)
-    from resrepro.options import app
+    from resrepro.cli import app
 
     try:
         app()

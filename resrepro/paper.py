@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from resrepro.records import Protocol
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,3 +134,15 @@ def test_error_pct(dataset: str, run: str, protocol: Protocol) -> float | None:
         tables = {"10-crop": (*TABLE_2, *TABLE_3), "multi-scale": TABLE_4}.get(protocol, ())
         return next((row.top1_pct for row in tables if row.arch == run), None)
     return TEST_ERROR_PCT.get((dataset, run)) if protocol == "single view" else None
+
+
+# How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).
+Protocol = Literal["single view", "10-crop", "multi-scale"]
+
+
+# The shorter sides that images are resized to, for nets trained on 224 pixels (Sec. 3.4).
+SCALES: dict[Protocol, tuple[int, ...]] = {
+    "single view": (256,),
+    "10-crop": (256,),
+    "multi-scale": (224, 256, 384, 480, 640),
+}

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from resrepro import device
-from resrepro.data.images import Images
-from resrepro.experiment import Run
-from resrepro.experiment_files import read_recipe
-from resrepro.recipe import PRESETS, Recipe
+from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.run import Run
+from resrepro.config.toml_files import read_recipe
+from resrepro.data.in_memory.images import Images
+from resrepro.runtime import device
 
 # Resuming must be exact, and it is with any number of threads as long as it stays the same.
 torch.set_num_threads(1)

@@ -15,16 +15,16 @@ from test_cuda_step import PAPER, cifar_like
 from test_training import same, training, weights
 from torch import Tensor, nn
 
-from resrepro.analysis import gradients, identity
-from resrepro.analysis.gradients import gradient_norms
-from resrepro.analysis.responses import Responses
-from resrepro.data.images import Images
-from resrepro.device import Compute, choose
+from resrepro.config.recipe import Recipe, Warmup
+from resrepro.data.in_memory.images import Images
+from resrepro.evaluation import constructed, gradients
+from resrepro.evaluation.gradients import gradient_norms
+from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import EVALUATION_BATCH
 from resrepro.models import build
-from resrepro.models import fused as kernels
+from resrepro.models.kernels import fused as kernels
 from resrepro.models.layers import weighted_layers
-from resrepro.recipe import Recipe, Warmup
+from resrepro.runtime.device import Compute, choose
 from resrepro.training.loop import Training
 
 ARCHS = ["plain8", "resnet8", "plain8-nobn"]
@@ -283,14 +283,14 @@ def test_a_checkpoint_of_an_older_version_has_no_norms(images: Images, fp32: Com
 # ---- identity layers
 
 
-def pair(images: Images, compute: Compute, precision: str = "fp32") -> tuple[Training, nn.Module, identity.Equality]:
+def pair(images: Images, compute: Compute, precision: str = "fp32") -> tuple[Training, nn.Module, constructed.Equality]:
     """A trained plain-8, and a plain-20 made of it."""
     t = training(images, compute, arch="plain8")
     list(t.steps())
     deep = build("plain20", num_classes=3, seed=1).to(memory_format=torch.channels_last).train()
     inputs = (t.engine.mini_batch(i)[0] for i in range(20))
-    sets: dict[identity.Name, Any] = {"test": t.engine.batches.test_part}
-    (row,) = identity.construct(deep, t.engine.net, inputs, sets, compute, lambda: None)
+    sets: dict[constructed.Name, Any] = {"test": t.engine.batches.test_part}
+    (row,) = constructed.construct(deep, t.engine.net, inputs, sets, compute, lambda: None)
     return t, deep, row
 
 
@@ -299,7 +299,7 @@ def test_a_block_with_known_statistics_is_the_identity_in_inference_and_on_such_
     x = torch.rand(64, 16, 8, 8) * torch.arange(16)[:, None, None]  # the first channel is dead
     variance, mean = torch.var_mean(x.double(), dim=(0, 2, 3), correction=0)
     with torch.no_grad():
-        identity._make_identity(block, (mean, variance))
+        constructed._make_identity(block, (mean, variance))
         torch.testing.assert_close(block.eval()(x), x, rtol=1e-5, atol=1e-5)
         other = torch.rand(64, 16, 8, 8) * 5  # of other statistics
         torch.testing.assert_close(block.eval()(other), other, rtol=1e-5, atol=1e-5)
@@ -342,10 +342,10 @@ def test_the_source_is_left_as_it_was(images: Images, fp32: Compute) -> None:
     list(t.steps())
     before = weights(t)
     deep = build("plain14", num_classes=3, seed=1)
-    identity.deepen(deep, t.engine.net, [t.engine.mini_batch(0)[0]], fp32)
+    constructed.deepen(deep, t.engine.net, [t.engine.mini_batch(0)[0]], fp32)
     assert same(before, weights(t)) and t.engine.net.training
     assert not any(m._forward_hooks for m in t.engine.net.modules())
 
 
 def test_number_of_mini_batches_is_what_the_docs_say() -> None:
-    assert (gradients.NUM_BATCHES, identity.NUM_BATCHES) == (4, 100)
+    assert (gradients.NUM_BATCHES, constructed.NUM_BATCHES) == (4, 100)

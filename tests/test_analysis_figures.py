@@ -13,15 +13,18 @@ from matplotlib.figure import Figure
 from test_end_to_end import run
 from test_results import record
 
-from resrepro import results, rows
+from resrepro import results
+from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.run import Run
+from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.experiment import FigureSpec, PanelSpec, Run
-from resrepro.experiment_files import find_experiment
 from resrepro.figures import FIGURES
-from resrepro.figures.drawing import _read, draw_experiment
-from resrepro.figures.parts import Context
-from resrepro.records import Equality, LayerNorms, Response, RunRecord
-from resrepro.rows import read
+from resrepro.figures.data import _read
+from resrepro.figures.files import draw_experiment
+from resrepro.figures.layout import Context
+from resrepro.results import csv_rows
+from resrepro.results.csv_rows import read
+from resrepro.results.records import Equality, LayerNorms, Response, RunRecord
 
 RECIPE = tiny_recipe()
 
@@ -41,7 +44,7 @@ def stored(results_dir: Path, run: Run, **values: object) -> results.RunFiles:
 
 def write_responses(files: results.RunFiles, stds: list[float]) -> None:
     found = [Response(layer=i, name=f"conv{i}", std=std, num_images=10) for i, std in enumerate(stds, 1)]
-    rows.write(files.responses, Response, found)
+    csv_rows.write(files.responses, Response, found)
 
 
 def write_norms(files: results.RunFiles, norms: dict[tuple[int, str], list[float]]) -> None:
@@ -51,7 +54,7 @@ def write_norms(files: results.RunFiles, norms: dict[tuple[int, str], list[float
         for (i, moment), values in norms.items()
         for n, (name, norm) in enumerate(zip(names, values, strict=True), 1)
     ]
-    rows.write(files.gradients, LayerNorms, found)
+    csv_rows.write(files.gradients, LayerNorms, found)
 
 
 def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...], **context: object) -> Figure:
@@ -145,7 +148,7 @@ def test_error_against_depth_as_made_trained_on_and_from_scratch(tmp_path: Path)
         Equality(part=part, shallower_error_pct=error, error_pct=error, **common)
         for part, error in (("train", 9.0), ("test", 10.0))
     ]
-    rows.write(files.identity, Equality, made)
+    csv_rows.write(files.identity, Equality, made)
     figure = draw(tmp_path, "identity", [shallow, deep, scratch], ("plain8", "plain20-made", "plain20"))
     (axes,) = figure.axes
     found = {li.get_marker(): ([*li.get_xdata()], [*li.get_ydata()]) for li in axes.lines}
@@ -231,7 +234,7 @@ def test_gradients_that_are_cut_short_are_named(tmp_path: Path) -> None:
 
 def test_rows_come_back_to_the_digit(tmp_path: Path) -> None:
     found = [Response(layer=1, name="conv1", std=1 / 3, num_images=7)]
-    rows.write(tmp_path / "r.csv", Response, found)
+    csv_rows.write(tmp_path / "r.csv", Response, found)
     assert read(tmp_path / "r.csv", Response) == found and read(tmp_path / "none.csv", Response) == []
 
 

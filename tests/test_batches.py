@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from resrepro.data.batches import Batches, View, ViewStream
-from resrepro.data.images import Images
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import Batches, View, ViewStream
 
 CPU = torch.device("cpu")
 

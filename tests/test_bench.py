@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import command
 
-from resrepro import bench
-from resrepro.bench.floors import Rates
+from resrepro.bench import training as bench
 from resrepro.bench.loops import RECIPE
-from resrepro.device import Compute
+from resrepro.bench.roofline import Rates
 from resrepro.models.complexity import complexity
+from resrepro.runtime.device import Compute
 
 CPU = Compute(device=torch.device("cpu"), precision="bf16")
 

@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from resrepro.data.decoding import Window, center_crop, resized_size
-from resrepro.data.listing import list_tree
-from resrepro.data.scale_crops import SingleViews
+from resrepro.data.image_files.decoding import Window, center_crop, resized_size
+from resrepro.data.image_files.listing import list_tree
+from resrepro.data.image_files.training_views import SingleViews
 from resrepro.errors import UserError
-from resrepro.evaluation.crops import Views, five_crops
-from resrepro.records import SCALES, Protocol
+from resrepro.evaluation.protocol_views import Views, five_crops
+from resrepro.paper import SCALES, Protocol
 
 SIZES = [(256, 341), (341, 256), (257, 300), (256, 256), (225, 224), (480, 640)]  # height, width
 

@@ -21,15 +21,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from resrepro.data.batches import Batches, Source
-from resrepro.data.images import Images
-from resrepro.data.listing import ImageFiles, ImageTree
-from resrepro.data.streams import StreamedBatches
-from resrepro.device import Compute, choose
-from resrepro.models import build, calls, fused
-from resrepro.recipe import ScaleCrop
-from resrepro.training.engine import Engine, Execution
-from resrepro.training.recording import record
+from resrepro.config.recipe import ScaleCrop
+from resrepro.data.dataset import Source
+from resrepro.data.image_files.listing import ImageFiles, ImageTree
+from resrepro.data.image_files.pipeline import StreamedBatches
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import Batches
+from resrepro.models import build, stage
+from resrepro.models.kernels import fused
+from resrepro.runtime.device import Compute, choose
+from resrepro.training.cuda_graph import record
+from resrepro.training.step import Engine, Execution
 
 
 class OnlyCuda(TorchDispatchMode):
@@ -174,7 +176,7 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     def fail(*_: Any) -> None:
         raise RuntimeError("the driver says no\nand more")
 
-    calls_set: list[calls.Call] = []
+    calls_set: list[stage.Call] = []
     monkeypatch.setattr(engine, "_set_call", calls_set.append)
     monkeypatch.setattr(engine, "_warm_up", fail if failing == "compiled" else lambda: None)
     monkeypatch.setattr(engine, "_record", fail if failing == "recorded" else lambda: None)
@@ -182,7 +184,7 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     (note,) = engine.notes
     assert note.endswith("RuntimeError the driver says no")
     assert (failing in note) and engine.kernels == ("torch" if failing == "compiled" else "compiled")
-    assert (calls_set[-1] is calls.plain) == (failing == "compiled")
+    assert (calls_set[-1] is stage.plain) == (failing == "compiled")
     monkeypatch.undo()
     engine.step(0, 0.1)  # and it works
 
@@ -201,10 +203,10 @@ def test_memory_that_ends_while_preparing_is_no_reason_to_fall_back(
         engine._prepare()
 
 
-def step_of(arch: str, call: calls.Call) -> tuple[list[Tensor], list[Tensor]]:
+def step_of(arch: str, call: stage.Call) -> tuple[list[Tensor], list[Tensor]]:
     """Gradients and buffers after one training step of four images."""
     net = build(arch, num_classes=10, seed=0).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    calls.set_call(net, call)
+    stage.set_call(net, call)
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(4, 3, 32, 32, generator=draw).contiguous(memory_format=torch.channels_last)
     loss = F.cross_entropy(net(x), torch.arange(4))
@@ -226,7 +228,7 @@ def test_computing_activations_again_changes_no_bit(arch: str, enabled: bool, mo
     if enabled and fused.enable_fused():
         pytest.skip("the kernel cannot be built here")
     monkeypatch.setattr(fused, "_fused", enabled)
-    once, twice = step_of(arch, calls.plain), step_of(arch, calls.recomputed(calls.plain))
+    once, twice = step_of(arch, stage.plain), step_of(arch, stage.recomputed(stage.plain))
     assert equal(once[0], twice[0]) and equal(once[1], twice[1])
 
 
@@ -241,7 +243,7 @@ def test_computing_again_lets_go_of_everything(monkeypatch: pytest.MonkeyPatch) 
         return kernel(bn, x, shortcut)
 
     monkeypatch.setattr(fused, "_bn_relu_fused", noted)
-    step_of("resnet14", calls.recomputed(calls.plain))
+    step_of("resnet14", stage.recomputed(stage.plain))
     gc.collect()
     assert len(inputs) == 13 + 12
     assert all(x.expired() for x in inputs)
@@ -251,7 +253,7 @@ def test_computing_again_keeps_block_inputs_only() -> None:
     """Bytes that autograd holds, beside the estimate which `--jobs` plans with."""
     from resrepro.models.complexity import complexity
 
-    def held(call: calls.Call) -> int:
+    def held(call: stage.Call) -> int:
         storages: dict[int, Tensor] = {}
 
         def pack(x: Tensor) -> Tensor:
@@ -259,16 +261,16 @@ def test_computing_again_keeps_block_inputs_only() -> None:
             return x
 
         net = build("resnet20", num_classes=10, seed=0).train()
-        calls.set_call(net, call)
+        stage.set_call(net, call)
         weights = {p.untyped_storage().data_ptr() for p in [*net.parameters(), *net.buffers()]}
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
             net(torch.randn(4, 3, 32, 32))
         return sum(x.untyped_storage().nbytes() for address, x in storages.items() if address not in weights)
 
     counts = complexity("resnet20")
-    as_is = held(calls.plain)
+    as_is = held(stage.plain)
     assert as_is == pytest.approx(4 * 4 * counts.num_activations, rel=0.05)
-    assert held(calls.recomputed(calls.plain)) < 0.5 * as_is
+    assert held(stage.recomputed(stage.plain)) < 0.5 * as_is
     assert counts.num_activations_recomputed < 0.5 * counts.num_activations
 
 
@@ -283,10 +285,10 @@ def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, mon
         counter = CompileCounterWithBackend("aot_eager")
         with monkeypatch.context() as patched:
             patched.setattr(torch, "compile", partial(torch.compile, backend=counter))
-            call = calls.compiled()
-        compiled = step_of(arch, calls.recomputed(call) if again else call)
+            call = stage.compiled()
+        compiled = step_of(arch, stage.recomputed(call) if again else call)
         numbers.append(counter.frame_count)
-        plainly = step_of(arch, calls.plain)
+        plainly = step_of(arch, stage.plain)
         for a, b in zip([*compiled[0], *compiled[1]], [*plainly[0], *plainly[1]], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
     assert numbers == [5 * (1 + again)] * 3
@@ -298,7 +300,7 @@ def test_evaluation_is_called_plainly() -> None:
     def forbidden(_block: nn.Module, _x: Tensor) -> Tensor:
         raise AssertionError("compiled for nothing")
 
-    calls.set_call(net, forbidden)
+    stage.set_call(net, forbidden)
     with torch.no_grad():
         net.train()(torch.zeros(2, 3, 32, 32))
     net.eval()(torch.zeros(2, 3, 32, 32))

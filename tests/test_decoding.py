@@ -10,7 +10,7 @@ import torchvision.transforms.functional as TF
 from pictures import encoded, picture
 from PIL import Image
 
-from resrepro.data.decoding import decode, resampled, resized_size
+from resrepro.data.image_files.decoding import decode, resampled, resized_size
 from resrepro.errors import UserError
 
 IMAGE = picture(43, 61)

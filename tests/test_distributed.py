@@ -27,16 +27,18 @@ from PIL import Image
 from test_training import training
 from torch.distributed import TCPStore
 
-from resrepro import data, results, rows
-from resrepro.data import shapes
-from resrepro.data.batches import Part
-from resrepro.data.images import Images
-from resrepro.device import Compute
-from resrepro.distributed import World
+from resrepro import results
+from resrepro.data import loading
+from resrepro.data.dataset import Part
+from resrepro.data.in_memory import shapes
+from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
-from resrepro.records import CurvePoint, Equality, LayerNorms, Response, RunRecord
-from resrepro.results import RunFiles
+from resrepro.results import csv_rows
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import CurvePoint, Equality, LayerNorms, Response, RunRecord
+from resrepro.runtime.device import Compute
+from resrepro.runtime.distributed import World
 
 # Four images a part of BN. The rate is small, so that a ReLU that rounding turns on or off does little. Drops at 8, 12.
 RECIPE = (
@@ -72,7 +74,7 @@ def files_of(results_dir: Path, name: str = "resnet8") -> RunFiles:
 
 def few_images() -> None:
     few = Images.from_numpy(*shapes.generate(num_train=500, num_test=100), num_classes=10)
-    data.load = lambda *_, **__: few  # type: ignore[assignment]
+    loading.load = lambda *_, **__: few  # type: ignore[assignment]
 
 
 def _process(environment: dict[str, str], output: Path, arguments: list[str], fault: Fault | None) -> None:
@@ -94,7 +96,7 @@ class Started:
 
     def __init__(self, size: int, arguments: list[str], fault: Fault | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["resrepro.runner", "resrepro.cli", "pytest"])
+        context.set_forkserver_preload(["resrepro.training.runner", "resrepro.cli.experiments", "pytest"])
         self.output = Path(arguments[1]).with_name("output")
         self.output.mkdir(exist_ok=True)
         self.store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # torchrun keeps one, too
@@ -178,7 +180,7 @@ def assert_near(a: RunFiles, b: RunFiles) -> None:
             torch.testing.assert_close(value, states[1][part][key], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(states[0]["totals"], states[1]["totals"], rtol=1e-5, atol=0)
     for path, row in (("responses", Response), ("gradients", LayerNorms)):
-        tables = [rows.read(getattr(files, path), row) for files in (a, b)]
+        tables = [csv_rows.read(getattr(files, path), row) for files in (a, b)]
         assert_rows_near(*tables)
     ends = [
         (r.final_test_error_bn_reestimated_pct, r.final_train_error_clean_pct, r.best_test_error_pct)
@@ -214,9 +216,9 @@ def write_photos(root: Path) -> None:
 
 
 def _three_at_once(_rank: int) -> None:
-    from resrepro.data import streams
+    from resrepro.data.image_files import pipeline
 
-    streams.AT_ONCE = {"cpu": 3}
+    pipeline.AT_ONCE = {"cpu": 3}
 
 
 def test_two_processes_share_image_files(tmp_path: Path) -> None:
@@ -231,7 +233,7 @@ def test_two_processes_share_image_files(tmp_path: Path) -> None:
     for a, b in zip(points(one), points(two), strict=True):
         assert (a.train_error_pct, a.test_error_pct) == (b.train_error_pct, b.test_error_pct)
         assert (a.train_loss, a.test_loss) == pytest.approx((b.train_loss, b.test_loss), rel=1e-4)
-    assert_rows_near(*(rows.read(files.responses, Response) for files in (one, two)))
+    assert_rows_near(*(csv_rows.read(files.responses, Response) for files in (one, two)))
 
 
 def torchrun(size: int, arguments: list[str], *options: str) -> subprocess.Popen[str]:
@@ -261,7 +263,7 @@ def test_four_processes_of_torchrun_give_what_one_gives(toml: Path, tmp_path: Pa
 
 
 def _slow_steps(_rank: int) -> None:
-    from resrepro.training.engine import Engine
+    from resrepro.training.step import Engine
 
     step = Engine.step
 
@@ -320,7 +322,7 @@ def test_torchrun_restarts_by_itself(tmp_path: Path) -> None:
 
 
 def _corrupt_image(rank: int) -> None:
-    from resrepro.data.batches import ViewStream
+    from resrepro.data.in_memory.pipeline import ViewStream
 
     load = ViewStream.load
 
@@ -350,7 +352,7 @@ def test_a_net_made_deeper_is_the_same_and_the_others_need_no_files(tmp_path: Pa
         outputs.append(files_of(folder / "0" / "results", "deeper"))
     assert list((tmp_path / "2" / "1").iterdir()) == []
     assert_near(*outputs)
-    tables = [rows.read(files.identity, Equality) for files in outputs]
+    tables = [csv_rows.read(files.identity, Equality) for files in outputs]
     for one, other in zip(*tables, strict=True):
         assert (one.part, one.num_images) == (other.part, other.num_images)
         assert (one.shallower_error_pct, one.error_pct) == (one.error_pct, other.error_pct)

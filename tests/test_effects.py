@@ -11,13 +11,14 @@ from conftest import tiny_run
 from test_figures import store
 from test_results import point, record
 
-from resrepro import results, rows
-from resrepro.experiment import FigureSpec, PanelSpec
-from resrepro.experiment_files import find_experiment
+from resrepro import results
+from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves, effects
 from resrepro.figures.curves import Context
-from resrepro.figures.drawing import draw_experiment
-from resrepro.records import CurvePoint
+from resrepro.figures.files import draw_experiment
+from resrepro.results import csv_rows
+from resrepro.results.records import CurvePoint
 
 PANEL = PanelSpec(title="p", runs=("base", "other", "one", "absent"), not_here={"stride": "no bottleneck"})
 SPEC = FigureSpec(name="f", title="T", kind="effects", panel=(PANEL,))
@@ -106,7 +107,7 @@ def test_ambiguities_is_drawn_from_records_with_a_table_beside_it(tmp_path: Path
     for run in experiment.runs:
         if run.name == "resnet20-2devices":
             files = results.run_files(tmp_path, run)
-            rows.write(files.curves, CurvePoint, [point(64000)])
+            csv_rows.write(files.curves, CurvePoint, [point(64000)])
             results.write_record(files, record(run, final_test_error_pct=8.0 + run.seed / 10))
     files = draw_experiment(experiment, tmp_path, formats=("svg",))
     assert [f.name for f in files] == ["ambiguities.svg", "ambiguities.md", "ambiguities.csv"]

@@ -15,23 +15,24 @@ from test_runner import runner
 from test_tables import rows, store
 from typer.testing import CliRunner
 
-from resrepro import cli, cli_evaluate, results  # noqa: F401 (cli adds its commands)
-from resrepro.data.images import Images
-from resrepro.data.listing import list_tree
-from resrepro.data.pixel_mean import pixel_mean
-from resrepro.data.scale_crops import NetInput, TrainViews
-from resrepro.device import choose
+from resrepro import results
+from resrepro.cli import app
+from resrepro.cli.evaluate import PROTOCOLS
+from resrepro.config.run import Run
+from resrepro.data.image_files.listing import list_tree
+from resrepro.data.image_files.pixel_mean import pixel_mean
+from resrepro.data.image_files.training_views import NetInput, TrainViews
+from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
-from resrepro.evaluation import scoring
+from resrepro.evaluation import evaluate as scoring
 from resrepro.evaluation.batch_norm import reestimated
-from resrepro.evaluation.scoring import Setup, evaluate, load
-from resrepro.evaluation.trained import find
-from resrepro.experiment import Run
+from resrepro.evaluation.evaluate import Setup, evaluate, load
+from resrepro.evaluation.trained_nets import find
 from resrepro.models import build
-from resrepro.options import app
-from resrepro.records import Errors, Evaluation
-from resrepro.tables import TABLES
-from resrepro.weights import CHECKPOINT_FORMAT
+from resrepro.models.weights import CHECKPOINT_FORMAT
+from resrepro.report.tables import TABLES
+from resrepro.results.records import Errors, Evaluation
+from resrepro.runtime.device import choose
 
 
 def command(*words: object) -> str:
@@ -129,7 +130,7 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
     assert scores.moving.loss != pytest.approx(want, rel=1e-2)
 
 
-@pytest.mark.parametrize("protocol", cli_evaluate.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_runs_and_their_ensemble_are_recorded_and_a_look_is_not(protocol: str, tree: Path, tmp_path: Path) -> None:
     results_dir = tmp_path / "results"
     folders = [trained(results_dir, imagenet_run(tree, seed), num_classes=5, weights_seed=seed) for seed in (0, 1)]
@@ -141,7 +142,7 @@ def test_runs_and_their_ensemble_are_recorded_and_a_look_is_not(protocol: str, t
     assert "ensemble of 2" in command(*words)
     for folder in folders:
         (found,) = results.read_evaluations(folder / "evaluations.json")
-        assert found.protocol == cli_evaluate.PROTOCOLS[protocol] and found.as_in_paper(found.protocol)
+        assert found.protocol == PROTOCOLS[protocol] and found.as_in_paper(found.protocol)
         assert found.moving.top5_pct == 0 and found.precision == "fp32"
     (together,) = results.ensembles(results_dir, f"folder:{tree}")
     assert together.members == tuple(str(imagenet_run(tree, seed)) for seed in (0, 1))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from resrepro.config.toml_files import experiment_names, find_experiment, read_experiment
 from resrepro.errors import UserError
-from resrepro.experiment_files import experiment_names, find_experiment, read_experiment
 from resrepro.figures import FIGURES
 
 

@@ -14,16 +14,16 @@ from rich.console import Console
 from test_results import record
 
 from resrepro import results
-from resrepro.experiment import Claim, FigureSpec, PanelSpec
-from resrepro.experiment_files import find_experiment
+from resrepro.cli.outcome import print_outcome
+from resrepro.config.experiment import Claim, FigureSpec, PanelSpec
+from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves
 from resrepro.figures.curves import Context
-from resrepro.figures.drawing import draw_experiment
-from resrepro.figures.parts import depth_colors
-from resrepro.outcome import print_outcome
-from resrepro.records import CurvePoint
-from resrepro.rows import write
-from resrepro.verdict import judge
+from resrepro.figures.files import draw_experiment
+from resrepro.figures.layout import depth_colors
+from resrepro.report.verdicts import judge
+from resrepro.results.csv_rows import write
+from resrepro.results.records import CurvePoint
 
 
 def rows(run: str, seed: int, train: list[float], test: list[float], status: str = "finished") -> list[dict[str, Any]]:

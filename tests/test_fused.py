@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resrepro.models import fused as module
-from resrepro.models import native
-from resrepro.models.fused import bn_relu, conv3x3, enable_fused
+from resrepro.models.kernels import build
+from resrepro.models.kernels import fused as module
+from resrepro.models.kernels.fused import bn_relu, conv3x3, enable_fused
 
 CHANNELS = [16, 32, 64, 128, 256, 2048]
 
@@ -222,7 +222,7 @@ def test_convolutions_it_cannot_take_go_to_torch(bf16_instructions: None) -> Non
 
 def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_fused", False)
-    monkeypatch.setattr(native.shutil, "which", lambda _: None)
+    monkeypatch.setattr(build.shutil, "which", lambda _: None)
     assert enable_fused() == "there is no g++ on this machine"
     bn, (x, _, _) = case(16, torch.float32)
     assert "BnRelu" not in bn_relu(bn, x).grad_fn.name()
@@ -230,7 +230,7 @@ def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "_fused", False)
     broken = tmp_path / "broken.cpp"
     broken.write_text("no C++")
-    monkeypatch.setattr(native, "SOURCES", (broken,))
+    monkeypatch.setattr(build, "SOURCES", (broken,))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    if native.shutil.which("g++"):
+    if build.shutil.which("g++"):
         assert enable_fused().startswith("the C++ compiler failed (")

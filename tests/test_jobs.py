@@ -14,15 +14,15 @@ from conftest import tiny_run
 from test_runner import Silent, rows
 
 from resrepro import results
-from resrepro import runner as runner_module
-from resrepro.device import Compute, choose, device_errors
+from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.experiment import Run
-from resrepro.interruption import Signals
-from resrepro.runner import Runner, Stopped
+from resrepro.runtime.device import Compute, choose, device_errors
+from resrepro.runtime.signals import Signals
 from resrepro.training import checkpoint
+from resrepro.training import runner as runner_module
 from resrepro.training.loop import Training
 from resrepro.training.memory import plan
+from resrepro.training.runner import Runner, Stopped
 
 RUNS = [tiny_run("resnet8"), tiny_run("plain8"), tiny_run("resnet8", seed=1)]
 

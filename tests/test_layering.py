@@ -12,19 +12,13 @@ import pytest
 import resrepro
 
 LAYERS = [
-    {"errors"},
-    {"catalog", "atomic", "departures", "device", "text"},
-    {"records", "locking"},
-    {"recipe", "rows", "paper"},
-    {"experiment"},
-    {"experiment_files", "same_run", "weights"},
-    {"results", "models", "data", "interruption", "distributed", "provenance"},
-    {"evaluation", "analysis"},
-    {"training"},
-    {"ending"},
-    {"runner", "figures", "tables", "verdict", "progress", "bench", "options", "watched", "terminal_plot"},
-    {"outcome", "watch", "report"},
-    {"cli", "cli_results", "cli_nets", "cli_data", "cli_evaluate"},
+    {"errors", "paper"},
+    {"files", "config", "runtime"},
+    {"results", "models", "data"},
+    {"evaluation", "figures"},
+    {"training", "report"},
+    {"bench"},
+    {"cli"},
     {"__main__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

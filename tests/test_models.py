@@ -9,7 +9,7 @@ import torch
 from torchvision.models import ResNet, get_model
 from torchvision.models.resnet import Bottleneck
 
-from resrepro.catalog import architecture
+from resrepro.config.architectures import architecture
 from resrepro.errors import UserError
 from resrepro.models import build
 from resrepro.models.complexity import complexity

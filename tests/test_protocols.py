@@ -15,19 +15,20 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from resrepro import device
-from resrepro.data.images import Images
-from resrepro.data.listing import list_tree
+from resrepro.config.recipe import IMAGENET_CROP
+from resrepro.data.image_files.listing import list_tree
+from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.evaluation import data_sets, preprocessing
-from resrepro.evaluation.crops import Views
 from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD, InMemory, OnDisk
-from resrepro.evaluation.protocols import BATCH_PIXELS, HELD_BATCHES, Normalization, errors, probabilities, same_sized
-from resrepro.evaluation.scoring import Setup, evaluate
-from resrepro.evaluation.trained import TrainedNet
+from resrepro.evaluation.evaluate import Setup, evaluate
+from resrepro.evaluation.preprocessing import Normalization
+from resrepro.evaluation.probabilities import errors, probabilities
+from resrepro.evaluation.protocol_views import BATCH_PIXELS, HELD_BATCHES, Views, same_sized
+from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
-from resrepro.recipe import IMAGENET_CROP
-from resrepro.records import SCALES, Protocol
+from resrepro.paper import SCALES, Protocol
+from resrepro.runtime import device
 
 SIZES = [(80, 120), (120, 80), (91, 70), (80, 120), (64, 64), (70, 91)]  # of the test images
 IMAGE_SIZE = 64

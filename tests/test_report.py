@@ -14,17 +14,17 @@ import pytest
 from test_results import record
 from typer.testing import CliRunner
 
-from resrepro import cli_results, results
-from resrepro.departures import DEPARTURES
-from resrepro.experiment import Experiment, Run
-from resrepro.experiment_files import experiment_names, find_experiment
-from resrepro.options import app
-from resrepro.records import CurvePoint, Response
-from resrepro.report.runs import departures
-from resrepro.rows import write
-from resrepro.tables import TABLES
+from resrepro import results
+from resrepro.cli import app
+from resrepro.config.experiment import Experiment
+from resrepro.config.run import Run
+from resrepro.config.toml_files import experiment_names, find_experiment
+from resrepro.report.departures import DEPARTURES
+from resrepro.report.run_table import departures
+from resrepro.report.tables import TABLES
+from resrepro.results.csv_rows import write
+from resrepro.results.records import CurvePoint, Response
 
-assert cli_results  # its import makes the commands
 FOUR = {"plain20": (3.0, 9.6), "plain56": (9.0, 13.2), "resnet20": (0.6, 8.4), "resnet56": (0.1, 7.0)}
 VOID = {"meta", "link", "br"}
 

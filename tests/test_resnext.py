@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from conftest import paper_recipe
 from torch import Tensor, nn
 
-from resrepro.catalog import architecture
-from resrepro.cli import _experiments
-from resrepro.experiment_files import find_experiment
-from resrepro.models import build, fused
+from resrepro.cli.experiments import _experiments
+from resrepro.config.architectures import architecture
+from resrepro.config.toml_files import find_experiment
+from resrepro.models import build
 from resrepro.models.blocks import Bottleneck
 from resrepro.models.complexity import complexity
+from resrepro.models.kernels import fused
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import tiny_run
 
-from resrepro import results, rows
-from resrepro.atomic import write_atomically, write_text
+from resrepro import results
 from resrepro.errors import UserError
-from resrepro.locking import RunHeld
-from resrepro.records import CurvePoint, RunRecord
-from resrepro.results import RunFiles
+from resrepro.files import write_atomically, write_text
+from resrepro.results import csv_rows
+from resrepro.results.lock import RunHeld
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import CurvePoint, RunRecord
 
 
 def point(iteration: int) -> CurvePoint:
@@ -39,13 +40,13 @@ def record(run: object = None, **changes: object) -> RunRecord:
 @pytest.fixture
 def files(tmp_path: Path) -> RunFiles:
     found = RunFiles(folder=tmp_path / "run")
-    rows.write(found.curves, CurvePoint, [])
+    csv_rows.write(found.curves, CurvePoint, [])
     return found
 
 
 def test_rows_come_back_to_the_digit(files: RunFiles) -> None:
     for i in (5, 10):
-        rows.append(files.curves, point(i))
+        csv_rows.append(files.curves, point(i))
     assert results.read_points(files) == [point(5), point(10)]
     assert files.curves.read_text().splitlines()[0] == (
         "iteration,lr,train_loss,train_error_pct,test_loss,test_error_pct,elapsed_s"
@@ -55,7 +56,7 @@ def test_rows_come_back_to_the_digit(files: RunFiles) -> None:
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_torn_last_line_is_left_out(files: RunFiles, cut: int) -> None:
     for i in (5, 10):
-        rows.append(files.curves, point(i))
+        csv_rows.append(files.curves, point(i))
     os.truncate(files.curves, files.curves.stat().st_size - cut)
     assert results.read_points(files) == [point(5)]
 
@@ -67,7 +68,7 @@ def test_a_damaged_line_is_named(files: RunFiles) -> None:
 
 
 def test_a_full_disk_leaves_old_file_and_rows_valid(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows.append(files.curves, point(5))
+    csv_rows.append(files.curves, point(5))
     write_text(files.record, "old")
 
     def full(_: int) -> None:
@@ -75,7 +76,7 @@ def test_a_full_disk_leaves_old_file_and_rows_valid(files: RunFiles, monkeypatch
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="free some disk space"):
-        rows.append(files.curves, point(10))
+        csv_rows.append(files.curves, point(10))
     with pytest.raises(UserError, match="free some disk space"):
         write_text(files.record, "new")
     assert results.read_points(files) == [point(5)]
@@ -111,9 +112,9 @@ def test_what_is_trained_is_said_until_the_record_says_it(files: RunFiles) -> No
 
 def test_a_finished_run_whose_csv_is_cut_short_is_noticed(tmp_path: Path) -> None:
     files = results.run_files(tmp_path, tiny_run())
-    rows.write(files.curves, CurvePoint, [point(5), point(12)])
+    csv_rows.write(files.curves, CurvePoint, [point(5), point(12)])
     assert not results.lacks_rows(files, record())
-    rows.write(files.curves, CurvePoint, [point(5)])
+    csv_rows.write(files.curves, CurvePoint, [point(5)])
     with pytest.raises(UserError, match="ends at iteration 5 of 12, and there is no checkpoint"):
         results.lacks_rows(files, record())
     files.checkpoint.touch()

@@ -13,11 +13,11 @@ import torch
 from conftest import tiny_run
 
 from resrepro import results
-from resrepro.device import choose
+from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.experiment import Run
-from resrepro.runner import Runner, Stopped
+from resrepro.runtime.device import choose
 from resrepro.training import checkpoint
+from resrepro.training.runner import Runner, Stopped
 
 
 class Silent:
@@ -106,7 +106,7 @@ def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path, monkeypatch: 
 
 
 def test_a_signal_during_the_last_measurements_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from resrepro.training.engine import Engine
+    from resrepro.training.step import Engine
 
     def interrupted(_: Engine, between: Callable[[], None]) -> None:
         signal.raise_signal(signal.SIGTERM)

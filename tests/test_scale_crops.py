@@ -11,13 +11,14 @@ import torchvision.transforms.functional as TF
 from pictures import encoded, picture, write_tree
 from PIL import Image
 
-from resrepro.bench.imagenet import loader_rates
-from resrepro.data.batches import ViewStream
-from resrepro.data.decoding import decode, resized_size
-from resrepro.data.listing import ImageFiles
-from resrepro.data.pixel_mean import pixel_mean
-from resrepro.data.prefetching import HostBatch, prefetched
-from resrepro.data.scale_crops import (
+from resrepro.bench.loaders import loader_rates
+from resrepro.config.recipe import IMAGENET_CROP, ScaleCrop
+from resrepro.data.image_files.decoding import decode, resized_size
+from resrepro.data.image_files.imagenet import load_tree
+from resrepro.data.image_files.listing import ImageFiles
+from resrepro.data.image_files.pixel_mean import pixel_mean
+from resrepro.data.image_files.prefetch import HostBatch, prefetched
+from resrepro.data.image_files.training_views import (
     EIGENVALUES,
     EIGENVECTORS,
     NetInput,
@@ -25,9 +26,8 @@ from resrepro.data.scale_crops import (
     SingleViews,
     TrainViews,
 )
-from resrepro.data.trees import load_tree
+from resrepro.data.in_memory.pipeline import ViewStream
 from resrepro.errors import UserError
-from resrepro.recipe import IMAGENET_CROP, ScaleCrop
 
 SIDES = (32, 45)
 
@@ -240,7 +240,7 @@ def mean_of(files: ImageFiles, data_dir: Path, **options: object) -> tuple[torch
 def test_the_pixel_mean_is_of_the_center_crops_and_kept(
     files: ImageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resrepro.data.pixel_mean.CHUNK", 3)
+    monkeypatch.setattr("resrepro.data.image_files.pixel_mean.CHUNK", 3)
     crops = SingleViews(files, image_size=28, shorter_side=32, batch_size=10)[0].images
     expected = crops.double().mean(0).permute(1, 2, 0)
     mean, seen = mean_of(files, tmp_path)
@@ -262,8 +262,8 @@ def test_the_pixel_mean_is_of_the_center_crops_and_kept(
 def test_the_pixel_mean_goes_on_where_it_was_stopped(
     files: ImageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resrepro.data.pixel_mean.CHUNK", 2)
-    monkeypatch.setattr("resrepro.data.pixel_mean.SAVE_EVERY", 2)
+    monkeypatch.setattr("resrepro.data.image_files.pixel_mean.CHUNK", 2)
+    monkeypatch.setattr("resrepro.data.image_files.pixel_mean.SAVE_EVERY", 2)
     whole, _ = mean_of(files, tmp_path / "whole")
     real = SingleViews.crop
 
@@ -291,7 +291,7 @@ def test_the_pixel_mean_and_a_corrupt_image(files: ImageFiles, tmp_path: Path) -
 
 
 def test_the_loaders_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resrepro.bench.imagenet.BATCH_SIZE", 2)
+    monkeypatch.setattr("resrepro.bench.loaders.BATCH_SIZE", 2)
     tree = load_tree(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path)
     threads = torch.get_num_threads()
     rates = loader_rates(tree, image_size=28, shorter_side=SIDES, num_workers=1, seconds=0.01)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from conftest import paper_recipe
 
+from resrepro.config.recipe import SWITCHES, Plateau, Recipe, Warmup
+from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.experiment_files import find_experiment
-from resrepro.recipe import SWITCHES, Plateau, Recipe, Warmup
-from resrepro.records import CurvePoint
+from resrepro.results.records import CurvePoint
 from resrepro.training.schedule import drop_due, gate_opens, learning_rate
 
 

@@ -10,16 +10,17 @@ import pytest
 from conftest import tiny_recipe, tiny_run
 from test_runner import Killed, Silent, rows, runner
 
-from resrepro import data, results
-from resrepro.data import shapes
-from resrepro.data.images import Images
+from resrepro import results
+from resrepro.config.run import Run
+from resrepro.config.toml_files import read_experiment
+from resrepro.data import loading
+from resrepro.data.in_memory import shapes
+from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
-from resrepro.experiment import Run
-from resrepro.experiment_files import read_experiment
-from resrepro.records import Equality, LayerNorms, Response
-from resrepro.rows import read
+from resrepro.models.weights import read_saved
+from resrepro.results.csv_rows import read
+from resrepro.results.records import Equality, LayerNorms, Response
 from resrepro.training import checkpoint
-from resrepro.weights import read_saved
 
 SOURCE = tiny_run("plain8")
 DEEP = Run(dataset="shapes", name="deep", arch="plain14", recipe=tiny_recipe(), seed=0, label="made", start_from=SOURCE)
@@ -37,7 +38,7 @@ def model(results_dir: Path, run: Run) -> dict[str, Any]:
 def few_images() -> Iterator[None]:
     few = Images.from_numpy(*shapes.generate(num_train=600, num_test=100), num_classes=10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", lambda *_, **__: few)
+        patch.setattr(loading, "load", lambda *_, **__: few)
         yield
 
 

@@ -20,15 +20,14 @@ from pictures import encoded, picture, write_tree
 from PIL import Image
 from typer.testing import CliRunner
 
-from resrepro import cli_data  # noqa: F401 (adds its commands)
-from resrepro.data import official, store
-from resrepro.data.checking import kind_of
-from resrepro.data.decoding import decode
-from resrepro.data.listing import ImageTree
-from resrepro.data.official import read_structs
-from resrepro.data.trees import load_tree
+from resrepro.cli import app
+from resrepro.data.image_files import archives, packed
+from resrepro.data.image_files.archives import read_structs
+from resrepro.data.image_files.check import kind_of
+from resrepro.data.image_files.decoding import decode
+from resrepro.data.image_files.imagenet import load_tree
+from resrepro.data.image_files.listing import ImageTree
 from resrepro.errors import UserError
-from resrepro.options import app
 
 
 @pytest.fixture
@@ -46,11 +45,11 @@ def name_of(root: Path) -> str:
 def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
     tree = load_tree(name_of(root), data_dir=data_dir, prepared=False)
     chosen = {"num_workers": 0, "skip_corrupt": False, "progress": lambda *_: None, **options}
-    return store.prepare(tree, name_of(root), data_dir=data_dir, **chosen)  # type: ignore[arg-type]
+    return packed.prepare(tree, name_of(root), data_dir=data_dir, **chosen)  # type: ignore[arg-type]
 
 
 def packs(root: Path, data_dir: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in store.directory(name_of(root), data_dir=data_dir).glob("*.pack")}
+    return {p.name: p.read_bytes() for p in packed.directory(name_of(root), data_dir=data_dir).glob("*.pack")}
 
 
 def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_path: Path) -> None:
@@ -58,7 +57,7 @@ def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_pat
     assert files.place == str(birds)
     assert prepare(birds, tmp_path) == []
     tree = load_tree(name_of(birds), data_dir=tmp_path)
-    assert tree.place == str(store.directory(name_of(birds), data_dir=tmp_path)) and tree.classes == files.classes
+    assert tree.place == str(packed.directory(name_of(birds), data_dir=tmp_path)) and tree.classes == files.classes
     assert load_tree(name_of(birds), data_dir=tmp_path, prepared=False).place == str(birds)
     for part, of_files in ((tree.train, files.train), (tree.test, files.test)):
         assert part.labels.tolist() == of_files.labels.tolist() and part.names.tolist() == of_files.names.tolist()
@@ -76,7 +75,7 @@ def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_pat
 
 
 def test_several_processes_write_the_same_store(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CHUNK", 3)
+    monkeypatch.setattr(packed, "CHUNK", 3)
     prepare(birds, tmp_path / "one")
     prepare(birds, tmp_path / "two", num_workers=2)
     assert packs(birds, tmp_path / "one") == packs(birds, tmp_path / "two")
@@ -128,7 +127,7 @@ def test_a_killed_preparation_goes_on(
     process.stdout.close()
     with pytest.raises(UserError, match=r"incomplete; 'resrepro data prepare folder:.*' goes on where it stopped"):
         load_tree(name_of(birds), data_dir=tmp_path)
-    monkeypatch.setattr(store, "CHUNK", 2)
+    monkeypatch.setattr(packed, "CHUNK", 2)
     seen: list[tuple[str, int]] = []
     prepare(birds, tmp_path, progress=lambda part, done, _total: seen.append((part, done)))
     assert seen[0] == ("train", count if where == "between" else count - 2)
@@ -138,11 +137,11 @@ def test_a_killed_preparation_goes_on(
 
 def test_a_torn_tail_is_cut_off(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power cut: numbers without their images, half a number."""
-    monkeypatch.setattr(store, "CHUNK", 2)
+    monkeypatch.setattr(packed, "CHUNK", 2)
     prepare(birds, tmp_path / "whole")
     prepare(birds, tmp_path)
-    root = store.directory(name_of(birds), data_dir=tmp_path)
-    (root / store.INDEX).unlink()
+    root = packed.directory(name_of(birds), data_dir=tmp_path)
+    (root / packed.INDEX).unlink()
     os.truncate(root / "train.pack", (root / "train.pack").stat().st_size - 5)
     with (root / "test.lengths").open("r+b") as log:
         log.truncate(8 * 3 + 3)
@@ -154,8 +153,8 @@ def test_a_torn_tail_is_cut_off(birds: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_a_damaged_store_is_named_and_not_used(birds: Path, tmp_path: Path) -> None:
     prepare(birds, tmp_path)
-    root = store.directory(name_of(birds), data_dir=tmp_path)
-    pack, index = root / "train.pack", root / store.INDEX
+    root = packed.directory(name_of(birds), data_dir=tmp_path)
+    pack, index = root / "train.pack", root / packed.INDEX
     whole_pack, whole_index = pack.read_bytes(), index.read_bytes()
     pack.write_bytes(whole_pack[:-1])
     with pytest.raises(
@@ -209,7 +208,7 @@ def test_corrupt_images_are_named_or_left_out(birds: Path, tmp_path: Path) -> No
 
 def test_no_space_is_one_line_with_what_is_needed(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))  # type: ignore[attr-defined]
+        patch.setattr(packed.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))  # type: ignore[attr-defined]
         with pytest.raises(UserError, match=r"about .* GiB are needed, and .* GiB are free; .*--data-dir"):
             prepare(birds, tmp_path)
     assert not (tmp_path / "prepared").exists()
@@ -221,7 +220,7 @@ def test_no_space_is_one_line_with_what_is_needed(birds: Path, tmp_path: Path, m
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "CHUNK", 2)
+    monkeypatch.setattr(packed, "CHUNK", 2)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match=r"no space left after \d of 10 images; free about .* GiB and .*goes on"):
@@ -261,28 +260,28 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 @pytest.fixture
-def archives(tmp_path: Path) -> Path:
+def tars(tmp_path: Path) -> Path:
     """ImageNet in small: three classes of two, and six validation images whose labels are 3 1 2 2 1 3."""
     root = tmp_path / "imagenet"
     root.mkdir()
-    with tarfile.open(root / official.TRAIN, "w") as train:
+    with tarfile.open(root / archives.TRAIN, "w") as train:
         for c, wnid in enumerate(WNIDS):
             inner = io.BytesIO()
             with tarfile.open(fileobj=inner, mode="w") as of_class:
                 for k in range(2):
                     add(of_class, f"{wnid}_{k}.JPEG", encoded(picture(20, 30, seed=10 * c + k)))
             add(train, f"{wnid}.tar", inner.getvalue())
-    with tarfile.open(root / official.VAL, "w") as val:
+    with tarfile.open(root / archives.VAL, "w") as val:
         for k in (3, 1, 2, 6, 5, 4):  # not in order
             add(val, f"ILSVRC2012_val_{k:08}.JPEG", encoded(picture(20, 30, seed=k)))
-    with tarfile.open(root / official.DEVKIT, "w:gz") as devkit:
+    with tarfile.open(root / archives.DEVKIT, "w:gz") as devkit:
         add(devkit, "ILSVRC2012_devkit_t12/data/meta.mat", META.read_bytes())
         add(devkit, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", b"3\n1\n2\n2\n1\n3\n")
     return root
 
 
 def unpack(root: Path) -> ImageTree:
-    official.unpack(root, lambda *_: None, num_classes=3, num_val=6)
+    archives.unpack(root, lambda *_: None, num_classes=3, num_val=6)
     return load_tree(name_of(root), data_dir=root)
 
 
@@ -293,19 +292,19 @@ def test_matlabs_structs_are_read() -> None:
     assert synsets[1]["words"] == "café" and synsets[0]["num_train_images"] == 1300
 
 
-def test_the_official_archives_become_class_folders(archives: Path) -> None:
-    tree = unpack(archives)
+def test_the_official_archives_become_class_folders(tars: Path) -> None:
+    tree = unpack(tars)
     assert tree.classes == tuple(sorted(WNIDS)) and len(tree.train) == 6
     where = {Path(tree.test.name(i)).name: tree.classes[tree.test.labels[i]] for i in range(6)}
     truth = [3, 1, 2, 2, 1, 3]
     assert where == {f"ILSVRC2012_val_{k + 1:08}.JPEG": WNIDS[truth[k] - 1] for k in range(6)}
-    image = archives / "train" / WNIDS[1] / f"{WNIDS[1]}_1.JPEG"
+    image = tars / "train" / WNIDS[1] / f"{WNIDS[1]}_1.JPEG"
     assert image.read_bytes() == encoded(picture(20, 30, seed=11))
-    (archives / official.TRAIN).unlink()
-    unpack(archives)  # all is there
+    (tars / archives.TRAIN).unlink()
+    unpack(tars)  # all is there
 
 
-def test_unpacking_goes_on_where_it_was_stopped(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpacking_goes_on_where_it_was_stopped(tars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = shutil.copyfileobj, []
 
     def stops(*arguments: object) -> None:
@@ -314,27 +313,27 @@ def test_unpacking_goes_on_where_it_was_stopped(archives: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(official.shutil, "copyfileobj", stops)  # type: ignore[attr-defined]
+    monkeypatch.setattr(archives.shutil, "copyfileobj", stops)  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
-        unpack(archives)
-    assert [p.name for p in (archives / "train").iterdir() if p.name[0] != "."] == [WNIDS[0]]
-    assert len(unpack(archives).train) == 6
+        unpack(tars)
+    assert [p.name for p in (tars / "train").iterdir() if p.name[0] != "."] == [WNIDS[0]]
+    assert len(unpack(tars).train) == 6
     assert len(calls) == 4 + 4 + 6  # the first class is not written again
 
 
-def test_damaged_or_missing_archives_are_named(archives: Path) -> None:
-    whole = (archives / official.TRAIN).read_bytes()
-    (archives / official.TRAIN).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=rf"{official.TRAIN}: damaged .*fetch it again"):
-        unpack(archives)
-    (archives / official.TRAIN).write_bytes(whole)
-    whole = (archives / official.DEVKIT).read_bytes()
-    (archives / official.DEVKIT).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=rf"{official.DEVKIT}: "):
-        unpack(archives)
-    (archives / official.DEVKIT).unlink()
-    with pytest.raises(UserError, match=rf"{official.DEVKIT}: no such file; put ImageNet's official"):
-        unpack(archives)
+def test_damaged_or_missing_archives_are_named(tars: Path) -> None:
+    whole = (tars / archives.TRAIN).read_bytes()
+    (tars / archives.TRAIN).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=rf"{archives.TRAIN}: damaged .*fetch it again"):
+        unpack(tars)
+    (tars / archives.TRAIN).write_bytes(whole)
+    whole = (tars / archives.DEVKIT).read_bytes()
+    (tars / archives.DEVKIT).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: "):
+        unpack(tars)
+    (tars / archives.DEVKIT).unlink()
+    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: no such file; put ImageNet's official"):
+        unpack(tars)
 
 
 def test_kinds_are_told_by_the_content() -> None:

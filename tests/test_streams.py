@@ -15,23 +15,23 @@ from PIL import Image
 from test_runner import Silent, rows, runner
 
 from resrepro import results
-from resrepro.data import streams
-from resrepro.data.listing import list_tree
-from resrepro.data.pixel_mean import pixel_mean
-from resrepro.data.progress import silent
-from resrepro.data.scale_crops import SingleViews, TrainViews
-from resrepro.data.sources import Sources
-from resrepro.data.store import prepare
-from resrepro.data.streams import StreamedBatches
-from resrepro.device import Compute, choose
+from resrepro.config.recipe import Recipe, ScaleCrop
+from resrepro.config.run import Run
+from resrepro.data.dataset import silent
+from resrepro.data.image_files import pipeline
+from resrepro.data.image_files.listing import list_tree
+from resrepro.data.image_files.packed import prepare
+from resrepro.data.image_files.pipeline import StreamedBatches
+from resrepro.data.image_files.pixel_mean import pixel_mean
+from resrepro.data.image_files.training_views import SingleViews, TrainViews
+from resrepro.data.loading import Sources
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
-from resrepro.experiment import Run
 from resrepro.models import build
-from resrepro.recipe import Recipe, ScaleCrop
-from resrepro.runner import Runner, Stopped
+from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint
-from resrepro.training.engine import Engine
+from resrepro.training.runner import Runner, Stopped
+from resrepro.training.step import Engine
 
 CROP = ScaleCrop(size=32, shorter_side=(36, 44))
 SIZES = ((60, 40), (40, 61), (50, 50), (38, 90))  # width, height
@@ -120,7 +120,7 @@ def test_the_views_are_those_of_the_recipe(tree: Path) -> None:
 def test_all_test_images_are_measured_also_in_a_last_part_that_is_short(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "AT_ONCE", {"cpu": 3})
+    monkeypatch.setattr(pipeline, "AT_ONCE", {"cpu": 3})
     source, fp32 = batches(tree), choose("cpu", "fp32")
     net = build("plain18", num_classes=2, seed=0)
     small = source.test_part

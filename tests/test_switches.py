@@ -16,16 +16,16 @@ from test_training import same, training, weights
 from torch import nn
 
 from resrepro import results
-from resrepro.data.batches import Batches
-from resrepro.data.images import Images
-from resrepro.device import Compute
+from resrepro.config.recipe import SWITCHES
+from resrepro.config.run import Run
+from resrepro.config.toml_files import find_experiment
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import Batches
 from resrepro.errors import UserError
-from resrepro.experiment import Run
-from resrepro.experiment_files import find_experiment
-from resrepro.models import fused
-from resrepro.recipe import SWITCHES
+from resrepro.models.kernels import fused
+from resrepro.runtime.device import Compute
 from resrepro.training import checkpoint
-from resrepro.training.engine import Engine, Execution
+from resrepro.training.step import Engine, Execution
 
 ALL = {"bn_devices": 2, "decay": "weights", "momentum_form": "caffe"}
 RATES = (0.1, 0.1, 0.01, 0.01, 0.1)  # a drop, and a rise as at the end of the warm-up

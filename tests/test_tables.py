@@ -8,9 +8,9 @@ import pytest
 from test_results import record
 
 from resrepro import paper, results
-from resrepro.experiment import Run
-from resrepro.experiment_files import shipped_runs
-from resrepro.tables import TABLES
+from resrepro.config.run import Run
+from resrepro.config.toml_files import shipped_runs
+from resrepro.report.tables import TABLES
 
 
 def store(results_dir: Path, dataset: str, arch: str, errors: list[float | None]) -> None:

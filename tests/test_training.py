@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F
 from conftest import tiny_recipe, tiny_run
 
-from resrepro.data.batches import Batches
-from resrepro.data.images import Images
-from resrepro.device import Compute, choose
+from resrepro.config.recipe import Recipe, Warmup
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import Batches
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import EVALUATION_BATCH, SingleView
 from resrepro.models import build
-from resrepro.recipe import Recipe, Warmup
+from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint
-from resrepro.training.engine import Engine, Execution
 from resrepro.training.loop import Diverged, Training
 from resrepro.training.schedule import GATE_WINDOW_ITERS
+from resrepro.training.step import Engine, Execution
 
 
 def training(

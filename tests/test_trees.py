@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pictures import write_tree
 
-from resrepro.catalog import DATASETS, check_dataset, dataset_title
-from resrepro.data import trees
-from resrepro.data.trees import load_tree
+from resrepro.config.datasets import DATASETS, check_dataset, dataset_title
+from resrepro.data.image_files import imagenet
+from resrepro.data.image_files.imagenet import load_tree
 from resrepro.errors import UserError
 
 
@@ -86,7 +86,7 @@ def test_imagenet_has_a_thousand_classes(tmp_path: Path, monkeypatch: pytest.Mon
     root = write_tree(tmp_path / "imagenet")
     with pytest.raises(UserError, match=rf"2 classes, expected ImageNet's 1000; .* folder:{root}"):
         load_tree("imagenet", data_dir=tmp_path)
-    monkeypatch.setattr(trees, "NUM_CLASSES", 2)
+    monkeypatch.setattr(imagenet, "NUM_CLASSES", 2)
     assert len(load_tree("imagenet", data_dir=tmp_path).train) == 10
 
 
@@ -94,7 +94,7 @@ def test_imagenette_is_found_unpacked_and_must_be_whole(tmp_path: Path, monkeypa
     write_tree(tmp_path / "imagenette2-160")
     with pytest.raises(UserError, match=r"10 training and 6 test images, expected 9469 and 3925; .*cut short"):
         load_tree("imagenette", data_dir=tmp_path)
-    monkeypatch.setattr(trees, "IMAGENETTE_COUNTS", (10, 6))
+    monkeypatch.setattr(imagenet, "IMAGENETTE_COUNTS", (10, 6))
     assert load_tree("imagenette", data_dir=tmp_path).place == str(tmp_path / "imagenette2-160")
     write_tree(tmp_path / "imagenette2-320")
     with pytest.raises(UserError, match=r"imagenette2-160, imagenette2-320 are all there; .*folder:PATH"):

@@ -22,14 +22,15 @@ from conftest import command, tiny_run
 from rich.console import Console
 from test_results import record
 
-from resrepro import results, rows
+from resrepro import results
+from resrepro.cli.braille_plot import Line, plot
+from resrepro.cli.watch import frame
+from resrepro.config.run import Run
+from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.experiment import Run
-from resrepro.experiment_files import find_experiment
-from resrepro.records import CurvePoint
-from resrepro.terminal_plot import Line, plot
-from resrepro.watch import frame
-from resrepro.watched import Watch, Watched
+from resrepro.results import csv_rows
+from resrepro.results.records import CurvePoint
+from resrepro.results.status import Watch, Watched
 
 
 def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
@@ -41,7 +42,7 @@ def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
 
 def begin(results_dir: Path, run: Run, *points: CurvePoint, written_s_ago: float = 0.0) -> results.RunFiles:
     files = results.run_files(results_dir, run)
-    rows.write(files.curves, CurvePoint, list(points))
+    csv_rows.write(files.curves, CurvePoint, list(points))
     os.utime(files.curves, (time.time() - written_s_ago,) * 2)
     return files
 
@@ -264,7 +265,7 @@ def test_it_is_live_in_a_terminal_and_leaves_it_as_it_was(tmp_path: Path, number
             changed.clear()
 
     wait_for(b"51.00")
-    rows.append(files.curves, point(10, 2.0, error=12.25))
+    csv_rows.append(files.curves, point(10, 2.0, error=12.25))
     wait_for(b"13.25")
     watch.send_signal(number)
     assert watch.wait(30) == code

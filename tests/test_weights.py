@@ -8,7 +8,7 @@ import torch
 
 from resrepro.errors import UserError
 from resrepro.models import build
-from resrepro.weights import load_weights
+from resrepro.models.weights import load_weights
 
 
 def renamed(state: dict[str, Any], old: str, new: str) -> dict[str, Any]:

@@ -1,122 +1,142 @@
-"""How many images a second the ways from files to the net's input give: ours, its parts, and the standard loader."""
+"""From image files to trained mini-batches: what each part of the way gives, and which one bounds."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import statistics
+import datetime
+import json
 import time
-from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor
-from torchvision import transforms
+from rich.console import Console
+from rich.table import Table
 
-from resrepro.data.decoding import decode
-from resrepro.data.listing import ImageFiles, ImageTree
-from resrepro.data.prefetching import prefetched
-from resrepro.data.scale_crops import NetInput, TrainViews
-from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD
+from resrepro import results
+from resrepro.bench.loaders import loader_rates
+from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.data.dataset import Views
+from resrepro.data.image_files.imagenet import load_tree
+from resrepro.data.image_files.pipeline import StreamedBatches
+from resrepro.files import write_text
+from resrepro.models import build
+from resrepro.runtime.device import Compute, device_errors
+from resrepro.training.step import Engine
 
-BATCH_SIZE = 128
-ROUNDS = 3
-ENDLESS = range(10**9)
+NETS = ("resnet34-A", "resnet50")
 
 
-def loader_rates(
-    tree: ImageTree,
+def measure(
+    archs: list[str],
     *,
-    image_size: int,
-    shorter_side: tuple[int, int],
+    dataset: str,
+    image_size: int | None,
+    data_dir: Path,
+    results_dir: Path,
+    compute: Compute,
     num_workers: int,
     seconds: float,
-    device: torch.device | None = None,
-) -> dict[str, float]:
-    """Images a second, the median of three rounds of `seconds` in which all take turns.
+    console: Console,
+) -> None:
+    """Prints images a second and writes them as JSON.
 
-    `decode` and `view` (decoded, resized and cropped) by one thread; `augment` by the device on a mini-batch that is
-    there already; `loader` with `num_workers` threads; `standard` with as many processes: torch's DataLoader of PIL
-    images through torchvision's transforms, which resize the whole image.
+    Args:
+        image_size: side of the crop, pixels; None: the paper's 224.
+        num_workers: threads that decode.
+        seconds: of each measurement, at least.
+
+    Raises:
+        UserError: no data, an unknown architecture, a crop that does not fit.
     """
-    views = TrainViews(tree.train, image_size=image_size, shorter_side=shorter_side, batch_size=BATCH_SIZE, seed=0)
-    standard = _Standard(tree.train, image_size=image_size, shorter_side=shorter_side)
-    ways: dict[str, Callable[[], Iterator[int]]] = {
-        "decode": lambda: _decoded(tree.train, views),
-        "view": lambda: (len(views[i].labels) for i in ENDLESS),
-        "augment": lambda: _augmented(views, device or torch.device("cpu")),
-        "loader": lambda: (len(batch.labels) for batch in prefetched(views, ENDLESS, num_workers=num_workers)),
-        "standard": lambda: _standard_batches(standard, num_workers),
-    }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    threads = torch.get_num_threads()
-    try:
-        for _ in range(ROUNDS):
-            for name, way in ways.items():
-                torch.set_num_threads(threads if name == "augment" else 1)
-                rates[name].append(_rate(way(), seconds, warm_up=2 * num_workers + 1))
-    finally:
-        torch.set_num_threads(threads)
-    return {name: statistics.median(of_way) for name, of_way in rates.items()}
-
-
-def _rate(counts: Iterator[int], seconds: float, *, warm_up: int) -> float:
-    """After as many mini-batches as lie ready when they are asked for."""
-    with contextlib.closing(counts):  # type: ignore[type-var]
-        for _ in range(warm_up):
-            next(counts)
-        start, done = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            done += next(counts)
-        return done / (time.perf_counter() - start)
-
-
-def _decoded(files: ImageFiles, views: TrainViews) -> Iterator[int]:
-    for position in ENDLESS:
-        index = views.crops.index(position)
-        decode(files.read(index), files.name(index))
-        yield 1
-
-
-def _augmented(views: TrainViews, device: torch.device) -> Iterator[int]:
-    net_input = NetInput(torch.zeros(views.image_size, views.image_size, 3), device=device)
-    images, _, flip, alphas, _ = views[0]
-    there = images.to(device), flip.to(device), alphas.to(device)
-    for _ in ENDLESS:
-        net_input.augmented(*there)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        yield len(images)
-
-
-class _Standard(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """The data set that people write: a PIL image, resized whole, then cropped."""
-
-    def __init__(self, files: ImageFiles, *, image_size: int, shorter_side: tuple[int, int]) -> None:
-        self.files, self.shorter_side = files, shorter_side
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(image_size),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(*IMAGENET_MEAN_STD),
-            ]
+    recipe = Recipe.model_validate(PRESETS["imagenet"])
+    recipe = recipe if image_size is None else recipe.with_image_size(image_size)
+    assert recipe.scale_crop is not None
+    crop = recipe.scale_crop
+    tree = load_tree(dataset, data_dir=data_dir)
+    console.print(
+        f"{compute.name}, {torch.get_num_threads()} threads, {num_workers} of them decode, torch {torch.__version__}, "
+        f"{compute.precision}; {dataset}, crops of {crop.size} pixels",
+        soft_wrap=True,
+    )
+    rates = loader_rates(
+        tree, image_size=crop.size, shorter_side=crop.shorter_side, num_workers=num_workers, seconds=seconds,
+        device=compute.device,
+    )  # fmt: skip
+    console.print(
+        f"images/s: decode {rates['decode']:.0f} a thread, with resize and crop {rates['view']:.0f}; augmentation on "
+        f"the device {rates['augment']:.0f}; loader {rates['loader']:.0f}, the standard one {rates['standard']:.0f} "
+        f"({rates['loader'] / rates['standard']:.1f} times)",
+        soft_wrap=True,
+    )
+    batches = StreamedBatches(
+        tree, crop, mean=torch.zeros(crop.size, crop.size, 3), num_workers=num_workers, skip_corrupt=False,
+        device=compute.device,
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for arch in archs:
+        with device_errors(compute, f"bench {arch}"), compute.stream():
+            net = build(arch, num_classes=len(tree.classes), seed=0)
+            engine = Engine(net, batches, recipe, seed=0, compute=compute)
+            end_to_end = _rate(engine, seconds)
+            engine.views = _Held(engine.views)
+            step = _rate(engine, seconds)
+        bound = min(step, rates["loader"])
+        rows.append(
+            {
+                "architecture": arch,
+                "step_images_per_s": step,
+                "end_to_end_images_per_s": end_to_end,
+                "bound_by": "step" if step <= rates["loader"] else "loader",
+                "share_of_bound": end_to_end / bound,
+            }
         )
+    table = Table("net", "step alone", "end to end", "bound by", "of the bound", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(
+            row["architecture"], f"{row['step_images_per_s']:.0f}", f"{row['end_to_end_images_per_s']:.0f}",
+            row["bound_by"], f"{100 * row['share_of_bound']:.0f} %",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"images/s, mini-batches of {recipe.batch_size}, BN in {recipe.bn_devices} parts", soft_wrap=True)
+    path = results.bench_file(results_dir, compute.name, "imagenet")
+    write_text(
+        path,
+        json.dumps(
+            {
+                "device": compute.name,
+                "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "torch": torch.__version__,
+                "precision": compute.precision,
+                "dataset": dataset,
+                "image_size": crop.size,
+                "num_workers": num_workers,
+                "loader_images_per_s": rates,
+                "nets": rows,
+            },
+            indent=1,
+        )
+        + "\n",
+    )
+    console.print(path, soft_wrap=True)
 
-    def __len__(self) -> int:
-        return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        with Image.open(io.BytesIO(self.files.read(index))) as file:
-            image: Any = file.convert("RGB")
-        low, high = self.shorter_side
-        image = transforms.functional.resize(image, int(torch.randint(low, high + 1, ())))
-        return self.transform(image), int(self.files.labels[index])
+class _Held:
+    """The views of one mini-batch again and again: what was loaded last."""
+
+    def __init__(self, views: Views) -> None:
+        self.at = views.at
+
+    def load(self, _iteration: int) -> None: ...
 
 
-def _standard_batches(standard: _Standard, num_workers: int) -> Iterator[int]:
-    loader = torch.utils.data.DataLoader(standard, BATCH_SIZE, shuffle=True, num_workers=num_workers, drop_last=True)
-    while True:
-        for _, labels in loader:
-            yield len(labels)
+def _rate(engine: Engine, seconds: float) -> float:
+    """Images a second of training, after two mini-batches."""
+    done, first = 0, 2
+    start = time.perf_counter()
+    while done <= first or time.perf_counter() - start < seconds:
+        if done == first:
+            start = time.perf_counter()
+        engine.step(done, engine.recipe.lr)
+        engine.totals()  # waits for the device
+        done += 1
+    return (done - first) * engine.recipe.batch_size / (time.perf_counter() - start)

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torchvision import transforms
 
-from resrepro.data.batches import Batches
-from resrepro.data.images import Images
-from resrepro.device import Compute, choose
+from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import Batches
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.models import build
-from resrepro.recipe import PRESETS, Recipe
-from resrepro.training.engine import Engine
+from resrepro.runtime.device import Compute, choose
+from resrepro.training.step import Engine
 
 RECIPE = Recipe(**PRESETS["cifar"])
 NUM_WORKERS = 2  # of the standard loop's DataLoader

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from resrepro.device import Compute
+from resrepro.runtime.device import Compute
 
 NUM_MINI_BATCHES = 100  # those that would have come next in the training
 

@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resrepro.data.batches import Batches, Source
-from resrepro.data.decoding import decode
-from resrepro.data.images import Images
-from resrepro.data.listing import ImageFiles, ImageTree
-from resrepro.data.pixel_mean import pixel_mean
-from resrepro.data.prefetching import prefetched
-from resrepro.data.progress import Progress, silent
-from resrepro.data.streams import streamed
-from resrepro.device import Compute
+from resrepro.config.recipe import Recipe, ScaleCrop
+from resrepro.data.dataset import Progress, Source, silent
+from resrepro.data.image_files.decoding import decode
+from resrepro.data.image_files.listing import ImageFiles, ImageTree
+from resrepro.data.image_files.pipeline import streamed
+from resrepro.data.image_files.pixel_mean import pixel_mean
+from resrepro.data.image_files.prefetch import prefetched
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import Batches
 from resrepro.errors import UserError
-from resrepro.evaluation.crops import Views
-from resrepro.evaluation.protocols import BATCH_PIXELS, Piece, same_sized
+from resrepro.evaluation.protocol_views import BATCH_PIXELS, Piece, Views, same_sized
 from resrepro.evaluation.single_view import EVALUATION_BATCH
-from resrepro.recipe import Recipe, ScaleCrop
+from resrepro.runtime.device import Compute
 
 FILES_AT_A_TIME = 8  # that a thread cuts before it hands them over
 # Of ImageNet's training set, as torchvision's weights were trained with.

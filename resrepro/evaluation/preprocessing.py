@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from resrepro.config.recipe import ScaleCrop
 from resrepro.errors import UserError, did_you_mean
 from resrepro.evaluation.data_sets import DataSet
-from resrepro.evaluation.protocols import Normalization
-from resrepro.recipe import ScaleCrop
 
 PREPROCESSING = ("pixel-mean", "channel-mean-std")
 
@@ -60,3 +62,23 @@ def _triple(option: str, text: str | None) -> Tensor | None:
     if len(values) != 3:
         raise UserError(f"{option} {text}: expected three numbers, such as 0.485,0.456,0.406")
     return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """Bytes to the net's input: (x - mean) / std, on 0 ... 255.
+
+    Args:
+        mean: (3, H, W), for a view of another size bilinearly resized to it (the paper is silent there); or (3, 1, 1).
+        std: (3, 1, 1); ones where nothing is divided.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __call__(self, views: Tensor) -> Tensor:
+        """(N, 3, h, w) uint8 -> float32, channels-last."""
+        mean, size = self.mean, views.shape[2:]
+        if mean.shape[1:] != (1, 1) and mean.shape[1:] != size:
+            mean = F.interpolate(mean[None], size=size, mode="bilinear", align_corners=False)[0]
+        return ((views - mean) / self.std).contiguous(memory_format=torch.channels_last)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resrepro.data.batches import Part
-from resrepro.device import Compute
-from resrepro.distributed import ALONE, World
+from resrepro.data.dataset import Part
+from resrepro.runtime.device import Compute
+from resrepro.runtime.distributed import ALONE, World
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 2000}  # images at a time; no result depends on it but by rounding
 

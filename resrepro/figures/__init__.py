@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from resrepro.experiment import FigureSpec, Run
-from resrepro.figures import curves, effects, gradients, identity, responses
-from resrepro.figures.parts import Context
-from resrepro.records import CurvePoint, LayerNorms, Response, RunRecord
-from resrepro.results import RunFiles
-from resrepro.text import Table
+from resrepro.config.experiment import FigureSpec
+from resrepro.config.run import Run
+from resrepro.figures import constructed, curves, effects, gradients, responses
+from resrepro.figures.layout import Context
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import CurvePoint, LayerNorms, Response, RunRecord
+from resrepro.results.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,5 +40,5 @@ FIGURES = {
     "effects": Kind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=effects.draw, table=effects.table),
     "responses": Kind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
     "gradients": Kind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),
-    "identity": Kind(columns=identity.FIELDS, rows=identity.rows, draw=identity.draw),
+    "identity": Kind(columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw),
 }

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from resrepro.experiment import FigureSpec, PanelSpec, Run
-from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, depth_colors, new_figure, remark, style
-from resrepro.records import RunRecord
-from resrepro.results import RunFiles, read_points
+from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.run import Run
+from resrepro.figures.layout import COLORS, FONT_PT, Context, absent, depth_colors, new_figure, remark, style
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import RunRecord
+from resrepro.results.run_store import read_points
 
 STYLES: dict[str, dict[str, Any]] = {
     "dashed": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},  # the paper's training error in Fig. 6

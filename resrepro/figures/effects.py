@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resrepro.experiment import FigureSpec, PanelSpec
-from resrepro.figures.parts import COLORS, FONT_PT, Context, new_figure
-from resrepro.text import Table
+from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.figures.layout import COLORS, FONT_PT, Context, new_figure
+from resrepro.results.tables import Table
 
 WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from resrepro.catalog import architecture
+from resrepro.config.architectures import architecture
+from resrepro.config.experiment import FigureSpec
+from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.experiment import FigureSpec, Run
-from resrepro.figures.parts import COLORS, FONT_PT, Context, absent, new_figure, remark, style
-from resrepro.records import LayerNorms, RunRecord
-from resrepro.results import RunFiles
-from resrepro.rows import MEND, read
+from resrepro.figures.layout import COLORS, FONT_PT, Context, absent, new_figure, remark, style
+from resrepro.results.csv_rows import MEND, read
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import LayerNorms, RunRecord
 
 PANEL_INCHES = (4.0, 2.4)
 COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the weights"}

@@ -6,13 +6,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from resrepro.catalog import architecture
+from resrepro.config.architectures import architecture
+from resrepro.config.experiment import FigureSpec
+from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.experiment import FigureSpec, Run
-from resrepro.figures.parts import FONT_PT, Context, absent, depth_colors, new_figure, remark, style
-from resrepro.records import Response, RunRecord
-from resrepro.results import RunFiles
-from resrepro.rows import MEND, read
+from resrepro.figures.layout import FONT_PT, Context, absent, depth_colors, new_figure, remark, style
+from resrepro.results.csv_rows import MEND, read
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import Response, RunRecord
 
 PANEL_INCHES = (5.5, 2.4)
 FAR = 5  # times the median: the rest would be flat on a linear axis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from resrepro.catalog import architecture
+from resrepro.config.architectures import architecture
 from resrepro.models.cifar import CifarNet
 from resrepro.models.imagenet import ImageNetNet
 

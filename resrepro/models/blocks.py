@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resrepro.catalog import Architecture
-from resrepro.models.calls import Stage
-from resrepro.models.fused import bn_relu, conv3x3
+from resrepro.config.architectures import Architecture
+from resrepro.models.kernels.fused import bn_relu, conv3x3
 from resrepro.models.shortcuts import shortcut
+from resrepro.models.stage import Stage
 
 
 class Bias(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from resrepro.catalog import Architecture
+from resrepro.config.architectures import Architecture
 from resrepro.models.blocks import BasicBlock, Bottleneck, activation, batch_norm, stage
 
 

@@ -10,10 +10,10 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resrepro.catalog import architecture
+from resrepro.config.architectures import architecture
 from resrepro.models import build
-from resrepro.models.calls import Stage
 from resrepro.models.layers import weighted_layers
+from resrepro.models.stage import Stage
 
 VGG = ("vgg16", "vgg19")  # what the paper compares its nets with: torchvision's, counted here and not trained
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from resrepro.catalog import Architecture
+from resrepro.config.architectures import Architecture
 from resrepro.models.blocks import BasicBlock, Bottleneck, stage
-from resrepro.models.fused import bn_relu
+from resrepro.models.kernels.fused import bn_relu
 
 WIDTHS = (64, 128, 256, 512)
 BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resrepro.catalog import Shortcut
+from resrepro.config.architectures import Shortcut
 
 
 class ZeroPadding(nn.Module):

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import fmean
 
 from resrepro import paper
-from resrepro.experiment import Claim, Experiment
-from resrepro.text import Table, mean_std
-from resrepro.verdict import MEASURES, Status, Verdict, decidable, judge
+from resrepro.config.experiment import Claim, Experiment
+from resrepro.report.verdicts import MEASURES, Status, Verdict, decidable, judge
+from resrepro.results.tables import Table, mean_std
 
 COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")
 NOTES = (

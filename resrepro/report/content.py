@@ -6,20 +6,20 @@ from collections import Counter
 from pathlib import Path
 
 from resrepro import paper, results
-from resrepro.departures import DEPARTURES
+from resrepro.config.experiment import Experiment
+from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
-from resrepro.experiment import Experiment
-from resrepro.experiment_files import experiment_names, find_experiment
-from resrepro.records import RunRecord
 from resrepro.report import claims
-from resrepro.report.blocks import Block, Listing, Page, Section
-from resrepro.report.pictures import Pictures
-from resrepro.report.runs import provenance, runs_table, stored_records
-from resrepro.report.scopes import Scope, varied
+from resrepro.report.departures import DEPARTURES
+from resrepro.report.page import Block, Listing, Page, Section
+from resrepro.report.page_figures import Pictures
+from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
-from resrepro.tables import TABLE_1_TITLE, TABLES
-from resrepro.text import Table
-from resrepro.verdict import ELSEWHERE, RULE, Status
+from resrepro.report.tables import TABLE_1_TITLE, TABLES
+from resrepro.report.variations import Scope, varied
+from resrepro.report.verdicts import ELSEWHERE, RULE, Status
+from resrepro.results.records import RunRecord
+from resrepro.results.tables import Table
 
 PAPERS: dict[Status, str] = {status: status for status in ELSEWHERE}
 

@@ -6,9 +6,9 @@ import re
 from html import escape
 from pathlib import Path
 
-from resrepro.report.blocks import Block, Listing, Page, Picture
 from resrepro.report.claims import ONE_SEED
-from resrepro.text import Table
+from resrepro.report.page import Block, Listing, Page, Picture
+from resrepro.results.tables import Table
 
 STYLE = Path(__file__).with_name("style.css")
 MARKS = {  # verdict -> class of its badge

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from resrepro.report.blocks import Block, Listing, Page, Picture
-from resrepro.text import Table
+from resrepro.report.page import Block, Listing, Page, Picture
+from resrepro.results.tables import Table
 
 
 def write(page: Page, folder: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resrepro import results
-from resrepro.text import Table
+from resrepro.results.tables import Table
 
 COLUMNS = ("device", "net", "loop", "runs at once", "precision", "images/s", "times the standard loop", "measured")
 

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from resrepro import same_run
-from resrepro.atomic import write_atomically
-from resrepro.device import device_lost, out_of_memory
-from resrepro.distributed import ALONE, World
+from resrepro.config.run import Run
 from resrepro.errors import UserError, first_line
-from resrepro.experiment import Run
+from resrepro.files import write_atomically
+from resrepro.models.weights import CHECKPOINT_FORMAT, read_saved
+from resrepro.results import same_run
+from resrepro.runtime.device import device_lost, out_of_memory
+from resrepro.runtime.distributed import ALONE, World
 from resrepro.training.loop import Training
-from resrepro.weights import CHECKPOINT_FORMAT, read_saved
 
 
 def save(path: Path, run: Run, training: Training) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from resrepro.recipe import Recipe
-from resrepro.records import CurvePoint, LayerNorms, Share
-from resrepro.training.engine import Engine, Totals
+from resrepro.config.recipe import Recipe
+from resrepro.results.records import CurvePoint, LayerNorms, Share
 from resrepro.training.schedule import GATE_WINDOW_ITERS, drop_due, gate_opens, learning_rate
+from resrepro.training.step import Engine, Totals
 
 
 class Diverged(Exception):

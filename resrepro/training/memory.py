@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from resrepro.device import Compute
+from resrepro.config.recipe import Recipe
 from resrepro.errors import UserError
 from resrepro.models.complexity import Complexity
-from resrepro.recipe import Recipe
+from resrepro.runtime.device import Compute
 
 WEIGHT_BYTES = 4 * 4  # fp32 weight, gradient, momentum, and the copy that a recording restores from
 RESERVE = 1.25  # workspaces, and what the allocator cannot use: an allowance

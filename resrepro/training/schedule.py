@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resrepro.recipe import Plateau, Recipe
-from resrepro.records import CurvePoint
+from resrepro.config.recipe import Plateau, Recipe
+from resrepro.results.records import CurvePoint
 
 GATE_WINDOW_ITERS = 100  # the gate looks at the training error of the last 100 iterations, every 100
 

@@ -1,1 +1,0 @@
-"""Looking into nets: layer responses, gradient norms, the constructed solution."""

@@ -1,0 +1,27 @@
+"""The command line: one table of its commands. Each imports torch or pandas only if it needs them."""
+
+from __future__ import annotations
+
+import typer
+
+from resrepro.cli import bench, data, evaluate, experiments, results, run, summary, watch
+
+app = typer.Typer(
+    help="Reproduces 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
+    "Start with 'resrepro run quickstart': no download, a few minutes on a CPU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.command("list")(experiments.list_experiments)
+app.command()(experiments.show)
+app.command()(run.run)
+app.command()(watch.watch)
+app.command()(results.plot)
+app.command()(results.table)
+app.command()(results.report)
+app.command()(evaluate.evaluate)
+app.command()(summary.summary)
+app.command()(bench.bench)
+app.add_typer(data.app, name="data")

@@ -1,0 +1,126 @@
+"""The command that tests trained nets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from resrepro.cli.options import (
+    DEFAULT_DATA,
+    DataDir,
+    Device,
+    PrecisionName,
+    SkipCorrupt,
+    Workers,
+    console,
+    numbers,
+)
+from resrepro.errors import UserError, did_you_mean
+from resrepro.paper import Protocol
+from resrepro.results.records import Errors
+
+if TYPE_CHECKING:
+    from resrepro.evaluation.evaluate import Scores
+
+PROTOCOLS: dict[str, Protocol] = {"center": "single view", "10-crop": "10-crop", "multi-scale": "multi-scale"}
+
+
+def evaluate(
+    nets: Annotated[list[Path], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False)],
+    protocol: Annotated[str, typer.Option(help="center, 10-crop, multi-scale.")] = "center",
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Also all nets together: the mean softmax.")] = False,
+    arch: Annotated[str | None, typer.Option(help="Of WEIGHTS: one, or one each: resnet50,resnet101.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of WEIGHTS: cifar10, imagenet, imagenette, folder:PATH ...")
+    ] = None,
+    preprocess: Annotated[
+        str, typer.Option(help="Of WEIGHTS: pixel-mean (the paper's), or channel-mean-std (torchvision's).")
+    ] = "pixel-mean",
+    mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
+    std: Annotated[str | None, typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,
+    scales: Annotated[str | None, typer.Option(help="Shorter sides, for nets trained on 224 pixels.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Of WEIGHTS: side of the images they were trained on, else the paper's.", min=32)
+    ] = None,
+    max_images: Annotated[int | None, typer.Option(help="A look at so many images; not recorded.", min=1)] = None,
+    workers: Workers = None,
+    skip_corrupt: SkipCorrupt = False,
+    device: Device = "auto",
+    precision: PrecisionName = "fp32",
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Test errors of trained nets, one by one and together.
+
+    A RUN is a folder such as results/imagenet/resnet50/seed0: it is tested before and after BN is re-estimated, and the
+    errors are recorded there for the tables. WEIGHTS is our checkpoint, or anyone's state dict: bare or under
+    'state_dict', with or without 'module.', final layer 'fc' or 'linear'.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"--protocol {protocol}: unknown{did_you_mean(protocol, PROTOCOLS)}")
+    if ensemble and len(nets) < 2:
+        raise UserError(f"--ensemble: expected several nets, got {nets[0]} alone")
+
+    from resrepro.evaluation.evaluate import Setup, load, record
+    from resrepro.evaluation.evaluate import evaluate as scores_of
+    from resrepro.evaluation.trained_nets import find
+    from resrepro.runtime import device as devices
+    from resrepro.runtime.versions import commit
+
+    found = find(nets, arch=arch, dataset=dataset)
+    setup = Setup(
+        protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
+        image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
+        num_workers=devices.num_cores() if workers is None else workers, skip_corrupt=skip_corrupt,
+        compute=devices.choose(device, precision),
+    )  # fmt: skip
+    status = console.status("testing")
+
+    def preparing(what: str, done: int, total: int) -> None:
+        status.update("testing" if done == total else f"{what}: {done} of {total}")
+
+    data_set = load(found, setup, data_dir=data_dir, progress=preparing)
+    views = setup.views(found[0])
+    table = Table(box=None, header_style="bold")
+    table.add_column("net", overflow="fold")
+    for column in ("BN", "top-1 (%)", "top-5 (%)", "loss"):
+        table.add_column(column, justify="left" if column == "BN" else "right", no_wrap=True)
+    files = []
+    with status:
+        for index, scores in enumerate(scores_of(found, setup, data_set, ensemble=ensemble)):
+            members = found[index : index + 1] or found
+            at = views.scales if data_set.resizes else ()
+            files.append(record(members, setup, scores, scales=at, commit=commit()))
+            _add_rows(table, scores)
+    sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data_set.resizes else ""
+    num_images = len(data_set.labels)
+    num_tested = len(setup.numbers(num_images))
+    look = "" if num_tested == num_images else f", of which this is a look at {num_tested}, not recorded"
+    console.print(f"test errors on {found[0].dataset}, {protocol}{sides}, {num_images} images{look}", soft_wrap=True)
+    for net in found:
+        if (
+            net.record
+            and net.record.precision != setup.compute.precision
+            and net.record.final_test_error_pct is not None
+        ):
+            console.print(
+                f"in {setup.compute.precision}; {net.name} was trained in {net.record.precision}, and recorded there "
+                f"{net.record.final_test_error_pct:.2f} % (single view)",
+                soft_wrap=True,
+            )
+    console.print(table)
+    for file in filter(None, files):
+        console.print(file, soft_wrap=True)
+
+
+def _add_rows(table: Table, scores: Scores) -> None:
+    table.add_row(scores.name, "moving", *_cells(scores.moving))
+    if scores.reestimated is not None:
+        table.add_row("", "re-estimated", *_cells(scores.reestimated))
+
+
+def _cells(errors: Errors) -> tuple[str, str, str]:
+    top5 = "" if errors.top5_pct is None else f"{errors.top5_pct:.2f}"
+    return f"{errors.top1_pct:.2f}", top5, f"{errors.loss:.4f}"

@@ -1,0 +1,75 @@
+"""The console, and the options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from resrepro.config.run import MAX_SEED
+from resrepro.errors import UserError
+
+console = Console(highlight=False, markup=False)
+
+DEFAULT_RESULTS = Path("results")
+DEFAULT_DATA = Path("data")
+
+
+def _there(results_dir: Path) -> Path:
+    if results_dir != DEFAULT_RESULTS and not results_dir.is_dir():
+        raise UserError(f"--results-dir {results_dir}: no such folder; expected one in which runs are stored")
+    return results_dir
+
+
+DATA_DIR_VARIABLE = "RESREPRO_DATA"
+ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.")]
+ReadDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.", callback=_there)]
+DataDir = Annotated[
+    Path,
+    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
+PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
+Jobs = Annotated[
+    str, typer.Option("--jobs", help="Runs at once: a number, or auto (as many as help and fit the memory).")
+]
+Scale = Annotated[
+    float,
+    typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Smaller crops than ImageNet's 224 pixels, such as 64; own name.", min=8),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Threads that decode image files for a run; else as the cores allow.", min=0),
+]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Train on without images that cannot be decoded; they are named.")
+]
+DatasetName = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
+]
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """`0,1,2` -> (0, 1, 2), each once. Raises UserError."""
+    try:
+        found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError as error:
+        raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2") from error
+    if min(found) < 0 or max(found) > MAX_SEED:
+        raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
+    return found
+
+
+def duration(seconds: float) -> str:
+    """`2d03h`, `3h05m`, `4m08s`"""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    return f"{days}d{h:02}h" if days else f"{hours}h{m:02}m" if hours else f"{m}m{s:02}s"

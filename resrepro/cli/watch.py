@@ -1,0 +1,199 @@
+"""The live view of runs in a terminal: a table of them, and their curves."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from resrepro.cli.braille_plot import Line, plot
+from resrepro.cli.options import (
+    DEFAULT_RESULTS,
+    ReadDir,
+    console,
+    duration,
+)
+from resrepro.results.status import Watch, Watched
+
+# Okabe and Ito's palette, without the colors that vanish on a dark or on a light ground.
+COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
+STATE_STYLES = {"training": "bold", "stopped": "", "finished": "dim", "diverged": "bold"}
+QUIET_S = 600.0  # a checkpoint is due each minute, but a deep net is tested for several
+PLOT_HEIGHT = 18  # where no window's height is to be filled
+MIN_PLOT_HEIGHT = 7
+MIN_PLOT_WIDTH = 20
+MIN_NAME_WIDTH = 20
+
+
+def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, console: Console) -> None:
+    """Shows the runs until Ctrl-C; one frame with `once`, or where the output is no terminal."""
+    watched = Watch(results_dir, words)
+    if once or not console.is_terminal or console.is_dumb_terminal:
+        console.print(frame(watched, console.width, None))
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the terminal is put right
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(frame(watched, console.width, console.height), refresh=True)
+                _wait(console, every_s)
+    except KeyboardInterrupt:
+        return
+
+
+def _wait(console: Console, every_s: float) -> None:
+    """Until the next frame is due; not if the window's size changes."""
+    size, end = console.size, time.monotonic() + every_s
+    while console.size == size and (left := end - time.monotonic()) > 0:
+        time.sleep(min(0.2, left))
+
+
+def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
+    """All that is shown: heading, runs, curves, and what was skipped. `height` None: as high as it needs."""
+    runs, skipped = watched.look(time.time())
+    heading = _heading(watched.results_dir, runs, len(skipped), live=height is not None)
+    if height is None:
+        shown, plot_height = runs, PLOT_HEIGHT
+    else:
+        skipped = skipped[: max(1, height // 8)]
+        room = height - 2 - len(skipped)  # below the heading and the table's
+        shown = runs[: max(1, room - MIN_PLOT_HEIGHT - 1)]
+        plot_height = room - len(shown) - (len(shown) < len(runs))
+    drawn = _drawn(shown)
+    parts: list[RenderableType] = [heading, _table(shown, drawn, width)] if runs else [heading]
+    if len(shown) < len(runs):
+        parts.append(Text(f"  and {len(runs) - len(shown)} more", "dim"))
+    if drawn and plot_height >= MIN_PLOT_HEIGHT and width >= MIN_PLOT_WIDTH:
+        parts += _curves(drawn, width, plot_height)
+    for why in skipped:
+        why = why.removeprefix(f"{watched.results_dir}/")
+        parts.append(Text(f"skipped: {why}", "#D55E00", no_wrap=height is not None, overflow="ellipsis"))
+    return Group(*parts)
+
+
+def _heading(results_dir: Path, runs: list[Watched], num_skipped: int, *, live: bool) -> Text:
+    counts = {status: sum(run.status == status for run in runs) for status in STATE_STYLES}
+    counts["skipped"] = num_skipped
+    texts = [f"{count} {status}" for status, count in counts.items() if count] or ["no run here yet"]
+    clock = f"{time.strftime('%H:%M:%S')}   Ctrl-C ends   " if live else ""
+    return Text(f"{', '.join(texts)}   {clock}{results_dir}", "bold", no_wrap=True, overflow="ellipsis")
+
+
+def _drawn(shown: list[Watched]) -> list[Watched]:
+    """The runs whose curves fit into one plot: of the first one's data set, and not of another length."""
+    begun = [run for run in shown if run.points]
+    lengths = {begun[0].total_iters, None} if begun else set()
+    fitting = [run for run in begun if _dataset(run) == _dataset(begun[0]) and run.total_iters in lengths]
+    return fitting[: len(COLORS)]
+
+
+def _dataset(run: Watched) -> str:
+    return run.name.partition("/")[0]
+
+
+def _table(shown: list[Watched], drawn: list[Watched], width: int) -> Table:
+    """A row a run, its data set named if there are several. In a narrow window columns go, then parts of names."""
+    one = len({_dataset(run) for run in shown}) == 1
+    rows = [_cells(run, run.name.partition("/")[2] if one else run.name) for run in shown]
+    used = [column for column in rows[0] if any(row[column] for row in rows)]
+    widths = {column: max(len(text) for text in (column, *(row[column] for row in rows))) for column in used}
+    for column in ("lr", "train (%)", "iteration", "ETA"):
+        if _name_width(widths, width) < min(MIN_NAME_WIDTH, widths["run"]):
+            widths.pop(column, None)
+    name_width = min(widths["run"], max(MIN_NAME_WIDTH // 2, _name_width(widths, width)))
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("", width=1)
+    for column in widths:
+        table.add_column(column, no_wrap=True, justify="left" if column in ("run", "state") else "right")
+    for run, row in zip(shown, rows, strict=True):
+        row["run"] = _cut(row["run"], name_width)
+        number = drawn.index(run) if run in drawn else None
+        mark = Text("") if number is None else Text(str(number + 1), f"bold {COLORS[number]}")
+        table.add_row(mark, *(row[column] for column in widths), style=STATE_STYLES[run.status])
+    return table
+
+
+def _name_width(widths: dict[str, int], width: int) -> int:
+    return width - 3 - sum(w + 1 for column, w in widths.items() if column != "run")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
+
+
+def _cells(run: Watched, name: str) -> dict[str, str]:
+    last = run.points[-1] if run.points else None
+    total = "" if run.total_iters is None else f"/{run.total_iters}"
+    return {
+        "run": name,
+        "iteration": f"{last.iteration if last else 0}{total}",
+        "lr": f"{last.lr:g}" if last else "",
+        "train (%)": f"{last.train_error_pct:.2f}" if last else "",
+        "test (%)": f"{last.test_error_pct:.2f}" if last else "",
+        "ETA": "" if run.eta_s is None else duration(run.eta_s),
+        "state": _state(run),
+    }
+
+
+def _state(run: Watched) -> str:
+    if run.status == "stopped":
+        return f"stopped {duration(run.quiet_s)} ago"
+    if run.status == "diverged":
+        return f"diverged at {run.diverged_iter}"
+    if run.status == "training" and run.quiet_s > QUIET_S:
+        return f"silent for {duration(run.quiet_s)}"
+    if run.status == "training" and run.points and run.points[-1].iteration == run.total_iters:
+        return "last tests"
+    return run.status
+
+
+def _curves(drawn: list[Watched], width: int, height: int) -> list[Text]:
+    """The curves of the runs, numbered as in the table: training errors dim and dashed, test errors over them."""
+    lines = []
+    for column in ("train_error_pct", "test_error_pct"):
+        test = column == "test_error_pct"
+        for number, run in enumerate(drawn):
+            options: dict[str, Any] = {"mark": str(number + 1)} if test else {"dashed": True}
+            lines.append(
+                Line(
+                    xs=[point.iteration for point in run.points],
+                    ys=[getattr(point, column) for point in run.points],
+                    style=COLORS[number] if test else f"dim {COLORS[number]}",
+                    **options,
+                )
+            )
+    furthest = max(1, *(run.points[-1].iteration for run in drawn))
+    legend = Text("error (%)   ", no_wrap=True, overflow="ellipsis")
+    legend.append("⠒⠒⠒ test   ")
+    legend.append("⠒ ⠒ training", "dim")
+    return [legend, *plot(lines, width=width, height=height - 1, x_max=furthest, y_max=_error_max(drawn))]
+
+
+def _error_max(drawn: list[Watched]) -> float:
+    """What the later two thirds of each curve need, as in the figures."""
+    late = [p for run in drawn for p in run.points if p.iteration >= run.points[-1].iteration / 3]
+    highest = 1.1 * max(max(p.train_error_pct, p.test_error_pct) for p in late)
+    step = 10 if highest > 10 else 1
+    return min(100.0, max(1.0, math.ceil(highest / step) * step))
+
+
+def watch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|RUN]", show_default=False)] = None,
+    every: Annotated[float, typer.Option(help="Seconds between two looks at the files.", min=0.1)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end; so it is without a terminal.")] = False,
+    results_dir: ReadDir = DEFAULT_RESULTS,
+) -> None:
+    """Follow runs live: curves, errors, ETA.
+
+    From another terminal, or over SSH: it only reads files. Ctrl-C ends it, and disturbs no run.
+    """
+    follow(results_dir, names or [], every_s=every, once=once, console=console)

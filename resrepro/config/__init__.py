@@ -1,0 +1,1 @@
+"""What an experiment declares: architectures, datasets, recipes, runs, figures, claims. Imports no torch."""

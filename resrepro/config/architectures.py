@@ -1,0 +1,108 @@
+"""The names that an experiment may use: architectures and datasets. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from resrepro.errors import UserError, did_you_mean
+
+Shortcut = Literal["A", "B", "C"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One network of the paper, or a ResNeXt (Xie, Girshick, Dollar, Tu, He 2017).
+
+    Args:
+        family: `cifar` (Sec. 4.2, 32x32 input) or `imagenet` (Table 1, 224x224 input).
+        depth: number of weighted layers.
+        shortcut: option A, B or C of Sec. 3.3; None is a plain net.
+        stride_in_3x3: the bottleneck's stride 2 sits in its 3x3 layer (torchvision's nets), not in
+            its first 1x1 (the paper's).
+        cardinality: number of paths of a ResNeXt's bottleneck; 1 is a ResNet.
+        base_width: channels of one path in the first stage; each later stage has twice as many.
+        batch_norm: without it (CIFAR nets only) there is a bias for each channel in BN's place.
+    """
+
+    family: Literal["cifar", "imagenet"]
+    depth: int
+    shortcut: Shortcut | None
+    stride_in_3x3: bool = False
+    cardinality: int = 1
+    base_width: int = 64
+    batch_norm: bool = True
+
+    @property
+    def residual(self) -> bool:
+        return self.shortcut is not None
+
+    @property
+    def image_size(self) -> int:
+        """Side of the paper's input image, pixels."""
+        return 32 if self.family == "cifar" else 224
+
+    @property
+    def label(self) -> str:
+        """The paper's way to write it, such as `ResNet-34 B`, `plain-20` or `ResNeXt-50 (32x4d)`."""
+        if self.cardinality > 1:
+            return f"ResNeXt-{self.depth} ({self.cardinality}x{self.base_width}d)"
+        without = "" if self.batch_norm else " without BN"
+        if not self.residual:
+            return f"plain-{self.depth}{without}"
+        option = f" {self.shortcut}" if self.family == "imagenet" and self.depth < 50 else ""
+        return f"ResNet-{self.depth}{option}{' (stride in 3x3)' if self.stride_in_3x3 else ''}{without}"
+
+
+def _cifar(depth: int, *, residual: bool, batch_norm: bool = True) -> Architecture:
+    return Architecture(family="cifar", depth=depth, shortcut="A" if residual else None, batch_norm=batch_norm)
+
+
+def _imagenet(depth: int, shortcut: Shortcut | None, **options: bool) -> Architecture:
+    return Architecture(family="imagenet", depth=depth, shortcut=shortcut, **options)
+
+
+def _resnext(family: Literal["cifar", "imagenet"], depth: int, cardinality: int, base_width: int) -> Architecture:
+    return Architecture(
+        family=family, depth=depth, shortcut="B", stride_in_3x3=True, cardinality=cardinality, base_width=base_width
+    )
+
+
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # n = 3, 5, 7, 9, 18
+SHORTCUTS: tuple[Shortcut, ...] = ("A", "B", "C")
+
+ARCHITECTURES: dict[str, Architecture] = {
+    **{f"plain{d}": _imagenet(d, None) for d in (18, 34)},
+    **{f"resnet{d}-{option}": _imagenet(d, option) for d in (18, 34) for option in SHORTCUTS},
+    **{f"resnet{d}": _imagenet(d, "B") for d in (50, 101, 152)},
+    **{f"resnet{d}-3x3stride": _imagenet(d, "B", stride_in_3x3=True) for d in (50, 101, 152)},
+    **{f"plain{d}": _cifar(d, residual=False) for d in CIFAR_DEPTHS},
+    **{f"resnet{d}": _cifar(d, residual=True) for d in (*CIFAR_DEPTHS, 1202)},
+    **{f"plain{d}-nobn": _cifar(d, residual=False, batch_norm=False) for d in (20, 56)},
+    **{f"resnext{d}-32x4d": _resnext("imagenet", d, 32, 4) for d in (50, 101)},
+    **{f"resnext29-{c}x64d": _resnext("cifar", 29, c, 64) for c in (8, 16)},
+}
+
+
+def architecture(name: str) -> Architecture:
+    """The named architecture, or the CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; with `-nobn`, it has no BN.
+
+    `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet.
+
+    Raises:
+        UserError: no such architecture; gives the nearest name.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)(\d+)(-nobn)?", name)
+    if match is None or int(match[2]) in (18, 34):
+        raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
+    depth = int(match[2])
+    if depth < 8 or (depth - 2) % 6:
+        raise UserError(
+            f"architecture '{name}': a CIFAR net has 6n+2 layers (8, 14, 20, ...), and {depth} is not one of "
+            f"them; the nearest are {match[1]}{max(8, (depth - 2) // 6 * 6 + 2)} and "
+            f"{match[1]}{max(14, (depth - 2) // 6 * 6 + 8)}"
+        )
+    return _cifar(depth, residual=match[1] == "resnet", batch_norm=match[3] is None)

@@ -1,0 +1,190 @@
+"""Recipe: how a net is trained, as a TOML file says it. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from resrepro.config.strict import Frozen
+from resrepro.errors import UserError
+
+CURVE_EVERY_ITERS = 500
+
+MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
+
+
+class Warmup(Frozen):
+    """A smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
+
+    lr: float = Field(gt=0)
+    until_train_error_pct: float = Field(gt=0, le=100)
+
+    def __str__(self) -> str:
+        return f"lr {self.lr:g} until training error < {self.until_train_error_pct:g} %"
+
+
+class Plateau(Frozen):
+    """Where the training error stops to fall, the rate is divided by 10 (Sec. 3.4 says no more than that).
+
+    The error is that of the curves; it stops to fall where no point of the last `patience_iters` iterations is lower
+    by `min_fall_pct` than the lowest before them, counted anew from each division. The test set is not looked at.
+    """
+
+    patience_iters: int = Field(ge=1)
+    min_fall_pct: float = Field(ge=0)
+
+    def scaled(self, scale: float) -> Plateau:
+        return Plateau(patience_iters=max(1, round(self.patience_iters * scale)), min_fall_pct=self.min_fall_pct)
+
+    def __str__(self) -> str:
+        return f"no fall of {self.min_fall_pct:g} points in {self.patience_iters} iterations"
+
+
+class ScaleCrop(Frozen):
+    """Images of any size (Sec. 3.4): resized, cropped to a square, flipped; colors augmented.
+
+    Args:
+        size: side of the crop, pixels.
+        shorter_side: in training the image's shorter side is drawn from these, both included, pixels; in the test of
+            the curves, the center crop, it is the first.
+    """
+
+    size: int = Field(ge=8)
+    shorter_side: tuple[int, int]
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> ScaleCrop:
+        low, high = self.shorter_side
+        if not self.size <= low <= high:
+            raise ValueError(f"shorter_side {[low, high]}: expected two sizes in order, {self.size} pixels or more")
+        return self
+
+    def of_size(self, size: int) -> ScaleCrop:
+        """The same view of smaller images."""
+        low, high = (round(side * size / self.size) for side in self.shorter_side)
+        return ScaleCrop(size=size, shorter_side=(low, high))
+
+    def __str__(self) -> str:
+        return f"{self.size} px of {self.shorter_side[0]}-{self.shorter_side[1]} px"
+
+
+IMAGENET_CROP = ScaleCrop(size=224, shorter_side=(256, 480))  # Sec. 3.4
+
+
+class Recipe(Frozen):
+    """How a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
+
+    What has a default is a switch: the default is our reading where the paper is silent or does not apply.
+
+    Args:
+        total_iters: iterations in all.
+        batch_size: images a mini-batch.
+        lr: base learning rate, divided by 10 at each of `lr_drop_iters`; with a `plateau`, there at the latest.
+        momentum: of SGD; no Nesterov.
+        weight_decay: added to the gradient as `weight_decay` times the parameter.
+        crop_padding: zeros on each side, pixels, before the random crop; 4 gives 9 x 9 offsets.
+        curve_every_iters: iterations between two points of the curves.
+        warmup: None, or the gated warm-up of the 110-layer net.
+        bn_devices: in training BN sees each of so many equal parts of the mini-batch alone, as on the paper's two GPUs.
+        decay: of `all` parameters, or of the `weights` of convolutions and fc alone.
+        momentum_form: `pytorch` is v = m v + g, w -= lr v; `caffe` is v = m v + lr g, w -= v, another one where lr
+            changes.
+        train_images: so many training images, the first in the data set's order; None: all.
+        plateau: None, or when the rate is divided by 10 earlier.
+        scale_crop: None (small images of one size, padded and cropped), or how images of any size are.
+    """
+
+    total_iters: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0)
+    lr_drop_iters: tuple[int, ...]
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    crop_padding: int = Field(ge=0)
+    curve_every_iters: int = Field(ge=1)
+    warmup: Warmup | None = None
+    bn_devices: int = Field(default=1, ge=1)
+    decay: Literal["all", "weights"] = "all"
+    momentum_form: Literal["pytorch", "caffe"] = "pytorch"
+    train_images: int | None = Field(default=None, ge=1)
+    plateau: Plateau | None = None
+    scale_crop: ScaleCrop | None = None
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> Recipe:
+        if self.batch_size % self.bn_devices:
+            raise ValueError(f"bn_devices {self.bn_devices}: expected a divisor of batch_size ({self.batch_size})")
+        return self
+
+    @model_validator(mode="after")
+    def _drops_in_order(self) -> Recipe:
+        drops = self.lr_drop_iters
+        if list(drops) != sorted(set(drops)) or any(not 0 < d < self.total_iters for d in drops):
+            raise ValueError(
+                f"lr_drop_iters {list(drops)}: expected increasing iterations between 0 and total_iters "
+                f"({self.total_iters})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_view(self) -> Recipe:
+        if self.scale_crop is not None and (self.crop_padding or self.train_images is not None):
+            raise ValueError("scale_crop: expected crop_padding = 0 and no train_images beside it")
+        return self
+
+    def scaled(self, scale: float) -> Recipe:
+        """The same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay."""
+        if scale == 1:
+            return self
+        total = max(1, round(self.total_iters * scale))
+        drops = sorted({round(d * scale) for d in self.lr_drop_iters})
+        every = max(MIN_CURVE_EVERY_ITERS, round(self.curve_every_iters * scale))
+        return self.model_copy(
+            update={
+                "total_iters": total,
+                "lr_drop_iters": tuple(d for d in drops if 0 < d < total),
+                "curve_every_iters": min(every, self.curve_every_iters),
+                "plateau": self.plateau and self.plateau.scaled(scale),
+            }
+        )
+
+    def with_image_size(self, size: int) -> Recipe:
+        """The same recipe on smaller images.
+
+        Raises:
+            UserError: it takes images as they are.
+        """
+        if self.scale_crop is None:
+            raise UserError(f"--image-size {size}: this recipe takes images as they are; it is for those on ImageNet")
+        return self.model_copy(update={"scale_crop": self.scale_crop.of_size(size)})
+
+
+# Also what is meant by a run that was recorded before a switch was there.
+SWITCHES: dict[str, Any] = {name: f.default for name, f in Recipe.model_fields.items() if not f.is_required()}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "cifar": {  # Sec. 4.2
+        "total_iters": 64000,
+        "batch_size": 128,
+        "lr": 0.1,
+        "lr_drop_iters": (32000, 48000),
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "crop_padding": 4,
+        "curve_every_iters": CURVE_EVERY_ITERS,
+    },
+    "imagenet": {  # Sec. 3.4; the latest drops are those that Fig. 4 shows, and one more
+        "total_iters": 600000,
+        "batch_size": 256,
+        "lr": 0.1,
+        "lr_drop_iters": (150000, 300000, 450000),
+        "plateau": {"patience_iters": 30000, "min_fall_pct": 0.1},
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "crop_padding": 0,
+        "curve_every_iters": 5000,
+        "bn_devices": 8,
+        "scale_crop": IMAGENET_CROP.model_dump(),
+    },
+}

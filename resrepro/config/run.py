@@ -1,0 +1,103 @@
+"""Run and Variation: what is trained, and what the command line changes of it. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from resrepro.config.datasets import dataset_folder
+from resrepro.config.recipe import Recipe
+from resrepro.config.strict import Frozen
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of files and folders
+
+
+MAX_SEED = 2**63 - 1
+
+
+class Run(Frozen):
+    """What is trained once and stored once, whoever asks for it: (dataset, architecture, recipe, seed).
+
+    Args:
+        image_size: side of the crop, pixels, where it is not the experiment's own.
+        start_from: None, or the run with whose final weights it starts: those of a shallower plain net, with identity
+            layers added (Sec. 1).
+    """
+
+    dataset: str
+    name: str
+    arch: str
+    recipe: Recipe
+    seed: int = Field(ge=0)
+    schedule_scale: float = 1.0
+    image_size: int | None = None
+    label: str
+    start_from: Run | None = None
+
+    @property
+    def first_iter(self) -> int:
+        """The iteration it starts at: with trained weights it is the first drop, so that it has the last rates only."""
+        return next(iter(self.recipe.lr_drop_iters), 0) if self.start_from else 0
+
+    def changed(self, **fields: Any) -> Run:
+        """The same run with these fields; what it starts from changes alike."""
+        source = self.start_from and self.start_from.changed(**fields)
+        return self.model_copy(update={**fields, "start_from": source})
+
+    def scaled(self, scale: float) -> Run:
+        """The same run with a schedule `scale` times as long, and so what it starts from."""
+        source = self.start_from and self.start_from.scaled(scale)
+        recipe = self.recipe.scaled(scale)
+        return self.model_copy(update={"schedule_scale": scale, "recipe": recipe, "start_from": source})
+
+    def with_image_size(self, size: int) -> Run:
+        """The same run on smaller images. Raises UserError where it takes images as they are."""
+        recipe = self.recipe.with_image_size(size)
+        return self if recipe == self.recipe else self.model_copy(update={"image_size": size, "recipe": recipe})
+
+    @property
+    def stored_name(self) -> str:
+        """The run's folder name; a shortened schedule, or smaller images, are another run."""
+        return self.name + _suffix(self.image_size, self.schedule_scale)
+
+    @property
+    def path(self) -> Path:
+        """Folder below the results directory."""
+        return Path(dataset_folder(self.dataset)) / self.stored_name / f"seed{self.seed}"
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def _suffix(image_size: int | None, schedule_scale: float) -> str:
+    """`-64px-x0.1`"""
+    size = "" if image_size is None else f"-{image_size}px"
+    return size if schedule_scale == 1 else f"{size}-x{schedule_scale:g}"
+
+
+class Variation(Frozen):
+    """What the command line changes of what an experiment trains; None: nothing.
+
+    Args:
+        dataset: another one than the experiment's own.
+        image_size: side of the crop, pixels.
+    """
+
+    dataset: str | None = None
+    schedule_scale: float = 1.0
+    image_size: int | None = None
+
+    @property
+    def options(self) -> str:
+        """As typed, with a space before each."""
+        options = "" if self.dataset is None else f" --dataset {self.dataset}"
+        options += "" if self.schedule_scale == 1 else f" --schedule-scale {self.schedule_scale:g}"
+        return options if self.image_size is None else f"{options} --image-size {self.image_size}"
+
+    @property
+    def suffix(self) -> str:
+        """Of a figure's name."""
+        folder = "" if self.dataset is None else f"-{dataset_folder(self.dataset)}"
+        return folder + _suffix(self.image_size, self.schedule_scale)

@@ -1,0 +1,235 @@
+"""Strict reading of `experiments/*.toml`: a typing error is one line that names place, value and fix."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from resrepro.config.architectures import architecture
+from resrepro.config.datasets import check_dataset
+from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
+from resrepro.config.recipe import PRESETS, Plateau, Recipe, ScaleCrop, Warmup
+from resrepro.config.run import MAX_SEED, NAME, Run
+from resrepro.config.strict import Frozen
+from resrepro.errors import UserError, did_you_mean
+
+Parsed = TypeVar("Parsed", bound=Frozen)
+
+
+class _RunTable(Frozen):
+    arch: str
+    name: str | None = Field(default=None, pattern=NAME)
+    label: str | None = None
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    start_from: str | None = None
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class _File(Frozen):
+    title: str
+    reproduces: str = "–"
+    dataset: str
+    cost: str = "not measured"
+    expect: str = ""
+    beyond_paper: bool = False
+    recipe: dict[str, Any]
+    run: tuple[_RunTable, ...] = Field(min_length=1)
+    figure: tuple[FigureSpec, ...] = ()
+    claim: tuple[Claim, ...] = ()
+
+
+def experiments_folder() -> Path:
+    """Where the shipped TOML files are: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    return next(p for p in (package / "experiments", package.parent / "experiments") if p.is_dir())
+
+
+def experiment_names() -> list[str]:
+    return sorted(p.stem for p in experiments_folder().glob("*.toml"))
+
+
+def find_experiment(name: str) -> Experiment:
+    """The shipped experiment `name`, or the one in the user's file if `name` is a path to a TOML.
+
+    Raises:
+        UserError: no such experiment or file, or a mistake in it.
+    """
+    if name.endswith(".toml") or "/" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"{name}: no such file; give an experiment's name or the path of a TOML file")
+        return _with_known_figures(read_experiment(path))
+    if name not in experiment_names():
+        raise UserError(f"unknown experiment '{name}'{did_you_mean(name, experiment_names())}")
+    return _with_known_figures(_shipped(name))
+
+
+@cache
+def _shipped(name: str) -> Experiment:
+    return read_experiment(experiments_folder() / f"{name}.toml")
+
+
+def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:
+    """Run name -> (experiment, run) pairs of the shipped experiments on `dataset`."""
+    found: dict[str, list[tuple[str, Run]]] = {}
+    for experiment in map(_shipped, experiment_names()):
+        for run in experiment.runs:
+            if run.dataset == dataset:
+                found.setdefault(run.name, []).append((experiment.name, run))
+    return found
+
+
+def _with_known_figures(experiment: Experiment) -> Experiment:
+    """A figure may show the experiment's own runs, and those of shipped ones on the same data."""
+    known = [*experiment.run_names(), *shipped_runs(experiment.dataset)]
+    for figure in experiment.figures:
+        for name in (name for panel in figure.panel for name in panel.runs):
+            if name not in known:
+                place = f"{experiment.address}: figure '{figure.name}'"
+                raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")
+    return experiment
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Reads one TOML file.
+
+    Raises:
+        UserError: unreadable, or an unknown or mistyped key or value; names the place and the fix.
+    """
+    shipped = path.parent == experiments_folder()
+    place = path.name if shipped else str(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{place}: cannot be read as TOML: {error}") from error
+    file = _parse(_File, table, place)
+    try:
+        check_dataset(file.dataset)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+    runs: list[Run] = []
+    sources: dict[str, str] = {}
+    num_of = Counter(spec.arch for spec in file.run)
+    for spec in file.run:
+        name = spec.name or spec.arch
+        where = f"{place}: run '{name}'"
+        try:
+            label = spec.label or (
+                name if num_of[spec.arch] > 1 and name != spec.arch else architecture(spec.arch).label
+            )
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        if spec.start_from is not None:
+            sources[name] = spec.start_from
+        recipe = read_recipe({**file.recipe, **spec.recipe}, where)
+        for seed in spec.seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise UserError(f"{where}: seeds: got {seed}, expected integers from 0 to {MAX_SEED}")
+            runs.append(Run(dataset=file.dataset, name=name, arch=spec.arch, recipe=recipe, seed=seed, label=label))
+    _check_unique(runs, place)
+    runs = [_with_source(run, sources, runs, place) for run in runs]
+    experiment = Experiment(
+        name=path.stem, address=path.stem if shipped else str(path), title=file.title,
+        reproduces=file.reproduces, dataset=file.dataset, own_dataset=file.dataset,
+        cost=file.cost, expect=file.expect, beyond_paper=file.beyond_paper,
+        runs=tuple(runs), figures=file.figure, claims=file.claim,
+    )  # fmt: skip
+    for claim in file.claim:
+        for name in claim.runs:
+            if name not in experiment.run_names():
+                raise UserError(f"{place}: claim: unknown run '{name}'{did_you_mean(name, experiment.run_names())}")
+    return experiment
+
+
+def _check_unique(runs: list[Run], place: str) -> None:
+    seen: set[Path] = set()
+    for run in runs:
+        if run.path in seen:
+            raise UserError(
+                f"{place}: run '{run.name}' seed {run.seed} is declared twice; give one of them its own 'name'"
+            )
+        seen.add(run.path)
+
+
+def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str) -> Run:
+    """The run with what it starts from: a run of the same file that starts from scratch, with the same seed."""
+    if run.name not in sources:
+        return run
+    name = sources[run.name]
+    where = f"{place}: run '{run.name}': start_from"
+    known = {r.name: r for r in runs if r.name not in sources}
+    if name in sources:
+        raise UserError(f"{where} '{name}': expected a run that starts from scratch, and it has a start_from itself")
+    if name not in known:
+        raise UserError(f"{where}: unknown run '{name}'{did_you_mean(name, known)}")
+    source = known[name]
+    deep, shallow = architecture(run.arch), architecture(source.arch)
+    if (
+        any(a.family != "cifar" or a.residual or not a.batch_norm for a in (deep, shallow))
+        or deep.depth < shallow.depth
+    ):
+        raise UserError(
+            f"{where} '{name}': expected two plain nets of CIFAR, of which this is the deeper; {deep.label} cannot be "
+            f"made of {shallow.label} by adding identity layers"
+        )
+    if run.recipe.scale_crop is not None:
+        raise UserError(f"{where} '{name}': expected images taken as they are, so a recipe without scale_crop")
+    return run.model_copy(update={"start_from": source.changed(seed=run.seed)})
+
+
+def read_recipe(table: dict[str, Any], where: str) -> Recipe:
+    preset = table.get("preset")
+    if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
+        raise UserError(f"{where}: recipe: unknown preset '{preset}'{did_you_mean(str(preset), PRESETS)}")
+    values = {k: v for k, v in table.items() if k != "preset"}
+    return _parse(Recipe, {**PRESETS.get(preset or "", {}), **values}, f"{where}: recipe")
+
+
+def _parse(model: type[Parsed], table: dict[str, Any], place: str) -> Parsed:
+    try:
+        return model.model_validate(_tuples(table))
+    except ValidationError as error:
+        raise UserError(f"{place}: {_describe(error, model)}") from error
+
+
+def _tuples(value: Any) -> Any:
+    """TOML and JSON know arrays only; our types are tuples, and strict."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _describe(error: ValidationError, model: type[Frozen]) -> str:
+    """The first mistake as one line: key, offending value, what was expected, nearest known key."""
+    first = error.errors()[0]
+    *parents, key = first["loc"] or ("",)
+    inside = "".join(f"{p + 1}: " if isinstance(p, int) else f"{p} " for p in parents)
+    if first["type"] == "extra_forbidden":
+        return f"{inside}unknown key '{key}'{did_you_mean(str(key), _keys(model, parents))}"
+    if first["type"] == "missing":
+        return f"{inside}the key '{key}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{inside}{message}"
+    return f"{inside}{key}: got {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[Frozen], parents: list[int | str]) -> list[str]:
+    """The keys that the table at `parents` may have."""
+    tables: dict[str, type[Frozen]] = {
+        "run": _RunTable,
+        "figure": FigureSpec,
+        "claim": Claim,
+        "panel": PanelSpec,
+        "warmup": Warmup,
+        "plateau": Plateau,
+        "scale_crop": ScaleCrop,
+    }
+    names = [p for p in parents if isinstance(p, str)]
+    found: type[Frozen] = tables.get(names[-1], model) if names else model
+    return list(found.model_fields)

@@ -1,0 +1,91 @@
+"""What `resrepro data check` finds: counts, sizes, and files that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from resrepro.data.dataset import Progress
+from resrepro.data.image_files.decoding import decode
+from resrepro.data.image_files.listing import ImageFiles
+from resrepro.data.image_files.prefetch import prefetched
+from resrepro.errors import UserError
+
+CHUNK = 128
+KINDS = {b"\xff\xd8": "JPEG", b"\x89P": "PNG", b"RI": "WebP", b"GI": "GIF"}  # by the first two bytes
+COMPONENTS = {1: "grayscale", 4: "CMYK"}  # of a JPEG
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """About one part.
+
+    Args:
+        kinds: how many files are of each kind, such as `JPEG` or `JPEG, CMYK`.
+        small: how many have a shorter side below the one asked.
+        unreadable: a line for each.
+    """
+
+    num_images: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    small: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+    def add(self, other: Findings) -> None:
+        self.num_images += other.num_images
+        self.small += other.small
+        self.unreadable += other.unreadable
+        for kind, count in other.kinds.items():
+            self.kinds[kind] = self.kinds.get(kind, 0) + count
+
+
+def check(files: ImageFiles, part: str, *, smallest: int, num_workers: int, progress: Progress) -> Findings:
+    """Decodes every image of a part."""
+    found = Findings()
+    chunks = range(-(-len(files) // CHUNK))
+    for of_chunk in prefetched(_Checked(files, smallest), chunks, num_workers=num_workers):
+        found.add(of_chunk)
+        progress(part, found.num_images, len(files))
+    return found
+
+
+def class_counts(files: ImageFiles, num_classes: int) -> tuple[int, int]:
+    """Images of the smallest and of the largest class."""
+    counts = np.bincount(files.labels, minlength=num_classes)
+    return int(counts.min()), int(counts.max())
+
+
+class _Checked:
+    def __init__(self, files: ImageFiles, smallest: int) -> None:
+        self.files, self.smallest = files, smallest
+
+    def __getitem__(self, chunk: int) -> Findings:
+        found = Findings()
+        for index in range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]:
+            found.num_images += 1
+            try:
+                data = self.files.read(index)
+                pixels = decode(data, self.files.name(index))
+            except UserError as error:
+                found.unreadable.append(str(error))
+                continue
+            kind = kind_of(data)
+            found.kinds[kind] = found.kinds.get(kind, 0) + 1
+            found.small += min(pixels.shape[1:]) < self.smallest
+        return found
+
+
+def kind_of(data: bytes) -> str:
+    """`JPEG`, `JPEG, grayscale`, `JPEG, CMYK`, `PNG`, ..., by what is in the file, not by its name."""
+    kind = KINDS.get(data[:2], "other")
+    if kind != "JPEG":
+        return kind
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # the frame's header
+            of = COMPONENTS.get(data[at + 9])
+            return f"{kind}, {of}" if of else kind
+        at += 1 if marker == 0xFF else 2 + size
+    return kind

@@ -1,0 +1,279 @@
+"""The prepared store: the images of a part in one file, one after the other, and an index of all.
+
+A training image whose shorter side is above 480 pixels, the largest that Sec. 3.4 draws, is resized to 480 once and
+for all; any other keeps the bytes of its file, as do test images, which Table 4 resizes to up to 640. Large files are
+read faster than a million small ones, and large images need not be decoded in each epoch.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import filelock
+import numpy as np
+from PIL import Image
+
+from resrepro.config.recipe import IMAGENET_CROP
+from resrepro.data.dataset import Progress
+from resrepro.data.image_files.decoding import decode, resized_size
+from resrepro.data.image_files.listing import ImageFiles, ImageTree
+from resrepro.data.image_files.prefetch import prefetched
+from resrepro.errors import UserError
+from resrepro.files import write_atomically, writing
+
+SHORTER_SIDE = IMAGENET_CROP.shorter_side[1]  # pixels
+JPEG = {"quality": 95, "subsampling": 0}  # 4:4:4: colors at full size
+CHUNK = 256  # images that a worker hands over at once; what a kill costs at most
+PARTS = ("train", "test")
+INDEX = "index.npz"  # written last: its presence means complete
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedFiles(ImageFiles):
+    """A part in the store; `folder` is its file. Image i ends before byte `ends`[i]: (N,) int64."""
+
+    ends: np.ndarray
+
+    def _start(self, index: int) -> int:
+        return int(self.ends[index - 1]) if index else 0
+
+    def num_bytes(self, index: int) -> int:
+        return int(self.ends[index]) - self._start(index)
+
+    def read(self, index: int) -> bytes:
+        try:
+            return os.pread(_opened(self.folder), self.num_bytes(index), self._start(index))
+        except OSError as error:
+            raise UserError(f"{self.folder}: {error.strerror or error}; prepare the data set anew") from error
+
+
+@lru_cache(maxsize=8)
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def directory(dataset: str, *, data_dir: Path) -> Path:
+    """Where the store of a data set lies."""
+    kind, _, path = dataset.partition(":")
+    if kind == "folder":
+        root = Path(path).expanduser().resolve()
+        kind = f"folder-{root.name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
+    return data_dir / "prepared" / f"{kind}-{SHORTER_SIDE}"
+
+
+def load(dataset: str, *, data_dir: Path) -> ImageTree | None:
+    """The data set's store; None where there is none.
+
+    Raises:
+        UserError: incomplete, or damaged.
+    """
+    root = directory(dataset, data_dir=data_dir)
+    if not root.is_dir():
+        return None
+    if not (root / INDEX).is_file():
+        raise UserError(
+            f"{root}: incomplete; 'resrepro data prepare {dataset}' goes on where it stopped, or delete the folder to "
+            "have the images read as they are"
+        )
+    delete = f"damaged; delete the folder, and type 'resrepro data prepare {dataset}' again if you want it"
+    try:
+        with (root / INDEX).open("rb") as file, np.load(file) as index:
+            classes = tuple(json.loads(str(index["classes"])))
+            parts = [
+                PackedFiles(
+                    folder=str(root / f"{part}.pack"),
+                    **{column: index[f"{part}_{column}"] for column in ("names", "labels", "ends")},
+                )
+                for part in PARTS
+            ]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{root / INDEX}: {delete}") from error
+    for part in parts:
+        pack = Path(part.folder)
+        found = pack.stat().st_size if pack.is_file() else 0
+        if found != part.ends[-1]:
+            raise UserError(f"{pack}: {found} bytes, expected {part.ends[-1]}; {delete}")
+    return ImageTree(train=parts[0], test=parts[1], classes=classes, place=str(root))
+
+
+def prepare(
+    tree: ImageTree, dataset: str, *, data_dir: Path, num_workers: int, skip_corrupt: bool, progress: Progress
+) -> list[str]:
+    """Writes the store of `tree`, or what is missing of it; returns the files that were left out as corrupt.
+
+    Stopped at any point, also by a power cut, it goes on from the last whole chunk.
+
+    Raises:
+        UserError: no space (says how much is needed), a corrupt image, a store of other files, one being written.
+    """
+    root = directory(dataset, data_dir=data_dir)
+    files = {"train": tree.train, "test": tree.test}
+    asked: dict[str, str | bool] = {
+        "train": tree.train.fingerprint(),
+        "test": tree.test.fingerprint(),
+        "skip_corrupt": skip_corrupt,
+    }
+    _check_space(root, files)
+    with writing(root, "--data-dir"):
+        root.mkdir(parents=True, exist_ok=True)
+    with _locked(root):
+        _same(root / "source.json", asked, dataset)
+        if not (root / INDEX).is_file():
+            columns: dict[str, np.ndarray] = {"classes": np.array(json.dumps(tree.classes))}
+            for part in PARTS:
+                images = _Images(files[part], shrunk=part == "train", skip_corrupt=skip_corrupt and part == "train")
+                lengths = _pack(files[part], root / f"{part}.pack", images, num_workers, progress)
+                kept = lengths > 0
+                columns[f"{part}_names"], columns[f"{part}_labels"] = files[part].names[kept], files[part].labels[kept]
+                columns[f"{part}_ends"] = lengths[kept].cumsum()
+            write_atomically(root / INDEX, lambda file: np.savez(file, **columns), "--data-dir")  # type: ignore[arg-type]
+    left_out = []
+    for part in PARTS:
+        lengths = np.fromfile(_lengths_file(root / f"{part}.pack"), dtype=np.int64)
+        left_out += [files[part].name(int(i)) for i in np.flatnonzero(lengths == 0)]
+    return left_out
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    lock = filelock.FileLock(root / ".lock", timeout=0)
+    with writing(root, "--data-dir"):
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise UserError(f"{root}: another process is preparing it; wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:
+    """Two halves of a store must not be of different files."""
+    try:
+        before = json.loads(source.read_text())
+    except (OSError, ValueError):
+        write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
+        return
+    for key, value in asked.items():
+        if before.get(key) != value and (key, value) != (
+            "skip_corrupt",
+            True,
+        ):  # what was packed so far has no corrupt one
+            what = f"the {key} files are others now" if key in PARTS else f"it was begun with {key} = {not value}"
+            raise UserError(f"{source.parent}: {what}; delete it, and type 'resrepro data prepare {dataset}' again")
+    if before != asked:
+        write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
+
+
+def _lengths_file(pack: Path) -> Path:
+    return pack.with_suffix(".lengths")
+
+
+def _check_space(root: Path, files: dict[str, ImageFiles]) -> None:
+    if (root / INDEX).is_file():
+        return
+    needed = sum(_estimated_bytes(of_part, len(of_part)) for of_part in files.values())
+    done = sum(pack.stat().st_size for pack in root.glob("*.pack"))
+    free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
+    if free < needed - done:
+        raise UserError(
+            f"{root}: about {_gib(needed - done)} are needed, and {_gib(free)} are free; free some, or choose another "
+            "--data-dir"
+        )
+
+
+def _estimated_bytes(files: ImageFiles, count: int) -> int:
+    """Resized images take less than they did, the others the same."""
+    return round(count * float(np.mean(files.sampled_bytes())))
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.2g} GiB" if count < 10 * 2**30 else f"{count / 2**30:.0f} GiB"
+
+
+def _pack(files: ImageFiles, pack: Path, images: _Images, num_workers: int, progress: Progress) -> np.ndarray:
+    """Appends what is missing. (N,) int64 lengths; 0: left out."""
+    with writing(pack, "--data-dir"), pack.open("ab") as data, _lengths_file(pack).open("ab") as log:
+        lengths = np.fromfile(log.name, dtype=np.int64)  # without a torn number at the end
+        whole = int(np.searchsorted(lengths.cumsum(), data.tell(), side="right"))
+        whole = whole if whole == len(files) else whole // CHUNK * CHUNK
+        lengths = lengths[:whole]
+        data.truncate(int(lengths.sum()))
+        log.truncate(lengths.nbytes)
+        chunks = range(-(-whole // CHUNK), -(-len(files) // CHUNK))
+        progress(pack.stem, whole, len(files))
+        for of_files in prefetched(images, chunks, num_workers=num_workers):
+            of_chunk = np.array([len(image) for image in of_files], dtype=np.int64)
+            try:
+                data.write(b"".join(of_files))
+                data.flush()
+                os.fsync(data.fileno())  # the images before their lengths
+                log.write(of_chunk.tobytes())
+                log.flush()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                more = _estimated_bytes(files, len(files) - len(lengths))
+                raise UserError(
+                    f"{pack}: no space left after {len(lengths)} of {len(files)} images; free about {_gib(more)} and "
+                    "type the same command again: it goes on from there"
+                ) from error
+            lengths = np.concatenate([lengths, of_chunk])
+            progress(pack.stem, len(lengths), len(files))
+        os.fsync(log.fileno())
+    return lengths
+
+
+class _Images:
+    """Item i: the images of chunk i; an empty one is to be left out.
+
+    Args:
+        shrunk: or the files as they are: tests resize to other sizes, and are measured on all images.
+    """
+
+    def __init__(self, files: ImageFiles, *, shrunk: bool, skip_corrupt: bool) -> None:
+        self.files, self.shrunk, self.skip_corrupt = files, shrunk, skip_corrupt
+
+    def __getitem__(self, chunk: int) -> list[bytes]:
+        return [self._image(i) for i in range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]]
+
+    def _image(self, index: int) -> bytes:
+        data, name = self.files.read(index), self.files.name(index)
+        try:
+            small = resized(data, name)
+        except UserError:
+            if not self.skip_corrupt:
+                raise
+            return b""
+        return small if self.shrunk else data
+
+
+def resized(data: bytes, name: str) -> bytes:
+    """The file as it is, or as a JPEG with a shorter side of 480 pixels where it was longer.
+
+    By PIL's Lanczos filter, antialiased; quality 95, 4:4:4.
+
+    Raises:
+        UserError: not a readable image.
+    """
+    pixels = decode(data, name)
+    height, width = pixels.shape[1:]
+    if min(height, width) <= SHORTER_SIDE:
+        return data
+    height, width = resized_size(height, width, SHORTER_SIDE)
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", **JPEG)
+    return encoded.getvalue()

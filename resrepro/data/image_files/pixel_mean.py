@@ -1,0 +1,95 @@
+"""The per-pixel mean of Sec. 3.4: of the training set's center crops.
+
+The paper says "per-pixel mean" alone, and its training crops lie anywhere. The author's published models come with a
+mean image of 224x224.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resrepro.config.recipe import ScaleCrop
+from resrepro.data.dataset import Progress, silent
+from resrepro.data.image_files.listing import ImageFiles
+from resrepro.data.image_files.prefetch import prefetched
+from resrepro.data.image_files.training_views import SingleViews
+from resrepro.errors import UserError
+from resrepro.files import write_atomically
+
+CHUNK = 256  # images a worker sums
+SAVE_EVERY = 20  # chunks
+
+
+def pixel_mean(
+    files: ImageFiles,
+    crop: ScaleCrop,
+    *,
+    dataset: str,
+    data_dir: Path,
+    num_workers: int,
+    skip_corrupt: bool = False,
+    progress: Progress = silent,
+) -> Tensor:
+    """Mean of the center crops for each pixel and channel: (S, S, 3) float32, 0 ... 255.
+
+    Computed once for these files and sizes and kept below `data_dir`; stopped, it goes on from the last sums kept.
+
+    Raises:
+        UserError: an image is corrupt, and not to be skipped; `data_dir` cannot be written.
+    """
+    image_size, shorter_side = crop.size, crop.shorter_side[0]
+    name = f"{dataset.partition(':')[0]}-{image_size}-of-{shorter_side}-{files.fingerprint()}"
+    path = data_dir / "pixel_mean" / f"{name}{'-skip-corrupt' if skip_corrupt else ''}.npz"
+    kept = _read(path, image_size)
+    sums, count, chunks = kept or (np.zeros((image_size, image_size, 3), dtype=np.int64), 0, 0)
+    num_chunks = -(-len(files) // CHUNK)
+    views = SingleViews(files, image_size=image_size, shorter_side=shorter_side, batch_size=CHUNK)
+    for of_chunk, num_images in prefetched(
+        _Sums(views, skip_corrupt), range(chunks, num_chunks), num_workers=num_workers
+    ):
+        sums, count, chunks = sums + of_chunk.numpy(), count + num_images, chunks + 1
+        if chunks % SAVE_EVERY == 0 or chunks == num_chunks:
+            _write(path, sums, count, chunks)
+        progress("per-pixel mean", min(chunks * CHUNK, len(files)), len(files))
+    if not count:
+        raise UserError(f"{files.folder}: not one readable image")
+    return torch.from_numpy(sums / count).float()
+
+
+class _Sums:
+    """Item i: the sum of chunk i's crops, (S, S, 3) int64, which is exact in any order, and how many they are."""
+
+    def __init__(self, views: SingleViews, skip_corrupt: bool) -> None:
+        self.views, self.skip_corrupt = views, skip_corrupt
+
+    def __getitem__(self, chunk: int) -> tuple[Tensor, int]:
+        side = self.views.image_size
+        sums, count = torch.zeros(3, side, side, dtype=torch.int64), 0
+        for index in self.views.indices(chunk):
+            try:
+                sums += self.views.crop(index)
+            except UserError:
+                if not self.skip_corrupt:
+                    raise
+                continue
+            count += 1
+        return sums.permute(1, 2, 0), count
+
+
+def _read(path: Path, side: int) -> tuple[np.ndarray, int, int] | None:
+    """Sums, number of images and of chunks; None where there are none, or damaged ones."""
+    try:
+        with path.open("rb") as file, np.load(file) as kept:  # numpy leaves a damaged file open
+            sums, count, chunks = kept["sums"], int(kept["count"]), int(kept["chunks"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return (sums, count, chunks) if sums.shape == (side, side, 3) else None
+
+
+def _write(path: Path, sums: np.ndarray, count: int, chunks: int) -> None:
+    write_atomically(path, lambda file: np.savez(file, sums=sums, count=count, chunks=chunks), "--data-dir")

@@ -1,0 +1,1 @@
+"""Small images of one size, held in memory."""

@@ -1,0 +1,55 @@
+"""CIFAR-10 and CIFAR-100, the official python version, through torchvision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torchvision.datasets import CIFAR10, CIFAR100
+from torchvision.datasets.utils import check_integrity
+
+from resrepro.data.download import downloaded
+from resrepro.data.in_memory.images import Images
+from resrepro.errors import UserError
+
+CLASSES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+
+
+def load(*, name: str, path: str, data_dir: Path) -> Images:
+    """50k training and 10k test images of 32x32 pixels.
+
+    Raises:
+        UserError: absent and not to be downloaded, truncated, or a wrong md5.
+    """
+    dataset = CLASSES[name]
+    folder = data_dir / dataset.base_folder
+    if folder.is_dir():
+        _check(folder, dataset)
+    else:
+        _download(dataset, data_dir)
+    train, test = (dataset(data_dir, train=part, download=False) for part in (True, False))
+    return Images.from_numpy(
+        train.data,
+        np.asarray(train.targets),
+        test.data,
+        np.asarray(test.targets),
+        num_classes=len(train.classes),
+    )
+
+
+def _check(folder: Path, dataset: type[CIFAR10]) -> None:
+    meta = [dataset.meta["filename"], dataset.meta["md5"]]
+    for file, md5 in [*dataset.train_list, *dataset.test_list, meta]:
+        found = folder / file
+        if not found.is_file():
+            raise UserError(f"{found}: missing; delete {folder} to have it downloaded anew, or put the file there")
+        if not check_integrity(found, md5):
+            raise UserError(
+                f"{found}: {found.stat().st_size} bytes with a wrong md5, expected {md5}; it is truncated or "
+                f"altered: delete {folder} to have it downloaded anew"
+            )
+
+
+def _download(dataset: type[CIFAR10], data_dir: Path) -> None:
+    with downloaded(data_dir, dataset.base_folder, dataset.filename, dataset.url) as place:
+        dataset(place, download=True)

@@ -1,0 +1,47 @@
+"""Any folder of equal-sized small images: `train/<class>/*.png|jpg` and `test|val/<class>/...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from resrepro.data.image_files.listing import ImageFiles, list_tree
+from resrepro.data.in_memory.images import Images
+from resrepro.errors import UserError
+
+
+def load(*, name: str, path: str, data_dir: Path) -> Images:
+    """Reads the whole tree into memory; classes are the sorted names of the folders in `train`.
+
+    Raises:
+        UserError: a folder is missing or empty, an image is unreadable or of another size, the parts' classes differ.
+    """
+    tree = list_tree(Path(path).expanduser())
+    with _open(tree.train.name(0)) as first:
+        size = first.size
+    train, test = _read(tree.train, size), _read(tree.test, size)
+    return Images.from_numpy(train, tree.train.labels, test, tree.test.labels, num_classes=len(tree.classes))
+
+
+def _open(file: str) -> Image.Image:
+    try:
+        return Image.open(file).convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{file}: not a readable image ({error}); replace or remove it") from error
+
+
+def _read(files: ImageFiles, size: tuple[int, int]) -> np.ndarray:
+    """(N, H, W, 3) uint8."""
+    pixels = np.empty((len(files), size[1], size[0], 3), dtype=np.uint8)
+    for i in range(len(files)):
+        file = files.name(i)
+        with _open(file) as image:
+            if image.size != size:
+                raise UserError(
+                    f"{file}: {image.size[0]}x{image.size[1]} pixels, but the first image is {size[0]}x{size[1]}; "
+                    "make all images one size"
+                )
+            pixels[i] = np.asarray(image)
+    return pixels

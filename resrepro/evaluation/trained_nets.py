@@ -1,0 +1,116 @@
+"""Trained nets as `evaluate` is given them: folders of runs, and files of weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resrepro import results
+from resrepro.config.architectures import architecture
+from resrepro.config.datasets import dataset_folder
+from resrepro.config.recipe import Recipe, ScaleCrop
+from resrepro.config.run import Run
+from resrepro.errors import UserError
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import RunRecord
+
+EXPECTED = "the folder of a run, such as results/imagenet/resnet50/seed0, or a file of weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedNet:
+    """Where a net's weights are. `run`: how it was trained, where that is known; `record`: if it is finished."""
+
+    name: str
+    arch: str
+    dataset: str
+    weights: Path
+    run: Run | None = None
+    record: RunRecord | None = None
+
+    @property
+    def results_dir(self) -> Path | None:
+        """Where the run is stored among those of its data set; None where it is not, or not known."""
+        *_, results_dir, dataset = (None, None, *reversed(self.weights.resolve().parents[2:4]))
+        return results_dir if self.run and dataset and dataset.name == dataset_folder(self.dataset) else None
+
+    @property
+    def crop(self) -> ScaleCrop | None:
+        """How images were cut in its training, where that is known."""
+        return self.run.recipe.scale_crop if self.run else None
+
+
+def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> list[TrainedNet]:
+    """A folder is a run, and says all about itself; a file holds weights of `arch` (`a,b`: one each) for `dataset`.
+
+    Raises:
+        UserError: no run, no weights there, diverged, architectures missing, or nets of different data sets.
+    """
+    for place in places:
+        if not place.exists():
+            raise UserError(f"{place}: no such file or folder; expected {EXPECTED}")
+    num_files = sum(not place.is_dir() for place in places)
+    archs = arch.split(",") if arch else []
+    if len(archs) == 1 and num_files:
+        archs *= num_files
+    if archs and not num_files:
+        raise UserError(f"--arch {arch}: a folder of a run says what it is; leave the option out")
+    if len(archs) != num_files:
+        raise UserError(
+            f"--arch {arch or '(not given)'}: expected one for all {num_files} weight file(s), or one each with "
+            "commas, such as resnet50,resnet101; a folder of a run needs none"
+        )
+    if dataset is not None and num_files == 0:
+        raise UserError(f"--dataset {dataset}: a run is tested on its own data set; leave the option out")
+    names = iter(archs)
+    nets = [_run(place) if place.is_dir() else _weights(place, next(names), dataset) for place in places]
+    for net in nets[1:]:
+        if net.dataset != nets[0].dataset:
+            raise UserError(
+                f"{net.name}: is of {net.dataset}, but {nets[0].name} of {nets[0].dataset}; evaluate them one by one"
+            )
+    return nets
+
+
+def _weights(file: Path, arch: str, dataset: str | None) -> TrainedNet:
+    usual = "cifar10" if architecture(arch).family == "cifar" else "imagenet"
+    return TrainedNet(name=str(file), arch=arch, dataset=dataset or usual, weights=file)
+
+
+def _run(folder: Path) -> TrainedNet:
+    files = RunFiles(folder=folder)
+    record = results.read_record(files)
+    run = results.read_asked(files) if record is None else _recorded(record)
+    if run is None:
+        raise UserError(
+            f"{folder}: no run there: neither {files.record.name} nor {files.asked.name}; expected {EXPECTED}"
+        )
+    if record is not None and record.status == "diverged":
+        raise UserError(f"{folder}: the run diverged at iteration {record.diverged_iter}; there is no net to evaluate")
+    if not files.checkpoint.is_file():
+        raise UserError(
+            f"{files.checkpoint}: no such file, and it holds the weights; put it there (checkpoints are not "
+            f"committed), or move {folder} away and train the run again"
+        )
+    return TrainedNet(
+        name="/".join(folder.resolve().parts[-3:]),
+        arch=run.arch,
+        dataset=run.dataset,
+        weights=files.checkpoint,
+        run=run,
+        record=record,
+    )
+
+
+def _recorded(record: RunRecord) -> Run:
+    return Run(
+        dataset=record.dataset,
+        name=record.name,
+        arch=record.arch,
+        recipe=Recipe.model_validate_json(json.dumps(record.recipe)),
+        seed=record.seed,
+        schedule_scale=record.schedule_scale,
+        label=record.name,
+    )

@@ -1,0 +1,117 @@
+"""Error against depth: plain nets trained from scratch, made deeper by identity layers, and trained on (Sec. 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from resrepro.config.architectures import architecture
+from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.run import Run
+from resrepro.errors import UserError
+from resrepro.figures.layout import COLORS, FONT_PT, Context, absent, new_figure, remark, style
+from resrepro.results.csv_rows import MEND, read
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import Equality, RunRecord
+
+PANEL_INCHES = (4.4, 3.6)
+STATES: dict[str, dict[str, Any]] = {  # how a net came to be -> its line
+    "trained from scratch": {"color": COLORS[3], "marker": "o", "linestyle": "-"},
+    "made of the shallower net and identity layers": {"color": COLORS[4], "marker": "s", "linestyle": (0, (3, 1.5))},
+    "made so, and trained on": {"color": COLORS[1], "marker": "^", "linestyle": "-"},
+}
+SCRATCH, MADE, TRAINED_ON = STATES
+ABOVE = {SCRATCH: 6, MADE: 6, TRAINED_ON: -12}  # where a value is written, points from its marker
+COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
+FIELDS = ("state", "depth", *COLUMNS.values(), "largest_difference", "largest_output", "precision")
+
+
+def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
+    """A row a state of the net: as made, with the shallower net where that line begins; and as trained."""
+    depth, found = architecture(run.arch).depth, []
+    if run.start_from is not None:
+        parts = {row.part: row for row in read(files.identity, Equality)}
+        if record is not None and len(parts) < 2:
+            raise UserError(f"{files.identity}: not there, or cut short; {MEND}")
+        if len(parts) == 2:
+            common = {
+                "largest_difference": max(row.largest_difference for row in parts.values()),
+                "largest_output": max(row.largest_output for row in parts.values()),
+                "precision": record.precision if record else "",
+            }
+            shallower = architecture(run.start_from.arch).depth
+            made = {COLUMNS[part]: row.error_pct for part, row in parts.items()}
+            source = {COLUMNS[part]: row.shallower_error_pct for part, row in parts.items()}
+            found = [{"state": MADE, "depth": shallower, **source}, {"state": MADE, "depth": depth, **made, **common}]
+    if record is not None and record.status == "finished":
+        found.append(
+            {
+                "state": TRAINED_ON if run.start_from else SCRATCH,
+                "depth": depth,
+                "train_error_pct": record.final_train_error_clean_pct,
+                "test_error_pct": record.final_test_error_pct,
+            }
+        )
+    return found
+
+
+def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+    """A panel an error, the mean over the seeds."""
+    num_panels = len(spec.panel)
+    figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], PANEL_INCHES[1])
+    all_axes = figure.subplots(1, num_panels, squeeze=False)[0]
+    lines = {}
+    for axes, panel in zip(all_axes, spec.panel, strict=True):
+        own = table[table["run"].isin(panel.runs)]
+        _draw_panel(axes, own, panel)
+        first = _difference(own) if axes is all_axes[0] else []
+        lines[axes] = first + absent(panel.runs, context) + _unfinished(own, context)
+    remark(figure, lines)
+    all_axes[0].set_ylabel("error (%)", fontsize=FONT_PT)
+    if not table.empty:
+        handles = [Line2D([], [], label=state, markersize=5, **line) for state, line in STATES.items()]
+        figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _draw_panel(axes: Axes, own: pd.DataFrame, panel: PanelSpec) -> None:
+    style(axes)
+    axes.set_title(panel.title, fontsize=FONT_PT + 1)
+    axes.set_xlabel("layers", fontsize=FONT_PT)
+    axes.set_xticks(sorted(own["depth"].unique()))
+    axes.margins(x=0.1, y=0.2)
+    column = COLUMNS[panel.show[0]]
+    for state, of_state in own.groupby("state", sort=False):
+        errors = of_state.groupby("depth")[column].mean()
+        axes.plot(errors.index, errors, markersize=5, linewidth=1.4, **STATES[str(state)])
+        for depth, error in errors.items() if state != MADE else list(errors.items())[1:]:
+            axes.annotate(
+                f"{error:.2f}", (depth, error), xytext=(0, ABOVE[str(state)]), textcoords="offset points", ha="center",
+                fontsize=FONT_PT - 1, color=STATES[str(state)]["color"],
+            )  # fmt: skip
+    if own.empty:
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+
+
+def _difference(own: pd.DataFrame) -> list[str]:
+    made = own.dropna(subset=["largest_difference"])
+    if made.empty:
+        return []
+    where = ", ".join(sorted({precision for precision in made["precision"] if precision}))
+    return [
+        f"as made, outputs differ by at most {made['largest_difference'].max():.2g}{where and f' ({where})'}\n"
+        f"from the shallower net's, which go up to {made['largest_output'].max():.3g}"
+    ]
+
+
+def _unfinished(own: pd.DataFrame, context: Context) -> list[str]:
+    names = own[own["status"] == "unfinished"]["run"].unique()
+    return [f"not yet trained on: {', '.join(context.labels[name] for name in names)}"] if len(names) else []

@@ -1,0 +1,82 @@
+"""The layers of a block: in torch's operations, or in kernels of our own on the CPU (`native/`), when training.
+
+BN, the shortcut's addition and ReLU are one kernel, which reads and writes each activation a third as often as separate
+operations do. The weights' gradient of a 3x3 convolution is another. `resrepro bench` measures what they give.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resrepro.models.kernels import build
+
+LINE = 64  # elements; the kernel's unit of work
+
+_fused = False
+
+
+def enable_fused() -> str:
+    """Uses the kernels in all nets of this process. Returns empty, or why torch's operations are used instead."""
+    global _fused
+    if not _fused:
+        reason = build.load()
+        if reason:
+            return reason
+        _fused = True
+    return ""
+
+
+def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """relu(bn(x)), or relu(bn(x) + shortcut): (N, C, H, W) each."""
+    if _fused and bn.training and _fits(x, shortcut):
+        return _bn_relu_fused(bn, x, shortcut)
+    y = bn(x)  # needed by nothing else, so what follows works in place
+    return F.relu_(y if shortcut is None else y.add_(shortcut))
+
+
+def conv3x3(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """conv(x): (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+    if _fused and conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
+        y: Tensor = torch.ops.resrepro.conv3x3(x, conv.weight)
+        return y
+    return conv(x)  # type: ignore[no-any-return]
+
+
+def _conv_fits(conv: nn.Conv2d, x: Tensor) -> bool:
+    channels = x.shape[1]
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.bfloat16
+        and channels in (16, 32, 64)
+        and conv.out_channels == channels
+        and conv.stride == (1, 1)
+        and conv.groups == 1
+        and x.shape[3] % 2 == 0
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and hasattr(torch.ops.resrepro, "conv3x3")  # the compiler's target has bf16 instructions
+    )
+
+
+def _fits(x: Tensor, shortcut: Tensor | None) -> bool:
+    channels = x.shape[1]
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and (LINE % channels == 0 or channels % LINE == 0)
+        and x.numel() % LINE == 0
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and (shortcut is None or (shortcut.dtype == x.dtype and shortcut.shape == x.shape))
+    )
+
+
+def _bn_relu_fused(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None) -> Tensor:
+    momentum = bn.momentum
+    if bn.num_batches_tracked is not None:
+        bn.num_batches_tracked.add_(1)
+        momentum = 1 / int(bn.num_batches_tracked) if momentum is None else momentum  # None: plain average
+    y: Tensor = torch.ops.resrepro.bn_relu(
+        x, bn.weight, bn.bias, shortcut, bn.running_mean, bn.running_var, momentum, bn.eps
+    )
+    return y

@@ -1,0 +1,74 @@
+"""Weights of our checkpoints and of other people's files, for our nets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resrepro.errors import UserError, first_line
+from resrepro.runtime.device import out_of_memory
+
+CHECKPOINT_FORMAT = "resrepro checkpoint 2"
+
+
+def load_weights(net: nn.Module, path: Path, arch: str) -> None:
+    """Loads a checkpoint of ours, or a state dict: bare or under `state_dict`, keys with or without `module.`,
+    the final layer called `fc` or `linear`.
+
+    Raises:
+        UserError: not weights, or of another architecture; names the first key that does not fit.
+    """
+    found = _unwrap(read_saved(path))
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()) or not found:
+        raise UserError(f"{path}: holds no state dict; expected one saved bare or under 'state_dict'")
+    state = {_our_key(str(k)): v for k, v in found.items()}
+    own = net.state_dict()
+    for key, value in own.items():
+        if key not in state and key.endswith("num_batches_tracked"):
+            state[key] = value  # older files lack it; inference does not use it
+        if key not in state:
+            raise UserError(f"{path}: lacks '{key}' of {arch}; is it another --arch?")
+        if state[key].shape != value.shape:
+            raise UserError(
+                f"{path}: '{key}' is {tuple(state[key].shape)}, {arch} has {tuple(value.shape)}; is it another "
+                "--arch or --dataset?"
+            )
+    extra = sorted(set(state) - set(own))
+    if extra:
+        raise UserError(f"{path}: '{extra[0]}' is not in {arch} ({len(extra)} such keys); is it another --arch?")
+    net.load_state_dict(state)
+
+
+def _unwrap(found: Any) -> Any:
+    if isinstance(found, dict) and found.get("format") == CHECKPOINT_FORMAT:
+        return found["engine"]["model"]
+    return found["state_dict"] if isinstance(found, dict) and "state_dict" in found else found
+
+
+def _our_key(key: str) -> str:
+    key = key.removeprefix("module.")
+    return f"fc.{key.removeprefix('linear.')}" if key.startswith("linear.") else key
+
+
+def read_saved(path: Path) -> Any:
+    """What `torch.save` wrote, with `weights_only=True`, on the CPU.
+
+    Raises:
+        UserError: absent, not to be read, damaged, or holding more than weights and plain values.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; expected weights saved by torch.save") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise UserError(f"{path}: {error.strerror}; expected a file of weights that can be read") from error
+    except Exception as error:  # damaged bytes make torch raise almost anything
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"{path}: damaged, or not weights saved by torch.save ({first_line(error)}); move it away, or give "
+            "another file"
+        ) from error

@@ -1,0 +1,203 @@
+"""Tables 1 to 6: the paper's numbers beside ours, from `results/`. Only Table 1, which counts on nets, needs torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from resrepro import paper, results
+from resrepro.config.architectures import ARCHITECTURES, architecture
+from resrepro.config.toml_files import shipped_runs
+from resrepro.paper import Protocol
+from resrepro.results.tables import Table, mean_std
+
+TABLE_1_TITLE = "Table 1: architectures for ImageNet"
+OVER_SEEDS = "ours: last iteration, mean ± standard deviation over seeds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ours:
+    """Our net beside a published error. `missing` says why there is no number and what gives it; else it is empty."""
+
+    errors: tuple[float, ...]
+    text: str
+    missing: str
+
+    def cells(self, published: float | None) -> tuple[str, str]:
+        """Mean ± standard deviation over the seeds, and its difference to the paper's error."""
+        if not self.errors or published is None:
+            return self.text, ""
+        return self.text, f"{fmean(self.errors) - published:+.2f}"
+
+
+def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: int = 1) -> _Ours:
+    """What all finished seeds of a net recorded under just this protocol."""
+    pairs = shipped_runs(dataset)[arch]
+    found, damaged = results.finished_seeds(results_dir, [run for _, run in pairs])
+    records = list(found.values())
+    errors = tuple(error for record in records if (error := record.error_pct(protocol, top)) is not None)
+    num_diverged = sum(record.status == "diverged" for record in records)
+    counts = ((num_diverged, "diverged"), (len(damaged), "damaged"))
+    remark = ", ".join(f"{count} {what}" for count, what in counts if count)
+    unmeasured = [
+        str(results.run_files(results_dir, run).folder)
+        for run, record in found.items()
+        if record.status == "finished" and record.error_pct(protocol, top) is None
+    ]
+    measure = f"trained; to measure: resrepro evaluate {' '.join(unmeasured)} --protocol {protocol}"
+    missing = "; ".join([*damaged, *([measure] if unmeasured else [])])
+    if errors:
+        text = mean_std(errors)
+        return _Ours(errors=errors, text=f"{text}, {remark}" if remark else text, missing=missing)
+    if unmeasured:
+        return _Ours(errors=(), text=f"no {protocol} error", missing=missing)
+    if remark:
+        return _Ours(errors=(), text=remark, missing="; ".join(damaged))
+    return _Ours(errors=(), text="not run", missing=_command(dataset, [experiment for experiment, _ in pairs]))
+
+
+def _command(dataset: str, experiments: list[str]) -> str:
+    """What trains a net: the experiment with most nets and fewest other runs."""
+    declared = {name: {e for e, _ in pairs} for name, pairs in shipped_runs(dataset).items()}
+    nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
+    runs = Counter(e for these in declared.values() for e in these)
+    return f"not run; to train: resrepro run {max(experiments, key=lambda e: (nets[e], -runs[e]))}"
+
+
+def _missing_notes(missing: list[tuple[str, str]]) -> tuple[str, ...]:
+    """A line for each reason, with the nets it holds for."""
+    reasons = dict.fromkeys(reason for _, reason in missing if reason)
+    return tuple(f"{', '.join(name for name, why in missing if why == reason)}: {reason}" for reason in reasons)
+
+
+def table1(_results_dir: Path) -> Table:
+    """Architectures for ImageNet: the paper's stages, sizes and multiply-adds, and those counted on our nets."""
+    from resrepro.models.complexity import complexity
+
+    rows = []
+    for row in paper.TABLE_1:
+        counts = complexity(row.arch)
+        sizes = [height for stage, (_, height, _) in counts.output_sizes.items() if stage != "maxpool"]
+        ours = counts.num_multiply_adds / 1e9
+        rows.append(
+            (
+                architecture(row.arch).label, _spaced(row.num_blocks), _spaced(counts.num_blocks),
+                _spaced(paper.TABLE_1_OUTPUT_SIZES), _spaced(sizes),
+                f"{row.multiply_adds_e9:.1f}", f"{ours:.2f}", f"{ours - row.multiply_adds_e9:+.2f}",
+            )
+        )  # fmt: skip
+    return Table(
+        title=TABLE_1_TITLE,
+        columns=(
+            "net", "blocks, paper", "blocks, ours", "output sizes, paper", "output sizes, ours", "FLOPs, paper (1e9)",
+            "FLOPs, ours (1e9)", "difference",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "blocks: of conv2_x ... conv5_x; output sizes: of conv1, conv2_x ... conv5_x, pixels a side; FLOPs: "
+            "multiply-adds, as in the paper; ours: counted on the nets, for one image of 224x224",
+        ),
+    )  # fmt: skip
+
+
+def _spaced(numbers: tuple[int, ...] | list[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _imagenet(title: str, rows: tuple[paper.ImageNetRow, ...], protocol: Protocol, results_dir: Path) -> Table:
+    """Tables 2 to 4. A column pair a published top-k error; a table without top-5 errors has none for it."""
+    tops = [1] + [5] * any(row.top5_pct is not None for row in rows)
+    cells, missing = [], []
+    for row in rows:
+        line = [row.method]
+        num_seeds = ""
+        for top in tops:
+            published = row.top1_pct if top == 1 else row.top5_pct
+            ours = _ours(results_dir, "imagenet", row.arch, protocol, top) if row.arch else None
+            line += ["–" if published is None else f"{published:.2f}", *(ours.cells(published) if ours else ("", ""))]
+            if ours and top == 1:
+                num_seeds = str(len(ours.errors))
+                missing.append((row.method, ours.missing))
+        cells.append((*line, num_seeds))
+    pairs = [
+        column for top in tops for column in (f"paper top-{top} (%)", f"ours top-{top} (%)", f"top-{top} difference")
+    ]
+    return Table(
+        title=title, columns=("method", *pairs, "seeds"), rows=tuple(cells),
+        notes=(
+            f"{protocol} errors on the validation set; {OVER_SEEDS}, BN's statistics re-estimated as the authors did",
+            *_missing_notes(missing),
+        ),
+    )  # fmt: skip
+
+
+def table2(results_dir: Path) -> Table:
+    return _imagenet("Table 2: ImageNet, plain and residual nets", paper.TABLE_2, "10-crop", results_dir)
+
+
+def table3(results_dir: Path) -> Table:
+    return _imagenet("Table 3: ImageNet, 10-crop", paper.TABLE_3, "10-crop", results_dir)
+
+
+def table4(results_dir: Path) -> Table:
+    return _imagenet("Table 4: ImageNet, single models, multi-scale", paper.TABLE_4, "multi-scale", results_dir)
+
+
+def table5(results_dir: Path) -> Table:
+    """Ensembles. The paper does not say which six models its own has, so ours are whichever `evaluate` put together."""
+    *others, own = paper.TABLE_5
+    ours = [e for e in results.ensembles(results_dir, "imagenet") if e.as_in_paper("multi-scale")]
+    rows = []
+    for ensemble in ours:
+        error = ensemble.reestimated.top5_pct
+        if error is not None:
+            name = f"ours: {', '.join(member.partition('/')[2] for member in ensemble.members)}"
+            rows.append((name, "", f"{error:.2f}", f"{error - (own.top5_pct or 0):+.2f}"))
+    return Table(
+        title="Table 5: ImageNet, ensembles",
+        columns=("method", "paper top-5 (%)", "ours top-5 (%)", "difference"),
+        rows=(
+            *((row.method, f"{row.top5_pct:.2f}", "", "") for row in others),
+            (own.method, f"{own.top5_pct:.2f}", "" if rows else "not run", ""),
+            *rows,
+        ),
+        notes=(
+            "the paper's: errors on the test set, as its server reported them",
+            "ours: multi-scale errors on the validation set, BN re-estimated; difference: to the paper's six models"
+            if rows
+            else f"{own.method}: not run; to measure: resrepro evaluate RUN RUN ... --protocol multi-scale --ensemble",
+        ),
+    )
+
+
+def table6(results_dir: Path) -> Table:
+    """CIFAR-10. The difference is to the paper's mean where it gives one, else to its only value."""
+    rows, missing = [], []
+    for row in paper.TABLE_6:
+        published = f"{row.error_pct:.2f}"
+        if row.mean_pct is not None:
+            published += f" ({row.mean_pct:.2f}±{row.std_pct:.2f})"
+        line = [row.method, str(row.num_layers or ""), row.parameters or "", published]
+        if row.arch is None:
+            rows.append((*line, "", "", "", ""))
+            continue
+        ours = _ours(results_dir, "cifar10", row.arch, "single view")
+        best = f"{min(ours.errors):.2f}" if len(ours.errors) > 1 else ""
+        reference = paper.TEST_ERROR_PCT["cifar10", row.arch]
+        rows.append((*line, *ours.cells(reference), str(len(ours.errors)), best))
+        missing.append((f"{row.method}-{row.num_layers}", ours.missing))
+    return Table(
+        title="Table 6: CIFAR-10 test error",
+        columns=(
+            "method", "layers", "parameters", "paper error (%)", "ours (%)", "difference", "seeds",
+            "ours, best seed (%)",
+        ),
+        rows=tuple(rows),
+        notes=(f"{OVER_SEEDS}; the paper's 110 layers: best (mean ± std) of 5", *_missing_notes(missing)),
+    )  # fmt: skip
+
+
+TABLES: dict[int, Callable[[Path], Table]] = {1: table1, 2: table2, 3: table3, 4: table4, 5: table5, 6: table6}

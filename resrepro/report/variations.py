@@ -1,0 +1,59 @@
+"""The paper's experiments on other data, smaller images or under a shortened schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from resrepro.config.datasets import dataset_title
+from resrepro.config.experiment import Experiment
+from resrepro.results.records import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Experiments of which one variation has runs. The note says what it changes."""
+
+    title: str
+    note: str
+    experiments: tuple[Experiment, ...]
+
+
+def varied(shipped: list[Experiment], stored: dict[Path, RunRecord]) -> list[Scope]:
+    """A scope for each variation that has runs of a shipped experiment."""
+    runs = {folder.parent for folder in stored}
+    found: dict[tuple[str, str], list[Experiment]] = {}
+    for dataset, scale, size in sorted({_asked(record) for record in stored.values()}):
+        for own in shipped:
+            of_any_size = own.runs[0].recipe.scale_crop is not None
+            changed = own.variant(
+                dataset=dataset, schedule_scale=scale, image_size=size if of_any_size and size else None
+            )
+            if changed.varied and any(run.path.parent in runs for run in changed.runs):
+                of_this = found.setdefault((own.own_dataset, changed.variation.options), [])
+                of_this += [changed] * (changed not in of_this)
+    return [_scope(tuple(experiments)) for experiments in found.values()]
+
+
+def _asked(record: RunRecord) -> tuple[str, float, int]:
+    """Data set, scale of the schedule, and size of the images; 0 where they are taken as they are."""
+    return record.dataset, record.schedule_scale, (record.recipe.get("scale_crop") or {"size": 0})["size"]
+
+
+def _scope(experiments: tuple[Experiment, ...]) -> Scope:
+    first, notes = experiments[0], []
+    variation, title = first.variation, dataset_title(first.dataset)
+    if variation.dataset is not None:
+        title += f" in place of {dataset_title(first.own_dataset)}"
+        notes.append("other data than the paper's")
+    if variation.image_size is not None:
+        title += f", {variation.image_size} pixels"
+        notes.append(f"images of {variation.image_size} pixels, not the paper's size")
+    if variation.schedule_scale != 1:
+        title += f", schedule × {variation.schedule_scale:g}"
+        notes.append(f"a schedule {variation.schedule_scale:g} times as long, drops of the learning rate included")
+    note = (
+        f"These runs had {' and '.join(notes)}. Their errors are not to be compared with the paper's; what is asked "
+        "here is whether the same claims hold in direction. Nothing of this counts as reproduced."
+    )
+    return Scope(title=title, note=note, experiments=experiments)

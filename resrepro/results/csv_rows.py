@@ -1,0 +1,79 @@
+"""Small CSV files: a line a record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from resrepro.config.strict import Frozen
+from resrepro.errors import UserError
+from resrepro.files import write_text, writing
+
+Row = TypeVar("Row", bound=Frozen)
+MEND = (
+    "restore it, or type the run's command again: without this file, where a checkpoint is beside it, or without its "
+    "folder, to train the run again"
+)
+
+
+def write(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
+    """The columns are the model's fields."""
+    write_text(path, _text([list(model.model_fields), *map(_values, rows)]))
+
+
+def append(path: Path, row: Frozen) -> None:
+    """Adds one row; if it does not fit on the disk the file is left as it was.
+
+    Raises:
+        UserError: the row could not be written.
+    """
+    with writing(path), path.open("ab") as file:
+        end = file.tell()
+        try:
+            file.write(_text([_values(row)]).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, end)
+            raise
+
+
+def read(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
+    """What `write` and `append` wrote; nothing where there is no file.
+
+    Args:
+        torn: whether a last line that is cut short is left out, as of a file that is being written.
+
+    Raises:
+        UserError: damaged, cut short within a line, or with other columns.
+    """
+    if not path.exists():
+        return []
+    columns = list(model.model_fields)
+    first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    if first.split(",") != columns:
+        raise UserError(f"{path}:1: expected the columns {','.join(columns)}; got {first[:80]!r}; {MEND}")
+    if not torn and (not lines or lines[-1]):
+        raise UserError(f"{path}:{len(lines) + 1}: cut short; {MEND}")
+    found = []
+    for number, line in enumerate(lines[:-1], start=2):
+        try:
+            values = dict(zip(columns, line.split(","), strict=True))
+            found.append(model.model_validate_strings(values, strict=False))
+        except ValueError as error:  # pydantic's is one
+            raise UserError(f"{path}:{number}: expected {','.join(columns)}; got {line[:80]!r}; {MEND}") from error
+    return found
+
+
+def _values(row: Frozen) -> list[object]:
+    return [getattr(row, column) for column in type(row).model_fields]
+
+
+def _text(lines: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,104 @@
+"""Everything about files under the results directory: this module alone knows their names.
+
+<results>/<dataset>/<run name>/seed<k>/
+    asked.json      what is trained; there until run.json, which says it too, is written
+    curves.csv      one row a curve point, appended while the run goes on
+    gradients.csv   norms of each layer's gradient and weights at a few moments, rewritten at each
+    identity.csv    of a net made deeper by identity layers: how it compares with the shallower one, before training
+    responses.csv   standard deviation of each 3x3 layer's response, written when the run finishes
+    checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
+    run.json        the record, written last: its presence means finished
+    evaluations.json  the finished run under the test protocols, as `evaluate` found
+<results>/<dataset>/ensembles.json  several runs together, likewise
+<results>/figures/  drawn from the above
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from resrepro.config.datasets import dataset_folder
+from resrepro.config.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """The files of one run."""
+
+    folder: Path
+
+    @property
+    def asked(self) -> Path:
+        return self.folder / "asked.json"
+
+    @property
+    def curves(self) -> Path:
+        return self.folder / "curves.csv"
+
+    @property
+    def gradients(self) -> Path:
+        return self.folder / "gradients.csv"
+
+    @property
+    def identity(self) -> Path:
+        return self.folder / "identity.csv"
+
+    @property
+    def responses(self) -> Path:
+        return self.folder / "responses.csv"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.folder / "evaluations.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+    @property
+    def holder(self) -> Path:
+        return self.folder / ".holder"
+
+
+def run_files(results_dir: Path, run: Run) -> RunFiles:
+    return RunFiles(folder=results_dir / run.path)
+
+
+def found(results_dir: Path) -> list[RunFiles]:
+    """Every folder with a run's files, begun or finished, also one that is not named as ours are."""
+    places = [f"{'*/' * depth}{name}" for depth in (1, 2, 3) for name in ("curves.csv", "run.json")]
+    return [
+        RunFiles(folder=folder) for folder in sorted({p.parent for place in places for p in results_dir.glob(place)})
+    ]
+
+
+def figure_file(results_dir: Path, name: str, suffix: str) -> Path:
+    """Of a figure, or of a table."""
+    return results_dir / "figures" / f"{name}.{suffix}"
+
+
+def table_file(results_dir: Path, number: int, suffix: str) -> Path:
+    return figure_file(results_dir, f"table{number}", suffix)
+
+
+def ensembles_file(results_dir: Path, dataset: str) -> Path:
+    return results_dir / dataset_folder(dataset) / "ensembles.json"
+
+
+def bench_file(results_dir: Path, device: str, what: str = "") -> Path:
+    """`NVIDIA H200` -> `bench/nvidia-h200.json`; `bench/imagenet/nvidia-h200.json`."""
+    return results_dir / "bench" / what / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
+
+
+def bench_files(results_dir: Path) -> list[Path]:
+    return sorted((results_dir / "bench").glob("*.json"))

@@ -1,0 +1,203 @@
+"""The columns of the files under `results/`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from resrepro.config.strict import Frozen
+from resrepro.paper import SCALES, Protocol
+
+
+class CurvePoint(Frozen):
+    """One row of `curves.csv`.
+
+    Args:
+        iteration: completed iterations (the paper's x axis).
+        lr: learning rate of the last completed iteration.
+        train_loss: mean cross-entropy over the mini-batches since the last point, as trained.
+        train_error_pct: error of the same mini-batches (augmented, BN in training mode), %.
+        test_loss: mean cross-entropy over the test set, single view.
+        test_error_pct: top-1 error on the test set, single view, %.
+        elapsed_s: training and evaluation time up to here, over all sessions, seconds.
+    """
+
+    iteration: int
+    lr: float
+    train_loss: float
+    train_error_pct: float
+    test_loss: float
+    test_error_pct: float
+    elapsed_s: float
+
+
+Kernels = Literal["fused", "compiled", "torch"]
+
+
+class Errors(Frozen):
+    """On the test set: top-1 and top-5 error in % (None with fewer than 5 classes), and mean cross-entropy."""
+
+    top1_pct: float
+    top5_pct: float | None
+    loss: float
+
+
+class Evaluation(Frozen):
+    """One entry of `evaluations.json` or `ensembles.json`: a finished run, or several together, under a test protocol.
+
+    Args:
+        members: the runs, `<dataset>/<run>/seed<k>` each; their softmax is averaged.
+        finished_at: of each run, as its record says: an entry about a run that was trained anew counts no more.
+        scales: in the paper's pixels: of a net trained on 64 pixels, 224 means 64.
+        moving, reestimated: with BN's moving averages, and with averages over training mini-batches.
+    """
+
+    members: tuple[str, ...]
+    finished_at: tuple[str, ...]
+    protocol: Protocol
+    scales: tuple[int, ...]
+    moving: Errors
+    reestimated: Errors
+    device: str
+    precision: str
+    commit: str | None
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What it is about: of two entries with the same one, the later replaces the other."""
+        return self.members, self.protocol, self.scales
+
+    def as_in_paper(self, protocol: Protocol) -> bool:
+        return self.protocol == protocol and self.scales == SCALES[protocol]
+
+
+class Response(Frozen):
+    """One row of `responses.csv`: a 3x3 layer of the trained net (Fig. 7).
+
+    Args:
+        layer: its number among the weighted layers, from 1.
+        name: of its convolution in the net.
+        std: standard deviation, over images, positions and channels, of what BN gives, before the shortcut's addition
+            and ReLU; BN in inference mode, in the run's precision.
+        num_images: training images it was measured on, without augmentation.
+    """
+
+    layer: int
+    name: str
+    std: float
+    num_images: int
+
+
+class LayerNorms(Frozen):
+    """One row of `gradients.csv`: a convolution or fc at one moment of the training (Sec. 4.1).
+
+    Args:
+        iteration: completed iterations.
+        moment: initialization, after the warm-up, before drop 1, ..., end.
+        layer: its number among the weighted layers, from 1.
+        name: in the net.
+        gradient_norm: of its weights' gradient, of the mean loss over fixed training mini-batches (BN in training mode,
+            without weight decay); NaN or infinite where a run diverges.
+        weight_norm: of its weights.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    iteration: int
+    moment: str
+    layer: int
+    name: str
+    gradient_norm: float
+    weight_norm: float
+
+
+class Equality(Frozen):
+    """One row of `identity.csv`: a net made deeper by identity layers, not yet trained on, beside the shallower one.
+
+    Args:
+        part: of the data set: train (without augmentation) or test; BN's moving averages.
+        shallower_error_pct: top-1 error of the net that it was made of, %.
+        error_pct: its own, %.
+        largest_difference: between two outputs (before softmax) for one image and class.
+        largest_output: the largest magnitude of an output, to compare with.
+    """
+
+    part: Literal["train", "test"]
+    num_images: int
+    shallower_error_pct: float
+    error_pct: float
+    largest_difference: float
+    largest_output: float
+
+
+class Share(Frozen):
+    """The part of a run that began at `from_iter`, and what computed it: another number of threads rounds differently.
+
+    `num_processes`: that shared each mini-batch; `num_threads` are of one of them.
+    """
+
+    from_iter: int
+    device: str
+    num_threads: int
+    num_processes: int
+
+
+class RunRecord(Frozen):
+    """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
+
+    `kernels`: what blocks ran in: kernels of our own on a CPU, torch's compiler, or torch's operations; they round
+    differently.
+    `images`: a hash that tells the training images from others; older records lack it.
+    `lr_drop_iters`: from which iterations on the rate was divided by 10.
+    `device`, `num_threads`, `num_processes`: as in `Share`, when it ended; `earlier`: before, where they were others
+    (older records and checkpoints do not say).
+    `start_from`: the run with whose weights it started, if any.
+    `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
+    are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
+    """
+
+    status: Literal["finished", "diverged"]
+    dataset: str
+    name: str
+    arch: str
+    seed: int
+    schedule_scale: float
+    start_from: str | None = None
+    recipe: dict[str, Any]
+    num_parameters: int
+    num_multiply_adds: int
+    final_train_error_pct: float | None = None
+    final_test_error_pct: float | None = None
+    best_test_error_pct: float | None = None
+    best_test_error_iter: int | None = None
+    final_test_error_bn_reestimated_pct: float | None = None
+    final_train_error_clean_pct: float | None = None
+    warmup_opened_iter: int | None = None
+    lr_drop_iters: tuple[int, ...] | None = None
+    diverged_iter: int | None = None
+    wall_time_s: float
+    device: str
+    precision: str
+    kernels: Kernels
+    num_threads: int
+    num_processes: int = 1
+    earlier: tuple[Share, ...] = ()
+    images: str | None = None
+    versions: dict[str, str]
+    commit: str | None
+    finished_at: str
+    evaluations: tuple[Evaluation, ...] = Field(default=(), exclude=True)  # read from `evaluations.json`
+
+    def error_pct(self, protocol: Protocol, top: int) -> float | None:
+        """The test error under just this protocol, None where it is not recorded: no other one stands in for it.
+
+        A run itself records the single view's top-1 error, with BN's moving averages as in its curve. The others are
+        recorded by `evaluate`; theirs are with BN's statistics re-estimated, as the authors had them in the end.
+        """
+        if (protocol, top) == ("single view", 1):
+            return self.final_test_error_pct
+        found = [evaluation.reestimated for evaluation in self.evaluations if evaluation.as_in_paper(protocol)]
+        if not found:
+            return None
+        return found[-1].top1_pct if top == 1 else found[-1].top5_pct

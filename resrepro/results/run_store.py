@@ -1,0 +1,191 @@
+"""Everything about files under the results directory: this module alone knows their names.
+
+<results>/<dataset>/<run name>/seed<k>/
+    asked.json      what is trained; there until run.json, which says it too, is written
+    curves.csv      one row a curve point, appended while the run goes on
+    gradients.csv   norms of each layer's gradient and weights at a few moments, rewritten at each
+    identity.csv    of a net made deeper by identity layers: how it compares with the shallower one, before training
+    responses.csv   standard deviation of each 3x3 layer's response, written when the run finishes
+    checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
+    run.json        the record, written last: its presence means finished
+    evaluations.json  the finished run under the test protocols, as `evaluate` found
+<results>/<dataset>/ensembles.json  several runs together, likewise
+<results>/figures/  drawn from the above
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from resrepro.config.run import Run
+from resrepro.errors import UserError
+from resrepro.files import write_atomically, write_text, writing
+from resrepro.results import csv_rows, lock, same_run
+from resrepro.results.paths import RunFiles, ensembles_file, run_files
+from resrepro.results.records import CurvePoint, Evaluation, RunRecord
+
+_EVALUATIONS = TypeAdapter(list[Evaluation])
+
+
+def read_points(files: RunFiles) -> list[CurvePoint]:
+    """The rows of `curves.csv`, also while they are written. Raises UserError where it is damaged."""
+    return csv_rows.read(files.curves, CurvePoint, torn=True)
+
+
+def write_asked(files: RunFiles, run: Run) -> None:
+    """Says what is trained, from the start of a run on."""
+    write_text(files.asked, run.model_dump_json(indent=2) + "\n")
+
+
+def read_asked(files: RunFiles) -> Run | None:
+    """What is trained, None where the run is finished or does not say.
+
+    Raises:
+        UserError: `asked.json` is damaged.
+    """
+    try:
+        return Run.model_validate_json(files.asked.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise UserError(f"{files.asked}: damaged; type the run's command again and it is written anew") from error
+
+
+def read_record(files: RunFiles) -> RunRecord | None:
+    """The record of a finished run, None where it is not finished.
+
+    Raises:
+        UserError: `run.json` is damaged.
+    """
+    if not files.record.exists():
+        return None
+    try:
+        record = RunRecord.model_validate_json(files.record.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{files.record}: not a valid record: {where + ': ' if where else ''}{first['msg']}; restore it, or "
+            "delete it and run again (from the checkpoint beside it, if there is one)"
+        ) from error
+    current = [e for e in read_evaluations(files.evaluations) if e.finished_at == (record.finished_at,)]
+    return record.model_copy(update={"evaluations": tuple(current)})
+
+
+def read_evaluations(path: Path) -> list[Evaluation]:
+    """What `evaluate` recorded; nothing where there is no such file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return _EVALUATIONS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged; delete it and evaluate again") from error
+
+
+def ensembles(results_dir: Path, dataset: str) -> list[Evaluation]:
+    """The recorded ensembles of runs none of which was trained anew, or removed, since."""
+
+    def current(member: str) -> str | None:
+        record = read_record(RunFiles(folder=results_dir / member))
+        return record.finished_at if record else None
+
+    every = read_evaluations(ensembles_file(results_dir, dataset))
+    return [e for e in every if tuple(map(current, e.members)) == e.finished_at]
+
+
+def record_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Adds it, in place of an earlier one of the same subject."""
+    kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
+    write_atomically(path, lambda file: file.write(_EVALUATIONS.dump_json([*kept, evaluation], indent=2) + b"\n"))
+
+
+def write_record(files: RunFiles, record: RunRecord) -> None:
+    write_text(files.record, json.dumps(record.model_dump(), indent=2) + "\n")
+    files.asked.unlink(missing_ok=True)
+
+
+def finished(results_dir: Path, run: Run) -> RunRecord | None:
+    """The record if the run is finished, after a check that it is the run asked for."""
+    files = run_files(results_dir, run)
+    record = read_record(files)
+    if record is not None:
+        same_run.check(same_run.of_record(record), run, files.record)
+    return record
+
+
+def finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
+    """The records of the seeds of one run that ended, also of seeds that are stored and not declared.
+
+    Returns:
+        The records by run, and what is wrong with those that cannot be read, a line each.
+    """
+    records, problems = {}, []
+    for run in with_found_seeds(results_dir, runs):
+        try:
+            record = finished(results_dir, run)
+        except (UserError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if record is not None:
+            records[run] = record
+    return records, problems
+
+
+def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
+    """Whether `curves.csv` of a finished run does not reach its last iteration.
+
+    Raises:
+        UserError: so it is, and there is no checkpoint to repair it from.
+    """
+    points = read_points(files)
+    if record.status == "diverged" or (points and points[-1].iteration == record.recipe["total_iters"]):
+        return False
+    if not files.checkpoint.exists():
+        raise UserError(
+            f"{files.curves}: ends at iteration {points[-1].iteration if points else 0} of "
+            f"{record.recipe['total_iters']}, and there is no checkpoint to repair it from; restore it, or delete "
+            f"{files.folder} to train the run again"
+        )
+    return True
+
+
+def lacks_analyses(files: RunFiles, record: RunRecord) -> bool:
+    """Whether a finished run has no CSV of an analysis, and a checkpoint to make it from."""
+    needed = [files.gradients, files.responses] + ([files.identity] if record.start_from else [])
+    missing = any(not path.exists() for path in needed)
+    return missing and record.status == "finished" and files.checkpoint.exists()
+
+
+@contextmanager
+def hold(files: RunFiles) -> Iterator[None]:
+    """Holds the run for this process.
+
+    Raises:
+        RunHeld: another process holds it; says which.
+    """
+    with writing(files.folder):
+        files.folder.mkdir(parents=True, exist_ok=True)
+        files.lock.touch()
+    with lock.hold(files.lock, files.holder):
+        for left in files.folder.glob("*.tmp"):  # of a process that was killed while writing
+            left.unlink()
+        yield
+
+
+def with_found_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:
+    """Runs that differ in their seed alone, and those of further seeds that are stored beside them."""
+    seeds = {run.seed: run for run in runs}
+    for folder in (results_dir / runs[0].path).parent.glob("seed*"):
+        number = folder.name.removeprefix("seed")
+        if number.isdecimal() and int(number) not in seeds:
+            seeds[int(number)] = runs[0].changed(seed=int(number))
+    return [seeds[seed] for seed in sorted(seeds)]

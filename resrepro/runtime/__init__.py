@@ -1,0 +1,1 @@
+"""Where a process computes: device, processes, signals, versions."""

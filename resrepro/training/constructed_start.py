@@ -1,0 +1,72 @@
+"""A net that starts with another run's final weights, made deeper by identity layers (Sec. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resrepro import results
+from resrepro.config.run import Run
+from resrepro.data.dataset import Part
+from resrepro.errors import UserError
+from resrepro.evaluation import constructed
+from resrepro.models import build
+from resrepro.results import csv_rows
+from resrepro.results.records import Equality
+from resrepro.training import checkpoint
+from resrepro.training.loop import Training
+from resrepro.training.step import Engine
+
+
+def construct(run: Run, source: Run, results_dir: Path, training: Training, between: Callable[[], None]) -> None:
+    """Gives the net the weights of `source` and identity layers, and records how alike the two nets are.
+
+    Later than at the start of the training the net is left alone, and what is recorded is only repaired.
+
+    Raises:
+        UserError: `source` is not finished, or its weights are gone.
+    """
+    files, fresh = results.run_files(results_dir, run), training.iteration == training.first_iter
+    engine = training.engine
+    if engine.world.first(files.identity.exists) and not fresh:
+        return
+    shallow = _trained(run, source, results_dir, engine)
+    deep = engine.net if fresh else deepcopy(engine.net)
+    mini_batches = (engine.mini_batch(training.first_iter + i)[0] for i in range(constructed.NUM_BATCHES))
+    batches = engine.batches
+    sets: dict[constructed.Name, Part] = {
+        "train": batches.train_part,
+        "test": batches.test_part,
+    }
+    equalities = constructed.construct(deep, shallow, mini_batches, sets, engine.compute, between)
+    engine.world.copy_first(
+        [*deep.parameters(), *deep.buffers()]
+    )  # each process has computed them: rounded differently?
+    if engine.world.writes:
+        csv_rows.write(files.identity, Equality, equalities)
+
+
+def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:
+    """The net of `source` with its final weights, where the engine's net is."""
+    files = results.run_files(results_dir, source)
+    engine.world.first(lambda: _check_trained(run, source, results_dir))
+    with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
+        net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
+    net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
+    checkpoint.load_weights(files.checkpoint, source, net, engine.world)
+    return net
+
+
+def _check_trained(run: Run, source: Run, results_dir: Path) -> None:
+    files, record = results.run_files(results_dir, source), results.finished(results_dir, source)
+    if record is None or record.status == "diverged":
+        raise UserError(f"{run}: starts from {source}, which {'diverged' if record else 'is not finished'}")
+    if not files.checkpoint.exists():
+        raise UserError(
+            f"{files.checkpoint}: missing, and {run} starts from its weights; restore it, or move {files.folder} away: "
+            "the same command then trains it again"
+        )

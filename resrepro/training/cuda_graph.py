@@ -1,0 +1,35 @@
+"""CUDA graphs: work that the host launches once, as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resrepro.models.stage import untouched
+
+WARM_UP_CALLS = 3  # libraries choose their kernels and reserve their memory before a recording
+
+
+def record(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = None) -> tuple[Callable[[], None], Any]:
+    """Records `work` on the current CUDA stream, which must not be the default one.
+
+    Args:
+        work: reads nothing on the host, and changes no tensor but its own and `changed`.
+        changed: are left as they were.
+        pool: memory of an earlier recording, to be shared; the two are never replayed at once.
+
+    Returns:
+        what repeats the work, in one launch; and its pool.
+    """
+    with untouched(changed):
+        for _ in range(WARM_UP_CALLS):
+            work()
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: other runs go on in their own threads
+        stream = torch.cuda.current_stream()
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            work()
+    return graph.replay, graph.pool()

@@ -1,0 +1,279 @@
+"""One training step on a device: mini-batch, forward, loss, backward, SGD.
+
+The step is written once. It reads and changes tensors on the device alone, the iteration and the learning rate among
+them, so that CUDA can record it and repeat it in one launch; the host acts where an epoch or a rate begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resrepro.config.recipe import Recipe
+from resrepro.data.dataset import Source, Views
+from resrepro.errors import first_line
+from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
+from resrepro.evaluation.gradients import NUM_BATCHES, Norms, gradient_norms
+from resrepro.evaluation.single_view import Measured, SingleView
+from resrepro.models import stage
+from resrepro.models.kernels.fused import enable_fused
+from resrepro.results.records import Kernels
+from resrepro.runtime.device import Compute
+from resrepro.runtime.distributed import ALONE, World
+from resrepro.training.cuda_graph import record
+from resrepro.training.ghost_batch_norm import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Sums over the mini-batches since the start, as trained. `loss` is the sum over images."""
+
+    loss: float
+    num_wrong: float
+    num_images: float
+
+    def since(self, start: Totals) -> tuple[float, float]:
+        """(mean loss, error in %) of the mini-batches between two totals."""
+        n = self.num_images - start.num_images
+        return (self.loss - start.loss) / n, 100 * (self.num_wrong - start.num_wrong) / n
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a step is computed, where the device has it; only `compiled` changes a result, by rounding.
+
+    Args:
+        compiled: CUDA: elementwise work of each block fused by torch's compiler.
+        recorded: CUDA: the step is one CUDA graph.
+        recomputed: a block's inner activations are computed twice, not kept: less memory.
+    """
+
+    compiled: bool = True
+    recorded: bool = True
+    recomputed: bool = False
+
+
+class Engine:
+    """The step: channels-last, autocast, fused SGD; fused BN and ReLU on the CPU, compiled and recorded on CUDA.
+
+    `notes` says, a line each, what the machine lacks to be as fast as it could.
+
+    Args:
+        net: is moved to the device; its weights stay fp32.
+        batches: on the same device.
+        world: each of its processes takes its share of each mini-batch; `recipe.batch_size` is that of all.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        batches: Source,
+        recipe: Recipe,
+        *,
+        seed: int,
+        compute: Compute,
+        execution: Execution = Execution(),
+        world: World = ALONE,
+    ) -> None:
+        self.compute, self.batches, self.execution, self.world = compute, batches, execution, world
+        self.recipe = recipe
+        self.views = self._whole_views = batches.views(recipe, seed)
+        if world.size > 1:
+            self.views = batches.views(recipe, seed, world.part(recipe.batch_size))
+        self.net = net.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._iteration = torch.zeros((), dtype=torch.int64, device=compute.device)
+        self._lr = torch.full((), recipe.lr, device=compute.device)
+        self._totals = torch.zeros(3, dtype=torch.float64, device=compute.device)
+        self._next, self._lr_now = 0, recipe.lr  # what the two tensors hold
+        self.optimizer = torch.optim.SGD(
+            _groups(self.net, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=False, fused=True
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr
+        for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
+            self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        self.parts = Parts(self.net, recipe.bn_devices // world.size)
+        self.single_view = SingleView(self.net, batches.test_part, compute, world)
+        self.clean_view = SingleView(self.net, batches.train_part, compute, world)
+        self.notes: list[str] = []
+        self.kernels: Kernels = "torch"
+        self._work: Callable[[], None] = self._step
+        self._test_part: Callable[[], None] = self.single_view.part
+        self._forward: nn.Module = self.parts
+        self._prepare()
+        self._forward = world.parallel(self.parts)
+
+    def _prepare(self) -> None:
+        call: stage.Call = stage.plain
+        if self.compute.device.type == "cpu":
+            unfused = enable_fused()
+            if unfused:
+                self.notes.append(f"a quarter slower, without the kernels of our own: {unfused}")
+            self.kernels = "torch" if unfused else "fused"
+        elif self.execution.compiled:
+            call = stage.compiled()
+            self.kernels = "compiled"
+        if self.execution.recomputed:
+            self.notes.append("a third slower, for the memory free does not hold all activations: some computed twice")
+        self._set_call(call)
+        if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, for blocks are not compiled"):
+            self.kernels = "torch"
+            self._set_call(stage.plain)
+        if self.compute.device.type == "cuda" and self.world.size > 1:
+            self.notes.append("the step is not recorded as a CUDA graph, for it is shared among processes")
+        elif self.compute.device.type == "cuda" and self.execution.recorded:
+            self._tried(self._record, "slower, for the step is not recorded as a CUDA graph")
+
+    def _set_call(self, call: stage.Call) -> None:
+        stage.set_call(self.net, stage.recomputed(call) if self.execution.recomputed else call)
+
+    def _tried(self, work: Callable[[], None], otherwise: str) -> bool:
+        failed = False
+        try:
+            work()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a compiler or driver does not like
+            self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}")
+            failed = True
+        return not self.world.largest(failed)
+
+    def _warm_up(self) -> None:
+        with stage.untouched(self._changed()):
+            self._gradients()
+
+    def _record(self) -> None:
+        work, pool = record(self._step, self._changed())
+        self.net.eval()
+        try:
+            test = record(self.single_view.part, [self.single_view.start, self.single_view.totals], pool)[0]
+        finally:
+            self.net.train()
+        self._work, self._test_part = work, test
+
+    def _changed(self) -> list[Tensor]:
+        """All that a step changes."""
+        return [*self.net.parameters(), *self.net.buffers(), *self._momenta(), self._totals, self._iteration]
+
+    def _momenta(self) -> list[Tensor]:
+        return [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
+
+    def step(self, iteration: int, lr: float) -> None:
+        """Mini-batch `iteration`, counted from 0, at learning rate `lr`. Does not wait for the device."""
+        self.views.load(iteration)
+        if iteration != self._next:
+            self._iteration.fill_(iteration)
+        if lr != self._lr_now:
+            self._lr.fill_(lr)
+            if self.recipe.momentum_form == "caffe":  # its v is lr times PyTorch's, and stays when lr changes
+                for v in self._momenta():
+                    v.mul_(self._lr_now / lr)
+        self._work()
+        self._next, self._lr_now = iteration + 1, lr
+
+    # Differs from the paper, by default: BN sees the whole mini-batch, not the 64 images of one of two GPUs
+    # (bn_devices = 2); the momentum is PyTorch's v = m v + g, w -= lr v, not Caffe's, which matters where the learning
+    # rate drops (momentum_form = "caffe").
+    def _step(self) -> None:
+        sums = self._gradients()
+        self.optimizer.step()
+        with torch.no_grad():
+            self.world.add_up(sums)
+            self.world.average(self.parts.averages)
+            self._totals += sums
+            self._iteration += 1
+
+    def _gradients(self) -> Tensor:
+        """Mini-batch, forward, loss, backward. Gives what is added to the totals, (3,) float64."""
+        x, y = self.batches.train(self.views.at(self._iteration))
+        with self.compute.autocast():
+            logits = self._forward(x)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, y)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            wrong = (logits.argmax(1) != y).sum()
+            num_images = torch.full_like(loss, len(y), dtype=torch.float64)
+            return torch.stack((loss.double() * num_images, wrong.double(), num_images))
+
+    def totals(self) -> Totals:
+        """Waits for the device."""
+        loss, wrong, images = self._totals.tolist()
+        return Totals(loss=loss, num_wrong=wrong, num_images=images)
+
+    def test(self) -> Measured:
+        """The test set, single view, BN's moving averages."""
+        return self.single_view.measure(self._test_part)
+
+    def test_bn_reestimated(self, between: Callable[[], None]) -> Measured:
+        """The test set with BN statistics averaged over the mini-batches that would have come next.
+
+        `between` is called before each part of the work; it may raise to stop.
+        """
+        with reestimated(self.net, self._next_inputs(between), self.compute):
+            self.world.average(self.parts.averages)  # plain averages, over as many parts in each process
+            return self.single_view.measure(self._test_part, between)
+
+    def clean_train(self, between: Callable[[], None]) -> Measured:
+        """The training set without augmentation, BN's moving averages. `between`: as above."""
+        return self.clean_view.measure(between=between)
+
+    def gradient_norms(self) -> list[Norms]:
+        """Of the net as it is, on the same mini-batches whenever it is called, in BN's parts; changes nothing."""
+
+        def parts() -> Iterator[tuple[Tensor, Tensor]]:
+            for i in range(NUM_BATCHES):
+                x, y = self.mini_batch(i)
+                yield from zip(*(t.chunk(self.recipe.bn_devices) for t in (x, y)), strict=True)
+
+        return gradient_norms(self.net, parts(), self.compute)
+
+    def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """What a step of all processes reads, augmented: inputs (N, 3, H, W) and labels (N,)."""
+        return self._read(self._whole_views, iteration)
+
+    def _read(self, views: Views, iteration: int) -> tuple[Tensor, Tensor]:
+        views.load(iteration)
+        return self.batches.train(views.at(torch.tensor(iteration, device=self.compute.device)))
+
+    def _next_inputs(self, between: Callable[[], None]) -> Iterator[Tensor]:
+        for i in range(self.recipe.total_iters, self.recipe.total_iters + NUM_MINI_BATCHES):
+            between()
+            yield from self._read(self.views, i)[0].chunk(self.parts.count)
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What decides how results are rounded: a run ends in the arithmetic it began in."""
+        return {"device": self.compute.device.type, "precision": self.compute.precision, "kernels": self.kernels}
+
+    def state_dict(self) -> dict[str, Any]:
+        names = [name for name, _ in self.net.named_parameters()]
+        return {
+            "model": self.net.state_dict(),
+            "momentum": dict(zip(names, self._momenta(), strict=True)),
+            "lr": self._lr_now,
+            "totals": self._totals,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """In place: a recording goes on reading the same tensors."""
+        self.net.load_state_dict(state["model"])
+        for name, p in self.net.named_parameters():
+            self.optimizer.state[p]["momentum_buffer"].copy_(state["momentum"][name])
+        self._lr_now = state.get("lr", self._lr_now)  # older checkpoints: PyTorch's momentum does not depend on it
+        self._lr.fill_(self._lr_now)
+        self._totals.copy_(state["totals"])
+
+
+def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Which parameters decay: all, or the weights of convolutions and fc, which unlike the others are no vectors."""
+    decaying = [p for p in net.parameters() if recipe.decay == "all" or p.ndim > 1]
+    rest = [p for p in net.parameters() if recipe.decay == "weights" and p.ndim == 1]
+    groups = [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

@@ -13,7 +13,7 @@ from resrepro.errors import UserError
 
 
 @contextmanager
-def writing(path: Path, option: str = "--results-dir") -> Iterator[None]:
+def user_errors(path: Path, option: str = "--results-dir") -> Iterator[None]:
     """Turns an OSError into one line that says what to mend; what was written before stays valid.
 
     Args:
@@ -36,7 +36,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], option: st
         UserError: the disk is full or not writable; the old file is untouched.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two processes may write the same figure
-    with writing(path, option):
+    with user_errors(path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:

@@ -128,7 +128,7 @@ TEST_ERROR_PCT: dict[tuple[str, str], float] = {
 ITS_DATASETS = ("cifar10", "imagenet")  # Sec. 4.1 and 4.2
 
 
-def test_error_pct(dataset: str, run: str, protocol: Protocol) -> float | None:
+def test_error_pct(dataset: str, run: str, protocol: EvaluationProtocol) -> float | None:
     """The published top-1 test error of a net under just this protocol."""
     if dataset == "imagenet":
         tables = {"10-crop": (*TABLE_2, *TABLE_3), "multi-scale": TABLE_4}.get(protocol, ())
@@ -137,11 +137,11 @@ def test_error_pct(dataset: str, run: str, protocol: Protocol) -> float | None:
 
 
 # How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).
-Protocol = Literal["single view", "10-crop", "multi-scale"]
+EvaluationProtocol = Literal["single view", "10-crop", "multi-scale"]
 
 
 # The shorter sides that images are resized to, for nets trained on 224 pixels (Sec. 3.4).
-SCALES: dict[Protocol, tuple[int, ...]] = {
+EVALUATION_SCALES: dict[EvaluationProtocol, tuple[int, ...]] = {
     "single view": (256,),
     "10-crop": (256,),
     "multi-scale": (224, 256, 384, 480, 640),

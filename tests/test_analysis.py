@@ -166,7 +166,7 @@ def test_gradient_norms_are_autograd_s(
     arch: str, fused: bool, images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the mean loss over the mini-batches of iterations 0 to 3, each passed on its own in training mode."""
-    if fused and kernels.enable_fused():
+    if fused and kernels.load_kernels():
         pytest.skip("the kernel cannot be built here")
     engine = training(images, fp32, arch=arch).engine
     monkeypatch.setattr(kernels, "_fused", fused)
@@ -283,13 +283,15 @@ def test_a_checkpoint_of_an_older_version_has_no_norms(images: Images, fp32: Com
 # ---- identity layers
 
 
-def pair(images: Images, compute: Compute, precision: str = "fp32") -> tuple[Training, nn.Module, constructed.Equality]:
+def pair(
+    images: Images, compute: Compute, precision: str = "fp32"
+) -> tuple[Training, nn.Module, constructed.ConstructedComparison]:
     """A trained plain-8, and a plain-20 made of it."""
     t = training(images, compute, arch="plain8")
     list(t.steps())
     deep = build("plain20", num_classes=3, seed=1).to(memory_format=torch.channels_last).train()
     inputs = (t.engine.mini_batch(i)[0] for i in range(20))
-    sets: dict[constructed.Name, Any] = {"test": t.engine.batches.test_part}
+    sets: dict[constructed.Name, Any] = {"test": t.engine.batches.test_split}
     (row,) = constructed.construct(deep, t.engine.net, inputs, sets, compute, lambda: None)
     return t, deep, row
 

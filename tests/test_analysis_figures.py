@@ -21,10 +21,10 @@ from resrepro.errors import UserError
 from resrepro.figures import FIGURES
 from resrepro.figures.data import _read
 from resrepro.figures.files import draw_experiment
-from resrepro.figures.layout import Context
+from resrepro.figures.layout import FigureContext
 from resrepro.results import csv_rows
-from resrepro.results.csv_rows import read
-from resrepro.results.records import Equality, LayerNorms, Response, RunRecord
+from resrepro.results.csv_rows import read_rows
+from resrepro.results.records import ConstructedComparison, LayerNorms, Response, RunRecord
 
 RECIPE = tiny_recipe()
 
@@ -44,7 +44,7 @@ def stored(results_dir: Path, run: Run, **values: object) -> results.RunFiles:
 
 def write_responses(files: results.RunFiles, stds: list[float]) -> None:
     found = [Response(layer=i, name=f"conv{i}", std=std, num_images=10) for i, std in enumerate(stds, 1)]
-    csv_rows.write(files.responses, Response, found)
+    csv_rows.write_rows(files.responses, Response, found)
 
 
 def write_norms(files: results.RunFiles, norms: dict[tuple[int, str], list[float]]) -> None:
@@ -54,7 +54,7 @@ def write_norms(files: results.RunFiles, norms: dict[tuple[int, str], list[float
         for (i, moment), values in norms.items()
         for n, (name, norm) in enumerate(zip(names, values, strict=True), 1)
     ]
-    csv_rows.write(files.gradients, LayerNorms, found)
+    csv_rows.write_rows(files.gradients, LayerNorms, found)
 
 
 def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...], **context: object) -> Figure:
@@ -68,7 +68,7 @@ def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...]
         "residual": {n: n.startswith("resnet") for n in names},
         **context,
     }
-    return FIGURES[kind].draw(table, spec, Context(note="", **given))
+    return FIGURES[kind].draw(table, spec, FigureContext(note="", **given))
 
 
 def lines(axes: Axes) -> list[tuple[list[float], list[float]]]:
@@ -145,10 +145,10 @@ def test_error_against_depth_as_made_trained_on_and_from_scratch(tmp_path: Path)
     files = stored(tmp_path, deep, final_train_error_clean_pct=7.0, final_test_error_pct=8.0)
     common = {"num_images": 5, "largest_difference": 2e-6, "largest_output": 12.3}
     made = [
-        Equality(part=part, shallower_error_pct=error, error_pct=error, **common)
+        ConstructedComparison(part=part, shallower_error_pct=error, error_pct=error, **common)
         for part, error in (("train", 9.0), ("test", 10.0))
     ]
-    csv_rows.write(files.identity, Equality, made)
+    csv_rows.write_rows(files.identity, ConstructedComparison, made)
     figure = draw(tmp_path, "identity", [shallow, deep, scratch], ("plain8", "plain20-made", "plain20"))
     (axes,) = figure.axes
     found = {li.get_marker(): ([*li.get_xdata()], [*li.get_ydata()]) for li in axes.lines}
@@ -223,7 +223,7 @@ def test_gradients_that_are_cut_short_are_named(tmp_path: Path) -> None:
     files = stored(tmp_path, run)
     write_norms(files, {(0, "initialization"): [1.0] * 8, (12, "end"): [1.0] * 8})
     whole = files.gradients.read_text()
-    assert len(read(files.gradients, LayerNorms)) == 16
+    assert len(read_rows(files.gradients, LayerNorms)) == 16
     files.gradients.write_text("\n".join(whole.splitlines()[:-1]) + "\n")
     _, _, problems = _read(tmp_path, [run], FIGURES["gradients"])
     assert "gradients.csv: cut short: 15 rows, expected 8 a moment; restore it" in problems[run]
@@ -234,8 +234,8 @@ def test_gradients_that_are_cut_short_are_named(tmp_path: Path) -> None:
 
 def test_rows_come_back_to_the_digit(tmp_path: Path) -> None:
     found = [Response(layer=1, name="conv1", std=1 / 3, num_images=7)]
-    csv_rows.write(tmp_path / "r.csv", Response, found)
-    assert read(tmp_path / "r.csv", Response) == found and read(tmp_path / "none.csv", Response) == []
+    csv_rows.write_rows(tmp_path / "r.csv", Response, found)
+    assert read_rows(tmp_path / "r.csv", Response) == found and read_rows(tmp_path / "none.csv", Response) == []
 
 
 def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
@@ -245,9 +245,9 @@ def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
     del older["start_from"]
     assert RunRecord(**older) == record(run)
     results.write_record(files, record(run))
-    assert results.finished(tmp_path, run) == record(run)
+    assert results.read_finished(tmp_path, run) == record(run)
     with pytest.raises(UserError, match="start_from is None there, but the experiment asks for 'plain8'"):
-        results.finished(tmp_path, run.model_copy(update={"start_from": run}))
+        results.read_finished(tmp_path, run.model_copy(update={"start_from": run}))
 
 
 def test_the_three_experiments_as_a_user_types_them(toml: Callable[..., Path], tmp_path: Path) -> None:

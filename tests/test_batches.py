@@ -4,16 +4,16 @@ import numpy as np
 import torch
 
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import Batches, View, ViewStream
+from resrepro.data.in_memory.pipeline import Crops, CropSampler, InMemoryPipeline
 
 CPU = torch.device("cpu")
 
 
-def stream(**options: int) -> ViewStream:
-    return ViewStream(**options, device=CPU)
+def stream(**options: int) -> CropSampler:
+    return CropSampler(**options, device=CPU)
 
 
-def batch(views: ViewStream, iteration: int) -> View:
+def batch(views: CropSampler, iteration: int) -> Crops:
     views.load(iteration)
     return views.at(torch.tensor(iteration))
 
@@ -28,10 +28,10 @@ def direct(images: Images, i: int, top: int, left: int, flip: bool, padding: int
 
 
 def test_every_crop_and_flip_equals_the_direct_formula(images: Images) -> None:
-    batches = Batches(images, padding=4, device=CPU)
+    batches = InMemoryPipeline(images, padding=4, device=CPU)
     cases = [(7, top, left, flip) for top in range(9) for left in range(9) for flip in (0, 1)]
     index, top, left, flip = (torch.tensor(column) for column in zip(*cases, strict=True))
-    x, y = batches.train(View(index=index, top=top, left=left, flip=flip))
+    x, y = batches.train(Crops(index=index, top=top, left=left, flip=flip))
     for found, case in zip(x, cases, strict=True):
         np.testing.assert_allclose(found, direct(images, *case, padding=4), atol=1e-4)
     assert (y == images.train_labels[7]).all()
@@ -79,7 +79,7 @@ def test_a_batch_larger_than_the_data_set_is_full() -> None:
 
 
 def test_the_test_set_gets_the_training_mean_and_no_augmentation(images: Images) -> None:
-    batches = Batches(images, padding=4, device=CPU)
+    batches = InMemoryPipeline(images, padding=4, device=CPU)
     mean = images.train_images.double().mean(0)
     x, y = batches.test(torch.arange(13))
     assert torch.equal(y, images.test_labels)
@@ -89,7 +89,7 @@ def test_the_test_set_gets_the_training_mean_and_no_augmentation(images: Images)
 
 
 def test_clean_training_images_are_the_unpadded_ones(images: Images) -> None:
-    x, y = Batches(images, padding=4, device=CPU).clean_train(torch.arange(30))
+    x, y = InMemoryPipeline(images, padding=4, device=CPU).clean_train(torch.arange(30))
     assert torch.equal(y, images.train_labels)
     expected = (images.train_images.double() - images.train_images.double().mean(0)).permute(0, 3, 1, 2)
     torch.testing.assert_close(x.double(), expected, atol=1e-4, rtol=0)
@@ -97,5 +97,5 @@ def test_clean_training_images_are_the_unpadded_ones(images: Images) -> None:
 
 def test_inputs_are_channels_last(images: Images) -> None:
     view = batch(stream(num_images=30, batch_size=4, padding=4, seed=0), 0)
-    x, _ = Batches(images, padding=4, device=CPU).train(view)
+    x, _ = InMemoryPipeline(images, padding=4, device=CPU).train(view)
     assert x.is_contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ from conftest import command
 
 from resrepro.bench import training as bench
 from resrepro.bench.loops import RECIPE
-from resrepro.bench.roofline import Rates
+from resrepro.bench.roofline import MachineRates
 from resrepro.models.complexity import complexity
 from resrepro.runtime.device import Compute
 
@@ -42,7 +42,7 @@ def test_bench_times_both_loops_and_keeps_other_rows(tmp_path: Path) -> None:
 
 def test_floors_are_operations_and_bytes_over_their_rates() -> None:
     counts = complexity("resnet20")
-    operations_s, bytes_s = Rates(matmul_flops=1e12, copy_bytes=1e11).floors_s(counts, 128, "bf16")
+    operations_s, bytes_s = MachineRates(matmul_flops=1e12, copy_bytes=1e11).roofline_s(counts, 128, "bf16")
     assert operations_s == pytest.approx(3 * 2 * 40_551_040 * 128 / 1e12, rel=0.02)
     assert bytes_s == pytest.approx(7 * counts.num_activations * 128 * 2 / 1e11)
 

@@ -19,7 +19,7 @@ from resrepro.errors import UserError
 from resrepro.report import claims
 from resrepro.report.verdicts import ALPHA, judge, t_tail, welch
 from resrepro.results import csv_rows
-from resrepro.results.records import Equality, LayerNorms, Response
+from resrepro.results.records import ConstructedComparison, LayerNorms, Response
 
 
 def finish(
@@ -28,7 +28,7 @@ def finish(
     """Finished seeds 0, 1, ... of a run with these test errors; None: diverged."""
     run = next(run for run in find_experiment(experiment).runs if run.name == name)
     for seed, error in enumerate(errors):
-        seeded = run.changed(seed=seed)
+        seeded = run.replace(seed=seed)
         ends: dict[str, Any] = {"final_test_error_pct": error, "final_train_error_pct": train}
         if error is None:
             ends |= {"status": "diverged", "diverged_iter": 7, "final_train_error_pct": None}
@@ -163,7 +163,7 @@ def test_a_finished_seed_without_the_measure_is_not_left_out(tmp_path: Path) -> 
     finish(tmp_path, "resnet56", [7.0, 7.1])
     one = Response(layer=1, name="c", std=0.9, num_images=10)
     for name, seed in (("resnet20", 0), ("resnet20", 1), ("resnet56", 1)):
-        csv_rows.write(tmp_path / f"cifar10/{name}/seed{seed}/responses.csv", Response, [one])
+        csv_rows.write_rows(tmp_path / f"cifar10/{name}/seed{seed}/responses.csv", Response, [one])
     assert status(tmp_path, column="response_std", run="resnet20", below=1)[0] == "reproduced"
     assert status(tmp_path, column="response_std", run="resnet56", below=1)[0] == "not run"
 
@@ -176,7 +176,7 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
 
     for name, std in (("plain20", 0.9), ("resnet20", 0.5)):
         found = [Response(layer=i, name="c", std=std + i / 100, num_images=10) for i in (1, 2, 3)]
-        csv_rows.write(analyzed("layer-responses", name).responses, Response, found)
+        csv_rows.write_rows(analyzed("layer-responses", name).responses, Response, found)
     responses = {"experiment": "layer-responses", "column": "response_std"}
     assert status(tmp_path, higher="plain20", lower="resnet20", **responses) == ("reproduced", None)
     assert status(tmp_path, run="plain20", above=0.919, below=0.921, **responses)[0] == "reproduced"  # the mean
@@ -189,16 +189,19 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
             for i, values in norms.items()
             for n, g in enumerate(values, 1)
         ]
-        csv_rows.write(analyzed("gradient-norms", "plain56").gradients, LayerNorms, found)
+        csv_rows.write_rows(analyzed("gradient-norms", "plain56").gradients, LayerNorms, found)
         return status(tmp_path, "gradient-norms", column="gradient_first_to_last", run="plain56", above=0.1)[0]
 
     assert (gradients(0.2), gradients(0.05)) == ("reproduced", "not reproduced")
 
     def constructed(error: float) -> str:
         common = {"num_images": 10, "largest_difference": 0.0, "largest_output": 1.0, "shallower_error_pct": 9.0}
-        found = [Equality(part="train", error_pct=9.0, **common), Equality(part="test", error_pct=error, **common)]
+        found = [
+            ConstructedComparison(part="train", error_pct=9.0, **common),
+            ConstructedComparison(part="test", error_pct=error, **common),
+        ]
         path = analyzed("constructed-identity", "plain56-from-plain20").identity
-        csv_rows.write(path, Equality, found)
+        csv_rows.write_rows(path, ConstructedComparison, found)
         own = {"column": "constructed_difference_pct", "run": "plain56-from-plain20"}
         return status(tmp_path, "constructed-identity", below=0.05, **own)[0]
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from resrepro.data.image_files.decoding import Window, center_crop, resized_size
-from resrepro.data.image_files.listing import list_tree
-from resrepro.data.image_files.training_views import SingleViews
+from resrepro.data.image_files.listing import list_image_folder
+from resrepro.data.image_files.training_views import CenterCrops
 from resrepro.errors import UserError
-from resrepro.evaluation.protocol_views import Views, five_crops
-from resrepro.paper import SCALES, Protocol
+from resrepro.evaluation.protocol_views import ProtocolViews, five_crops
+from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 
 SIZES = [(256, 341), (341, 256), (257, 300), (256, 256), (225, 224), (480, 640)]  # height, width
 
@@ -58,7 +58,7 @@ def test_the_five_crops_by_hand() -> None:
 def test_multi_scale_sees_the_whole_image_at_each_scale(
     height: int, width: int, resized: list[tuple[int, int]]
 ) -> None:
-    views = Views.of("multi-scale", 224)
+    views = ProtocolViews.of("multi-scale", 224)
     assert [resized_size(height, width, side) for side in views.shorter_sides] == resized
     image = pixels(height, width)
     cut = views.cut(image)
@@ -71,9 +71,9 @@ def test_multi_scale_sees_the_whole_image_at_each_scale(
 def test_crops_are_cut_from_the_image_resized_to_256(height: int, width: int) -> None:
     image = pixels(height, width)
     resized = tv.resize(image, [256], antialias=True)
-    (five,) = Views.of("10-crop", 224).cut(image)
+    (five,) = ProtocolViews.of("10-crop", 224).cut(image)
     assert torch.equal(five, torch.stack(tv.five_crop(resized, [224, 224])))
-    (center,) = Views.of("single view", 224).cut(image)
+    (center,) = ProtocolViews.of("single view", 224).cut(image)
     assert torch.equal(center[0], tv.center_crop(resized, [224, 224]))
 
 
@@ -81,22 +81,22 @@ def test_the_center_crop_is_the_one_of_the_validation_curve(tmp_path: Path) -> N
     for name in ("train/a", "train/b", "val/a", "val/b"):
         (tmp_path / name).mkdir(parents=True)
         Image.fromarray(pixels(91, 70).permute(1, 2, 0).numpy()).save(tmp_path / name / "1.png")
-    files = list_tree(tmp_path).test
-    curve = SingleViews(files, image_size=64, shorter_side=73, batch_size=2)[0].images
-    views = Views.of("single view", 64)
+    files = list_image_folder(tmp_path).test
+    curve = CenterCrops(files, image_size=64, shorter_side=73, batch_size=2)[0].images
+    views = ProtocolViews.of("single view", 64)
     assert views.shorter_sides == (73,)
     assert torch.equal(views.cut(pixels(91, 70))[0][0], curve[0])
 
 
 def test_scales_are_the_papers_and_follow_the_size_of_the_training_images() -> None:
-    assert SCALES == {"single view": (256,), "10-crop": (256,), "multi-scale": (224, 256, 384, 480, 640)}
-    assert Views.of("multi-scale", 224).shorter_sides == (224, 256, 384, 480, 640)
-    assert Views.of("multi-scale", 64).shorter_sides == (64, 73, 110, 137, 183)
-    assert Views.of("multi-scale", 32, (224, 225, 448)).shorter_sides == (32, 64)  # each size once
+    assert EVALUATION_SCALES == {"single view": (256,), "10-crop": (256,), "multi-scale": (224, 256, 384, 480, 640)}
+    assert ProtocolViews.of("multi-scale", 224).shorter_sides == (224, 256, 384, 480, 640)
+    assert ProtocolViews.of("multi-scale", 64).shorter_sides == (64, 73, 110, 137, 183)
+    assert ProtocolViews.of("multi-scale", 32, (224, 225, 448)).shorter_sides == (32, 64)  # each size once
 
 
 def test_mirrors() -> None:
-    assert [Views.of(p, 224).mirrored for p in SCALES] == [False, True, True]
+    assert [ProtocolViews.of(p, 224).mirrored for p in EVALUATION_SCALES] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,8 @@ def test_mirrors() -> None:
         ("multi-scale", (224, 0), "expected at least 32"),
     ],
 )
-def test_scales_that_do_not_fit_are_refused(protocol: Protocol, scales: tuple[int, ...], message: str) -> None:
+def test_scales_that_do_not_fit_are_refused(
+    protocol: EvaluationProtocol, scales: tuple[int, ...], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        Views.of(protocol, 224, scales)
+        ProtocolViews.of(protocol, 224, scales)

@@ -22,15 +22,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from resrepro.config.recipe import ScaleCrop
-from resrepro.data.dataset import Source
-from resrepro.data.image_files.listing import ImageFiles, ImageTree
-from resrepro.data.image_files.pipeline import StreamedBatches
+from resrepro.data.dataset import InputPipeline
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder
+from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import Batches
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.models import build, stage
 from resrepro.models.kernels import fused
 from resrepro.runtime.device import Compute, choose
-from resrepro.training.cuda_graph import record
+from resrepro.training.cuda_graph import capture
 from resrepro.training.step import Engine, Execution
 
 
@@ -48,17 +48,17 @@ SWITCHED = {"bn_devices": 2, "decay": "weights", "momentum_form": "caffe"}
 WITH_AND_WITHOUT = pytest.mark.parametrize("switches", [{}, SWITCHED], ids=["default", "switched"])
 
 
-def in_memory(images: Images, device: torch.device) -> Source:
-    return Batches(images, padding=tiny_recipe().crop_padding, device=device)
+def in_memory(images: Images, device: torch.device) -> InputPipeline:
+    return InMemoryPipeline(images, padding=tiny_recipe().crop_padding, device=device)
 
 
-def of_files(_images: Images, device: torch.device) -> Source:
+def of_files(_images: Images, device: torch.device) -> InputPipeline:
     """Files that are never read: nothing is loaded."""
     files = ImageFiles(folder="", names=np.array([b"a", b"b"]), labels=np.arange(2))
-    tree = ImageTree(train=files, test=files, classes=("a", "b"), place="")
+    tree = ImageFolder(train=files, test=files, classes=("a", "b"), place="")
     crop = ScaleCrop(size=8, shorter_side=(9, 12))
     mean = torch.zeros(8, 8, 3, device=device)
-    return StreamedBatches(tree, crop, mean=mean, num_workers=0, skip_corrupt=False, device=device)
+    return ImageFilePipeline(tree, crop, mean=mean, num_workers=0, skip_corrupt=False, device=device)
 
 
 @WITH_AND_WITHOUT
@@ -66,7 +66,7 @@ def of_files(_images: Images, device: torch.device) -> Source:
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
     images: Images,
-    source: Callable[[Images, torch.device], Source],
+    source: Callable[[Images, torch.device], InputPipeline],
     switches: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -78,7 +78,7 @@ def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
         monkeypatch.setattr(net, "to", lambda *_, **__: net)  # fake weights cannot be moved, and are there already
         batches = source(images, compute.device)
         engine = Engine(
-            net, batches, recipe, seed=0, compute=compute, execution=Execution(compiled=False, recorded=False)
+            net, batches, recipe, seed=0, compute=compute, execution=Execution(compiled=False, cuda_graph=False)
         )
 
         monkeypatch.setattr(Tensor, "backward", lambda _: None)  # autograd's threads and the fused optimizer need
@@ -86,7 +86,7 @@ def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
         with OnlyCuda():
             engine._step()
             net.eval()
-            engine.single_view.part()
+            engine.single_view.evaluate_chunk()
 
 
 class FakeGraph:
@@ -118,7 +118,7 @@ def fake_graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_a_recording_leaves_no_trace_in_what_it_changes(fake_graphs: list[Any]) -> None:
     count = torch.zeros(())
-    _, pool = record(lambda: count.add_(1), [count])
+    _, pool = capture(lambda: count.add_(1), [count])
     assert count == 0 and pool == "a pool"
 
 
@@ -129,7 +129,10 @@ def test_recording_step_and_evaluation_changes_no_result(
     recorded, plainly = (training(images, fp32, tiny_recipe(**switches)) for _ in range(2))
     recorded.engine._record()
     assert fake_graphs == [None, "a pool"]
-    recorded.engine._work, recorded.engine._test_part = recorded.engine._step, recorded.engine.single_view.part
+    recorded.engine._work, recorded.engine._test_chunk = (
+        recorded.engine._step,
+        recorded.engine.single_view.evaluate_chunk,
+    )
     list(recorded.steps())
     list(plainly.steps())
     assert same(weights(recorded), weights(plainly))
@@ -206,7 +209,7 @@ def test_memory_that_ends_while_preparing_is_no_reason_to_fall_back(
 def step_of(arch: str, call: stage.Call) -> tuple[list[Tensor], list[Tensor]]:
     """Gradients and buffers after one training step of four images."""
     net = build(arch, num_classes=10, seed=0).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    stage.set_call(net, call)
+    stage.set_block_call(net, call)
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(4, 3, 32, 32, generator=draw).contiguous(memory_format=torch.channels_last)
     loss = F.cross_entropy(net(x), torch.arange(4))
@@ -225,16 +228,16 @@ def equal(a: list[Tensor], b: list[Tensor]) -> bool:
 @pytest.mark.parametrize("arch", ["resnet14", "plain14"])
 def test_computing_activations_again_changes_no_bit(arch: str, enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients and BN's moving averages, which must not see the mini-batch twice."""
-    if enabled and fused.enable_fused():
+    if enabled and fused.load_kernels():
         pytest.skip("the kernel cannot be built here")
     monkeypatch.setattr(fused, "_fused", enabled)
-    once, twice = step_of(arch, stage.plain), step_of(arch, stage.recomputed(stage.plain))
+    once, twice = step_of(arch, stage.plain), step_of(arch, stage.activation_checkpointing(stage.plain))
     assert equal(once[0], twice[0]) and equal(once[1], twice[1])
 
 
 def test_computing_again_lets_go_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """It leaves off in the middle of a block; what was computed by then must not be held by itself."""
-    if fused.enable_fused():
+    if fused.load_kernels():
         pytest.skip("the kernel cannot be built here")
     kernel, inputs = fused._bn_relu_fused, []
 
@@ -243,7 +246,7 @@ def test_computing_again_lets_go_of_everything(monkeypatch: pytest.MonkeyPatch) 
         return kernel(bn, x, shortcut)
 
     monkeypatch.setattr(fused, "_bn_relu_fused", noted)
-    step_of("resnet14", stage.recomputed(stage.plain))
+    step_of("resnet14", stage.activation_checkpointing(stage.plain))
     gc.collect()
     assert len(inputs) == 13 + 12
     assert all(x.expired() for x in inputs)
@@ -261,7 +264,7 @@ def test_computing_again_keeps_block_inputs_only() -> None:
             return x
 
         net = build("resnet20", num_classes=10, seed=0).train()
-        stage.set_call(net, call)
+        stage.set_block_call(net, call)
         weights = {p.untyped_storage().data_ptr() for p in [*net.parameters(), *net.buffers()]}
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
             net(torch.randn(4, 3, 32, 32))
@@ -270,8 +273,8 @@ def test_computing_again_keeps_block_inputs_only() -> None:
     counts = complexity("resnet20")
     as_is = held(stage.plain)
     assert as_is == pytest.approx(4 * 4 * counts.num_activations, rel=0.05)
-    assert held(stage.recomputed(stage.plain)) < 0.5 * as_is
-    assert counts.num_activations_recomputed < 0.5 * counts.num_activations
+    assert held(stage.activation_checkpointing(stage.plain)) < 0.5 * as_is
+    assert counts.num_activations_checkpointed < 0.5 * counts.num_activations
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own
@@ -286,7 +289,7 @@ def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, mon
         with monkeypatch.context() as patched:
             patched.setattr(torch, "compile", partial(torch.compile, backend=counter))
             call = stage.compiled()
-        compiled = step_of(arch, stage.recomputed(call) if again else call)
+        compiled = step_of(arch, stage.activation_checkpointing(call) if again else call)
         numbers.append(counter.frame_count)
         plainly = step_of(arch, stage.plain)
         for a, b in zip([*compiled[0], *compiled[1]], [*plainly[0], *plainly[1]], strict=True):
@@ -300,7 +303,7 @@ def test_evaluation_is_called_plainly() -> None:
     def forbidden(_block: nn.Module, _x: Tensor) -> Tensor:
         raise AssertionError("compiled for nothing")
 
-    stage.set_call(net, forbidden)
+    stage.set_block_call(net, forbidden)
     with torch.no_grad():
         net.train()(torch.zeros(2, 3, 32, 32))
     net.eval()(torch.zeros(2, 3, 32, 32))
@@ -355,7 +358,7 @@ def test_switches_on_cuda_equal_the_cpus(fp32: Compute) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("execution", [Execution(recorded=False), Execution(recomputed=True)])
+@pytest.mark.parametrize("execution", [Execution(cuda_graph=False), Execution(activation_checkpointing=True)])
 def test_recording_and_recomputing_change_no_bit_on_cuda(execution: Execution, precision: str) -> None:
     compute = choose("cuda", precision)
     assert losses("resnet20", compute, execution) == losses("resnet20", compute, Execution())

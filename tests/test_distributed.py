@@ -29,14 +29,14 @@ from torch.distributed import TCPStore
 
 from resrepro import results
 from resrepro.data import loading
-from resrepro.data.dataset import Part
+from resrepro.data.dataset import Split
 from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import CurvePoint, Equality, LayerNorms, Response, RunRecord
+from resrepro.results.records import ConstructedComparison, CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import World
 
@@ -180,7 +180,7 @@ def assert_near(a: RunFiles, b: RunFiles) -> None:
             torch.testing.assert_close(value, states[1][part][key], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(states[0]["totals"], states[1]["totals"], rtol=1e-5, atol=0)
     for path, row in (("responses", Response), ("gradients", LayerNorms)):
-        tables = [csv_rows.read(getattr(files, path), row) for files in (a, b)]
+        tables = [csv_rows.read_rows(getattr(files, path), row) for files in (a, b)]
         assert_rows_near(*tables)
     ends = [
         (r.final_test_error_bn_reestimated_pct, r.final_train_error_clean_pct, r.best_test_error_pct)
@@ -233,7 +233,7 @@ def test_two_processes_share_image_files(tmp_path: Path) -> None:
     for a, b in zip(points(one), points(two), strict=True):
         assert (a.train_error_pct, a.test_error_pct) == (b.train_error_pct, b.test_error_pct)
         assert (a.train_loss, a.test_loss) == pytest.approx((b.train_loss, b.test_loss), rel=1e-4)
-    assert_rows_near(*(csv_rows.read(files.responses, Response) for files in (one, two)))
+    assert_rows_near(*(csv_rows.read_rows(files.responses, Response) for files in (one, two)))
 
 
 def torchrun(size: int, arguments: list[str], *options: str) -> subprocess.Popen[str]:
@@ -286,7 +286,7 @@ def test_a_signal_to_one_stops_all_at_one_iteration_and_another_number_goes_on(
     assert state(files)["iteration"] == 10
     assert "resumed at iteration 10" in run(4, words(toml, tmp_path))
     assert_near(files, alone)
-    assert [(share.from_iter, share.num_processes) for share in record(files).earlier] == [(0, 2)]
+    assert [(shard.from_iter, shard.num_processes) for shard in record(files).earlier] == [(0, 2)]
 
 
 def test_one_that_is_killed_ends_all_and_the_same_command_gives_the_same_bits(toml: Path, tmp_path: Path) -> None:
@@ -322,16 +322,16 @@ def test_torchrun_restarts_by_itself(tmp_path: Path) -> None:
 
 
 def _corrupt_image(rank: int) -> None:
-    from resrepro.data.in_memory.pipeline import ViewStream
+    from resrepro.data.in_memory.pipeline import CropSampler
 
-    load = ViewStream.load
+    load = CropSampler.load
 
-    def failing(self: ViewStream, iteration: int) -> None:
+    def failing(self: CropSampler, iteration: int) -> None:
         if rank == 1 and iteration == 3 and len(self._offsets) < self.batch_size:
             raise UserError("image 7 is corrupt")
         load(self, iteration)
 
-    ViewStream.load = failing  # type: ignore[method-assign]
+    CropSampler.load = failing  # type: ignore[method-assign]
 
 
 def test_an_error_of_one_ends_all_and_is_said_once(toml: Path, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_net_made_deeper_is_the_same_and_the_others_need_no_files(tmp_path: Pa
         outputs.append(files_of(folder / "0" / "results", "deeper"))
     assert list((tmp_path / "2" / "1").iterdir()) == []
     assert_near(*outputs)
-    tables = [csv_rows.read(files.identity, Equality) for files in outputs]
+    tables = [csv_rows.read_rows(files.identity, ConstructedComparison) for files in outputs]
     for one, other in zip(*tables, strict=True):
         assert (one.part, one.num_images) == (other.part, other.num_images)
         assert (one.shallower_error_pct, one.error_pct) == (one.error_pct, other.error_pct)
@@ -390,7 +390,7 @@ def test_torchruns_variables_say_who_takes_part(monkeypatch: pytest.MonkeyPatch)
     for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "4")):
         monkeypatch.setenv(name, value)
     world = World.from_environment()
-    assert world == World(rank=5, size=8, local_rank=1, local_size=4) and not world.writes
+    assert world == World(rank=5, size=8, local_rank=1, local_size=4) and not world.is_rank_zero
     assert world.device("cpu") == "cpu" and World().device("cuda:3") == "cuda:3"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
@@ -410,22 +410,22 @@ class Apart(World):
 @pytest.mark.parametrize("at_once", [None, 2, 5])
 def test_each_image_is_measured_by_one_process(size: int, at_once: int | None, images: Images, fp32: Compute) -> None:
     engine = training(images, fp32).engine
-    part = engine.batches.test_part
+    part = engine.batches.test_split
     loads: list[int] = []
-    bound = Part(num_images=13, inputs=part.inputs, load=lambda start, _end: loads.append(start), at_once=at_once)
-    shares = [SingleView(engine.net, bound, fp32, Apart(rank=rank, size=size)) for rank in range(size)]
-    found = [share.measure() for share in shares]
+    bound = Split(num_images=13, inputs=part.inputs, load=lambda start, _end: loads.append(start), at_once=at_once)
+    shards = [SingleView(engine.net, bound, fp32, Apart(rank=rank, size=size)) for rank in range(size)]
+    found = [shard.measure() for shard in shards]
     whole = SingleView(engine.net, part, fp32).measure()
     assert sum(m.error_pct for m in found) == pytest.approx(whole.error_pct)
     assert sum(m.loss for m in found) == pytest.approx(whole.loss, rel=1e-5)
-    assert sum(share.num_here for share in shares) == 13
-    assert len({share.num_parts for share in shares}) == 1  # else one would wait for another in vain
-    assert all(first < 13 and first % len(shares[0].offsets) == 0 for first in loads)
+    assert sum(shard.num_here for shard in shards) == 13
+    assert len({shard.num_chunks for shard in shards}) == 1  # else one would wait for another in vain
+    assert all(first < 13 and first % len(shards[0].offsets) == 0 for first in loads)
 
 
 def test_the_shares_of_a_mini_batch_are_the_mini_batch(images: Images, fp32: Compute) -> None:
     batches, recipe = training(images, fp32).engine.batches, tiny_recipe()
-    streams = [batches.views(recipe, 0, World(rank=rank, size=4).part(8)) for rank in range(4)]
+    streams = [batches.views(recipe, 0, World(rank=rank, size=4).shard(8)) for rank in range(4)]
     whole = batches.views(recipe, 0)
     for iteration in (0, 3, 11):  # within an epoch, across two
         for stream in (whole, *streams):

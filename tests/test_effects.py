@@ -15,7 +15,7 @@ from resrepro import results
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves, effects
-from resrepro.figures.curves import Context
+from resrepro.figures.curves import FigureContext
 from resrepro.figures.files import draw_experiment
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
@@ -31,7 +31,7 @@ def records(errors: list[float], reestimated: list[float] | None = None, **chang
     )
 
 
-def context(**changes: Any) -> Context:
+def context(**changes: Any) -> FigureContext:
     values = {
         "note": "",
         "labels": {"base": "Base", "other": "Other", "one": "One", "absent": "Absent"},
@@ -43,7 +43,7 @@ def context(**changes: Any) -> Context:
             "one": records([8.0]),
         },
     }
-    return Context(**{**values, **changes})
+    return FigureContext(**{**values, **changes})
 
 
 def test_difference_and_standard_error() -> None:
@@ -107,7 +107,7 @@ def test_ambiguities_is_drawn_from_records_with_a_table_beside_it(tmp_path: Path
     for run in experiment.runs:
         if run.name == "resnet20-2devices":
             files = results.run_files(tmp_path, run)
-            csv_rows.write(files.curves, CurvePoint, [point(64000)])
+            csv_rows.write_rows(files.curves, CurvePoint, [point(64000)])
             results.write_record(files, record(run, final_test_error_pct=8.0 + run.seed / 10))
     files = draw_experiment(experiment, tmp_path, formats=("svg",))
     assert [f.name for f in files] == ["ambiguities.svg", "ambiguities.md", "ambiguities.csv"]
@@ -128,7 +128,7 @@ def test_a_figure_may_show_the_beginning_alone() -> None:
         ]
     )  # fmt: skip
     spec = FigureSpec(name="f", title="T", until_iter=1000, panel=(PanelSpec(title="p", runs=("a",)),))
-    (axes,) = curves.draw(table, spec, Context(note="", labels={"a": "a"}, depths={"a": 20})).axes
+    (axes,) = curves.draw(table, spec, FigureContext(note="", labels={"a": "a"}, depths={"a": 20})).axes
     assert axes.get_xlim() == (0, 1000) and list(axes.lines[0].get_xdata()) == [500, 1000]
 
 

@@ -19,14 +19,14 @@ from resrepro import results
 from resrepro.cli import app
 from resrepro.cli.evaluate import PROTOCOLS
 from resrepro.config.run import Run
-from resrepro.data.image_files.listing import list_tree
+from resrepro.data.image_files.listing import list_image_folder
 from resrepro.data.image_files.pixel_mean import pixel_mean
-from resrepro.data.image_files.training_views import NetInput, TrainViews
+from resrepro.data.image_files.training_views import NetInput, ScaleCropViews
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.evaluation import evaluate as scoring
 from resrepro.evaluation.batch_norm import reestimated
-from resrepro.evaluation.evaluate import Setup, evaluate, load
+from resrepro.evaluation.evaluate import EvaluationOptions, evaluate, load
 from resrepro.evaluation.trained_nets import find
 from resrepro.models import build
 from resrepro.models.weights import CHECKPOINT_FORMAT
@@ -110,14 +110,14 @@ def imagenet_run(tree: Path, seed: int = 0) -> Run:
 def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree: Path, tmp_path: Path) -> None:
     run = imagenet_run(tree, seed=3)
     nets = find([trained(tmp_path / "results", run, num_classes=5)], arch=None, dataset=None)
-    setup = Setup(protocol="single view", max_images=10, compute=choose("cpu", "fp32"))
+    setup = EvaluationOptions(protocol="single view", max_images=10, compute=choose("cpu", "fp32"))
     data_set = load(nets, setup, data_dir=tmp_path)
     (scores,) = evaluate(nets, setup, data_set, ensemble=False)
 
-    files = list_tree(tree).train
+    files = list_image_folder(tree).train
     assert run.recipe.scale_crop is not None
     mean = pixel_mean(files, run.recipe.scale_crop, dataset=run.dataset, data_dir=tmp_path, num_workers=0)
-    views = TrainViews(files, image_size=64, shorter_side=(73, 137), batch_size=4, seed=3)
+    views = ScaleCropViews(files, image_size=64, shorter_side=(73, 137), batch_size=4, seed=3)
     net_input = NetInput(mean, device=torch.device("cpu"))
     batches = [views[run.recipe.total_iters + i] for i in range(3)]  # 10 images need 3 mini-batches of 4
     inputs = [net_input.augmented(b.images, b.flip, b.alphas) for b in batches]
@@ -192,7 +192,7 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) 
     ):
         with pytest.raises(UserError, match=message):
             command(*words)
-    whole = trained(tmp_path, imagenet_run(tree).changed(name="whole", recipe=tiny_recipe()), num_classes=5)
+    whole = trained(tmp_path, imagenet_run(tree).replace(name="whole", recipe=tiny_recipe()), num_classes=5)
     with pytest.raises(UserError, match=r"whole/seed0: sees whole images, but .*r18/seed0 crops of resized ones"):
         command(whole, folder)
     with pytest.raises(UserError, match="whole/seed0 sees whole images, which are not resized"):

@@ -18,11 +18,11 @@ from resrepro.cli.outcome import print_outcome
 from resrepro.config.experiment import Claim, FigureSpec, PanelSpec
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves
-from resrepro.figures.curves import Context
+from resrepro.figures.curves import FigureContext
 from resrepro.figures.files import draw_experiment
 from resrepro.figures.layout import depth_colors
 from resrepro.report.verdicts import judge
-from resrepro.results.csv_rows import write
+from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint
 
 
@@ -38,7 +38,7 @@ SPEC = FigureSpec(
     name="f", title="T", error_max_pct=20,
     panel=(PanelSpec(title="left", runs=("plain20", "plain56")), PanelSpec(title="right", runs=("resnet20",))),
 )  # fmt: skip
-CONTEXT = Context(
+CONTEXT = FigureContext(
     note="",
     labels={"plain20": "plain-20", "plain56": "plain-56", "resnet20": "ResNet-20"},
     depths={"plain20": 20, "plain56": 56, "resnet20": 20},
@@ -111,7 +111,7 @@ def test_finished_seeds_are_drawn_and_early_divergence_is_named() -> None:
     begun = pd.concat([TABLE, pd.DataFrame(rows("plain56", 2, [50], [50], "unfinished"))])
     left = curves.draw(begun, SPEC, CONTEXT).axes[0]
     assert "plain-56  14.00 (n=2)" in texts(left) and "unfinished" not in texts(left)
-    diverged = Context(**{**vars(CONTEXT), "missing": {}, "diverged_iter": {"resnet20": 100}})
+    diverged = FigureContext(**{**vars(CONTEXT), "missing": {}, "diverged_iter": {"resnet20": 100}})
     assert "diverged at iteration 100: ResNet-20" in texts(curves.draw(TABLE, SPEC, diverged).axes[1])
 
 
@@ -137,7 +137,7 @@ def store(results_dir: Path, name: str, error: float, scale: float = 1.0) -> Non
                 iteration=run.recipe.total_iters, lr=0.001, train_loss=1.0, train_error_pct=error - 5,
                 test_loss=1.0, test_error_pct=error + run.seed / 10, elapsed_s=1.0,
             )  # fmt: skip
-            write(files.curves, CurvePoint, [point])
+            write_rows(files.curves, CurvePoint, [point])
             values = {"final_test_error_pct": point.test_error_pct, "schedule_scale": scale}
             results.write_record(files, record(run, **values))
 
@@ -188,5 +188,5 @@ def test_a_verdict_follows_its_rule(tmp_path: Path) -> None:
 
 def test_unfinished_runs_do_not_count(tmp_path: Path) -> None:
     files = results.run_files(tmp_path, tiny_run())
-    write(files.curves, CurvePoint, [])
-    assert results.finished(tmp_path, tiny_run()) is None
+    write_rows(files.curves, CurvePoint, [])
+    assert results.read_finished(tmp_path, tiny_run()) is None

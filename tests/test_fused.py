@@ -11,14 +11,14 @@ from torch import nn
 
 from resrepro.models.kernels import build
 from resrepro.models.kernels import fused as module
-from resrepro.models.kernels.fused import bn_relu, conv3x3, enable_fused
+from resrepro.models.kernels.fused import bn_relu, conv3x3, load_kernels
 
 CHANNELS = [16, 32, 64, 128, 256, 2048]
 
 
 @pytest.fixture
 def fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = enable_fused()
+    reason = load_kernels()
     if reason:
         pytest.skip(f"no fused kernel here: {reason}")
 
@@ -223,7 +223,7 @@ def test_convolutions_it_cannot_take_go_to_torch(bf16_instructions: None) -> Non
 def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_fused", False)
     monkeypatch.setattr(build.shutil, "which", lambda _: None)
-    assert enable_fused() == "there is no g++ on this machine"
+    assert load_kernels() == "there is no g++ on this machine"
     bn, (x, _, _) = case(16, torch.float32)
     assert "BnRelu" not in bn_relu(bn, x).grad_fn.name()
     monkeypatch.undo()
@@ -233,4 +233,4 @@ def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.Mon
     monkeypatch.setattr(build, "SOURCES", (broken,))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if build.shutil.which("g++"):
-        assert enable_fused().startswith("the C++ compiler failed (")
+        assert load_kernels().startswith("the C++ compiler failed (")

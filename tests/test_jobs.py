@@ -56,7 +56,7 @@ def test_packed_runs_are_at_once_and_equal_to_the_bit_what_they_give_alone(tmp_p
     for run in RUNS:
         assert rows(tmp_path / "packed", run) == rows(tmp_path / "alone", run)
         assert state(tmp_path / "packed", run) == state(tmp_path / "alone", run)
-        packed, alone = (results.finished(tmp_path / name, run) for name in ("packed", "alone"))
+        packed, alone = (results.read_finished(tmp_path / name, run) for name in ("packed", "alone"))
         assert packed is not None and alone is not None
         differing = {key for key in vars(packed) if getattr(packed, key) != getattr(alone, key)}
         assert differing <= {"wall_time_s", "finished_at"}
@@ -85,7 +85,7 @@ def test_packed_runs_divide_the_cores(tmp_path: Path) -> None:
         assert runner(tmp_path, reporter).run_all(RUNS[:2], 2) == []
         assert set(reporter.threads.values()) == {2}
         assert torch.get_num_threads() == 4
-        record = results.finished(tmp_path, RUNS[0])
+        record = results.read_finished(tmp_path, RUNS[0])
         assert record is not None and record.num_threads == 2
     finally:
         torch.set_num_threads(before)
@@ -136,7 +136,7 @@ def test_a_run_that_fails_leaves_the_others_alone(tmp_path: Path, monkeypatch: p
     (error,) = runner(tmp_path, Meeting(3)).run_all(RUNS, 3)
     assert error.startswith("shapes/plain8/seed0: out of memory on ") and "--jobs" in error
     monkeypatch.undo()
-    assert [results.finished(tmp_path, run) is not None for run in RUNS] == [True, False, True]
+    assert [results.read_finished(tmp_path, run) is not None for run in RUNS] == [True, False, True]
     assert runner(tmp_path, Silent()).run_all(RUNS) == []
 
 
@@ -195,5 +195,5 @@ def test_a_run_that_fits_only_recomputed_gives_the_same(tmp_path: Path, monkeypa
     reporter = Noting()
     tight = runner(tmp_path / "tight", reporter)
     assert tight.run_all(RUNS[:1]) == []
-    assert tight._execution.recomputed and any("computed twice" in note for note in reporter.notes)
+    assert tight._execution.activation_checkpointing and any("computed twice" in note for note in reporter.notes)
     assert state(tmp_path / "tight", RUNS[0]) == state(tmp_path / "as it is", RUNS[0])

@@ -16,18 +16,18 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from resrepro.config.recipe import IMAGENET_CROP
-from resrepro.data.image_files.listing import list_tree
+from resrepro.data.image_files.listing import list_image_folder
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.evaluation import data_sets, preprocessing
 from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD, InMemory, OnDisk
-from resrepro.evaluation.evaluate import Setup, evaluate
+from resrepro.evaluation.evaluate import EvaluationOptions, evaluate
 from resrepro.evaluation.preprocessing import Normalization
 from resrepro.evaluation.probabilities import errors, probabilities
-from resrepro.evaluation.protocol_views import BATCH_PIXELS, HELD_BATCHES, Views, same_sized
+from resrepro.evaluation.protocol_views import BATCH_PIXELS, HELD_BATCHES, ProtocolViews, same_sized
 from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
-from resrepro.paper import SCALES, Protocol
+from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 from resrepro.runtime import device
 
 SIZES = [(80, 120), (120, 80), (91, 70), (80, 120), (64, 64), (70, 91)]  # of the test images
@@ -70,7 +70,7 @@ def tree(tmp_path: Path) -> tuple[OnDisk, list[Tensor]]:
 
 
 def on_disk(folder: Path) -> OnDisk:
-    return OnDisk(list_tree(folder), f"folder:{folder}", folder, num_workers=0)
+    return OnDisk(list_image_folder(folder), f"folder:{folder}", folder, num_workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def ours(theirs: nn.Module) -> nn.Module:
     return net
 
 
-def found(net: nn.Module, data_set: OnDisk, views: Views, compute: device.Compute) -> Tensor:
+def found(net: nn.Module, data_set: OnDisk, views: ProtocolViews, compute: device.Compute) -> Tensor:
     return probabilities(
         net, data_set.batches(views, range(len(SIZES)), compute), normalization(data_set, compute),
         mirrored=views.mirrored, num_images=len(SIZES), num_classes=3, compute=compute,
@@ -121,7 +121,7 @@ def test_center_crop_is_torchvisions_pipeline(
 ) -> None:
     pipeline = v2.Compose([v2.Resize(73, antialias=True), v2.CenterCrop(IMAGE_SIZE), normalized])
     want = torch.stack([expected(theirs, [pipeline(image)]) for image in tree[1]])
-    got = found(ours, tree[0], Views.of("single view", IMAGE_SIZE), fp32)
+    got = found(ours, tree[0], ProtocolViews.of("single view", IMAGE_SIZE), fp32)
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
     assert got.std(0).min() > 0.01  # the net tells these images apart
 
@@ -130,7 +130,7 @@ def test_10_crop_is_torchvisions_pipeline(
     tree: tuple[OnDisk, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
 ) -> None:
     """Where half a pixel is left over, torchvision mirrors the image and takes another center; the paper, the crop."""
-    views = Views.of("10-crop", IMAGE_SIZE, (224 + 14,))  # 68 pixels: an even number are left over in a square
+    views = ProtocolViews.of("10-crop", IMAGE_SIZE, (224 + 14,))  # 68 pixels: an even number are left over in a square
     resize, ten = v2.Resize(68, antialias=True), v2.TenCrop(IMAGE_SIZE)
     got = found(ours, tree[0], views, fp32)
     even = 0
@@ -156,7 +156,7 @@ def score_map(net: nn.Module, x: Tensor) -> Tensor:
 def test_multi_scale_is_the_score_map_averaged_over_positions_then_mirrors_and_scales(
     tree: tuple[OnDisk, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
 ) -> None:
-    got = found(ours, tree[0], Views.of("multi-scale", IMAGE_SIZE), fp32)
+    got = found(ours, tree[0], ProtocolViews.of("multi-scale", IMAGE_SIZE), fp32)
     for image, row in zip(tree[1], got, strict=True):
         scores = []
         for side in (64, 73, 110, 137, 183):
@@ -178,7 +178,7 @@ def test_fully_convolutional_is_the_center_crop_where_the_sizes_agree(
     data_set = on_disk(tmp_path)
     both = []
     for protocol in ("single view", "multi-scale"):
-        views = Views.of(protocol, IMAGE_SIZE, (224,))
+        views = ProtocolViews.of(protocol, IMAGE_SIZE, (224,))
         both.append(
             probabilities(
                 ours, data_set.batches(views, range(3), fp32), normalization(data_set, fp32), mirrored=views.mirrored,
@@ -188,12 +188,12 @@ def test_fully_convolutional_is_the_center_crop_where_the_sizes_agree(
     torch.testing.assert_close(*both, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("protocol", SCALES)
+@pytest.mark.parametrize("protocol", EVALUATION_SCALES)
 def test_small_batches_change_nothing(
-    protocol: Protocol, tree: tuple[OnDisk, list[Tensor]], ours: nn.Module, fp32: device.Compute,
+    protocol: EvaluationProtocol, tree: tuple[OnDisk, list[Tensor]], ours: nn.Module, fp32: device.Compute,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    views = Views.of(protocol, IMAGE_SIZE)
+    views = ProtocolViews.of(protocol, IMAGE_SIZE)
     want = found(ours, tree[0], views, fp32)
     monkeypatch.setattr(data_sets, "FILES_AT_A_TIME", 2)
     monkeypatch.setitem(BATCH_PIXELS, "cpu", 1)
@@ -201,7 +201,7 @@ def test_small_batches_change_nothing(
 
 
 def test_worker_processes_change_nothing(tree: tuple[OnDisk, list[Tensor]], fp32: device.Compute) -> None:
-    views = Views.of("multi-scale", IMAGE_SIZE)
+    views = ProtocolViews.of("multi-scale", IMAGE_SIZE)
     here, there = (
         list(replace(tree[0], num_workers=n).batches(views, range(len(SIZES)), fp32)) for n in (0, 1)
     )  # fmt: skip
@@ -270,7 +270,7 @@ def test_an_ensemble_is_the_mean_of_the_softmax(images: Images, tmp_path: Path, 
         nets.append(TrainedNet(name=str(seed), arch="resnet8", dataset="", weights=tmp_path / f"{seed}.pt"))
         with torch.no_grad():
             softmax.append(net(x).softmax(1))
-    *each, together = evaluate(nets, Setup(protocol="single view", compute=fp32), data_set, ensemble=True)
+    *each, together = evaluate(nets, EvaluationOptions(protocol="single view", compute=fp32), data_set, ensemble=True)
     for scores, p in zip(each, softmax, strict=True):
         assert scores.moving.top1_pct == pytest.approx(100 * (p.argmax(1) != images.test_labels).float().mean().item())
         assert scores.reestimated is None and scores.moving.top5_pct is None
@@ -278,12 +278,12 @@ def test_an_ensemble_is_the_mean_of_the_softmax(images: Images, tmp_path: Path, 
     assert together.moving.loss == pytest.approx(F.nll_loss(mean.log(), images.test_labels).item(), rel=1e-5)
     assert together.name == "ensemble of 3"
     with pytest.raises(UserError, match="no larger image to cut crops from"):
-        list(evaluate(nets, Setup(protocol="10-crop", compute=fp32), data_set, ensemble=False))
+        list(evaluate(nets, EvaluationOptions(protocol="10-crop", compute=fp32), data_set, ensemble=False))
 
 
 def test_a_look_takes_images_from_everywhere(fp32: device.Compute) -> None:
-    setup = Setup(protocol="single view", compute=fp32, max_images=4)
+    setup = EvaluationOptions(protocol="single view", compute=fp32, max_images=4)
     assert setup.numbers(10) == [0, 2, 5, 7]
     assert setup.numbers(3) == [0, 1, 2]
     assert (setup.num_mini_batches(256), setup.num_mini_batches(2)) == (1, 2)
-    assert Setup(protocol="single view", compute=fp32).num_mini_batches(256) == 100
+    assert EvaluationOptions(protocol="single view", compute=fp32).num_mini_batches(256) == 100

@@ -22,7 +22,7 @@ from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.report.departures import DEPARTURES
 from resrepro.report.run_table import departures
 from resrepro.report.tables import TABLES
-from resrepro.results.csv_rows import write
+from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint, Response
 
 FOUR = {"plain20": (3.0, 9.6), "plain56": (9.0, 13.2), "resnet20": (0.6, 8.4), "resnet56": (0.1, 7.0)}
@@ -44,10 +44,10 @@ def finish(results_dir: Path, run: Run, train: float, test: float, scale: float 
         )
         for i in (500, run.recipe.total_iters)
     ]
-    write(files.curves, CurvePoint, points)
+    write_rows(files.curves, CurvePoint, points)
     depth = int(re.sub(r"\D", "", run.arch))
     layers = [Response(layer=i, name="c", std=test / 10, num_images=10) for i in range(1, depth)]
-    write(files.responses, Response, layers)
+    write_rows(files.responses, Response, layers)
     ends = {"final_train_error_pct": train, "final_test_error_pct": test, "schedule_scale": scale}
     results.write_record(files, record(run, device="a GPU", commit="0123456789abcdef", **ends))
     return files

@@ -85,7 +85,7 @@ def test_labels_are_the_papers() -> None:
 
 def test_a_training_step_is_right_fused_and_separate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both against fp64, with 2 % for gradients: rounding moves some activations over ReLU's zero."""
-    reason = fused.enable_fused()
+    reason = fused.load_kernels()
     if reason:
         pytest.skip(f"no fused kernel here: {reason}")
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from resrepro import results
 from resrepro.errors import UserError
 from resrepro.files import write_atomically, write_text
 from resrepro.results import csv_rows
-from resrepro.results.lock import RunHeld
+from resrepro.results.lock import RunLocked
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import CurvePoint, RunRecord
 
@@ -40,13 +40,13 @@ def record(run: object = None, **changes: object) -> RunRecord:
 @pytest.fixture
 def files(tmp_path: Path) -> RunFiles:
     found = RunFiles(folder=tmp_path / "run")
-    csv_rows.write(found.curves, CurvePoint, [])
+    csv_rows.write_rows(found.curves, CurvePoint, [])
     return found
 
 
 def test_rows_come_back_to_the_digit(files: RunFiles) -> None:
     for i in (5, 10):
-        csv_rows.append(files.curves, point(i))
+        csv_rows.append_row(files.curves, point(i))
     assert results.read_points(files) == [point(5), point(10)]
     assert files.curves.read_text().splitlines()[0] == (
         "iteration,lr,train_loss,train_error_pct,test_loss,test_error_pct,elapsed_s"
@@ -56,7 +56,7 @@ def test_rows_come_back_to_the_digit(files: RunFiles) -> None:
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_torn_last_line_is_left_out(files: RunFiles, cut: int) -> None:
     for i in (5, 10):
-        csv_rows.append(files.curves, point(i))
+        csv_rows.append_row(files.curves, point(i))
     os.truncate(files.curves, files.curves.stat().st_size - cut)
     assert results.read_points(files) == [point(5)]
 
@@ -68,7 +68,7 @@ def test_a_damaged_line_is_named(files: RunFiles) -> None:
 
 
 def test_a_full_disk_leaves_old_file_and_rows_valid(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    csv_rows.append(files.curves, point(5))
+    csv_rows.append_row(files.curves, point(5))
     write_text(files.record, "old")
 
     def full(_: int) -> None:
@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_old_file_and_rows_valid(files: RunFiles, monkeypatch
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="free some disk space"):
-        csv_rows.append(files.curves, point(10))
+        csv_rows.append_row(files.curves, point(10))
     with pytest.raises(UserError, match="free some disk space"):
         write_text(files.record, "new")
     assert results.read_points(files) == [point(5)]
@@ -112,9 +112,9 @@ def test_what_is_trained_is_said_until_the_record_says_it(files: RunFiles) -> No
 
 def test_a_finished_run_whose_csv_is_cut_short_is_noticed(tmp_path: Path) -> None:
     files = results.run_files(tmp_path, tiny_run())
-    csv_rows.write(files.curves, CurvePoint, [point(5), point(12)])
+    csv_rows.write_rows(files.curves, CurvePoint, [point(5), point(12)])
     assert not results.lacks_rows(files, record())
-    csv_rows.write(files.curves, CurvePoint, [point(5)])
+    csv_rows.write_rows(files.curves, CurvePoint, [point(5)])
     with pytest.raises(UserError, match="ends at iteration 5 of 12, and there is no checkpoint"):
         results.lacks_rows(files, record())
     files.checkpoint.touch()
@@ -134,12 +134,12 @@ def test_a_damaged_record_is_named(files: RunFiles, text: str, hint: str) -> Non
 def test_a_recorded_run_that_is_not_the_one_asked_for_names_the_field(tmp_path: Path) -> None:
     run = tiny_run()
     results.write_record(results.run_files(tmp_path, run), record())
-    assert results.finished(tmp_path, run) == record()
+    assert results.read_finished(tmp_path, run) == record()
     other = run.model_copy(update={"recipe": run.recipe.model_copy(update={"lr": 0.2})})
     with pytest.raises(UserError, match=r"recipe.lr is 0.05 there, but the experiment asks for 0.2"):
-        results.finished(tmp_path, other)
+        results.read_finished(tmp_path, other)
     with pytest.raises(UserError, match="arch is 'resnet8' there"):
-        results.finished(tmp_path, run.model_copy(update={"arch": "plain8"}))
+        results.read_finished(tmp_path, run.model_copy(update={"arch": "plain8"}))
 
 
 def _hold(folder: Path, ready: object, go_on: object) -> None:
@@ -154,7 +154,7 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
     holder = context.Process(target=_hold, args=(files.folder, ready, go_on))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(RunHeld, match=f"process {holder.pid} on "), results.hold(files):
+    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.hold(files):
         pass
     holder.kill()  # no chance to clean up
     holder.join()
@@ -165,5 +165,5 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
 def test_further_seeds_are_found(tmp_path: Path) -> None:
     for seed in (0, 7):
         (tmp_path / tiny_run(seed=seed).path).mkdir(parents=True)
-    found = results.with_found_seeds(tmp_path, [tiny_run(seed=0), tiny_run(seed=1)])
+    found = results.with_stored_seeds(tmp_path, [tiny_run(seed=0), tiny_run(seed=1)])
     assert [r.seed for r in found] == [0, 1, 7]

@@ -108,9 +108,9 @@ def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path, monkeypatch: 
 def test_a_signal_during_the_last_measurements_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from resrepro.training.step import Engine
 
-    def interrupted(_: Engine, between: Callable[[], None]) -> None:
+    def interrupted(_: Engine, check_stop: Callable[[], None]) -> None:
         signal.raise_signal(signal.SIGTERM)
-        between()
+        check_stop()
         raise AssertionError("went on")
 
     monkeypatch.setattr(Engine, "clean_train", interrupted)
@@ -119,4 +119,4 @@ def test_a_signal_during_the_last_measurements_stops_at_once(tmp_path: Path, mon
     monkeypatch.undo()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert runner(tmp_path).run_all([tiny_run()]) == []
-    assert results.finished(tmp_path, tiny_run()) is not None
+    assert results.read_finished(tmp_path, tiny_run()) is not None

@@ -14,19 +14,19 @@ from PIL import Image
 from resrepro.bench.loaders import loader_rates
 from resrepro.config.recipe import IMAGENET_CROP, ScaleCrop
 from resrepro.data.image_files.decoding import decode, resized_size
-from resrepro.data.image_files.imagenet import load_tree
+from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.prefetch import HostBatch, prefetched
 from resrepro.data.image_files.training_views import (
     EIGENVALUES,
     EIGENVECTORS,
+    CenterCrops,
     NetInput,
-    ScaleCrops,
-    SingleViews,
-    TrainViews,
+    ScaleCropSampler,
+    ScaleCropViews,
 )
-from resrepro.data.in_memory.pipeline import ViewStream
+from resrepro.data.in_memory.pipeline import CropSampler
 from resrepro.errors import UserError
 
 SIDES = (32, 45)
@@ -35,11 +35,11 @@ SIDES = (32, 45)
 @pytest.fixture
 def files(tmp_path: Path) -> ImageFiles:
     """Ten images, two classes."""
-    return load_tree(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path).train
+    return open_image_folder(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path).train
 
 
-def views(files: ImageFiles, **options: object) -> TrainViews:
-    return TrainViews(files, **{"image_size": 28, "shorter_side": SIDES, "batch_size": 4, "seed": 3, **options})  # type: ignore[arg-type]
+def views(files: ImageFiles, **options: object) -> ScaleCropViews:
+    return ScaleCropViews(files, **{"image_size": 28, "shorter_side": SIDES, "batch_size": 4, "seed": 3, **options})  # type: ignore[arg-type]
 
 
 def same(a: HostBatch, b: HostBatch) -> bool:
@@ -47,15 +47,15 @@ def same(a: HostBatch, b: HostBatch) -> bool:
 
 
 def test_the_stream_is_that_of_the_small_data_sets() -> None:
-    crops = ScaleCrops(num_images=10, batch_size=4, seed=3, shorter_side=SIDES)
-    stream = ViewStream(num_images=10, batch_size=4, padding=4, seed=3, device=torch.device("cpu"))
+    crops = ScaleCropSampler(num_images=10, batch_size=4, seed=3, shorter_side=SIDES)
+    stream = CropSampler(num_images=10, batch_size=4, padding=4, seed=3, device=torch.device("cpu"))
     expected = np.concatenate([stream.epoch(epoch)[0] for epoch in range(3)])
     assert [crops.index(position) for position in range(30)] == expected.tolist()
 
 
 def test_draws_are_uniform_with_both_ends_and_normal_alphas() -> None:
     crops, other = (
-        ScaleCrops(num_images=1000, batch_size=500, seed=seed, shorter_side=IMAGENET_CROP.shorter_side)
+        ScaleCropSampler(num_images=1000, batch_size=500, seed=seed, shorter_side=IMAGENET_CROP.shorter_side)
         for seed in (0, 1)
     )
     draws = [crops.draws(iteration) for iteration in range(100)]
@@ -77,7 +77,7 @@ def test_a_view_is_the_crop_of_the_whole_resized_image(files: ImageFiles) -> Non
     for iteration in range(12):
         batch, draws = (
             views(files)[iteration],
-            ScaleCrops(num_images=10, batch_size=4, seed=3, shorter_side=SIDES).draws(iteration),
+            ScaleCropSampler(num_images=10, batch_size=4, seed=3, shorter_side=SIDES).draws(iteration),
         )
         assert batch.images.shape == (4, 3, 28, 28) and batch.images.is_contiguous(memory_format=torch.channels_last)
         for row in range(4):
@@ -104,7 +104,7 @@ def test_crop_offsets_reach_both_ends(tmp_path: Path) -> None:
         for name in ("a", "b"):
             (root / part / name).mkdir(parents=True)
             (root / part / name / "0.png").write_bytes(encoded(Image.fromarray(image), "PNG"))
-    ramps = load_tree(f"folder:{root}", data_dir=tmp_path).train
+    ramps = open_image_folder(f"folder:{root}", data_dir=tmp_path).train
     corners: Counter[tuple[int, int]] = Counter()
     dataset = views(ramps, shorter_side=(30, 30), batch_size=90)
     for iteration in range(2):
@@ -121,7 +121,7 @@ def test_parts_make_up_the_mini_batch(files: ImageFiles) -> None:
 
 
 def test_center_crops_are_torchvisions(files: ImageFiles) -> None:
-    single = SingleViews(files, image_size=28, shorter_side=37, batch_size=4)
+    single = CenterCrops(files, image_size=28, shorter_side=37, batch_size=4)
     batches = [single[i] for i in range(len(single))]
     assert [len(b.labels) for b in batches] == [4, 4, 2]
     assert torch.cat([b.labels for b in batches]).tolist() == files.labels.tolist()
@@ -241,7 +241,7 @@ def test_the_pixel_mean_is_of_the_center_crops_and_kept(
     files: ImageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resrepro.data.image_files.pixel_mean.CHUNK", 3)
-    crops = SingleViews(files, image_size=28, shorter_side=32, batch_size=10)[0].images
+    crops = CenterCrops(files, image_size=28, shorter_side=32, batch_size=10)[0].images
     expected = crops.double().mean(0).permute(1, 2, 0)
     mean, seen = mean_of(files, tmp_path)
     assert mean.shape == (28, 28, 3) and mean.dtype == torch.float32 and seen == [3, 6, 9, 10]
@@ -265,17 +265,17 @@ def test_the_pixel_mean_goes_on_where_it_was_stopped(
     monkeypatch.setattr("resrepro.data.image_files.pixel_mean.CHUNK", 2)
     monkeypatch.setattr("resrepro.data.image_files.pixel_mean.SAVE_EVERY", 2)
     whole, _ = mean_of(files, tmp_path / "whole")
-    real = SingleViews.crop
+    real = CenterCrops.crop
 
-    def stops(self: SingleViews, index: int) -> torch.Tensor:
+    def stops(self: CenterCrops, index: int) -> torch.Tensor:
         if index == 7:
             raise KeyboardInterrupt
         return real(self, index)
 
-    monkeypatch.setattr(SingleViews, "crop", stops)
+    monkeypatch.setattr(CenterCrops, "crop", stops)
     with pytest.raises(KeyboardInterrupt):
         mean_of(files, tmp_path / "stopped")
-    monkeypatch.setattr(SingleViews, "crop", real)
+    monkeypatch.setattr(CenterCrops, "crop", real)
     mean, seen = mean_of(files, tmp_path / "stopped")
     assert seen == [6, 8, 10] and torch.equal(mean, whole)
 
@@ -285,14 +285,14 @@ def test_the_pixel_mean_and_a_corrupt_image(files: ImageFiles, tmp_path: Path) -
     with pytest.raises(UserError, match=f"{files.name(4)}: not a readable image"):
         mean_of(files, tmp_path)
     mean, _ = mean_of(files, tmp_path, skip_corrupt=True)
-    single = SingleViews(files, image_size=28, shorter_side=32, batch_size=1)
+    single = CenterCrops(files, image_size=28, shorter_side=32, batch_size=1)
     expected = torch.stack([single.crop(i) for i in range(10) if i != 4]).double().mean(0).permute(1, 2, 0)
     torch.testing.assert_close(mean, expected.float())
 
 
 def test_the_loaders_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resrepro.bench.loaders.BATCH_SIZE", 2)
-    tree = load_tree(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path)
+    tree = open_image_folder(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path)
     threads = torch.get_num_threads()
     rates = loader_rates(tree, image_size=28, shorter_side=SIDES, num_workers=1, seconds=0.01)
     assert list(rates) == ["decode", "view", "augment", "loader", "standard"]

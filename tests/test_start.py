@@ -18,8 +18,8 @@ from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.models.weights import read_saved
-from resrepro.results.csv_rows import read
-from resrepro.results.records import Equality, LayerNorms, Response
+from resrepro.results.csv_rows import read_rows
+from resrepro.results.records import ConstructedComparison, LayerNorms, Response
 from resrepro.training import checkpoint
 
 SOURCE = tiny_run("plain8")
@@ -51,12 +51,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_a_run_starts_from_is_trained_before_it(done: Path) -> None:
-    record, source = results.finished(done, DEEP), results.finished(done, SOURCE)
+    record, source = results.read_finished(done, DEEP), results.read_finished(done, SOURCE)
     assert record is not None and source is not None
     assert (record.start_from, source.start_from) == ("plain8", None)
     assert [row["iteration"] for row in rows(done, DEEP)] == [10, 12]
     assert {row["lr"] for row in rows(done, DEEP)} == {0.05 / 100}
-    train, test = read(files(done, DEEP).identity, Equality)
+    train, test = read_rows(files(done, DEEP).identity, ConstructedComparison)
     assert (train.part, test.part, train.num_images, test.num_images) == ("train", "test", 600, 100)
     for row, own in ((train, source.final_train_error_clean_pct), (test, source.final_test_error_pct)):
         assert row.shallower_error_pct == own and row.error_pct == pytest.approx(own, abs=0.05)
@@ -66,11 +66,11 @@ def test_what_a_run_starts_from_is_trained_before_it(done: Path) -> None:
 def test_it_waits_for_its_source_where_several_go_at_once(tmp_path: Path) -> None:
     other = DEEP.model_copy(update={"name": "deeper", "arch": "plain20"})
     assert runner(tmp_path).run_all([DEEP, other, SOURCE], 2) == []
-    assert all(results.finished(tmp_path, run) for run in (SOURCE, DEEP, other))
+    assert all(results.read_finished(tmp_path, run) for run in (SOURCE, DEEP, other))
 
 
 def test_it_takes_over_at_the_first_drop_with_the_source_s_weights(done: Path) -> None:
-    norms = read(files(done, DEEP).gradients, LayerNorms)
+    norms = read_rows(files(done, DEEP).gradients, LayerNorms)
     assert list(dict.fromkeys((n.iteration, n.moment) for n in norms)) == [
         (6, "initialization"), (9, "before drop 2"), (12, "end"),
     ]  # fmt: skip
@@ -81,9 +81,9 @@ def test_it_takes_over_at_the_first_drop_with_the_source_s_weights(done: Path) -
 
 
 def test_a_run_leaves_its_responses_and_gradients(done: Path) -> None:
-    responses = read(files(done, SOURCE).responses, Response)
+    responses = read_rows(files(done, SOURCE).responses, Response)
     assert [r.layer for r in responses] == list(range(1, 8)) and {r.num_images for r in responses} == {600}
-    assert len(read(files(done, SOURCE).gradients, LayerNorms)) == 4 * 8
+    assert len(read_rows(files(done, SOURCE).gradients, LayerNorms)) == 4 * 8
 
 
 @pytest.mark.parametrize("moment", ["before the first checkpoint", "after it", "after the second"])
@@ -125,7 +125,7 @@ def test_norms_beyond_the_checkpoint_are_taken_back_at_a_resume(
         save(path, run, training)
 
     def moments() -> list[str]:
-        return list(dict.fromkeys(n.moment for n in read(files(tmp_path, SOURCE).gradients, LayerNorms)))
+        return list(dict.fromkeys(n.moment for n in read_rows(files(tmp_path, SOURCE).gradients, LayerNorms)))
 
     monkeypatch.setattr(checkpoint, "save", die)
     with pytest.raises(Killed):
@@ -162,7 +162,7 @@ def test_without_the_source_s_weights_it_is_one_line_and_the_others_go_on(tmp_pa
     other = tiny_run("resnet8")
     (error,) = runner(tmp_path).run_all([DEEP, other])
     assert "plain8/seed0/checkpoint.pt: missing, and shapes/deep/seed0 starts from its weights; restore it, or" in error
-    assert results.finished(tmp_path, other) is not None
+    assert results.read_finished(tmp_path, other) is not None
     assert not files(tmp_path, DEEP).record.exists()
     source.checkpoint.write_bytes(b"nonsense")
     assert "checkpoint.pt: damaged" in runner(tmp_path).run_all([DEEP])[0]
@@ -174,7 +174,7 @@ def test_a_source_that_diverged_is_one_line(tmp_path: Path) -> None:
     source = SOURCE.model_copy(update={"recipe": tiny_recipe(lr=1e30)})
     (error,) = runner(tmp_path).run_all([DEEP.model_copy(update={"start_from": source})])
     assert error == "shapes/deep/seed0: starts from shapes/plain8/seed0, which diverged"
-    norms = read(files(tmp_path, source).gradients, LayerNorms)  # a diverged run has those of its start
+    norms = read_rows(files(tmp_path, source).gradients, LayerNorms)  # a diverged run has those of its start
     assert {n.moment for n in norms} == {"initialization"} and len(norms) == 8
     assert not files(tmp_path, source).responses.exists()
 
@@ -187,7 +187,7 @@ NAMES = (('lower = "resnet8"', 'lower = "deep"'), ('"plain8", "resnet8"]', '"pla
 def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
     experiment = read_experiment(toml(START, *NAMES))
     plain, *deep = experiment.runs
-    assert [run.start_from for run in deep] == [plain, plain.changed(seed=1)]
+    assert [run.start_from for run in deep] == [plain, plain.replace(seed=1)]
     assert (deep[0].first_iter, plain.first_iter) == (6, 0)
     (varied,) = experiment.variant(dataset="cifar100", schedule_scale=0.5, seeds=(7,), only=("deep",)).runs
     assert varied.start_from is not None and str(varied.start_from.path) == "cifar100/plain8-x0.5/seed7"

@@ -25,8 +25,8 @@ from resrepro.data.image_files import archives, packed
 from resrepro.data.image_files.archives import read_structs
 from resrepro.data.image_files.check import kind_of
 from resrepro.data.image_files.decoding import decode
-from resrepro.data.image_files.imagenet import load_tree
-from resrepro.data.image_files.listing import ImageTree
+from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.image_files.listing import ImageFolder
 from resrepro.errors import UserError
 
 
@@ -43,7 +43,7 @@ def name_of(root: Path) -> str:
 
 
 def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
-    tree = load_tree(name_of(root), data_dir=data_dir, prepared=False)
+    tree = open_image_folder(name_of(root), data_dir=data_dir, prepared=False)
     chosen = {"num_workers": 0, "skip_corrupt": False, "progress": lambda *_: None, **options}
     return packed.prepare(tree, name_of(root), data_dir=data_dir, **chosen)  # type: ignore[arg-type]
 
@@ -53,12 +53,12 @@ def packs(root: Path, data_dir: Path) -> dict[str, bytes]:
 
 
 def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_path: Path) -> None:
-    files = load_tree(name_of(birds), data_dir=tmp_path)
+    files = open_image_folder(name_of(birds), data_dir=tmp_path)
     assert files.place == str(birds)
     assert prepare(birds, tmp_path) == []
-    tree = load_tree(name_of(birds), data_dir=tmp_path)
+    tree = open_image_folder(name_of(birds), data_dir=tmp_path)
     assert tree.place == str(packed.directory(name_of(birds), data_dir=tmp_path)) and tree.classes == files.classes
-    assert load_tree(name_of(birds), data_dir=tmp_path, prepared=False).place == str(birds)
+    assert open_image_folder(name_of(birds), data_dir=tmp_path, prepared=False).place == str(birds)
     for part, of_files in ((tree.train, files.train), (tree.test, files.test)):
         assert part.labels.tolist() == of_files.labels.tolist() and part.names.tolist() == of_files.names.tolist()
         for i in range(len(part)):
@@ -71,7 +71,7 @@ def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_pat
     difference = np.array(whole).astype(int) - large.permute(1, 2, 0).numpy()
     assert np.abs(difference).mean() < 1
     shutil.rmtree(birds / "train")
-    assert len(load_tree(name_of(birds), data_dir=tmp_path).train.read(0))  # needs the files no more
+    assert len(open_image_folder(name_of(birds), data_dir=tmp_path).train.read(0))  # needs the files no more
 
 
 def test_several_processes_write_the_same_store(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from resrepro.data import store
-from resrepro.data.trees import load_tree
+from resrepro.data.trees import open_image_folder
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
 store.CHUNK = 2
 def progress(part, done, total):
@@ -101,7 +101,7 @@ def slow(number):
     calls.append(0)
 calls = []
 store.os.fsync = slow
-tree = load_tree(name, data_dir=data_dir, prepared=False)
+tree = open_image_folder(name, data_dir=data_dir, prepared=False)
 store.prepare(tree, name, data_dir=data_dir, num_workers=0, skip_corrupt=False, progress=progress)
 """
 
@@ -126,7 +126,7 @@ def test_a_killed_preparation_goes_on(
     process.wait()
     process.stdout.close()
     with pytest.raises(UserError, match=r"incomplete; 'resrepro data prepare folder:.*' goes on where it stopped"):
-        load_tree(name_of(birds), data_dir=tmp_path)
+        open_image_folder(name_of(birds), data_dir=tmp_path)
     monkeypatch.setattr(packed, "CHUNK", 2)
     seen: list[tuple[str, int]] = []
     prepare(birds, tmp_path, progress=lambda part, done, _total: seen.append((part, done)))
@@ -160,15 +160,15 @@ def test_a_damaged_store_is_named_and_not_used(birds: Path, tmp_path: Path) -> N
     with pytest.raises(
         UserError, match=rf"train.pack: {len(whole_pack) - 1} bytes, expected {len(whole_pack)}; damaged"
     ):
-        load_tree(name_of(birds), data_dir=tmp_path)
+        open_image_folder(name_of(birds), data_dir=tmp_path)
     pack.unlink()
     with pytest.raises(UserError, match=r"train.pack: 0 bytes"):
-        load_tree(name_of(birds), data_dir=tmp_path)
+        open_image_folder(name_of(birds), data_dir=tmp_path)
     pack.write_bytes(whole_pack)
     for damaged in (b"", whole_index[:-100], whole_index[:700] + b"damaged" + whole_index[707:]):
         index.write_bytes(damaged)
         with pytest.raises(UserError, match=r"index.npz: damaged; delete the folder"):
-            load_tree(name_of(birds), data_dir=tmp_path)
+            open_image_folder(name_of(birds), data_dir=tmp_path)
 
 
 def test_a_store_of_other_files_is_refused(birds: Path, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_test_images_stay_as_they_are(birds: Path, tmp_path: Path) -> None:
     large = birds / "val" / "owl" / "owl_2.JPEG"
     large.write_bytes(encoded(picture(1001, 700), quality=95))
     prepare(birds, tmp_path)
-    test = load_tree(name_of(birds), data_dir=tmp_path).test
+    test = open_image_folder(name_of(birds), data_dir=tmp_path).test
     kept = {Path(test.name(i)).name: test.read(i) for i in range(len(test)) if "owl" in test.name(i)}
     assert kept["owl_2.JPEG"] == large.read_bytes()
     large.write_bytes(large.read_bytes()[:-100])
@@ -201,7 +201,7 @@ def test_corrupt_images_are_named_or_left_out(birds: Path, tmp_path: Path) -> No
         prepare(birds, tmp_path)
     assert prepare(birds, tmp_path / "other", skip_corrupt=True) == [str(bad)]
     assert prepare(birds, tmp_path / "other", skip_corrupt=True) == [str(bad)]
-    tree = load_tree(name_of(birds), data_dir=tmp_path / "other")
+    tree = open_image_folder(name_of(birds), data_dir=tmp_path / "other")
     assert len(tree.train) == 9 and tree.train.labels.tolist() == [0] * 4 + [1] * 5
     assert tree.train.read(3) == (birds / "train" / "auk" / "auk_4.JPEG").read_bytes()
 
@@ -280,9 +280,9 @@ def tars(tmp_path: Path) -> Path:
     return root
 
 
-def unpack(root: Path) -> ImageTree:
+def unpack(root: Path) -> ImageFolder:
     archives.unpack(root, lambda *_: None, num_classes=3, num_val=6)
-    return load_tree(name_of(root), data_dir=root)
+    return open_image_folder(name_of(root), data_dir=root)
 
 
 def test_matlabs_structs_are_read() -> None:

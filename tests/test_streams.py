@@ -19,11 +19,11 @@ from resrepro.config.recipe import Recipe, ScaleCrop
 from resrepro.config.run import Run
 from resrepro.data.dataset import silent
 from resrepro.data.image_files import pipeline
-from resrepro.data.image_files.listing import list_tree
+from resrepro.data.image_files.listing import list_image_folder
 from resrepro.data.image_files.packed import prepare
-from resrepro.data.image_files.pipeline import StreamedBatches
+from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.image_files.pixel_mean import pixel_mean
-from resrepro.data.image_files.training_views import SingleViews, TrainViews
+from resrepro.data.image_files.training_views import CenterCrops, ScaleCropViews
 from resrepro.data.loading import Sources
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
@@ -61,14 +61,19 @@ def photo_run(tree: Path, **changes: Any) -> Run:
     )
 
 
-def batches(tree: Path, num_workers: int = 0) -> StreamedBatches:
+def batches(tree: Path, num_workers: int = 0) -> ImageFilePipeline:
     mean = torch.full((CROP.size, CROP.size, 3), 100.0)
-    return StreamedBatches(
-        list_tree(tree), CROP, mean=mean, num_workers=num_workers, skip_corrupt=False, device=torch.device("cpu")
+    return ImageFilePipeline(
+        list_image_folder(tree),
+        CROP,
+        mean=mean,
+        num_workers=num_workers,
+        skip_corrupt=False,
+        device=torch.device("cpu"),
     )
 
 
-def mini_batch(source: StreamedBatches, views: Any, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+def mini_batch(source: ImageFilePipeline, views: Any, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
     views.load(iteration)
     x, y = source.train(views.at(torch.tensor(iteration)))
     return x.clone(), y.clone()
@@ -103,11 +108,11 @@ def test_what_a_recording_reads_stays_in_place(tree: Path) -> None:
 
 
 def test_the_views_are_those_of_the_recipe(tree: Path) -> None:
-    """Bytes to input: crop, flip, mean and color as `TrainViews` and the formula say."""
+    """Bytes to input: crop, flip, mean and color as `ScaleCropViews` and the formula say."""
     source = batches(tree)
     x, y = mini_batch(source, source.views(recipe(), 3), 2)
-    made = TrainViews(
-        list_tree(tree).train, image_size=CROP.size, shorter_side=CROP.shorter_side, batch_size=8, seed=3
+    made = ScaleCropViews(
+        list_image_folder(tree).train, image_size=CROP.size, shorter_side=CROP.shorter_side, batch_size=8, seed=3
     )[2]
     assert y.equal(made.labels) and made.flip.any() and not made.flip.all()
     for row in range(8):
@@ -123,8 +128,8 @@ def test_all_test_images_are_measured_also_in_a_last_part_that_is_short(
     monkeypatch.setattr(pipeline, "AT_ONCE", {"cpu": 3})
     source, fp32 = batches(tree), choose("cpu", "fp32")
     net = build("plain18", num_classes=2, seed=0)
-    small = source.test_part
-    views = SingleViews(source.tree.test, image_size=CROP.size, shorter_side=36, batch_size=7)
+    small = source.test_split
+    views = CenterCrops(source.tree.test, image_size=CROP.size, shorter_side=36, batch_size=7)
     made = views[0]
     logits = net.eval()(source.net_input.single_view(made.images))
     loss = torch.nn.functional.cross_entropy(logits, made.labels).item()
@@ -152,7 +157,7 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(tree: Path, monkeypatch:
     assert rows(parts, run) == rows(whole, run)
     states = [torch.load(results.run_files(place, run).checkpoint)["engine"]["model"] for place in (whole, parts)]
     assert all(a.equal(b) for a, b in zip(*(s.values() for s in states), strict=True))
-    record = results.finished(whole, run)
+    record = results.read_finished(whole, run)
     assert record is not None and record.lr_drop_iters == (6, 9) and record.num_parameters > 1e7
     assert Path(run.path).parts == ("folder-photos", "plain18", "seed3")
 
@@ -180,7 +185,7 @@ def test_a_run_does_not_go_on_with_other_images(tree: Path) -> None:
     files.record.unlink()
     assert runner(where).run_all([run]) == []  # the same
     files.record.unlink()
-    prepare(list_tree(tree), run.dataset, data_dir=where, num_workers=0, skip_corrupt=False, progress=silent)
+    prepare(list_image_folder(tree), run.dataset, data_dir=where, num_workers=0, skip_corrupt=False, progress=silent)
     assert runner(where).run_all([run]) == []  # a store of the files as they are: no image is above 480 pixels
     files.record.unlink()
     shutil.rmtree(where / "prepared")
@@ -208,13 +213,13 @@ def test_the_mean_is_of_the_recipes_center_crops_and_shared(tree: Path, tmp_path
     source = sources.batches(run)
     assert sources.batches(run) is source and sources.num_classes(run) == 2 and sources.image_size(run) == (32, 32)
     crop = ScaleCrop(size=32, shorter_side=(36, 68))
-    mean = pixel_mean(list_tree(tree).train, crop, dataset="x", data_dir=tmp_path, num_workers=0)
-    assert isinstance(source, StreamedBatches) and source.net_input.mean[0].permute(1, 2, 0).equal(mean)
+    mean = pixel_mean(list_image_folder(tree).train, crop, dataset="x", data_dir=tmp_path, num_workers=0)
+    assert isinstance(source, ImageFilePipeline) and source.net_input.mean[0].permute(1, 2, 0).equal(mean)
 
 
 def test_small_images_of_one_size_are_not_for_these_recipes_nor_these_for_cifars(tree: Path) -> None:
     with pytest.raises(UserError, match="image files are expected here: imagenet, imagenette or folder:PATH"):
-        runner(tree.parent / "r").run_all([photo_run(tree).changed(dataset="shapes")])
+        runner(tree.parent / "r").run_all([photo_run(tree).replace(dataset="shapes")])
     run = photo_run(tree, scale_crop=None)
     with pytest.raises(UserError, match="pixels, but the first image is"):
         runner(tree.parent / "r").run_all([run])

@@ -20,7 +20,7 @@ from resrepro.config.recipe import SWITCHES
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import Batches
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
 from resrepro.models.kernels import fused
 from resrepro.runtime.device import Compute
@@ -78,7 +78,7 @@ def test_that_formula_tells_the_switches_apart(images: Images, fp32: Compute) ->
 def test_virtual_devices_see_their_part_alone_and_average_their_gradients(
     images: Images, fp32: Compute, enabled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if enabled and fused.enable_fused():
+    if enabled and fused.load_kernels():
         pytest.skip("the kernel cannot be built here")
     recipe = tiny_recipe(bn_devices=2, momentum=0.0, weight_decay=0.0)
     engine, twin = training(images, fp32, recipe).engine, training(images, fp32, recipe).engine
@@ -112,7 +112,9 @@ def test_reestimation_sees_what_training_sees(images: Images, fp32: Compute) -> 
 def test_virtual_devices_may_recompute(images: Images, fp32: Compute) -> None:
     """The moving averages must not see a part twice."""
     recipe = tiny_recipe(**ALL)
-    kept, again = (training(images, fp32, recipe, execution=Execution(recomputed=r)) for r in (False, True))
+    kept, again = (
+        training(images, fp32, recipe, execution=Execution(activation_checkpointing=r)) for r in (False, True)
+    )
     list(kept.steps())
     list(again.steps())
     assert same(weights(kept), weights(again))
@@ -165,13 +167,13 @@ def test_a_record_from_before_the_switches_is_of_their_defaults(
     recipe = json.loads(run.recipe.model_dump_json())
     old = {key: kept for key, kept in recipe.items() if key not in SWITCHES}
     results.write_record(results.run_files(tmp_path, run), record(run, recipe=old))
-    assert results.finished(tmp_path, run) is not None
+    assert results.read_finished(tmp_path, run) is not None
     with pytest.raises(UserError, match=rf"recipe.{switch} is {said} there, but the experiment asks for {value!r}"):
-        results.finished(tmp_path, tiny_run(**{switch: value}))
+        results.read_finished(tmp_path, tiny_run(**{switch: value}))
     new = {**recipe, switch: value}
     results.write_record(results.run_files(tmp_path, run), record(run, recipe=new))
     with pytest.raises(UserError, match=rf"recipe.{switch} is {value!r} there, but the experiment asks for {said}"):
-        results.finished(tmp_path, run)
+        results.read_finished(tmp_path, run)
 
 
 def test_fewer_training_images_have_their_own_mean_and_the_same_test_set(images: Images) -> None:
@@ -180,7 +182,9 @@ def test_fewer_training_images_have_their_own_mean_and_the_same_test_set(images:
     assert torch.equal(part.train_labels, images.train_labels[:20])
     assert torch.equal(part.test_images, images.test_images)
     cpu = torch.device("cpu")
-    torch.testing.assert_close(Batches(part, padding=0, device=cpu).mean, images.train_images[:20].float().mean(0))
+    torch.testing.assert_close(
+        InMemoryPipeline(part, padding=0, device=cpu).mean, images.train_images[:20].float().mean(0)
+    )
     assert images.first(None, "here") is images
     with pytest.raises(UserError, match=r"^here: train_images 31: expected at most the 30 of the data set"):
         images.first(31, "here")
@@ -198,7 +202,7 @@ def test_runs_with_and_without_all_images_do_not_share_them(tmp_path: Path) -> N
     """In one process, as `run ambiguities` has them."""
     assert runner(tmp_path / "both").run_all([tiny_run(), few()]) == []
     assert runner(tmp_path / "alone").run_all([few()]) == []
-    both, alone = (results.finished(tmp_path / name, few()) for name in ("both", "alone"))
+    both, alone = (results.read_finished(tmp_path / name, few()) for name in ("both", "alone"))
     assert both is not None and alone is not None
     assert both.recipe["train_images"] == 1000
     wrong = (both.final_train_error_clean_pct or 0) * 1000 / 100  # of 1000 images

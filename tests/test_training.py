@@ -13,7 +13,7 @@ from conftest import tiny_recipe, tiny_run
 
 from resrepro.config.recipe import Recipe, Warmup
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import Batches
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import EVALUATION_BATCH, SingleView
 from resrepro.models import build
@@ -34,7 +34,7 @@ def training(
     recipe = recipe or tiny_recipe()
     engine = Engine(
         build(arch, num_classes=images.num_classes, seed=0),
-        Batches(images, padding=recipe.crop_padding, device=compute.device),
+        InMemoryPipeline(images, padding=recipe.crop_padding, device=compute.device),
         recipe,
         seed=0,
         compute=compute,
@@ -129,7 +129,7 @@ def test_what_computed_which_part_is_kept(images: Images, fp32: Compute) -> None
             state = t.state_dict()
     finally:
         torch.set_num_threads(before)
-    assert [(share.from_iter, share.num_threads) for share in t.shares] == [(0, 1), (4, 2)]
+    assert [(share.from_iter, share.num_threads) for share in t.sessions] == [(0, 1), (4, 2)]
 
 
 @pytest.mark.parametrize("forgotten", ["momentum", "totals", "lr"])
@@ -226,7 +226,7 @@ def test_error_counts_every_image_of_a_partial_last_batch(
     parts = []
     for size in (1, 5, 13, 500):
         monkeypatch.setitem(EVALUATION_BATCH, "cpu", size)
-        parts.append(SingleView(t.engine.net, t.engine.batches.test_part, fp32).measure())
+        parts.append(SingleView(t.engine.net, t.engine.batches.test_split, fp32).measure())
     logits = t.engine.net.eval()(t.engine.batches.test(torch.arange(13))[0])
     labels = images.test_labels
     for part in parts:

@@ -8,7 +8,7 @@ from pictures import write_tree
 
 from resrepro.config.datasets import DATASETS, check_dataset, dataset_title
 from resrepro.data.image_files import imagenet
-from resrepro.data.image_files.imagenet import load_tree
+from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.errors import UserError
 
 
@@ -19,7 +19,7 @@ def test_a_tree_is_listed_with_sorted_classes_and_read(tmp_path: Path) -> None:
     (root / "train" / "owl" / "notes.txt").touch()
     (root / "train" / "owl" / "._owl_1.JPEG").touch()
     (root / ".cache").mkdir()
-    tree = load_tree(f"folder:{root}", data_dir=tmp_path)
+    tree = open_image_folder(f"folder:{root}", data_dir=tmp_path)
     assert tree.classes == ("auk", "owl") and tree.place == str(root)
     assert tree.train.labels.tolist() == [0] * 5 + [1] * 5 and tree.train.labels.dtype == "int64"
     assert len(tree.test) == 6
@@ -36,7 +36,7 @@ def test_the_fingerprint_sees_names_labels_and_sizes(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "birds")
 
     def now() -> str:
-        return load_tree(f"folder:{root}", data_dir=tmp_path).train.fingerprint()
+        return open_image_folder(f"folder:{root}", data_dir=tmp_path).train.fingerprint()
 
     seen = [now()]
     assert now() == seen[0]
@@ -50,7 +50,7 @@ def test_the_fingerprint_sees_names_labels_and_sizes(tmp_path: Path) -> None:
 def test_a_tree_with_a_mistake_names_it(tmp_path: Path) -> None:
     def refused(match: str) -> None:
         with pytest.raises(UserError, match=match) as caught:
-            load_tree(f"folder:{root}", data_dir=tmp_path)
+            open_image_folder(f"folder:{root}", data_dir=tmp_path)
         assert "\n" not in str(caught.value)
 
     root = tmp_path / "birds"
@@ -77,30 +77,30 @@ def test_imagenets_validation_images_in_one_heap(tmp_path: Path) -> None:
             file.rename(root / "val" / file.name)
         (root / "val" / name).rmdir()
     with pytest.raises(UserError, match=r"val: expected at least two class folders .* found 0 and 6 files beside"):
-        load_tree("imagenet", data_dir=tmp_path)
+        open_image_folder("imagenet", data_dir=tmp_path)
 
 
 def test_imagenet_has_a_thousand_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"imagenet: no such folder; .*official tars"):
-        load_tree("imagenet", data_dir=tmp_path)
+        open_image_folder("imagenet", data_dir=tmp_path)
     root = write_tree(tmp_path / "imagenet")
     with pytest.raises(UserError, match=rf"2 classes, expected ImageNet's 1000; .* folder:{root}"):
-        load_tree("imagenet", data_dir=tmp_path)
+        open_image_folder("imagenet", data_dir=tmp_path)
     monkeypatch.setattr(imagenet, "NUM_CLASSES", 2)
-    assert len(load_tree("imagenet", data_dir=tmp_path).train) == 10
+    assert len(open_image_folder("imagenet", data_dir=tmp_path).train) == 10
 
 
 def test_imagenette_is_found_unpacked_and_must_be_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tree(tmp_path / "imagenette2-160")
     with pytest.raises(UserError, match=r"10 training and 6 test images, expected 9469 and 3925; .*cut short"):
-        load_tree("imagenette", data_dir=tmp_path)
+        open_image_folder("imagenette", data_dir=tmp_path)
     monkeypatch.setattr(imagenet, "IMAGENETTE_COUNTS", (10, 6))
-    assert load_tree("imagenette", data_dir=tmp_path).place == str(tmp_path / "imagenette2-160")
+    assert open_image_folder("imagenette", data_dir=tmp_path).place == str(tmp_path / "imagenette2-160")
     write_tree(tmp_path / "imagenette2-320")
     with pytest.raises(UserError, match=r"imagenette2-160, imagenette2-320 are all there; .*folder:PATH"):
-        load_tree("imagenette", data_dir=tmp_path)
+        open_image_folder("imagenette", data_dir=tmp_path)
     write_tree(tmp_path / "imagenette2")
-    assert load_tree("imagenette", data_dir=tmp_path).place == str(tmp_path / "imagenette2")
+    assert open_image_folder("imagenette", data_dir=tmp_path).place == str(tmp_path / "imagenette2")
 
 
 def test_imagenette_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_imagenette_without_a_network(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", refuse)
     with pytest.raises(UserError, match=r"no imagenette2 there, and it cannot be downloaded from .* \(no route\)"):
-        load_tree("imagenette", data_dir=tmp_path / "data")
+        open_image_folder("imagenette", data_dir=tmp_path / "data")
 
 
 def test_the_catalog_knows_the_trees(tmp_path: Path) -> None:
@@ -118,4 +118,4 @@ def test_the_catalog_knows_the_trees(tmp_path: Path) -> None:
     assert DATASETS["imagenet"].module == DATASETS["imagenette"].module == "trees"
     check_dataset("imagenette")
     with pytest.raises(UserError, match="dataset 'shapes': image files are expected here"):
-        load_tree("shapes", data_dir=tmp_path)
+        open_image_folder("shapes", data_dir=tmp_path)

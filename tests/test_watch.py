@@ -42,7 +42,7 @@ def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
 
 def begin(results_dir: Path, run: Run, *points: CurvePoint, written_s_ago: float = 0.0) -> results.RunFiles:
     files = results.run_files(results_dir, run)
-    csv_rows.write(files.curves, CurvePoint, list(points))
+    csv_rows.write_rows(files.curves, CurvePoint, list(points))
     os.utime(files.curves, (time.time() - written_s_ago,) * 2)
     return files
 
@@ -265,7 +265,7 @@ def test_it_is_live_in_a_terminal_and_leaves_it_as_it_was(tmp_path: Path, number
             changed.clear()
 
     wait_for(b"51.00")
-    csv_rows.append(files.curves, point(10, 2.0, error=12.25))
+    csv_rows.append_row(files.curves, point(10, 2.0, error=12.25))
     wait_for(b"13.25")
     watch.send_signal(number)
     assert watch.wait(30) == code

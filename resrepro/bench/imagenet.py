@@ -15,9 +15,9 @@ from rich.table import Table
 from resrepro import results
 from resrepro.bench.loaders import loader_rates
 from resrepro.config.recipe import PRESETS, Recipe
-from resrepro.data.dataset import Views
-from resrepro.data.image_files.imagenet import load_tree
-from resrepro.data.image_files.pipeline import StreamedBatches
+from resrepro.data.dataset import TrainingViews
+from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.files import write_text
 from resrepro.models import build
 from resrepro.runtime.device import Compute, device_errors
@@ -52,7 +52,7 @@ def measure(
     recipe = recipe if image_size is None else recipe.with_image_size(image_size)
     assert recipe.scale_crop is not None
     crop = recipe.scale_crop
-    tree = load_tree(dataset, data_dir=data_dir)
+    tree = open_image_folder(dataset, data_dir=data_dir)
     console.print(
         f"{compute.name}, {torch.get_num_threads()} threads, {num_workers} of them decode, torch {torch.__version__}, "
         f"{compute.precision}; {dataset}, crops of {crop.size} pixels",
@@ -68,7 +68,7 @@ def measure(
         f"({rates['loader'] / rates['standard']:.1f} times)",
         soft_wrap=True,
     )
-    batches = StreamedBatches(
+    batches = ImageFilePipeline(
         tree, crop, mean=torch.zeros(crop.size, crop.size, 3), num_workers=num_workers, skip_corrupt=False,
         device=compute.device,
     )  # fmt: skip
@@ -123,7 +123,7 @@ def measure(
 class _Held:
     """The views of one mini-batch again and again: what was loaded last."""
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: TrainingViews) -> None:
         self.at = views.at
 
     def load(self, _iteration: int) -> None: ...

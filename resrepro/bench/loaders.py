@@ -15,9 +15,9 @@ from torch import Tensor
 from torchvision import transforms
 
 from resrepro.data.image_files.decoding import decode
-from resrepro.data.image_files.listing import ImageFiles, ImageTree
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
-from resrepro.data.image_files.training_views import NetInput, TrainViews
+from resrepro.data.image_files.training_views import NetInput, ScaleCropViews
 from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD
 
 BATCH_SIZE = 128
@@ -26,7 +26,7 @@ ENDLESS = range(10**9)
 
 
 def loader_rates(
-    tree: ImageTree,
+    tree: ImageFolder,
     *,
     image_size: int,
     shorter_side: tuple[int, int],
@@ -40,7 +40,7 @@ def loader_rates(
     there already; `loader` with `num_workers` threads; `standard` with as many processes: torch's DataLoader of PIL
     images through torchvision's transforms, which resize the whole image.
     """
-    views = TrainViews(tree.train, image_size=image_size, shorter_side=shorter_side, batch_size=BATCH_SIZE, seed=0)
+    views = ScaleCropViews(tree.train, image_size=image_size, shorter_side=shorter_side, batch_size=BATCH_SIZE, seed=0)
     standard = _Standard(tree.train, image_size=image_size, shorter_side=shorter_side)
     ways: dict[str, Callable[[], Iterator[int]]] = {
         "decode": lambda: _decoded(tree.train, views),
@@ -72,14 +72,14 @@ def _rate(counts: Iterator[int], seconds: float, *, warm_up: int) -> float:
         return done / (time.perf_counter() - start)
 
 
-def _decoded(files: ImageFiles, views: TrainViews) -> Iterator[int]:
+def _decoded(files: ImageFiles, views: ScaleCropViews) -> Iterator[int]:
     for position in ENDLESS:
         index = views.crops.index(position)
         decode(files.read(index), files.name(index))
         yield 1
 
 
-def _augmented(views: TrainViews, device: torch.device) -> Iterator[int]:
+def _augmented(views: ScaleCropViews, device: torch.device) -> Iterator[int]:
     net_input = NetInput(torch.zeros(views.image_size, views.image_size, 3), device=device)
     images, _, flip, alphas, _ = views[0]
     there = images.to(device), flip.to(device), alphas.to(device)

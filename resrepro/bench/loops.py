@@ -16,7 +16,7 @@ from torchvision import transforms
 
 from resrepro.config.recipe import PRESETS, Recipe
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import Batches
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.models import build
 from resrepro.runtime.device import Compute, choose
@@ -100,7 +100,7 @@ def _peak_mib(compute: Compute) -> float:
 def _ours(job: Job) -> tuple[Loop, Compute, Callable[[], float]]:
     compute = choose(job.device, job.precision)
     torch.set_num_threads(max(1, torch.get_num_threads() // job.runs))
-    batches = Batches(job.images, padding=RECIPE.crop_padding, device=compute.device)
+    batches = InMemoryPipeline(job.images, padding=RECIPE.crop_padding, device=compute.device)
     engines = []
     for seed in range(job.runs):
         with compute.stream():
@@ -132,7 +132,7 @@ def _ours(job: Job) -> tuple[Loop, Compute, Callable[[], float]]:
             for _ in range(2):  # the first has more to do
                 view.start.zero_()
                 start = time.perf_counter()
-                view.part()
+                view.evaluate_chunk()
                 compute.synchronize()
                 image_s = (time.perf_counter() - start) / len(view.offsets)
             view.net.train()

@@ -21,7 +21,7 @@ class Timed:
     rounds: list[Round] = field(default_factory=list)
 
 
-def take_turns(jobs: list[Job], num_rounds: int) -> list[Timed]:
+def time_in_turns(jobs: list[Job], num_rounds: int) -> list[Timed]:
     """Each job in a process of its own, for peak memory and the allocator's settings belong to a process.
 
     Raises:

@@ -22,13 +22,13 @@ COPY_BYTES = {"cpu": 2**28, "cuda": 2**32}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rates:
+class MachineRates:
     """Measured: FLOP/s of a large square matrix product in the precision; bytes/s read and written by a large copy."""
 
     matmul_flops: float
     copy_bytes: float
 
-    def floors_s(self, counts: Complexity, batch_size: int, precision: str) -> tuple[float, float]:
+    def roofline_s(self, counts: Complexity, batch_size: int, precision: str) -> tuple[float, float]:
         """Seconds of one training step for its operations alone, and for its bytes alone.
 
         Caches beat the second: a small net's activations need not go to memory and back.
@@ -38,7 +38,7 @@ class Rates:
         return flops / self.matmul_flops, moved / self.copy_bytes
 
 
-def measure_rates(compute: Compute) -> Rates:
+def measure_rates(compute: Compute) -> MachineRates:
     kind = torch.bfloat16 if compute.precision == "bf16" else torch.float32
     side, num_bytes = MATMUL_SIDE[compute.device.type], COPY_BYTES[compute.device.type]
     a = torch.randn(side, side, device=compute.device, dtype=kind)
@@ -46,7 +46,7 @@ def measure_rates(compute: Compute) -> Rates:
     source = torch.zeros(num_bytes, dtype=torch.uint8, device=compute.device)
     target = torch.zeros_like(source)
     copy_s = _median_s(lambda: target.copy_(source), compute)
-    return Rates(matmul_flops=2 * side**3 / matmul_s, copy_bytes=2 * num_bytes / copy_s)
+    return MachineRates(matmul_flops=2 * side**3 / matmul_s, copy_bytes=2 * num_bytes / copy_s)
 
 
 def _median_s(work: Callable[[], object], compute: Compute) -> float:

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from resrepro import results
 from resrepro.bench.loops import NUM_WORKERS, RECIPE, Job
-from resrepro.bench.processes import Timed, take_turns
-from resrepro.bench.roofline import Rates, measure_rates
+from resrepro.bench.processes import Timed, time_in_turns
+from resrepro.bench.roofline import MachineRates, measure_rates
 from resrepro.config.architectures import architecture
 from resrepro.data import loading
 from resrepro.files import write_text
@@ -67,7 +67,7 @@ def compare(
             ]
         ]
         console.print(f"{arch}: {len(jobs)} processes in turns ...")
-        timed = take_turns(jobs, rounds)
+        timed = time_in_turns(jobs, rounds)
         rows += _rows(timed, counts, rates, compute)
     console.print(_table(rows))
     console.print(
@@ -86,19 +86,19 @@ def compare(
 def _possible(runs_at_once: tuple[int, ...], counts: Complexity, compute: Compute) -> list[int]:
     """Without those that the memory does not hold, or that a CPU has no cores for."""
     free = compute.free_bytes()
-    need = needed_bytes(counts, RECIPE, compute, recomputed=False)
+    need = needed_bytes(counts, RECIPE, compute, activation_checkpointing=False)
     cores = torch.get_num_threads() if compute.device.type == "cpu" else max(runs_at_once)
     return [n for n in runs_at_once if n == 1 or (n <= cores and (free is None or 2 * n * need <= free))]
 
 
-def _rows(timed: list[Timed], counts: Complexity, rates: Rates, compute: Compute) -> list[dict[str, Any]]:
+def _rows(timed: list[Timed], counts: Complexity, rates: MachineRates, compute: Compute) -> list[dict[str, Any]]:
     batch = RECIPE.batch_size
     rows: list[dict[str, Any]] = []
     for t in timed:
         speeds = [batch * r.iterations_per_s for r in t.rounds]
         median = statistics.median(speeds)
         ours = t.job.loop == "resrepro"
-        operations_s, bytes_s = rates.floors_s(counts, batch, compute.precision)
+        operations_s, bytes_s = rates.roofline_s(counts, batch, compute.precision)
         whole_s = RECIPE.total_iters * batch / median + t.ready.evaluations_s / t.job.runs
         rows.append(
             {
@@ -149,7 +149,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
 
 
-def _write(path: Path, rows: list[dict[str, Any]], rates: Rates, compute: Compute) -> None:
+def _write(path: Path, rows: list[dict[str, Any]], rates: MachineRates, compute: Compute) -> None:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     machine = {
         "measured_at": now,

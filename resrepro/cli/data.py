@@ -34,20 +34,20 @@ def prepare(
     command goes on.
     """
     from resrepro.data.image_files import archives, packed
-    from resrepro.data.image_files.imagenet import load_tree
+    from resrepro.data.image_files.imagenet import open_image_folder
 
     with _progress() as progress:
         root = data_dir / "imagenet"
         if dataset == "imagenet" and any((root / name).exists() for name in (archives.TRAIN, archives.VAL)):
             archives.unpack(root, progress)
-        tree = load_tree(dataset, data_dir=data_dir, prepared=False)
+        tree = open_image_folder(dataset, data_dir=data_dir, prepared=False)
         left_out = packed.prepare(
             tree, dataset, data_dir=data_dir, num_workers=_num_workers(workers), skip_corrupt=skip_corrupt,
             progress=progress,
         )  # fmt: skip
     for name in left_out:
         console.print(f"left out as corrupt: {name}", soft_wrap=True)
-    found = load_tree(dataset, data_dir=data_dir)
+    found = open_image_folder(dataset, data_dir=data_dir)
     console.print(
         f"{found.place}: {len(found.train)} training and {len(found.test)} test images, {len(found.classes)} classes",
         soft_wrap=True,
@@ -67,9 +67,9 @@ def check(
     """
     from resrepro.data.image_files.check import check as check_part
     from resrepro.data.image_files.check import class_counts
-    from resrepro.data.image_files.imagenet import load_tree
+    from resrepro.data.image_files.imagenet import open_image_folder
 
-    tree = load_tree(dataset, data_dir=data_dir)
+    tree = open_image_folder(dataset, data_dir=data_dir)
     console.print(f"{tree.place}: {len(tree.classes)} classes", soft_wrap=True)
     unreadable = 0
     for part, files in (("train", tree.train), ("test", tree.test)):

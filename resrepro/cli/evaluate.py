@@ -19,13 +19,13 @@ from resrepro.cli.options import (
     numbers,
 )
 from resrepro.errors import UserError, did_you_mean
-from resrepro.paper import Protocol
+from resrepro.paper import EvaluationProtocol
 from resrepro.results.records import Errors
 
 if TYPE_CHECKING:
     from resrepro.evaluation.evaluate import Scores
 
-PROTOCOLS: dict[str, Protocol] = {"center": "single view", "10-crop": "10-crop", "multi-scale": "multi-scale"}
+PROTOCOLS: dict[str, EvaluationProtocol] = {"center": "single view", "10-crop": "10-crop", "multi-scale": "multi-scale"}
 
 
 def evaluate(
@@ -63,14 +63,14 @@ def evaluate(
     if ensemble and len(nets) < 2:
         raise UserError(f"--ensemble: expected several nets, got {nets[0]} alone")
 
-    from resrepro.evaluation.evaluate import Setup, load, record
+    from resrepro.evaluation.evaluate import EvaluationOptions, load, save_evaluation
     from resrepro.evaluation.evaluate import evaluate as scores_of
     from resrepro.evaluation.trained_nets import find
     from resrepro.runtime import device as devices
     from resrepro.runtime.versions import commit
 
     found = find(nets, arch=arch, dataset=dataset)
-    setup = Setup(
+    setup = EvaluationOptions(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
         num_workers=devices.num_cores() if workers is None else workers, skip_corrupt=skip_corrupt,
@@ -92,7 +92,7 @@ def evaluate(
         for index, scores in enumerate(scores_of(found, setup, data_set, ensemble=ensemble)):
             members = found[index : index + 1] or found
             at = views.scales if data_set.resizes else ()
-            files.append(record(members, setup, scores, scales=at, commit=commit()))
+            files.append(save_evaluation(members, setup, scores, scales=at, commit=commit()))
             _add_rows(table, scores)
     sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data_set.resizes else ""
     num_images = len(data_set.labels)

@@ -74,7 +74,7 @@ def show(name: str, results_dir: ReadDir = DEFAULT_RESULTS) -> None:
 def _state(results_dir: Path, run: Run, problems: list[str]) -> tuple[str, str]:
     """In words, with the test error if it is finished; what is wrong with its files is appended to `problems`."""
     try:
-        record = results.finished(results_dir, run)
+        record = results.read_finished(results_dir, run)
         if record is not None:
             error = record.final_test_error_pct
             return record.status, "" if error is None else f"{error:.2f}"

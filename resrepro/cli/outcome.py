@@ -18,8 +18,8 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
     variation = experiment.variation
     table = Table("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time", box=None, header_style="bold")
     for run in experiment.runs:
-        record = results.finished(results_dir, run)
-        published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if not experiment.varied else None
+        record = results.read_finished(results_dir, run)
+        published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if not experiment.is_varied else None
         cells = ["not finished", "", "", "", ""]
         if record is not None and record.status == "diverged":
             cells = [f"diverged at {record.diverged_iter}", "", "", "", ""]
@@ -37,10 +37,10 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
     whole = original.variant(**variation.model_dump())
     judged = [judge(whole, claim, results_dir) for claim in decidable(whole)]
     for verdict in judged:
-        word = ELSEWHERE[verdict.status] if experiment.varied else verdict.status
+        word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
         console.print(f"{word}: {verdict.claim.text} ({detail})", soft_wrap=True)
-    if judged and experiment.varied:
+    if judged and experiment.is_varied:
         console.print(f"with{variation.options} this is no verdict on the paper's runs", soft_wrap=True)
     problems: list[str] = []
     files = draw_experiment(whole, results_dir, formats=("png",), report=problems.append)
@@ -48,7 +48,7 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
         console.print(f"left out of a figure: {problem}", soft_wrap=True)
     for file in files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
-    if all(results.finished(results_dir, run) for run in experiment.runs):
+    if all(results.read_finished(results_dir, run) for run in experiment.runs):
         console.print(f"next:   resrepro {_next(experiment)}", soft_wrap=True)
     else:
         console.print("next:   mend what the errors below say, then the same command again")
@@ -61,4 +61,4 @@ def _next(experiment: Experiment) -> str:
     if variation.schedule_scale != 1:
         whole = variation.model_copy(update={"schedule_scale": 1.0})
         return f"run {name}{whole.options}   (the paper's whole schedule)"
-    return f"run {name}" if experiment.varied else f"plot {name} --format pdf"
+    return f"run {name}" if experiment.is_varied else f"plot {name} --format pdf"

@@ -99,8 +99,8 @@ def run(
     from resrepro.training.runner import Runner, Stopped
 
     world = World.from_environment()
-    console.quiet = not world.writes
-    with world.together():
+    console.quiet = not world.is_rank_zero
+    with world.process_group():
         compute = devices.choose(world.device(device), precision)
         where = compute.name if world.size == 1 else f"{world.size} x {compute.name}"
         console.print(f"{len(runs)} run(s) on {where}, {compute.precision}", soft_wrap=True)
@@ -114,7 +114,7 @@ def run(
         except Stopped as stopped:
             console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
             errors, code = [], 128 + stopped.signal_number
-        if code == 0 and world.writes:
+        if code == 0 and world.is_rank_zero:
             for original, experiment in experiments:
                 print_outcome(console, original, experiment, results_dir)
     for error in errors:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from resrepro.errors import UserError, did_you_mean
 
 
-class Dataset(NamedTuple):
+class DatasetInfo(NamedTuple):
     """What figures call a data set, and the module of `resrepro.data` that loads it."""
 
     title: str
@@ -16,12 +16,12 @@ class Dataset(NamedTuple):
 
 
 DATASETS = {
-    "cifar10": Dataset("CIFAR-10", "cifar"),
-    "cifar100": Dataset("CIFAR-100", "cifar"),
-    "shapes": Dataset("shapes", "shapes"),
-    "folder": Dataset("a folder", "folder"),
-    "imagenet": Dataset("ImageNet", "trees"),
-    "imagenette": Dataset("Imagenette", "trees"),
+    "cifar10": DatasetInfo("CIFAR-10", "cifar"),
+    "cifar100": DatasetInfo("CIFAR-100", "cifar"),
+    "shapes": DatasetInfo("shapes", "shapes"),
+    "folder": DatasetInfo("a folder", "folder"),
+    "imagenet": DatasetInfo("ImageNet", "trees"),
+    "imagenette": DatasetInfo("Imagenette", "trees"),
 }
 
 

@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 
 from resrepro.config.datasets import check_dataset
 from resrepro.config.run import NAME, Run, Variation
-from resrepro.config.strict import Frozen
+from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError, did_you_mean
-from resrepro.paper import Protocol
+from resrepro.paper import EvaluationProtocol
 
 
-class PanelSpec(Frozen):
+class PanelSpec(StrictModel):
     """One panel of a figure: its runs by name, and which of their curves it shows.
 
     An `effects` figure compares with the first run; `not_here` is what it cannot compare, each with the reason.
@@ -26,7 +26,7 @@ class PanelSpec(Frozen):
     not_here: dict[str, str] = Field(default_factory=dict)
 
 
-class FigureSpec(Frozen):
+class FigureSpec(StrictModel):
     """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end.
 
     Training error is a `dashed` line (Fig. 6) or a `thin` one (Fig. 4). The axis of the paper's own runs goes from
@@ -60,7 +60,7 @@ Measure = Literal[
 ]
 
 
-class Claim(Frozen):
+class Claim(StrictModel):
     """A sentence of the paper that runs decide; verdict.py has the rule.
 
     Either an order: `higher`, then each of `between`, then `lower`, each above the next one in `column`. Or a bound:
@@ -79,7 +79,7 @@ class Claim(Frozen):
     source: str = ""
     paper: str = ""
     column: Measure
-    protocol: Protocol = "single view"
+    protocol: EvaluationProtocol = "single view"
     higher: str | None = None
     between: tuple[str, ...] = ()
     lower: str | None = None
@@ -108,7 +108,7 @@ class Claim(Frozen):
         return tuple(name for name in (self.higher, *self.between, self.lower, self.run) if name is not None)
 
 
-class Experiment(Frozen):
+class Experiment(StrictModel):
     """A TOML file: what it reproduces, its runs, its figures and claims.
 
     `address` is what names it on the command line: a shipped experiment's name, or the path of the file.
@@ -131,7 +131,7 @@ class Experiment(Frozen):
     variation: Variation = Variation()
 
     @property
-    def varied(self) -> bool:
+    def is_varied(self) -> bool:
         """Whether data, schedule or size of the images are not the file's."""
         return self.variation != Variation()
 
@@ -160,8 +160,8 @@ class Experiment(Frozen):
                 raise UserError(f"--only: {self.name} has no run '{name}'{did_you_mean(name, self.run_names())}")
         runs = [r for r in self.runs if only is None or r.name in only]
         if seeds is not None:
-            runs = [r.changed(seed=s) for r in {r.name: r for r in runs}.values() for s in seeds]
-        runs = [r.changed(dataset=dataset or r.dataset).scaled(schedule_scale) for r in runs]
+            runs = [r.replace(seed=s) for r in {r.name: r for r in runs}.values() for s in seeds]
+        runs = [r.replace(dataset=dataset or r.dataset).scaled(schedule_scale) for r in runs]
         if image_size is not None:
             runs = [r.with_image_size(image_size) for r in runs]
         variation = Variation(

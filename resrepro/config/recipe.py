@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from resrepro.config.strict import Frozen
+from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
 
 CURVE_EVERY_ITERS = 500
@@ -14,7 +14,7 @@ CURVE_EVERY_ITERS = 500
 MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
 
 
-class Warmup(Frozen):
+class Warmup(StrictModel):
     """A smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
 
     lr: float = Field(gt=0)
@@ -24,10 +24,10 @@ class Warmup(Frozen):
         return f"lr {self.lr:g} until training error < {self.until_train_error_pct:g} %"
 
 
-class Plateau(Frozen):
-    """Where the training error stops to fall, the rate is divided by 10 (Sec. 3.4 says no more than that).
+class Plateau(StrictModel):
+    """Where the training error stops falling, the rate is divided by 10 (Sec. 3.4 says no more than that).
 
-    The error is that of the curves; it stops to fall where no point of the last `patience_iters` iterations is lower
+    The error is that of the curves; it stops falling where no point of the last `patience_iters` iterations is lower
     by `min_fall_pct` than the lowest before them, counted anew from each division. The test set is not looked at.
     """
 
@@ -41,7 +41,7 @@ class Plateau(Frozen):
         return f"no fall of {self.min_fall_pct:g} points in {self.patience_iters} iterations"
 
 
-class ScaleCrop(Frozen):
+class ScaleCrop(StrictModel):
     """Images of any size (Sec. 3.4): resized, cropped to a square, flipped; colors augmented.
 
     Args:
@@ -72,7 +72,7 @@ class ScaleCrop(Frozen):
 IMAGENET_CROP = ScaleCrop(size=224, shorter_side=(256, 480))  # Sec. 3.4
 
 
-class Recipe(Frozen):
+class Recipe(StrictModel):
     """How a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
 
     What has a default is a switch: the default is our reading where the paper is silent or does not apply.

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from resrepro.config.datasets import dataset_folder
 from resrepro.config.recipe import Recipe
-from resrepro.config.strict import Frozen
+from resrepro.config.strict import StrictModel
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of files and folders
 
@@ -17,7 +17,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of files and folders
 MAX_SEED = 2**63 - 1
 
 
-class Run(Frozen):
+class Run(StrictModel):
     """What is trained once and stored once, whoever asks for it: (dataset, architecture, recipe, seed).
 
     Args:
@@ -41,9 +41,9 @@ class Run(Frozen):
         """The iteration it starts at: with trained weights it is the first drop, so that it has the last rates only."""
         return next(iter(self.recipe.lr_drop_iters), 0) if self.start_from else 0
 
-    def changed(self, **fields: Any) -> Run:
+    def replace(self, **fields: Any) -> Run:
         """The same run with these fields; what it starts from changes alike."""
-        source = self.start_from and self.start_from.changed(**fields)
+        source = self.start_from and self.start_from.replace(**fields)
         return self.model_copy(update={**fields, "start_from": source})
 
     def scaled(self, scale: float) -> Run:
@@ -77,7 +77,7 @@ def _suffix(image_size: int | None, schedule_scale: float) -> str:
     return size if schedule_scale == 1 else f"{size}-x{schedule_scale:g}"
 
 
-class Variation(Frozen):
+class Variation(StrictModel):
     """What the command line changes of what an experiment trains; None: nothing.
 
     Args:

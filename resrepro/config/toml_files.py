@@ -15,13 +15,13 @@ from resrepro.config.datasets import check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
 from resrepro.config.recipe import PRESETS, Plateau, Recipe, ScaleCrop, Warmup
 from resrepro.config.run import MAX_SEED, NAME, Run
-from resrepro.config.strict import Frozen
+from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError, did_you_mean
 
-Parsed = TypeVar("Parsed", bound=Frozen)
+Parsed = TypeVar("Parsed", bound=StrictModel)
 
 
-class _RunTable(Frozen):
+class _RunTable(StrictModel):
     arch: str
     name: str | None = Field(default=None, pattern=NAME)
     label: str | None = None
@@ -30,7 +30,7 @@ class _RunTable(Frozen):
     recipe: dict[str, Any] = Field(default_factory=dict)
 
 
-class _File(Frozen):
+class _File(StrictModel):
     title: str
     reproduces: str = "–"
     dataset: str
@@ -179,7 +179,7 @@ def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str)
         )
     if run.recipe.scale_crop is not None:
         raise UserError(f"{where} '{name}': expected images taken as they are, so a recipe without scale_crop")
-    return run.model_copy(update={"start_from": source.changed(seed=run.seed)})
+    return run.model_copy(update={"start_from": source.replace(seed=run.seed)})
 
 
 def read_recipe(table: dict[str, Any], where: str) -> Recipe:
@@ -204,7 +204,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def _describe(error: ValidationError, model: type[Frozen]) -> str:
+def _describe(error: ValidationError, model: type[StrictModel]) -> str:
     """The first mistake as one line: key, offending value, what was expected, nearest known key."""
     first = error.errors()[0]
     *parents, key = first["loc"] or ("",)
@@ -219,9 +219,9 @@ def _describe(error: ValidationError, model: type[Frozen]) -> str:
     return f"{inside}{key}: got {first['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _keys(model: type[Frozen], parents: list[int | str]) -> list[str]:
+def _keys(model: type[StrictModel], parents: list[int | str]) -> list[str]:
     """The keys that the table at `parents` may have."""
-    tables: dict[str, type[Frozen]] = {
+    tables: dict[str, type[StrictModel]] = {
         "run": _RunTable,
         "figure": FigureSpec,
         "claim": Claim,
@@ -231,5 +231,5 @@ def _keys(model: type[Frozen], parents: list[int | str]) -> list[str]:
         "scale_crop": ScaleCrop,
     }
     names = [p for p in parents if isinstance(p, str)]
-    found: type[Frozen] = tables.get(names[-1], model) if names else model
+    found: type[StrictModel] = tables.get(names[-1], model) if names else model
     return list(found.model_fields)

@@ -14,7 +14,7 @@ Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # (N,) int64 -> (N, 3, H, W)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Split:
     """Images with one view of each, in their order.
 
     Args:
@@ -30,27 +30,27 @@ class Part:
     at_once: int | None = None
 
 
-class Views(Protocol):
+class TrainingViews(Protocol):
     """The training views of one run, mini-batch by mini-batch."""
 
     def load(self, iteration: int) -> None:
         """On the host: makes mini-batch `iteration`, counted from 0, ready. Does not wait for the device."""
 
     def at(self, iteration: Tensor) -> Any:
-        """On the device: what `Source.train` makes mini-batch `iteration`, () int64, of; it has been loaded."""
+        """On the device: what `InputPipeline.train` makes mini-batch `iteration`, () int64, of; it has been loaded."""
 
 
-class Source(Protocol):
+class InputPipeline(Protocol):
     """A data set as a run reads it, on its device; `fingerprint` tells its training images from others."""
 
     @property
     def fingerprint(self) -> str: ...
     @property
-    def train_part(self) -> Part: ...
+    def train_split(self) -> Split: ...
     @property
-    def test_part(self) -> Part: ...
-    def views(self, recipe: Recipe, seed: int, part: slice = ...) -> Views:
-        """`part`: which images of each mini-batch; all without it."""
+    def test_split(self) -> Split: ...
+    def views(self, recipe: Recipe, seed: int, shard: slice = ...) -> TrainingViews:
+        """`shard`: which images of each mini-batch; all without it."""
 
     def train(self, view: Any) -> tuple[Tensor, Tensor]:
         """Augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""

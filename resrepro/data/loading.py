@@ -11,13 +11,13 @@ import torch
 from resrepro.config.datasets import DATASETS, check_dataset
 from resrepro.config.recipe import ScaleCrop
 from resrepro.config.run import Run
-from resrepro.data.dataset import Progress, Source, silent
+from resrepro.data.dataset import InputPipeline, Progress, silent
 from resrepro.data.image_files import packed
-from resrepro.data.image_files.imagenet import load_tree
-from resrepro.data.image_files.listing import ImageTree
-from resrepro.data.image_files.pipeline import StreamedBatches, streamed
+from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.image_files.listing import ImageFolder
+from resrepro.data.image_files.pipeline import ImageFilePipeline, streamed
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import Batches
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
 
 
@@ -37,8 +37,8 @@ class Sources:
     skip_corrupt: bool = False
     progress: Progress = silent
     _images: dict[str, Images] = field(default_factory=dict)
-    _trees: dict[str, ImageTree] = field(default_factory=dict)
-    _batches: dict[tuple[str, int, int | None, ScaleCrop | None], Source] = field(default_factory=dict)
+    _trees: dict[str, ImageFolder] = field(default_factory=dict)
+    _batches: dict[tuple[str, int, int | None, ScaleCrop | None], InputPipeline] = field(default_factory=dict)
 
     def load(self, run: Run) -> None:
         """Finds or downloads the run's data set. Raises UserError where it cannot be had."""
@@ -46,7 +46,7 @@ class Sources:
         if run.recipe.scale_crop is None and name not in self._images:
             self._images[name] = load(name, data_dir=self.data_dir)
         if run.recipe.scale_crop is not None and name not in self._trees:
-            self._trees[name] = load_tree(name, data_dir=self.data_dir)
+            self._trees[name] = open_image_folder(name, data_dir=self.data_dir)
 
     def num_classes(self, run: Run) -> int:
         return len(self._trees[run.dataset].classes) if run.recipe.scale_crop else self._images[run.dataset].num_classes
@@ -67,7 +67,7 @@ class Sources:
                 "add images, or give a run with a smaller batch_size a name of its own in a TOML"
             )
 
-    def batches(self, run: Run) -> Source:
+    def batches(self, run: Run) -> InputPipeline:
         """Shared by the runs that read the same.
 
         Raises:
@@ -77,7 +77,7 @@ class Sources:
         key = (run.dataset, recipe.crop_padding, recipe.train_images, recipe.scale_crop)
         if key not in self._batches:
             self._batches[key] = (
-                Batches(self._of_run(run), padding=recipe.crop_padding, device=self.device)
+                InMemoryPipeline(self._of_run(run), padding=recipe.crop_padding, device=self.device)
                 if recipe.scale_crop is None
                 else self._streamed(run.dataset, recipe.scale_crop)
             )
@@ -86,7 +86,7 @@ class Sources:
     def _of_run(self, run: Run) -> Images:
         return self._images[run.dataset].first(run.recipe.train_images, str(run))
 
-    def _streamed(self, dataset: str, crop: ScaleCrop) -> StreamedBatches:
+    def _streamed(self, dataset: str, crop: ScaleCrop) -> ImageFilePipeline:
         return streamed(
             self._trees[dataset], crop, dataset=dataset, data_dir=self.data_dir, num_workers=self.num_workers,
             skip_corrupt=self.skip_corrupt, progress=self.progress, device=self.device,

@@ -17,11 +17,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from resrepro.data.dataset import Part
+from resrepro.data.dataset import Split
 from resrepro.models import stage
 from resrepro.models.blocks import BasicBlock
 from resrepro.models.stage import Stage
-from resrepro.results.records import Equality
+from resrepro.results.records import ConstructedComparison
 from resrepro.runtime.device import Compute
 
 NUM_BATCHES = 100  # training mini-batches that means and variances are averaged over
@@ -35,18 +35,18 @@ def construct(
     deep: nn.Module,
     shallow: nn.Module,
     mini_batches: Iterable[Tensor],
-    sets: Mapping[Name, Part],
+    sets: Mapping[Name, Split],
     compute: Compute,
-    between: Callable[[], None],
-) -> list[Equality]:
+    check_stop: Callable[[], None],
+) -> list[ConstructedComparison]:
     """Makes `deep` compute what `shallow` does, and compares them on these sets.
 
     Args:
         mini_batches: as `deepen` takes them.
-        between: called now and then; may raise to stop.
+        check_stop: called now and then; may raise to stop.
     """
     deepen(deep, shallow, mini_batches, compute)
-    return [compare(deep, shallow, name, images, compute, between) for name, images in sets.items()]
+    return [compare(deep, shallow, name, images, compute, check_stop) for name, images in sets.items()]
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def _output_statistics(net: nn.Module, inputs: Iterable[Tensor], compute: Comput
 
     hooks = [m.register_forward_hook(listen(n)) for n, m in net.named_children() if isinstance(m, Stage)]
     was_training = net.training
-    with stage.untouched([*net.buffers()]):
+    with stage.restoring([*net.buffers()]):
         net.train()
         for x in inputs:
             with compute.autocast():
@@ -113,10 +113,10 @@ def compare(
     deep: nn.Module,
     shallow: nn.Module,
     name: Name,
-    images: Part,
+    images: Split,
     compute: Compute,
-    between: Callable[[], None],
-) -> Equality:
+    check_stop: Callable[[], None],
+) -> ConstructedComparison:
     """Errors of both nets in inference mode, and how far their outputs are apart."""
     nets = (deep, shallow)
     modes = [net.training for net in nets]
@@ -125,7 +125,7 @@ def compare(
     for net in nets:
         net.eval()
     for index in torch.split(torch.arange(images.num_images, device=compute.device), BATCH):
-        between()
+        check_stop()
         x, y = images.inputs(index)
         with compute.autocast():
             outputs = torch.stack([net(x) for net in nets]).float()
@@ -135,7 +135,7 @@ def compare(
         net.train(mode)
     own_pct, shallower_pct = (100 * wrong.double() / images.num_images).tolist()
     difference, output = largest.tolist()
-    return Equality(
+    return ConstructedComparison(
         part=name,
         num_images=images.num_images,
         shallower_error_pct=shallower_pct,

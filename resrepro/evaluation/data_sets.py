@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from resrepro.config.recipe import Recipe, ScaleCrop
-from resrepro.data.dataset import Progress, Source, silent
+from resrepro.data.dataset import InputPipeline, Progress, silent
 from resrepro.data.image_files.decoding import decode
-from resrepro.data.image_files.listing import ImageFiles, ImageTree
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.pipeline import streamed
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import Batches
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
-from resrepro.evaluation.protocol_views import BATCH_PIXELS, Piece, Views, same_sized
+from resrepro.evaluation.protocol_views import BATCH_PIXELS, Piece, ProtocolViews, same_sized
 from resrepro.evaluation.single_view import EVALUATION_BATCH
 from resrepro.runtime.device import Compute
 
@@ -40,10 +40,10 @@ class DataSet(Protocol):
     def labels(self) -> Tensor: ...
     @property
     def num_classes(self) -> int: ...
-    def batches(self, views: Views, numbers: Sequence[int], compute: Compute) -> NumberedViews: ...
+    def batches(self, views: ProtocolViews, numbers: Sequence[int], compute: Compute) -> NumberedViews: ...
     def pixel_mean(self, crop: ScaleCrop, train_images: int | None) -> Tensor: ...
     def channel_mean_std(self) -> tuple[Tensor, Tensor]: ...
-    def source(self, recipe: Recipe, compute: Compute) -> Source: ...
+    def source(self, recipe: Recipe, compute: Compute) -> InputPipeline: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class InMemory:
     def num_classes(self) -> int:
         return self.images.num_classes
 
-    def batches(self, views: Views, numbers: Sequence[int], compute: Compute) -> NumberedViews:
+    def batches(self, views: ProtocolViews, numbers: Sequence[int], compute: Compute) -> NumberedViews:
         if views.protocol != "single view":
             height, width = self.images.size
             raise UserError(
@@ -79,15 +79,15 @@ class InMemory:
         pixels = self.images.train_images.view(-1, 3).double() / 255
         return pixels.mean(0).float(), pixels.std(0).float()
 
-    def source(self, recipe: Recipe, compute: Compute) -> Source:
+    def source(self, recipe: Recipe, compute: Compute) -> InputPipeline:
         images = self.images.first(recipe.train_images, "recipe")
-        return Batches(images, padding=recipe.crop_padding, device=compute.device)
+        return InMemoryPipeline(images, padding=recipe.crop_padding, device=compute.device)
 
 
 class CutFiles:
-    """Views of image files; item i is those of the i-th few images."""
+    """ProtocolViews of image files; item i is those of the i-th few images."""
 
-    def __init__(self, files: ImageFiles, numbers: Sequence[int], views: Views) -> None:
+    def __init__(self, files: ImageFiles, numbers: Sequence[int], views: ProtocolViews) -> None:
         self.files, self.numbers, self.views = files, numbers, views
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class CutFiles:
 class OnDisk:
     """A tree of images of any size, decoded by other threads as they are needed."""
 
-    tree: ImageTree
+    tree: ImageFolder
     dataset: str
     data_dir: Path
     num_workers: int
@@ -122,10 +122,10 @@ class OnDisk:
     def num_classes(self) -> int:
         return len(self.tree.classes)
 
-    def batches(self, views: Views, numbers: Sequence[int], compute: Compute) -> NumberedViews:
+    def batches(self, views: ProtocolViews, numbers: Sequence[int], compute: Compute) -> NumberedViews:
         return same_sized(self._pieces(views, numbers), BATCH_PIXELS[compute.device.type])
 
-    def _pieces(self, views: Views, numbers: Sequence[int]) -> Iterator[Piece]:
+    def _pieces(self, views: ProtocolViews, numbers: Sequence[int]) -> Iterator[Piece]:
         items = CutFiles(self.tree.test, numbers, views)
         for made in prefetched(items, range(len(items)), num_workers=self.num_workers):
             yield from made
@@ -141,7 +141,7 @@ class OnDisk:
         )  # fmt: skip
         return mean.permute(2, 0, 1)
 
-    def source(self, recipe: Recipe, compute: Compute) -> Source:
+    def source(self, recipe: Recipe, compute: Compute) -> InputPipeline:
         assert recipe.scale_crop is not None
         return streamed(
             self.tree, recipe.scale_crop, dataset=self.dataset, data_dir=self.data_dir, num_workers=self.num_workers,

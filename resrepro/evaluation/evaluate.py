@@ -15,18 +15,18 @@ from resrepro.config.datasets import DATASETS
 from resrepro.config.recipe import IMAGENET_CROP, ScaleCrop
 from resrepro.config.run import Run
 from resrepro.data import loading
-from resrepro.data.dataset import Progress, Source, silent
-from resrepro.data.image_files.imagenet import load_tree
+from resrepro.data.dataset import InputPipeline, Progress, silent
+from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.data_sets import DataSet, InMemory, OnDisk
 from resrepro.evaluation.probabilities import errors, probabilities
-from resrepro.evaluation.protocol_views import Views
+from resrepro.evaluation.protocol_views import ProtocolViews
 from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
 from resrepro.models.weights import load_weights
-from resrepro.paper import Protocol
+from resrepro.paper import EvaluationProtocol
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Errors, Evaluation
 from resrepro.runtime.device import Compute, device_errors
@@ -42,7 +42,7 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class EvaluationOptions:
     """How nets are tested.
 
     Args:
@@ -54,7 +54,7 @@ class Setup:
         skip_corrupt: whether training images that cannot be decoded are left out, as in such a run.
     """
 
-    protocol: Protocol
+    protocol: EvaluationProtocol
     scales: tuple[int, ...] | None = None
     image_size: int | None = None
     preprocess: str = "pixel-mean"
@@ -69,8 +69,8 @@ class Setup:
         """How images were cut in the net's training: as its run says, else in the paper's proportions."""
         return net.crop or IMAGENET_CROP.of_size(self.image_size or architecture(net.arch).image_size)
 
-    def views(self, net: TrainedNet) -> Views:
-        return Views.of(self.protocol, self.crop(net).size, self.scales)
+    def views(self, net: TrainedNet) -> ProtocolViews:
+        return ProtocolViews.of(self.protocol, self.crop(net).size, self.scales)
 
     def numbers(self, num_images: int) -> list[int]:
         """The images to test on; files are sorted by class, so a look takes them from everywhere."""
@@ -83,7 +83,9 @@ class Setup:
         return min(NUM_MINI_BATCHES, -(-self.max_images // batch_size))
 
 
-def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path, progress: Progress = silent) -> DataSet:
+def load(
+    nets: Sequence[TrainedNet], setup: EvaluationOptions, *, data_dir: Path, progress: Progress = silent
+) -> DataSet:
     """The data set of these nets: in memory, or as files where images have to be resized.
 
     Args:
@@ -108,7 +110,7 @@ def load(nets: Sequence[TrainedNet], setup: Setup, *, data_dir: Path, progress: 
     if whole and setup.scales is not None:
         raise UserError(f"--scales: {whole[0]} sees whole images, which are not resized; leave the option out")
     if cut:
-        tree = load_tree(dataset, data_dir=data_dir)
+        tree = open_image_folder(dataset, data_dir=data_dir)
         return OnDisk(tree, dataset, data_dir, setup.num_workers, setup.skip_corrupt, progress)
     return InMemory(loading.load(dataset, data_dir=data_dir))
 
@@ -121,7 +123,9 @@ def _sees_crops(net: TrainedNet) -> bool:
     return of_trees or architecture(net.arch).family == "imagenet"
 
 
-def evaluate(nets: Sequence[TrainedNet], setup: Setup, data_set: DataSet, *, ensemble: bool) -> Iterator[Scores]:
+def evaluate(
+    nets: Sequence[TrainedNet], setup: EvaluationOptions, data_set: DataSet, *, ensemble: bool
+) -> Iterator[Scores]:
     """Each net's scores, and at last those of the mean of their softmax (Table 5) if `ensemble`.
 
     Raises:
@@ -152,7 +156,7 @@ def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores
     return Scores(name=name, moving=moving, reestimated=again)
 
 
-def _probabilities(net: TrainedNet, setup: Setup, data_set: DataSet) -> Iterator[Tensor | None]:
+def _probabilities(net: TrainedNet, setup: EvaluationOptions, data_set: DataSet) -> Iterator[Tensor | None]:
     """With BN's moving averages; then re-estimated, or None where the recipe is not known."""
     compute, views = setup.compute, setup.views(net)
     numbers = setup.numbers(len(data_set.labels))
@@ -182,15 +186,20 @@ def _probabilities(net: TrainedNet, setup: Setup, data_set: DataSet) -> Iterator
         yield scores()
 
 
-def _train_inputs(source: Source, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
+def _train_inputs(source: InputPipeline, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
     views = source.views(run.recipe, run.seed)
     for iteration in iterations:
         views.load(iteration)
         yield from source.train(views.at(torch.tensor(iteration, device=device)))[0].chunk(run.recipe.bn_devices)
 
 
-def record(
-    members: Sequence[TrainedNet], setup: Setup, scores: Scores, *, scales: tuple[int, ...], commit: str | None
+def save_evaluation(
+    members: Sequence[TrainedNet],
+    setup: EvaluationOptions,
+    scores: Scores,
+    *,
+    scales: tuple[int, ...],
+    commit: str | None,
 ) -> Path | None:
     """The scores of a finished run go beside its record, those of several into their data set's `ensembles.json`.
 

@@ -40,7 +40,7 @@ def gradient_norms(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], com
     weights = [layer.module.weight for layer in layers]
     sums = [torch.zeros_like(w, dtype=torch.float64) for w in weights]
     num_batches = 0
-    with stage.untouched([*net.buffers()]), stage.called(net, stage.recomputed(stage.plain)):
+    with stage.restoring([*net.buffers()]), stage.calling_blocks_by(net, stage.activation_checkpointing(stage.plain)):
         for x, y in batches:
             with compute.autocast():
                 logits = net(x)

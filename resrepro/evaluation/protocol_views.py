@@ -12,7 +12,7 @@ from torch import Tensor
 from resrepro.config.recipe import IMAGENET_CROP
 from resrepro.data.image_files.decoding import Window, center_crop, resampled, resized_size
 from resrepro.errors import UserError
-from resrepro.paper import SCALES, Protocol
+from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 
 MIN_SCALE = 32  # what the net's last map has a pixel for
 
@@ -30,7 +30,7 @@ def five_crops(height: int, width: int, size: int) -> tuple[Window, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Views:
+class ProtocolViews:
     """The views of a test protocol: windows of the image, resized to each of the shorter sides, and their mirrors.
 
     Single view: the center crop. 10-crop: five crops and their mirrors. Multi-scale: the whole image at each scale, and
@@ -44,24 +44,24 @@ class Views:
         UserError: several scales where a protocol has one, or a resized image is smaller than the crop.
     """
 
-    protocol: Protocol
+    protocol: EvaluationProtocol
     image_size: int
     scales: tuple[int, ...]
 
     @classmethod
-    def of(cls, protocol: Protocol, image_size: int, scales: tuple[int, ...] | None = None) -> Views:
+    def of(cls, protocol: EvaluationProtocol, image_size: int, scales: tuple[int, ...] | None = None) -> ProtocolViews:
         """With the paper's scales where none are given."""
-        return cls(protocol=protocol, image_size=image_size, scales=scales or SCALES[protocol])
+        return cls(protocol=protocol, image_size=image_size, scales=scales or EVALUATION_SCALES[protocol])
 
     def __post_init__(self) -> None:
         given = f"--scales {','.join(map(str, self.scales))}"
         if self.protocol == "multi-scale":
             if min(self.scales) < MIN_SCALE:
-                raise UserError(f"{given}: expected at least {MIN_SCALE}, such as {SCALES[self.protocol]}")
+                raise UserError(f"{given}: expected at least {MIN_SCALE}, such as {EVALUATION_SCALES[self.protocol]}")
         elif len(self.scales) != 1 or self.scales[0] < IMAGENET_CROP.size:
             raise UserError(
                 f"{given}: the {self.protocol} test has one scale of at least {IMAGENET_CROP.size} (the paper's is "
-                f"{SCALES[self.protocol][0]}); several belong to --protocol multi-scale"
+                f"{EVALUATION_SCALES[self.protocol][0]}); several belong to --protocol multi-scale"
             )
 
     @property

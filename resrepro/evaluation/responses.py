@@ -44,7 +44,7 @@ class Responses:
     def rows(self) -> list[Response]:
         """The whole set must have been evaluated. Waits for the device."""
         table = torch.stack([s.whole() for s in self._sums])
-        self.world.add_up(table)
+        self.world.all_reduce_sum(table)
         return [
             Response(layer=s.layer.number, name=s.layer.name, std=_std(*sums), num_images=round(num_images))
             for s, (*sums, num_images) in zip(self._sums, table.tolist(), strict=True)

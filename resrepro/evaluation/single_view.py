@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resrepro.data.dataset import Part
+from resrepro.data.dataset import Split
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import ALONE, World
 
@@ -17,7 +17,7 @@ EVALUATION_BATCH = {"cpu": 500, "cuda": 2000}  # images at a time; no result dep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class LossAndError:
     """Mean cross-entropy, and top-1 error in %."""
 
     loss: float
@@ -25,23 +25,23 @@ class Measured:
 
 
 class SingleView:
-    """The net on a whole set, BN in inference mode. `part` reads and changes tensors on the device alone.
+    """The net on a whole set, BN in inference mode. `evaluate_chunk` reads and changes tensors on the device alone.
 
     Each process of a world measures `num_here` images, the next ones after those of the process before it.
     """
 
-    def __init__(self, net: nn.Module, images: Part, compute: Compute, world: World = ALONE) -> None:
+    def __init__(self, net: nn.Module, images: Split, compute: Compute, world: World = ALONE) -> None:
         self.net, self.images, self.compute, self.world = net, images, compute, world
         size = images.at_once or min(EVALUATION_BATCH[compute.device.type], -(-images.num_images // world.size))
-        self.num_parts = -(-images.num_images // (size * world.size))  # as many in each process
-        self.first = world.rank * self.num_parts * size
-        self.num_here = min(max(images.num_images - self.first, 0), self.num_parts * size)
+        self.num_chunks = -(-images.num_images // (size * world.size))  # as many in each process
+        self.first = world.rank * self.num_chunks * size
+        self.num_here = min(max(images.num_images - self.first, 0), self.num_chunks * size)
         self.offsets = torch.arange(size, device=compute.device)
         self.start = torch.zeros((), dtype=torch.int64, device=compute.device)
         self.totals = torch.zeros(2, dtype=torch.float64, device=compute.device)  # loss, number of wrong answers
 
     @torch.no_grad()
-    def part(self) -> None:
+    def evaluate_chunk(self) -> None:
         """The next images; those past the end do not count."""
         position = self.start + self.offsets
         inside = position < self.images.num_images
@@ -54,31 +54,33 @@ class SingleView:
         self.totals += torch.stack((loss.sum(dtype=torch.float64), wrong.sum(dtype=torch.float64)))
         self.start += len(self.offsets)
 
-    def measure(self, part: Callable[[], None] | None = None, between: Callable[[], None] | None = None) -> Measured:
+    def measure(
+        self, evaluate_chunk: Callable[[], None] | None = None, check_stop: Callable[[], None] | None = None
+    ) -> LossAndError:
         """Loss and error; the net is left in training mode as it was found.
 
         Args:
-            part: what to call in place of `part`, such as a recording of it.
-            between: called before each part; may raise to stop.
+            evaluate_chunk: what to call in place of `evaluate_chunk`, such as a captured graph of it.
+            check_stop: called before each chunk; may raise to stop.
         """
         self.start.fill_(self.first)
         self.totals.zero_()
         was_training = self.net.training
         self.net.eval()
         try:
-            for number in range(self.num_parts):
-                if between is not None:
-                    between()
-                self.images.load(self._loaded(number), self.first + self.num_parts * len(self.offsets))
-                (part or self.part)()
+            for number in range(self.num_chunks):
+                if check_stop is not None:
+                    check_stop()
+                self.images.load(self._loaded(number), self.first + self.num_chunks * len(self.offsets))
+                (evaluate_chunk or self.evaluate_chunk)()
         finally:
             self.net.train(was_training)
-        self.world.add_up(self.totals)
+        self.world.all_reduce_sum(self.totals)
         loss, wrong = self.totals.tolist()
         num_images = self.images.num_images
-        return Measured(loss=loss / num_images, error_pct=100 * wrong / num_images)
+        return LossAndError(loss=loss / num_images, error_pct=100 * wrong / num_images)
 
     def _loaded(self, number: int) -> int:
-        """The first image of a part; of the set's last part where there is none left for this process."""
+        """The first image of a chunk; of the set's last chunk where there is none left for this process."""
         size = len(self.offsets)
         return min(self.first + number * size, (self.images.num_images - 1) // size * size)

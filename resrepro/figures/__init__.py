@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures import constructed, curves, effects, gradients, responses
-from resrepro.figures.layout import Context
+from resrepro.figures.layout import FigureContext
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.results.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class FigureKind:
     """One kind of figure.
 
     Args:
@@ -31,14 +31,16 @@ class Kind:
 
     columns: tuple[str, ...]
     rows: Callable[[RunFiles, Run, RunRecord | None], list[dict[str, object]]]
-    draw: Callable[[pd.DataFrame, FigureSpec, Context], Figure]
-    table: Callable[[FigureSpec, Context], Table] | None = None
+    draw: Callable[[pd.DataFrame, FigureSpec, FigureContext], Figure]
+    table: Callable[[FigureSpec, FigureContext], Table] | None = None
 
 
 FIGURES = {
-    "curves": Kind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=curves.draw),
-    "effects": Kind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=effects.draw, table=effects.table),
-    "responses": Kind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
-    "gradients": Kind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),
-    "identity": Kind(columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw),
+    "curves": FigureKind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=curves.draw),
+    "effects": FigureKind(
+        columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=effects.draw, table=effects.table
+    ),
+    "responses": FigureKind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
+    "gradients": FigureKind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),
+    "identity": FigureKind(columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw),
 }

@@ -14,10 +14,10 @@ from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.layout import COLORS, FONT_PT, Context, absent, new_figure, remark, style
-from resrepro.results.csv_rows import MEND, read
+from resrepro.figures.layout import COLORS, FONT_PT, FigureContext, add_remarks, missing_run_remarks, new_figure, style
+from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import Equality, RunRecord
+from resrepro.results.records import ConstructedComparison, RunRecord
 
 PANEL_INCHES = (4.4, 3.6)
 STATES: dict[str, dict[str, Any]] = {  # how a net came to be -> its line
@@ -35,7 +35,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     """A row a state of the net: as made, with the shallower net where that line begins; and as trained."""
     depth, found = architecture(run.arch).depth, []
     if run.start_from is not None:
-        parts = {row.part: row for row in read(files.identity, Equality)}
+        parts = {row.part: row for row in read_rows(files.identity, ConstructedComparison)}
         if record is not None and len(parts) < 2:
             raise UserError(f"{files.identity}: not there, or cut short; {MEND}")
         if len(parts) == 2:
@@ -60,7 +60,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     return found
 
 
-def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
     """A panel an error, the mean over the seeds."""
     num_panels = len(spec.panel)
     figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], PANEL_INCHES[1])
@@ -70,8 +70,8 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         own = table[table["run"].isin(panel.runs)]
         _draw_panel(axes, own, panel)
         first = _difference(own) if axes is all_axes[0] else []
-        lines[axes] = first + absent(panel.runs, context) + _unfinished(own, context)
-    remark(figure, lines)
+        lines[axes] = first + missing_run_remarks(panel.runs, context) + _unfinished(own, context)
+    add_remarks(figure, lines)
     all_axes[0].set_ylabel("error (%)", fontsize=FONT_PT)
     if not table.empty:
         handles = [Line2D([], [], label=state, markersize=5, **line) for state, line in STATES.items()]
@@ -112,6 +112,6 @@ def _difference(own: pd.DataFrame) -> list[str]:
     ]
 
 
-def _unfinished(own: pd.DataFrame, context: Context) -> list[str]:
+def _unfinished(own: pd.DataFrame, context: FigureContext) -> list[str]:
     names = own[own["status"] == "unfinished"]["run"].unique()
     return [f"not yet trained on: {', '.join(context.labels[name] for name in names)}"] if len(names) else []

@@ -13,7 +13,16 @@ from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
-from resrepro.figures.layout import COLORS, FONT_PT, Context, absent, depth_colors, new_figure, remark, style
+from resrepro.figures.layout import (
+    COLORS,
+    FONT_PT,
+    FigureContext,
+    add_remarks,
+    depth_colors,
+    missing_run_remarks,
+    new_figure,
+    style,
+)
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.run_store import read_points
@@ -43,7 +52,7 @@ def rows(files: RunFiles, _run: Run, _record: RunRecord | None) -> list[dict[str
     return [dict(point) for point in read_points(files)]
 
 
-def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+def draw(curves: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
     """Draws one figure.
 
     Args:
@@ -63,13 +72,13 @@ def draw(curves: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         lines[axes] = _draw_panel(axes, curves, panel, context, colors, axis, spec.train_line)
         if index == 0:
             axes.set_ylabel("error (%)", fontsize=FONT_PT)
-    remark(figure, lines)
+    add_remarks(figure, lines)
     if not shown.empty:
         _legend(figure, spec, context)
     return figure
 
 
-def _colors(spec: FigureSpec, context: Context) -> dict[str, str]:
+def _colors(spec: FigureSpec, context: FigureContext) -> dict[str, str]:
     """A color a depth, as in the paper; a color a run where one panel compares runs of one depth."""
     names = spec.run_names
     if all(len({context.depths[n] for n in p.runs}) == len(p.runs) for p in spec.panel):
@@ -78,7 +87,7 @@ def _colors(spec: FigureSpec, context: Context) -> dict[str, str]:
     return {n: COLORS[i % len(COLORS)] for i, n in enumerate(names)}
 
 
-def _error_axis(shown: pd.DataFrame, spec: FigureSpec, context: Context) -> tuple[float, float]:
+def _error_axis(shown: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> tuple[float, float]:
     """The paper's axis for the paper's runs; otherwise what the later two thirds of the curves need."""
     if spec.error_max_pct is not None and not context.note:
         return spec.error_min_pct, spec.error_max_pct
@@ -93,7 +102,7 @@ def _draw_panel(
     axes: Axes,
     curves: pd.DataFrame,
     panel: PanelSpec,
-    context: Context,
+    context: FigureContext,
     colors: dict[str, str],
     axis: tuple[float, float],
     train_line: str,
@@ -129,7 +138,7 @@ def _draw_panel(
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
     _label_ends(axes, ends, axis)
-    return [f"outside the axis: {text}" for text in outside] + absent(panel.runs, context)
+    return [f"outside the axis: {text}" for text in outside] + missing_run_remarks(panel.runs, context)
 
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -189,7 +198,7 @@ def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float]) -> None
         )  # fmt: skip
 
 
-def _legend(figure: Figure, spec: FigureSpec, context: Context) -> None:
+def _legend(figure: Figure, spec: FigureSpec, context: FigureContext) -> None:
     """The styles of the lines, below the panels; a figure of one kind names it in its panels' titles."""
     kinds = [kind for kind in NAMES if any(kind in panel.show for panel in spec.panel)]
     texts = [f"{NAMES[kind]} error" for kind in kinds]
@@ -202,5 +211,5 @@ def _legend(figure: Figure, spec: FigureSpec, context: Context) -> None:
         figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
 
 
-def _paper_tick(panel: PanelSpec, name: str, context: Context) -> float | None:
+def _paper_tick(panel: PanelSpec, name: str, context: FigureContext) -> float | None:
     return context.paper_error_pct.get(name) if panel.paper_error and "test" in panel.show else None

@@ -14,12 +14,12 @@ from resrepro.config.experiment import Experiment
 from resrepro.config.run import Run
 from resrepro.config.toml_files import shipped_runs
 from resrepro.errors import UserError
-from resrepro.figures import Kind
+from resrepro.figures import FigureKind
 from resrepro.results.records import RunRecord
 
 
 def _read(
-    results_dir: Path, runs: list[Run], kind: Kind
+    results_dir: Path, runs: list[Run], kind: FigureKind
 ) -> tuple[pd.DataFrame, dict[Run, RunRecord | None], dict[Run, str]]:
     """The table that a kind of figure draws, the records, and what is wrong with the runs that are in neither."""
     rows: list[dict[str, object]] = []
@@ -27,7 +27,7 @@ def _read(
     problems: dict[Run, str] = {}
     for run in runs:
         try:
-            record = results.finished(results_dir, run)
+            record = results.read_finished(results_dir, run)
             found = kind.rows(results.run_files(results_dir, run), run, record)
         except UserError as error:
             problems[run] = str(error)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
-from resrepro.figures.layout import COLORS, FONT_PT, Context, new_figure
+from resrepro.figures.layout import COLORS, FONT_PT, FigureContext, new_figure
 from resrepro.results.tables import Table
 
 WIDTH_INCHES = 8.0
@@ -37,7 +37,7 @@ class Effect:
     remark: str = ""
 
 
-def effects(panel: PanelSpec, context: Context) -> list[Effect]:
+def effects(panel: PanelSpec, context: FigureContext) -> list[Effect]:
     """The panel's first run, which is the default; BN re-estimation in its nets; the other runs; what is not here."""
     default, *others = panel.runs
     base = _errors(default, context)
@@ -63,12 +63,12 @@ def effects(panel: PanelSpec, context: Context) -> list[Effect]:
     return found + [Effect(choice=choice, remark=why) for choice, why in panel.not_here.items()]
 
 
-def _errors(name: str, context: Context) -> tuple[float, ...]:
+def _errors(name: str, context: FigureContext) -> tuple[float, ...]:
     ends = [record.final_test_error_pct for record in context.records.get(name, ())]
     return tuple(end for end in ends if end is not None)
 
 
-def _reestimated(default: str, context: Context) -> Effect:
+def _reestimated(default: str, context: FigureContext) -> Effect:
     """The same nets with other BN statistics: the noise is that of each net's own difference."""
     pairs = [
         (record.final_test_error_bn_reestimated_pct, record.final_test_error_pct)
@@ -92,7 +92,7 @@ def _welch(errors: tuple[float, ...], base: tuple[float, ...]) -> float | None:
     return math.sqrt(stdev(errors) ** 2 / len(errors) + stdev(base) ** 2 / len(base))
 
 
-def _remark(name: str, context: Context) -> str:
+def _remark(name: str, context: FigureContext) -> str:
     if name in context.missing:
         return f"not run: {context.missing[name]}"
     if name in context.diverged_iter:
@@ -100,7 +100,7 @@ def _remark(name: str, context: Context) -> str:
     return "" if _errors(name, context) else "unfinished"
 
 
-def table(spec: FigureSpec, context: Context) -> Table:
+def table(spec: FigureSpec, context: FigureContext) -> Table:
     """All panels' effects, COLUMNS: mean and standard deviation over seeds, difference to the default."""
     rows = []
     for effect in (effect for panel in spec.panel for effect in effects(panel, context)):
@@ -117,7 +117,7 @@ def table(spec: FigureSpec, context: Context) -> Table:
     return Table(title=spec.title, columns=COLUMNS, rows=tuple(rows), notes=())
 
 
-def draw(_: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+def draw(_: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
     """A row a choice: each seed, their mean, and the standard error of its difference to the default."""
     panels = [effects(panel, context) for panel in spec.panel]
     heights = [ROW_INCHES * len(rows) + 0.4 for rows in panels]

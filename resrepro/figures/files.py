@@ -12,7 +12,7 @@ from resrepro.config.datasets import dataset_title
 from resrepro.config.experiment import Experiment
 from resrepro.figures import FIGURES
 from resrepro.figures.data import _mending, _note, _paper_errors, _read, runs_by_name
-from resrepro.figures.layout import Context
+from resrepro.figures.layout import FigureContext
 from resrepro.files import write_atomically, write_text
 
 FORMATS = ("png", "pdf", "svg")
@@ -42,15 +42,15 @@ def draw_experiment(
         spec = declared.model_copy(update={"title": declared.title.replace(own, data_set)})
         names = spec.run_names
         runs = {name: known[name][1] for name in names}
-        all_runs = [r for seeds in runs.values() for r in results.with_found_seeds(results_dir, seeds)]
-        form = FIGURES[spec.kind]
-        rows, records, problems = _read(results_dir, all_runs, form)
+        all_runs = [r for seeds in runs.values() for r in results.with_stored_seeds(results_dir, seeds)]
+        kind_of_figure = FIGURES[spec.kind]
+        rows, records, problems = _read(results_dir, all_runs, kind_of_figure)
         for problem in problems.values():
             report(problem)
         diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
         shown = {*rows["run"], *diverged, *(run.name for run in problems)}
         note = _note(experiment)
-        context = Context(
+        context = FigureContext(
             note=note,
             labels={name: seeds[0].label for name, seeds in runs.items()},
             depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
@@ -64,7 +64,7 @@ def draw_experiment(
                 for run, problem in problems.items()
             },
         )
-        figure = form.draw(rows, spec, context)
+        figure = kind_of_figure.draw(rows, spec, context)
         stem = spec.name + experiment.variation.suffix
         for kind in formats:
             image = io.BytesIO()
@@ -72,8 +72,8 @@ def draw_experiment(
             path = results.figure_file(results_dir, stem, kind)
             write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path)
-        if form.table is not None:
-            table = form.table(spec, context)
+        if kind_of_figure.table is not None:
+            table = kind_of_figure.table(spec, context)
             for kind, text in (("md", table.to_markdown()), ("csv", table.to_csv())):
                 path = results.figure_file(results_dir, stem, kind)
                 write_text(path, text)

@@ -13,8 +13,8 @@ from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.layout import COLORS, FONT_PT, Context, absent, new_figure, remark, style
-from resrepro.results.csv_rows import MEND, read
+from resrepro.figures.layout import COLORS, FONT_PT, FigureContext, add_remarks, missing_run_remarks, new_figure, style
+from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import LayerNorms, RunRecord
 
@@ -24,7 +24,7 @@ COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
     """A row a layer and moment, as far as the run has come."""
-    found = read(files.gradients, LayerNorms)
+    found = read_rows(files.gradients, LayerNorms)
     if record is not None and not found:
         raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
     depth = architecture(run.arch).depth
@@ -33,7 +33,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     return [dict(row) for row in found]
 
 
-def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
     """A column a run: above the gradient's norms, below the weights'; a line a moment, the mean over the seeds."""
     num_panels = len(spec.panel)
     figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
@@ -58,8 +58,8 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
         upper.set_title(panel.title + unfinished, fontsize=FONT_PT + 1)
         if own.empty:
             upper.set_xticks([])
-        lines[lower] = _not_finite(own) + absent(panel.runs, context)
-    remark(figure, lines)
+        lines[lower] = _not_finite(own) + missing_run_remarks(panel.runs, context)
+    add_remarks(figure, lines)
     if shown.empty:
         for axes in grid.flat:
             axes.set(xticks=[], yticks=[])

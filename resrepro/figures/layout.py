@@ -23,7 +23,7 @@ LINE_SPACING = 1.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
+class FigureContext:
     """What a figure shows beside its data.
 
     Args:
@@ -49,7 +49,7 @@ class Context:
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
-def new_figure(spec: FigureSpec, context: Context, width: float, height: float) -> Figure:
+def new_figure(spec: FigureSpec, context: FigureContext, width: float, height: float) -> Figure:
     """With title and note, in as many lines as they need; inches."""
     per_line = int(width * 72 / (0.55 * TITLE_PT))  # a letter is about half as wide as high
     lines = [line for text in (spec.title, context.note) for line in textwrap.wrap(text, per_line)]
@@ -71,7 +71,7 @@ def style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def absent(names: Sequence[str], context: Context) -> list[str]:
+def missing_run_remarks(names: Sequence[str], context: FigureContext) -> list[str]:
     """Lines about what diverged, what is missing and the command that makes it, and what had to be left out."""
     lines = []
     for name in (n for n in names if n in context.diverged_iter):
@@ -86,7 +86,7 @@ def absent(names: Sequence[str], context: Context) -> list[str]:
     return lines + [f"left out: {context.labels[n]}\n{context.problems[n]}" for n in names if n in context.problems]
 
 
-def remark(figure: Figure, lines: Mapping[Axes, Sequence[str]]) -> None:
+def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]]) -> None:
     """Writes the lines under their axes, for which the figure grows, or into them where nothing is drawn."""
     style: dict[str, Any] = {"fontsize": FONT_PT - 1, "color": "0.25", "linespacing": LINE_SPACING}
     most = 0

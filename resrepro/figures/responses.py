@@ -10,8 +10,16 @@ from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.layout import FONT_PT, Context, absent, depth_colors, new_figure, remark, style
-from resrepro.results.csv_rows import MEND, read
+from resrepro.figures.layout import (
+    FONT_PT,
+    FigureContext,
+    add_remarks,
+    depth_colors,
+    missing_run_remarks,
+    new_figure,
+    style,
+)
+from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Response, RunRecord
 
@@ -23,7 +31,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     """A row a 3x3 layer of a finished run."""
     if record is None or record.status == "diverged":
         return []
-    found = read(files.responses, Response)
+    found = read_rows(files.responses, Response)
     if not found:
         raise UserError(f"{files.responses}: not there (finished by an older version); {MEND}")
     if found[-1].layer < architecture(run.arch).depth - 2:  # what follows the last 3x3 layer: a 1x1 at most, and fc
@@ -31,7 +39,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     return [dict(row) for row in found]
 
 
-def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
+def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
     """Above the layers in their order, below sorted, the largest first; a line a run, the mean over its seeds."""
     num_panels = len(spec.panel)
     figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
@@ -61,7 +69,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
             lower.plot(range(1, len(ordered) + 1), ordered, **line)
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
-    remark(figure, {grid[1, i]: absent(panel.runs, context) for i, panel in enumerate(spec.panel)})
+    add_remarks(figure, {grid[1, i]: missing_run_remarks(panel.runs, context) for i, panel in enumerate(spec.panel)})
     if drawn:
         if table["std"].max() > FAR * table["std"].median():
             grid[0, 0].set_yscale("log")
@@ -78,6 +86,6 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: Context) -> Figure:
     return figure
 
 
-def _label(table: pd.DataFrame, name: str, context: Context) -> str:
+def _label(table: pd.DataFrame, name: str, context: FigureContext) -> str:
     num_seeds = table[table["run"] == name]["seed"].nunique()
     return context.labels[name] + (f" (mean of {num_seeds} seeds)" if num_seeds > 1 else "")

@@ -26,7 +26,7 @@ class Complexity:
         num_layers: weighted layers, as the paper counts them (shortcut projections are not counted).
         num_multiply_adds: of convolutions and fc (Table 1's "FLOPs").
         num_activations: elements that training keeps for the gradient: inputs and outputs of convolutions.
-        num_activations_recomputed: the same where each block keeps its input only (`models.calls.recomputed`).
+        num_activations_checkpointed: the same where each block keeps its input only (activation checkpointing).
         image_size: (height, width) of the input.
         num_blocks: of each stage.
         output_sizes: stage -> (channels, height, width).
@@ -36,7 +36,7 @@ class Complexity:
     num_parameters: int
     num_multiply_adds: int
     num_activations: int
-    num_activations_recomputed: int
+    num_activations_checkpointed: int
     image_size: tuple[int, int]
     num_blocks: tuple[int, ...]
     output_sizes: dict[str, tuple[int, int, int]]
@@ -78,7 +78,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         num_parameters=sum(p.numel() for p in net.parameters()),
         num_multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
         num_activations=kept.total(),
-        num_activations_recomputed=kept.total_recomputed(),
+        num_activations_checkpointed=kept.total_recomputed(),
         image_size=image_size,
         num_blocks=tuple(len(stage) for stage in net.children() if isinstance(stage, Stage)),
         output_sizes=sizes,

@@ -1,6 +1,6 @@
 """How a training step calls a net's blocks: plainly, compiled, or computed again for the gradient.
 
-None of them changes what is computed: `compiled` rounds differently, `recomputed` does not.
+None of them changes what is computed: `compiled` rounds differently, `activation_checkpointing` does not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def compiled() -> Call:
     return call
 
 
-def recomputed(call: Call) -> Call:
+def activation_checkpointing(call: Call) -> Call:
     """Keeps a block's input only, and calls the block once more when its gradient is needed: less memory, more time."""
 
     def again(block: nn.Module, x: Tensor) -> Tensor:
@@ -46,11 +46,11 @@ def recomputed(call: Call) -> Call:
 
 
 @contextmanager
-def called(net: nn.Module, call: Call) -> Iterator[None]:
+def calling_blocks_by(net: nn.Module, call: Call) -> Iterator[None]:
     """Inside, all stages of the net train by `call`; afterwards as before."""
     stages = [module for module in net.modules() if isinstance(module, Stage)]
     kept = [stage.call for stage in stages]
-    set_call(net, call)
+    set_block_call(net, call)
     try:
         yield
     finally:
@@ -59,7 +59,7 @@ def called(net: nn.Module, call: Call) -> Iterator[None]:
 
 
 @contextmanager
-def untouched(tensors: Sequence[Tensor]) -> Iterator[None]:
+def restoring(tensors: Sequence[Tensor]) -> Iterator[None]:
     """Afterwards these tensors hold what they held before."""
     kept = [t.detach().clone() for t in tensors]
     try:
@@ -70,7 +70,7 @@ def untouched(tensors: Sequence[Tensor]) -> Iterator[None]:
                 tensor.copy_(before)
 
 
-def set_call(net: nn.Module, call: Call) -> None:
+def set_block_call(net: nn.Module, call: Call) -> None:
     """For all stages of the net, when they train."""
     for module in net.modules():
         if isinstance(module, Stage):

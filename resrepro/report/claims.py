@@ -39,7 +39,7 @@ def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
     """
     decided_first = sorted(judged, key=lambda one: one[1].status == "not run")
     rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in decided_first]
-    varied = any(experiment.varied for experiment, _ in judged)
+    varied = any(experiment.is_varied for experiment, _ in judged)
     shown = [column for column in COLUMNS if column != "paper" or not varied]
     cells = tuple(tuple(row.get(column, "") for column in shown) for row in rows)
     return Table(title=title, columns=tuple(shown), rows=cells, notes=NOTES)

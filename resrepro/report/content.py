@@ -11,12 +11,12 @@ from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
 from resrepro.report import claims
 from resrepro.report.departures import DEPARTURES
-from resrepro.report.page import Block, Listing, Page, Section
-from resrepro.report.page_figures import Pictures
+from resrepro.report.page import Block, BulletList, Page, Section
+from resrepro.report.page_figures import PageFigures
 from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
 from resrepro.report.tables import TABLE_1_TITLE, TABLES
-from resrepro.report.variations import Scope, varied
+from resrepro.report.variations import VariedExperiments, varied_experiments
 from resrepro.report.verdicts import ELSEWHERE, RULE, Status
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
@@ -30,17 +30,19 @@ def gather(results_dir: Path) -> Page:
     Writes the figures' files under the results directory.
     """
     stored, problems = stored_records(results_dir)
-    pictures = Pictures(results_dir, problems)
+    pictures = PageFigures(results_dir, problems)
     shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
     papers = [e for e in shipped if e.dataset in paper.ITS_DATASETS and not e.beyond_paper]
     judged = claims.verdicts(papers, results_dir)
     declared = {run.path.parent for experiment in papers for run in experiment.runs}
     full = [record for folder, record in stored.items() if folder.parent in declared]
     trained_on = (f"Ours: {provenance(full)}.",) if full else ()
-    elsewhere = [(scope, claims.verdicts(list(scope.experiments), results_dir)) for scope in varied(shipped, stored)]
+    elsewhere = [
+        (scope, claims.verdicts(list(scope.experiments), results_dir)) for scope in varied_experiments(shipped, stored)
+    ]
     claims_table = claims.table("Claims of the paper", judged, PAPERS)
     papers_own = [
-        Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", Listing(items=RULE))),
+        Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", BulletList(items=RULE))),
         Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, missing=True))),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir, problems))),
     ]
@@ -54,7 +56,7 @@ def gather(results_dir: Path) -> Page:
     ]
     if problems:
         what = "These files could not be used:"
-        sections.append(Section(title="Left out", blocks=(what, Listing(items=tuple(dict.fromkeys(problems))))))
+        sections.append(Section(title="Left out", blocks=(what, BulletList(items=tuple(dict.fromkeys(problems))))))
     return Page(
         title="Deep Residual Learning for Image Recognition, reproduced",
         lead=_lead(judged, full, elsewhere, problems),
@@ -64,7 +66,10 @@ def gather(results_dir: Path) -> Page:
 
 
 def _lead(
-    judged: claims.Judged, full: list[RunRecord], elsewhere: list[tuple[Scope, claims.Judged]], problems: list[str]
+    judged: claims.Judged,
+    full: list[RunRecord],
+    elsewhere: list[tuple[VariedExperiments, claims.Judged]],
+    problems: list[str],
 ) -> tuple[str, ...]:
     """What a reader in haste must know."""
     lines = []
@@ -106,7 +111,7 @@ def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
     return found
 
 
-def _elsewhere(scope: Scope, judged: claims.Judged, pictures: Pictures) -> Section:
+def _elsewhere(scope: VariedExperiments, judged: claims.Judged, pictures: PageFigures) -> Section:
     """The same claims and figures on other data or under another schedule; only what is there."""
     decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
     blocks: list[Block] = [scope.note]
@@ -116,7 +121,7 @@ def _elsewhere(scope: Scope, judged: claims.Judged, pictures: Pictures) -> Secti
     return Section(title=scope.title, blocks=tuple(blocks))
 
 
-def _beyond(experiments: list[Experiment], pictures: Pictures, results_dir: Path) -> Section:
+def _beyond(experiments: list[Experiment], pictures: PageFigures, results_dir: Path) -> Section:
     """The shipped experiments that are no part of the paper."""
     blocks: list[Block] = ["These experiments are no part of the paper; their claims are our own, or other authors'."]
     judged = claims.verdicts(experiments, results_dir)

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from resrepro.report.claims import ONE_SEED
-from resrepro.report.page import Block, Listing, Page, Picture
+from resrepro.report.page import Block, BulletList, Page, PageFigure
 from resrepro.results.tables import Table
 
 STYLE = Path(__file__).with_name("style.css")
@@ -73,11 +73,11 @@ def _block(block: Block, anchor: str) -> str:
     match block:
         case str():
             return f"<p>{_text(block)}</p>\n"
-        case Listing():
+        case BulletList():
             return f"<ul>{''.join(f'<li>{_text(item)}</li>' for item in block.items)}</ul>\n"
         case Table():
             return _table(block, anchor)
-        case Picture():
+        case PageFigure():
             return _picture(block, anchor)
 
 
@@ -114,7 +114,7 @@ def _cell(text: str) -> str:
     return f'<span class="verdict {MARKS[word]}{weak}">{escape(word)}</span>{remark}'
 
 
-def _picture(picture: Picture, anchor: str) -> str:
+def _picture(picture: PageFigure, anchor: str) -> str:
     notes = "".join(f"<li>{_text(note)}</li>" for note in picture.notes)
     caption = f"<figcaption><h3>{_text(picture.title)}</h3><ul>{notes}</ul></figcaption>"
     if picture.file is None:

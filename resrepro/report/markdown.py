@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from resrepro.report.page import Block, Listing, Page, Picture
+from resrepro.report.page import Block, BulletList, Page, PageFigure
 from resrepro.results.tables import Table
 
 
@@ -24,11 +24,11 @@ def _block(block: Block, folder: Path) -> str:
     match block:
         case str():
             return block
-        case Listing():
+        case BulletList():
             return "\n".join(f"- {item}" for item in block.items)
         case Table():
             return _escaped(block).to_markdown()
-        case Picture():
+        case PageFigure():
             lines = [f"### {block.title}"]
             if block.file is not None:
                 lines.append(f"![{block.title}]({quote(Path(os.path.relpath(block.file, folder)).as_posix())})")

@@ -9,7 +9,7 @@ from resrepro.results.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class PageFigure:
     """A figure. `file`: its SVG, None where there is nothing to draw; the notes then say what is missing."""
 
     title: str
@@ -18,13 +18,13 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class BulletList:
     """A list of sentences."""
 
     items: tuple[str, ...]
 
 
-Block = str | Listing | Table | Picture
+Block = str | BulletList | Table | PageFigure
 
 
 @dataclass(frozen=True, kw_only=True)

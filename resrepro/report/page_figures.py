@@ -11,10 +11,10 @@ from resrepro import results
 from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures import FIGURES, Kind
+from resrepro.figures import FIGURES, FigureKind
 from resrepro.figures.data import runs_by_name
 from resrepro.figures.files import draw_experiment
-from resrepro.report.page import Block, Picture
+from resrepro.report.page import Block, PageFigure
 from resrepro.report.run_table import provenance
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
@@ -25,7 +25,7 @@ SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "resrepro"}  # real letters;
 Known = dict[str, tuple[str, list[Run]]]  # run name -> the command that trains it, and its runs
 
 
-class Pictures:
+class PageFigures:
     """Draws figures, each once. Files that cannot be read are appended to `problems`, a line each."""
 
     def __init__(self, results_dir: Path, problems: list[str]) -> None:
@@ -45,9 +45,9 @@ class Pictures:
         for spec in experiment.figures:
             names = spec.run_names
             runs = {name: known[name][1] for name in names}
-            form = FIGURES[spec.kind]
-            there = [name for name in names if self._any_rows(form, runs[name])]
-            new = {(form.rows, runs[name][0].path) for name in there} - self._shown
+            kind_of_figure = FIGURES[spec.kind]
+            there = [name for name in names if self._any_rows(kind_of_figure, runs[name])]
+            new = {(kind_of_figure.rows, runs[name][0].path) for name in there} - self._shown
             if there and (missing or (new and 2 * len(there) >= len(names))):
                 self._shown |= new
                 blocks += self._draw(experiment, spec, known)
@@ -55,12 +55,12 @@ class Pictures:
                 blocks.append(_missing(experiment, spec, [known[name] for name in names]))
         return blocks
 
-    def _any_rows(self, form: Kind, runs: list[Run]) -> bool:
+    def _any_rows(self, kind_of_figure: FigureKind, runs: list[Run]) -> bool:
         """Whether a figure of this kind has anything to draw of these seeds, finished or not."""
-        for run in results.with_found_seeds(self._results_dir, runs):
+        for run in results.with_stored_seeds(self._results_dir, runs):
             try:
-                record = results.finished(self._results_dir, run)
-                if form.rows(results.run_files(self._results_dir, run), run, record):
+                record = results.read_finished(self._results_dir, run)
+                if kind_of_figure.rows(results.run_files(self._results_dir, run), run, record):
                     return True
             except (UserError, OSError) as error:
                 self._problems.append(str(error))
@@ -76,9 +76,9 @@ class Pictures:
                 )  # fmt: skip
         except (UserError, OSError) as error:
             self._problems.append(str(error))
-            return [Picture(title=title, file=None, notes=(f"not drawn: {error}",))]
+            return [PageFigure(title=title, file=None, notes=(f"not drawn: {error}",))]
         notes = self._notes(experiment, spec, known)
-        blocks: list[Block] = [Picture(title=title, file=files[0], notes=notes)]
+        blocks: list[Block] = [PageFigure(title=title, file=files[0], notes=notes)]
         return blocks + [Table.read_csv(title, file) for file in files if file.suffix == ".csv"]
 
     def _notes(self, experiment: Experiment, spec: FigureSpec, known: Known) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class Pictures:
         names = spec.run_names
         variation, shown, records = experiment.variation, [], list[RunRecord]()
         for name in names:
-            found, problems = results.finished_seeds(self._results_dir, known[name][1])
+            found, problems = results.read_finished_seeds(self._results_dir, known[name][1])
             self._problems += problems
             if found:
                 seeds = ", ".join(str(run.seed) for run in found)
@@ -104,12 +104,12 @@ class Pictures:
         )
 
 
-def _missing(experiment: Experiment, spec: FigureSpec, known: list[tuple[str, list[Run]]]) -> Picture:
+def _missing(experiment: Experiment, spec: FigureSpec, known: list[tuple[str, list[Run]]]) -> PageFigure:
     labels: dict[str, list[str]] = {}
     for command, runs in known:
         labels.setdefault(command, []).append(runs[0].label)
     notes = tuple(f"nothing to draw of {', '.join(names)}; `{command}`" for command, names in labels.items())
-    return Picture(title=_title(experiment, spec), file=None, notes=notes)
+    return PageFigure(title=_title(experiment, spec), file=None, notes=notes)
 
 
 def _title(experiment: Experiment, spec: FigureSpec) -> str:

@@ -25,7 +25,7 @@ COLUMNS = (
 def stored_records(results_dir: Path) -> tuple[dict[Path, RunRecord], list[str]]:
     """Every finished or diverged run by its folder, whoever declared it; what is wrong with others, a line each."""
     records, problems = {}, []
-    for files in results.found(results_dir):
+    for files in results.stored_runs(results_dir):
         try:
             record = results.read_record(files)
             if record is not None:

@@ -11,7 +11,7 @@ from statistics import fmean
 from resrepro import paper, results
 from resrepro.config.architectures import ARCHITECTURES, architecture
 from resrepro.config.toml_files import shipped_runs
-from resrepro.paper import Protocol
+from resrepro.paper import EvaluationProtocol
 from resrepro.results.tables import Table, mean_std
 
 TABLE_1_TITLE = "Table 1: architectures for ImageNet"
@@ -33,10 +33,10 @@ class _Ours:
         return self.text, f"{fmean(self.errors) - published:+.2f}"
 
 
-def _ours(results_dir: Path, dataset: str, arch: str, protocol: Protocol, top: int = 1) -> _Ours:
+def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtocol, top: int = 1) -> _Ours:
     """What all finished seeds of a net recorded under just this protocol."""
     pairs = shipped_runs(dataset)[arch]
-    found, damaged = results.finished_seeds(results_dir, [run for _, run in pairs])
+    found, damaged = results.read_finished_seeds(results_dir, [run for _, run in pairs])
     records = list(found.values())
     errors = tuple(error for record in records if (error := record.error_pct(protocol, top)) is not None)
     num_diverged = sum(record.status == "diverged" for record in records)
@@ -107,7 +107,9 @@ def _spaced(numbers: tuple[int, ...] | list[int]) -> str:
     return " ".join(map(str, numbers))
 
 
-def _imagenet(title: str, rows: tuple[paper.ImageNetRow, ...], protocol: Protocol, results_dir: Path) -> Table:
+def _imagenet(
+    title: str, rows: tuple[paper.ImageNetRow, ...], protocol: EvaluationProtocol, results_dir: Path
+) -> Table:
     """Tables 2 to 4. A column pair a published top-k error; a table without top-5 errors has none for it."""
     tops = [1] + [5] * any(row.top5_pct is not None for row in rows)
     cells, missing = [], []

@@ -11,7 +11,7 @@ from resrepro.results.records import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scope:
+class VariedExperiments:
     """Experiments of which one variation has runs. The note says what it changes."""
 
     title: str
@@ -19,7 +19,7 @@ class Scope:
     experiments: tuple[Experiment, ...]
 
 
-def varied(shipped: list[Experiment], stored: dict[Path, RunRecord]) -> list[Scope]:
+def varied_experiments(shipped: list[Experiment], stored: dict[Path, RunRecord]) -> list[VariedExperiments]:
     """A scope for each variation that has runs of a shipped experiment."""
     runs = {folder.parent for folder in stored}
     found: dict[tuple[str, str], list[Experiment]] = {}
@@ -29,7 +29,7 @@ def varied(shipped: list[Experiment], stored: dict[Path, RunRecord]) -> list[Sco
             changed = own.variant(
                 dataset=dataset, schedule_scale=scale, image_size=size if of_any_size and size else None
             )
-            if changed.varied and any(run.path.parent in runs for run in changed.runs):
+            if changed.is_varied and any(run.path.parent in runs for run in changed.runs):
                 of_this = found.setdefault((own.own_dataset, changed.variation.options), [])
                 of_this += [changed] * (changed not in of_this)
     return [_scope(tuple(experiments)) for experiments in found.values()]
@@ -40,7 +40,7 @@ def _asked(record: RunRecord) -> tuple[str, float, int]:
     return record.dataset, record.schedule_scale, (record.recipe.get("scale_crop") or {"size": 0})["size"]
 
 
-def _scope(experiments: tuple[Experiment, ...]) -> Scope:
+def _scope(experiments: tuple[Experiment, ...]) -> VariedExperiments:
     first, notes = experiments[0], []
     variation, title = first.variation, dataset_title(first.dataset)
     if variation.dataset is not None:
@@ -56,4 +56,4 @@ def _scope(experiments: tuple[Experiment, ...]) -> Scope:
         f"These runs had {' and '.join(notes)}. Their errors are not to be compared with the paper's; what is asked "
         "here is whether the same claims hold in direction. Nothing of this counts as reproduced."
     )
-    return Scope(title=title, note=note, experiments=experiments)
+    return VariedExperiments(title=title, note=note, experiments=experiments)

@@ -15,10 +15,10 @@ import numpy as np
 from resrepro import results
 from resrepro.config.experiment import Claim, Experiment, Measure
 from resrepro.errors import UserError
-from resrepro.paper import Protocol
+from resrepro.paper import EvaluationProtocol
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import Equality, LayerNorms, Response, RunRecord
+from resrepro.results.records import ConstructedComparison, LayerNorms, Response, RunRecord
 
 ALPHA = 0.05
 RULE = (
@@ -67,25 +67,25 @@ class Verdict:
 class _Read:
     words: str
     unit: str
-    of: Callable[[RunFiles, RunRecord, Protocol], float | None]
+    of: Callable[[RunFiles, RunRecord, EvaluationProtocol], float | None]
 
 
-def _response_std(files: RunFiles, _record: RunRecord, _protocol: Protocol) -> float | None:
-    stds = [row.std for row in csv_rows.read(files.responses, Response)]
+def _response_std(files: RunFiles, _record: RunRecord, _protocol: EvaluationProtocol) -> float | None:
+    stds = [row.std for row in csv_rows.read_rows(files.responses, Response)]
     return fmean(stds) if stds else None
 
 
-def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _protocol: Protocol) -> float | None:
+def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _protocol: EvaluationProtocol) -> float | None:
     """Of the norms of the first and the last convolution, the smallest ratio over the moments: 0 where they vanish."""
     moments: dict[int, list[float]] = {}
-    for row in csv_rows.read(files.gradients, LayerNorms):
+    for row in csv_rows.read_rows(files.gradients, LayerNorms):
         moments.setdefault(row.iteration, []).append(row.gradient_norm)
     ratios = [norms[0] / norms[-2] if norms[-2] else 0.0 for norms in moments.values()]  # the last one is fc
     return min(ratios, default=None)
 
 
-def _constructed_difference(files: RunFiles, _record: RunRecord, _protocol: Protocol) -> float | None:
-    found = csv_rows.read(files.identity, Equality)
+def _constructed_difference(files: RunFiles, _record: RunRecord, _protocol: EvaluationProtocol) -> float | None:
+    found = csv_rows.read_rows(files.identity, ConstructedComparison)
     return max((abs(row.error_pct - row.shallower_error_pct) for row in found), default=None)
 
 
@@ -106,7 +106,7 @@ MEASURES: dict[Measure, _Read] = {
 
 def decidable(experiment: Experiment) -> list[Claim]:
     """The claims that its runs can decide: under a variation no bounds on errors, for these are the paper's numbers."""
-    if not experiment.varied:
+    if not experiment.is_varied:
         return list(experiment.claims)
     return [claim for claim in experiment.claims if claim.run is None or not claim.column.endswith("error_pct")]
 
@@ -136,7 +136,7 @@ def judge(experiment: Experiment, claim: Claim, results_dir: Path) -> Verdict:
 def _values(experiment: Experiment, claim: Claim, name: str, results_dir: Path) -> tuple[tuple[float, ...], str]:
     """What the finished seeds of a run measured; where there is nothing, or not all that finished may count, why."""
     runs = [run for run in experiment.runs if run.name == name]
-    records, problems = results.finished_seeds(results_dir, runs)
+    records, problems = results.read_finished_seeds(results_dir, runs)
     diverged = [run.seed for run, record in records.items() if record.status == "diverged"]
     if diverged:
         return (), f"{name} diverged" + (f" with seed {', '.join(map(str, diverged))}" if len(records) > 1 else "")

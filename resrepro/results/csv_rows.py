@@ -9,29 +9,29 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from resrepro.config.strict import Frozen
+from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
-from resrepro.files import write_text, writing
+from resrepro.files import user_errors, write_text
 
-Row = TypeVar("Row", bound=Frozen)
+Row = TypeVar("Row", bound=StrictModel)
 MEND = (
     "restore it, or type the run's command again: without this file, where a checkpoint is beside it, or without its "
     "folder, to train the run again"
 )
 
 
-def write(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
+def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
     """The columns are the model's fields."""
     write_text(path, _text([list(model.model_fields), *map(_values, rows)]))
 
 
-def append(path: Path, row: Frozen) -> None:
+def append_row(path: Path, row: StrictModel) -> None:
     """Adds one row; if it does not fit on the disk the file is left as it was.
 
     Raises:
         UserError: the row could not be written.
     """
-    with writing(path), path.open("ab") as file:
+    with user_errors(path), path.open("ab") as file:
         end = file.tell()
         try:
             file.write(_text([_values(row)]).encode())
@@ -42,7 +42,7 @@ def append(path: Path, row: Frozen) -> None:
             raise
 
 
-def read(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
+def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     """What `write` and `append` wrote; nothing where there is no file.
 
     Args:
@@ -69,7 +69,7 @@ def read(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     return found
 
 
-def _values(row: Frozen) -> list[object]:
+def _values(row: StrictModel) -> list[object]:
     return [getattr(row, column) for column in type(row).model_fields]
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import filelock
 
 from resrepro.errors import UserError
-from resrepro.files import writing
+from resrepro.files import user_errors
 
 
-class RunHeld(UserError):
+class RunLocked(UserError):
     """Another process is training this run."""
 
 
@@ -23,19 +23,19 @@ def hold(lock: Path, holder: Path) -> Iterator[None]:
     """Holds `lock` for this process, with its name in `holder`; the lock goes with the process, however it ends.
 
     Raises:
-        RunHeld: another process holds it; says which.
+        RunLocked: another process holds it; says which.
     """
     held = filelock.FileLock(lock, timeout=0)
-    with writing(lock):
+    with user_errors(lock):
         try:
             held.acquire()
         except filelock.Timeout as error:
             who = holder.read_text() if holder.exists() else "another process"
-            raise RunHeld(
+            raise RunLocked(
                 f"{lock.parent}: {who} is training this run; wait for it or stop it, and type the command again"
             ) from error
     try:
-        with writing(holder):
+        with user_errors(holder):
             holder.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
@@ -43,7 +43,7 @@ def hold(lock: Path, holder: Path) -> Iterator[None]:
         held.release()
 
 
-def is_held(holder: Path) -> bool:
+def is_locked(holder: Path) -> bool:
     """Whether a process trains the run. Takes no lock, for the process that wants it must get it at once.
 
     A killed process leaves its name behind, so one of this machine is looked for; one elsewhere is believed.

@@ -74,7 +74,7 @@ def run_files(results_dir: Path, run: Run) -> RunFiles:
     return RunFiles(folder=results_dir / run.path)
 
 
-def found(results_dir: Path) -> list[RunFiles]:
+def stored_runs(results_dir: Path) -> list[RunFiles]:
     """Every folder with a run's files, begun or finished, also one that is not named as ours are."""
     places = [f"{'*/' * depth}{name}" for depth in (1, 2, 3) for name in ("curves.csv", "run.json")]
     return [

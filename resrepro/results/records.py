@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from resrepro.config.strict import Frozen
-from resrepro.paper import SCALES, Protocol
+from resrepro.config.strict import StrictModel
+from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 
 
-class CurvePoint(Frozen):
+class CurvePoint(StrictModel):
     """One row of `curves.csv`.
 
     Args:
@@ -35,7 +35,7 @@ class CurvePoint(Frozen):
 Kernels = Literal["fused", "compiled", "torch"]
 
 
-class Errors(Frozen):
+class Errors(StrictModel):
     """On the test set: top-1 and top-5 error in % (None with fewer than 5 classes), and mean cross-entropy."""
 
     top1_pct: float
@@ -43,7 +43,7 @@ class Errors(Frozen):
     loss: float
 
 
-class Evaluation(Frozen):
+class Evaluation(StrictModel):
     """One entry of `evaluations.json` or `ensembles.json`: a finished run, or several together, under a test protocol.
 
     Args:
@@ -55,7 +55,7 @@ class Evaluation(Frozen):
 
     members: tuple[str, ...]
     finished_at: tuple[str, ...]
-    protocol: Protocol
+    protocol: EvaluationProtocol
     scales: tuple[int, ...]
     moving: Errors
     reestimated: Errors
@@ -68,11 +68,11 @@ class Evaluation(Frozen):
         """What it is about: of two entries with the same one, the later replaces the other."""
         return self.members, self.protocol, self.scales
 
-    def as_in_paper(self, protocol: Protocol) -> bool:
-        return self.protocol == protocol and self.scales == SCALES[protocol]
+    def as_in_paper(self, protocol: EvaluationProtocol) -> bool:
+        return self.protocol == protocol and self.scales == EVALUATION_SCALES[protocol]
 
 
-class Response(Frozen):
+class Response(StrictModel):
     """One row of `responses.csv`: a 3x3 layer of the trained net (Fig. 7).
 
     Args:
@@ -89,7 +89,7 @@ class Response(Frozen):
     num_images: int
 
 
-class LayerNorms(Frozen):
+class LayerNorms(StrictModel):
     """One row of `gradients.csv`: a convolution or fc at one moment of the training (Sec. 4.1).
 
     Args:
@@ -112,7 +112,7 @@ class LayerNorms(Frozen):
     weight_norm: float
 
 
-class Equality(Frozen):
+class ConstructedComparison(StrictModel):
     """One row of `identity.csv`: a net made deeper by identity layers, not yet trained on, beside the shallower one.
 
     Args:
@@ -131,7 +131,7 @@ class Equality(Frozen):
     largest_output: float
 
 
-class Share(Frozen):
+class Session(StrictModel):
     """The part of a run that began at `from_iter`, and what computed it: another number of threads rounds differently.
 
     `num_processes`: that shared each mini-batch; `num_threads` are of one of them.
@@ -143,14 +143,14 @@ class Share(Frozen):
     num_processes: int
 
 
-class RunRecord(Frozen):
+class RunRecord(StrictModel):
     """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
 
     `kernels`: what blocks ran in: kernels of our own on a CPU, torch's compiler, or torch's operations; they round
     differently.
     `images`: a hash that tells the training images from others; older records lack it.
     `lr_drop_iters`: from which iterations on the rate was divided by 10.
-    `device`, `num_threads`, `num_processes`: as in `Share`, when it ended; `earlier`: before, where they were others
+    `device`, `num_threads`, `num_processes`: as in `Session`, when it ended; `earlier`: before, where they were others
     (older records and checkpoints do not say).
     `start_from`: the run with whose weights it started, if any.
     `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
@@ -182,14 +182,14 @@ class RunRecord(Frozen):
     kernels: Kernels
     num_threads: int
     num_processes: int = 1
-    earlier: tuple[Share, ...] = ()
+    earlier: tuple[Session, ...] = ()
     images: str | None = None
     versions: dict[str, str]
     commit: str | None
     finished_at: str
     evaluations: tuple[Evaluation, ...] = Field(default=(), exclude=True)  # read from `evaluations.json`
 
-    def error_pct(self, protocol: Protocol, top: int) -> float | None:
+    def error_pct(self, protocol: EvaluationProtocol, top: int) -> float | None:
         """The test error under just this protocol, None where it is not recorded: no other one stands in for it.
 
         A run itself records the single view's top-1 error, with BN's moving averages as in its curve. The others are

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.files import write_atomically, write_text, writing
+from resrepro.files import user_errors, write_atomically, write_text
 from resrepro.results import csv_rows, lock, same_run
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
 from resrepro.results.records import CurvePoint, Evaluation, RunRecord
@@ -34,7 +34,7 @@ _EVALUATIONS = TypeAdapter(list[Evaluation])
 
 def read_points(files: RunFiles) -> list[CurvePoint]:
     """The rows of `curves.csv`, also while they are written. Raises UserError where it is damaged."""
-    return csv_rows.read(files.curves, CurvePoint, torn=True)
+    return csv_rows.read_rows(files.curves, CurvePoint, torn=True)
 
 
 def write_asked(files: RunFiles, run: Run) -> None:
@@ -113,7 +113,7 @@ def write_record(files: RunFiles, record: RunRecord) -> None:
     files.asked.unlink(missing_ok=True)
 
 
-def finished(results_dir: Path, run: Run) -> RunRecord | None:
+def read_finished(results_dir: Path, run: Run) -> RunRecord | None:
     """The record if the run is finished, after a check that it is the run asked for."""
     files = run_files(results_dir, run)
     record = read_record(files)
@@ -122,16 +122,16 @@ def finished(results_dir: Path, run: Run) -> RunRecord | None:
     return record
 
 
-def finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
+def read_finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
     """The records of the seeds of one run that ended, also of seeds that are stored and not declared.
 
     Returns:
         The records by run, and what is wrong with those that cannot be read, a line each.
     """
     records, problems = {}, []
-    for run in with_found_seeds(results_dir, runs):
+    for run in with_stored_seeds(results_dir, runs):
         try:
-            record = finished(results_dir, run)
+            record = read_finished(results_dir, run)
         except (UserError, OSError) as error:
             problems.append(str(error))
             continue
@@ -170,9 +170,9 @@ def hold(files: RunFiles) -> Iterator[None]:
     """Holds the run for this process.
 
     Raises:
-        RunHeld: another process holds it; says which.
+        RunLocked: another process holds it; says which.
     """
-    with writing(files.folder):
+    with user_errors(files.folder):
         files.folder.mkdir(parents=True, exist_ok=True)
         files.lock.touch()
     with lock.hold(files.lock, files.holder):
@@ -181,11 +181,11 @@ def hold(files: RunFiles) -> Iterator[None]:
         yield
 
 
-def with_found_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:
+def with_stored_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:
     """Runs that differ in their seed alone, and those of further seeds that are stored beside them."""
     seeds = {run.seed: run for run in runs}
     for folder in (results_dir / runs[0].path).parent.glob("seed*"):
         number = folder.name.removeprefix("seed")
         if number.isdecimal() and int(number) not in seeds:
-            seeds[int(number)] = runs[0].changed(seed=int(number))
+            seeds[int(number)] = runs[0].replace(seed=int(number))
     return [seeds[seed] for seed in sorted(seeds)]

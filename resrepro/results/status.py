@@ -12,7 +12,7 @@ from resrepro import results
 from resrepro.config.run import Run
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError, did_you_mean
-from resrepro.results.lock import is_held
+from resrepro.results.lock import is_locked
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import CurvePoint
 
@@ -59,7 +59,7 @@ class Watch:
         self._declared = [run for experiment in (*named, *shipped) for run in experiment.runs]
         self._names = {*words, *(name for experiment in named for name in experiment.run_names())}
         known = {*experiment_names(), *(run.name for run in self._declared)}
-        known = known.union(*map(self._called, results.found(results_dir)))
+        known = known.union(*map(self._called, results.stored_runs(results_dir)))
         for word in words:
             if word not in known and not word.endswith(".toml"):
                 raise UserError(f"watch: there is no experiment or run '{word}'{did_you_mean(word, sorted(known))}")
@@ -70,7 +70,7 @@ class Watch:
         Runs in training stand in the order of their names, so that they do not change places at every look.
         """
         runs, skipped = [], []
-        for files in results.found(self.results_dir):
+        for files in results.stored_runs(self.results_dir):
             if not self._names or self._names & self._called(files):
                 try:
                     runs.append(self._look_at(files, now))
@@ -92,7 +92,7 @@ class Watch:
             raise UserError(f"{files.folder}: not the folder of a run, which is <dataset>/<run>/seed<number>")
         points = results.read_points(files)
         record = results.read_record(files)
-        held = is_held(files.holder)
+        held = is_locked(files.holder)
         written = [path.stat().st_mtime for path in (files.curves, files.checkpoint, files.record) if path.exists()]
         quiet_s = max(0.0, now - max(written, default=now))
         asked = None if record else results.read_asked(files)

@@ -51,7 +51,7 @@ class World:
         return cls(**{field: int(os.environ[name]) for field, name in names.items()})
 
     @property
-    def writes(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process writes the files, and speaks."""
         return self.rank == 0
 
@@ -86,12 +86,12 @@ class World:
                 f"{{ bn_devices = {self.size} }} a name of its own, for its result is another one"
             )
 
-    def part(self, whole: int) -> slice:
+    def shard(self, whole: int) -> slice:
         """This process's share of a mini-batch of so many images."""
         share = whole // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
 
-    def parallel(self, net: nn.Module) -> nn.Module:
+    def wrap_ddp(self, net: nn.Module) -> nn.Module:
         """The net whose gradients are means over the processes; its weights become those of the first."""
         if self.size == 1:
             return net
@@ -101,12 +101,12 @@ class World:
         options: dict[str, Any] = {word: False}
         return DistributedDataParallel(net, **options)
 
-    def add_up(self, tensor: Tensor) -> None:
+    def all_reduce_sum(self, tensor: Tensor) -> None:
         """Sums over the processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
 
-    def average(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
         """Means over the processes, in place."""
         if self.size > 1 and tensors:
             flat = torch.cat([t.flatten() for t in tensors])  # one message
@@ -114,13 +114,13 @@ class World:
             means = torch.split(flat / self.size, [t.numel() for t in tensors])
             torch._foreach_copy_([*tensors], [mean.view_as(t) for mean, t in zip(means, tensors, strict=True)])
 
-    def copy_first(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Those of the first process, in place."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.data, 0)
 
-    def largest(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """Of the numbers of all processes. The hosts wait for each other, not for their devices."""
         if self.size == 1:
             return number
@@ -128,29 +128,29 @@ class World:
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
-        self.largest(0)
+        self.all_reduce_max(0)
 
-    def first(self, work: Callable[[], RESULT]) -> RESULT:
+    def on_rank_zero(self, work: Callable[[], RESULT]) -> RESULT:
         """What `work` gives in the first process, in all: the others need not see its files."""
         if self.size == 1:
             return work()
-        told = [work() if self.writes else None]
+        told = [work() if self.is_rank_zero else None]
         dist.broadcast_object_list(told, 0, device=torch.device("cpu"))
         return told[0]  # type: ignore[return-value]
 
-    def one_a_machine(self, work: Callable[[], RESULT]) -> RESULT:
+    def local_rank_zero_first(self, work: Callable[[], RESULT]) -> RESULT:
         """What `work` gives here. One process of each machine goes first; the others find what it left on the disk."""
         if self.local_rank:
-            self.wait()
+            self.barrier()
         result = work()
         if not self.local_rank:
-            self.wait()
+            self.barrier()
         return result
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def process_group(self) -> Iterator[None]:
         """Inside, the processes are connected. An error in one ends all, and is said once."""
         if self.size == 1:
             yield
@@ -183,7 +183,7 @@ def _fresh(store: Store, world: World) -> Store:
     The first process names the part, and answers each of the others by a name that only the living one knows.
     """
     mine = uuid.uuid4().hex
-    if not world.writes:
+    if not world.is_rank_zero:
         store.set(f"here is {world.rank}", mine)
         start = store.get(f"to {mine}").decode()  # waits
         store.set(f"{world.rank} knows {start}", "")

@@ -60,7 +60,7 @@ def load_weights(path: Path, run: Run, net: nn.Module, world: World = ALONE) -> 
 
 @contextmanager
 def _reading(path: Path, run: Run, world: World) -> Iterator[dict[str, Any]]:
-    state = world.first(lambda: read_saved(path))
+    state = world.on_rank_zero(lambda: read_saved(path))
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of resrepro; move it away to start the run anew")
     try:

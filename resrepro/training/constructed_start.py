@@ -11,18 +11,18 @@ from torch import nn
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.data.dataset import Part
+from resrepro.data.dataset import Split
 from resrepro.errors import UserError
 from resrepro.evaluation import constructed
 from resrepro.models import build
 from resrepro.results import csv_rows
-from resrepro.results.records import Equality
+from resrepro.results.records import ConstructedComparison
 from resrepro.training import checkpoint
 from resrepro.training.loop import Training
 from resrepro.training.step import Engine
 
 
-def construct(run: Run, source: Run, results_dir: Path, training: Training, between: Callable[[], None]) -> None:
+def construct(run: Run, source: Run, results_dir: Path, training: Training, check_stop: Callable[[], None]) -> None:
     """Gives the net the weights of `source` and identity layers, and records how alike the two nets are.
 
     Later than at the start of the training the net is left alone, and what is recorded is only repaired.
@@ -32,28 +32,28 @@ def construct(run: Run, source: Run, results_dir: Path, training: Training, betw
     """
     files, fresh = results.run_files(results_dir, run), training.iteration == training.first_iter
     engine = training.engine
-    if engine.world.first(files.identity.exists) and not fresh:
+    if engine.world.on_rank_zero(files.identity.exists) and not fresh:
         return
     shallow = _trained(run, source, results_dir, engine)
     deep = engine.net if fresh else deepcopy(engine.net)
     mini_batches = (engine.mini_batch(training.first_iter + i)[0] for i in range(constructed.NUM_BATCHES))
     batches = engine.batches
-    sets: dict[constructed.Name, Part] = {
-        "train": batches.train_part,
-        "test": batches.test_part,
+    sets: dict[constructed.Name, Split] = {
+        "train": batches.train_split,
+        "test": batches.test_split,
     }
-    equalities = constructed.construct(deep, shallow, mini_batches, sets, engine.compute, between)
-    engine.world.copy_first(
+    equalities = constructed.construct(deep, shallow, mini_batches, sets, engine.compute, check_stop)
+    engine.world.broadcast(
         [*deep.parameters(), *deep.buffers()]
     )  # each process has computed them: rounded differently?
-    if engine.world.writes:
-        csv_rows.write(files.identity, Equality, equalities)
+    if engine.world.is_rank_zero:
+        csv_rows.write_rows(files.identity, ConstructedComparison, equalities)
 
 
 def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:
     """The net of `source` with its final weights, where the engine's net is."""
     files = results.run_files(results_dir, source)
-    engine.world.first(lambda: _check_trained(run, source, results_dir))
+    engine.world.on_rank_zero(lambda: _check_trained(run, source, results_dir))
     with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
         net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
     net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
@@ -62,7 +62,7 @@ def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Mod
 
 
 def _check_trained(run: Run, source: Run, results_dir: Path) -> None:
-    files, record = results.run_files(results_dir, source), results.finished(results_dir, source)
+    files, record = results.run_files(results_dir, source), results.read_finished(results_dir, source)
     if record is None or record.status == "diverged":
         raise UserError(f"{run}: starts from {source}, which {'diverged' if record else 'is not finished'}")
     if not files.checkpoint.exists():

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resrepro.models.stage import untouched
+from resrepro.models.stage import restoring
 
 WARM_UP_CALLS = 3  # libraries choose their kernels and reserve their memory before a recording
 
 
-def record(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = None) -> tuple[Callable[[], None], Any]:
+def capture(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = None) -> tuple[Callable[[], None], Any]:
     """Records `work` on the current CUDA stream, which must not be the default one.
 
     Args:
@@ -24,7 +24,7 @@ def record(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = None
     Returns:
         what repeats the work, in one launch; and its pool.
     """
-    with untouched(changed):
+    with restoring(changed):
         for _ in range(WARM_UP_CALLS):
             work()
         graph = torch.cuda.CUDAGraph()

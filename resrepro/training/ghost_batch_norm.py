@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Parts(nn.Module):
+class GhostBatchNorm(nn.Module):
     """The net as a step calls it: BN sees each of `count` equal parts of the input alone.
 
     All parts enter BN's moving averages with equal weight, r <- (1 - m) r + m mean(s). That is linear, so it is also

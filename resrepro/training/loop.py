@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from resrepro.config.recipe import Recipe
-from resrepro.results.records import CurvePoint, LayerNorms, Share
+from resrepro.results.records import CurvePoint, LayerNorms, Session
 from resrepro.training.schedule import GATE_WINDOW_ITERS, drop_due, gate_opens, learning_rate
 from resrepro.training.step import Engine, Totals
 
@@ -37,7 +37,7 @@ class Training:
         self.drops: list[int] = []  # iterations from which on the rate is divided by 10 once more
         self.points: list[CurvePoint] = []
         self.norms: list[LayerNorms] = []
-        self.shares: list[Share] = []  # the last is the one in progress
+        self.sessions: list[Session] = []  # the last is the one in progress
         self._at_last_point = self._at_gate_check = engine.totals()
         self._elapsed_before_s = 0.0
         self._started = time.perf_counter()
@@ -59,7 +59,7 @@ class Training:
         Raises:
             Diverged: the loss is NaN or infinite.
         """
-        self._note_share()
+        self._note_session()
         self._check_drops()
         self._measure_gradients()
         while self.iteration < self.recipe.total_iters:
@@ -72,15 +72,18 @@ class Training:
             self._measure_gradients()
             yield point
 
-    def _note_share(self) -> None:
-        share = Share(
+    def _note_session(self) -> None:
+        session = Session(
             from_iter=self.iteration,
             device=self.engine.compute.name,
             num_threads=torch.get_num_threads(),
             num_processes=self.engine.world.size,
         )
-        if not self.shares or share.model_copy(update={"from_iter": self.shares[-1].from_iter}) != self.shares[-1]:
-            self.shares.append(share)
+        if (
+            not self.sessions
+            or session.model_copy(update={"from_iter": self.sessions[-1].from_iter}) != self.sessions[-1]
+        ):
+            self.sessions.append(session)
 
     def _check_gate(self) -> None:
         closed = self.recipe.warmup is not None and self.warmup_opened_iter is None
@@ -146,7 +149,7 @@ class Training:
             "drops": self.drops,
             "points": [p.model_dump() for p in self.points],
             "norms": [n.model_dump() for n in self.norms],
-            "shares": [s.model_dump() for s in self.shares],
+            "shares": [s.model_dump() for s in self.sessions],
             "at_last_point": vars(self._at_last_point),
             "at_gate_check": vars(self._at_gate_check),
             "elapsed_s": self.elapsed_s,
@@ -160,7 +163,7 @@ class Training:
         self.drops = list(state.get("drops", []))  # older checkpoints: they follow from the iteration
         self.points = [CurvePoint(**p) for p in state["points"]]
         self.norms = [LayerNorms(**n) for n in state.get("norms", [])]  # older checkpoints have none
-        self.shares = [Share(**s) for s in state.get("shares", [])]  # likewise
+        self.sessions = [Session(**s) for s in state.get("shares", [])]  # likewise
         self._at_last_point = Totals(**state["at_last_point"])
         self._at_gate_check = Totals(**state["at_gate_check"])
         self._elapsed_before_s = state["elapsed_s"]

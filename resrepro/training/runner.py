@@ -89,18 +89,18 @@ class Runner:
         auto = AUTO_JOBS[self.compute.device.type] if self.world.size == 1 else 1
         if self.world.size > 1 and (jobs or 1) > 1:
             raise UserError(f"--jobs {jobs}: the processes of torchrun train one run at a time; leave --jobs away")
-        missing = self.world.first(lambda: self._missing(runs))
+        missing = self.world.on_rank_zero(lambda: self._missing(runs))
         for run in missing:
             self.world.check(run.recipe.batch_size, run.recipe.bn_devices, str(run))
-            self.world.one_a_machine(partial(self._sources.load, run))
+            self.world.local_rank_zero_first(partial(self._sources.load, run))
             self._sources.check(run)
         needs = [self._needs(run) for run in missing]
-        jobs, recomputed = plan(needs, self._free_bytes(), jobs, auto)
-        self._execution = Execution(recomputed=bool(self.world.largest(recomputed)))
+        jobs, activation_checkpointing = plan(needs, self._free_bytes(), jobs, auto)
+        self._execution = Execution(activation_checkpointing=bool(self.world.all_reduce_max(activation_checkpointing)))
         self._sources.num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
         num_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, num_threads // jobs))
-        with Signals(self.world.largest) as signals, ThreadPoolExecutor(jobs) as pool:
+        with Signals(self.world.all_reduce_max) as signals, ThreadPoolExecutor(jobs) as pool:
             self._sources.progress = partial(self._preparing, signals)
             each = map if jobs == 1 else pool.map
             scratch, built = ([run for run in missing if bool(run.start_from) == needs] for needs in (False, True))
@@ -159,15 +159,15 @@ class Runner:
 
     def _needs(self, run: Run) -> tuple[int, int]:
         counts = self._counts(run)
-        as_is, recomputed = (
-            needed_bytes(counts, run.recipe, self.compute, recomputed=r, num_processes=self.world.size)
+        as_is, activation_checkpointing = (
+            needed_bytes(counts, run.recipe, self.compute, activation_checkpointing=r, num_processes=self.world.size)
             for r in (False, True)
         )
-        return as_is, recomputed
+        return as_is, activation_checkpointing
 
     def _finished(self, run: Run) -> RunRecord | None:
         """The record of a run that is finished, and its curves whole."""
-        record = results.finished(self.results_dir, run)
+        record = results.read_finished(self.results_dir, run)
         whole = record and not results.lacks_rows(results.run_files(self.results_dir, run), record)
         return record if whole else None
 
@@ -179,8 +179,8 @@ class Runner:
 
     def _train(self, run: Run, signals: Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)
-        with results.hold(files) if self.world.writes else nullcontext():
-            done = self.world.first(lambda: self._record_of(run))  # another command may just have finished it
+        with results.hold(files) if self.world.is_rank_zero else nullcontext():
+            done = self.world.on_rank_zero(lambda: self._record_of(run))  # another command may just have finished it
             if done:
                 return done
             with self._setting_up:
@@ -189,19 +189,19 @@ class Runner:
 
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
-        batches = self.world.one_a_machine(partial(self._sources.batches, run))
+        batches = self.world.local_rank_zero_first(partial(self._sources.batches, run))
         net = build(run.arch, num_classes=self._sources.num_classes(run), seed=run.seed)
         engine = Engine(
             net, batches, run.recipe, seed=run.seed, compute=self.compute, execution=self._execution, world=self.world
         )
         training = Training(run.recipe, engine, run.first_iter)
-        if self.world.first(files.checkpoint.exists):
+        if self.world.on_rank_zero(files.checkpoint.exists):
             checkpoint.load(files.checkpoint, run, training)
-        if self.world.writes:
+        if self.world.is_rank_zero:
             if not files.record.exists():
                 results.write_asked(files, run)
-            csv_rows.write(files.curves, CurvePoint, training.points)
-            csv_rows.write(files.gradients, LayerNorms, training.norms)
+            csv_rows.write_rows(files.curves, CurvePoint, training.points)
+            csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
         self.reporter.started(run, training)
         return training
 
@@ -214,11 +214,11 @@ class Runner:
                 stop = (
                     training.iteration % (1 if self.world.size == 1 else AGREE_EVERY_ITERS) == 0 and signals.received()
                 )
-                if self.world.writes:
+                if self.world.is_rank_zero:
                     if point is not None:
-                        csv_rows.append(files.curves, point)
+                        csv_rows.append_row(files.curves, point)
                     if len(training.norms) > num_norms:
-                        csv_rows.write(files.gradients, LayerNorms, training.norms)
+                        csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
                         num_norms = len(training.norms)
                     if point or stop or time.monotonic() - saved > CHECKPOINT_EVERY_S:
                         checkpoint.save(files.checkpoint, run, training)
@@ -227,17 +227,17 @@ class Runner:
                     raise Interrupted
                 self.reporter.advanced(run, training, point)
             responses, outcome = session.measured(training, signals.check)  # long for a deep net; all is on the disk
-            if self.world.writes:
-                csv_rows.write(files.responses, Response, responses)
-            record = session.record(run, training, self._counts(run), **outcome)
+            if self.world.is_rank_zero:
+                csv_rows.write_rows(files.responses, Response, responses)
+            record = session.make_record(run, training, self._counts(run), **outcome)
         except Interrupted as interrupted:
             saved_too = ", checkpoint written" if files.checkpoint.exists() else ""
             raise Interrupted(f"{run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
         except Diverged as diverged:
-            record = session.record(run, training, self._counts(run), diverged_iter=diverged.iteration)
-        if not self.world.writes:
+            record = session.make_record(run, training, self._counts(run), diverged_iter=diverged.iteration)
+        if not self.world.is_rank_zero:
             return record
-        csv_rows.write(files.gradients, LayerNorms, training.norms)
+        csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
         finished = results.read_record(files)  # it is there where only a CSV was to be made anew
         if finished is None:
             results.write_record(files, record)

@@ -30,11 +30,11 @@ def drop_due(recipe: Recipe, iteration: int, drops: Sequence[int], points: Seque
     latest = recipe.lr_drop_iters[len(drops)]
     if iteration >= latest:
         return latest
-    stopped = recipe.plateau is not None and _stopped_to_fall(recipe.plateau, max(drops, default=0), points)
+    stopped = recipe.plateau is not None and _stopped_falling(recipe.plateau, max(drops, default=0), points)
     return iteration if stopped else None
 
 
-def _stopped_to_fall(plateau: Plateau, since: int, points: Sequence[CurvePoint]) -> bool:
+def _stopped_falling(plateau: Plateau, since: int, points: Sequence[CurvePoint]) -> bool:
     """Whether no late point is lower than the lowest of the early ones, of those after `since`."""
     after = [point for point in points if point.iteration > since]
     bound = after[-1].iteration - plateau.patience_iters if after else 0

@@ -28,34 +28,34 @@ class Reporter(Protocol):
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None: ...
 
 
-def measured(training: Training, between: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
+def measured(training: Training, check_stop: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
     """The layers' responses, and the errors for the record.
 
     Args:
-        between: is called between mini-batches, for this is long for a deep net.
+        check_stop: is called between mini-batches, for this is long for a deep net.
     """
     last, engine = training.points[-1], training.engine
     best = min(training.points, key=lambda p: p.test_error_pct)
     with Responses(engine.net, engine.clean_view.num_here, engine.world) as responses:
-        clean_train = engine.clean_train(between)
+        clean_train = engine.clean_train(check_stop)
     return responses.rows(), {
         "final_train_error_pct": last.train_error_pct,
         "final_test_error_pct": last.test_error_pct,
         "best_test_error_pct": best.test_error_pct,
         "best_test_error_iter": best.iteration,
-        "final_test_error_bn_reestimated_pct": engine.test_bn_reestimated(between).error_pct,
+        "final_test_error_bn_reestimated_pct": engine.test_bn_reestimated(check_stop).error_pct,
         "final_train_error_clean_pct": clean_train.error_pct,
     }
 
 
-def record(run: Run, training: Training, counts: Complexity, **outcome: Any) -> RunRecord:
+def make_record(run: Run, training: Training, counts: Complexity, **outcome: Any) -> RunRecord:
     """What `run.json` says, now.
 
     Args:
         outcome: `measured`, or `diverged_iter`.
     """
     engine = training.engine
-    *earlier, now = training.shares
+    *earlier, now = training.sessions
     return RunRecord(
         status="diverged" if "diverged_iter" in outcome else "finished",
         dataset=run.dataset,

@@ -15,18 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.config.recipe import Recipe
-from resrepro.data.dataset import Source, Views
+from resrepro.data.dataset import InputPipeline, TrainingViews
 from resrepro.errors import first_line
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.gradients import NUM_BATCHES, Norms, gradient_norms
-from resrepro.evaluation.single_view import Measured, SingleView
+from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
-from resrepro.models.kernels.fused import enable_fused
+from resrepro.models.kernels.fused import load_kernels
 from resrepro.results.records import Kernels
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import ALONE, World
-from resrepro.training.cuda_graph import record
-from resrepro.training.ghost_batch_norm import Parts
+from resrepro.training.cuda_graph import capture
+from resrepro.training.ghost_batch_norm import GhostBatchNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +49,13 @@ class Execution:
 
     Args:
         compiled: CUDA: elementwise work of each block fused by torch's compiler.
-        recorded: CUDA: the step is one CUDA graph.
-        recomputed: a block's inner activations are computed twice, not kept: less memory.
+        cuda_graph: CUDA: the step is captured as one CUDA graph.
+        activation_checkpointing: a block's inner activations are computed twice, not kept: less memory.
     """
 
     compiled: bool = True
-    recorded: bool = True
-    recomputed: bool = False
+    cuda_graph: bool = True
+    activation_checkpointing: bool = False
 
 
 class Engine:
@@ -72,7 +72,7 @@ class Engine:
     def __init__(
         self,
         net: nn.Module,
-        batches: Source,
+        batches: InputPipeline,
         recipe: Recipe,
         *,
         seed: int,
@@ -84,7 +84,7 @@ class Engine:
         self.recipe = recipe
         self.views = self._whole_views = batches.views(recipe, seed)
         if world.size > 1:
-            self.views = batches.views(recipe, seed, world.part(recipe.batch_size))
+            self.views = batches.views(recipe, seed, world.shard(recipe.batch_size))
         self.net = net.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self._iteration = torch.zeros((), dtype=torch.int64, device=compute.device)
         self._lr = torch.full((), recipe.lr, device=compute.device)
@@ -97,28 +97,28 @@ class Engine:
             group["lr"] = self._lr
         for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        self.parts = Parts(self.net, recipe.bn_devices // world.size)
-        self.single_view = SingleView(self.net, batches.test_part, compute, world)
-        self.clean_view = SingleView(self.net, batches.train_part, compute, world)
+        self.ghost_batch_norm = GhostBatchNorm(self.net, recipe.bn_devices // world.size)
+        self.single_view = SingleView(self.net, batches.test_split, compute, world)
+        self.clean_view = SingleView(self.net, batches.train_split, compute, world)
         self.notes: list[str] = []
         self.kernels: Kernels = "torch"
         self._work: Callable[[], None] = self._step
-        self._test_part: Callable[[], None] = self.single_view.part
-        self._forward: nn.Module = self.parts
+        self._test_chunk: Callable[[], None] = self.single_view.evaluate_chunk
+        self._forward: nn.Module = self.ghost_batch_norm
         self._prepare()
-        self._forward = world.parallel(self.parts)
+        self._forward = world.wrap_ddp(self.ghost_batch_norm)
 
     def _prepare(self) -> None:
         call: stage.Call = stage.plain
         if self.compute.device.type == "cpu":
-            unfused = enable_fused()
+            unfused = load_kernels()
             if unfused:
                 self.notes.append(f"a quarter slower, without the kernels of our own: {unfused}")
             self.kernels = "torch" if unfused else "fused"
         elif self.execution.compiled:
             call = stage.compiled()
             self.kernels = "compiled"
-        if self.execution.recomputed:
+        if self.execution.activation_checkpointing:
             self.notes.append("a third slower, for the memory free does not hold all activations: some computed twice")
         self._set_call(call)
         if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, for blocks are not compiled"):
@@ -126,11 +126,13 @@ class Engine:
             self._set_call(stage.plain)
         if self.compute.device.type == "cuda" and self.world.size > 1:
             self.notes.append("the step is not recorded as a CUDA graph, for it is shared among processes")
-        elif self.compute.device.type == "cuda" and self.execution.recorded:
+        elif self.compute.device.type == "cuda" and self.execution.cuda_graph:
             self._tried(self._record, "slower, for the step is not recorded as a CUDA graph")
 
     def _set_call(self, call: stage.Call) -> None:
-        stage.set_call(self.net, stage.recomputed(call) if self.execution.recomputed else call)
+        stage.set_block_call(
+            self.net, stage.activation_checkpointing(call) if self.execution.activation_checkpointing else call
+        )
 
     def _tried(self, work: Callable[[], None], otherwise: str) -> bool:
         failed = False
@@ -141,20 +143,20 @@ class Engine:
         except Exception as error:  # whatever a compiler or driver does not like
             self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}")
             failed = True
-        return not self.world.largest(failed)
+        return not self.world.all_reduce_max(failed)
 
     def _warm_up(self) -> None:
-        with stage.untouched(self._changed()):
+        with stage.restoring(self._changed()):
             self._gradients()
 
     def _record(self) -> None:
-        work, pool = record(self._step, self._changed())
+        work, pool = capture(self._step, self._changed())
         self.net.eval()
         try:
-            test = record(self.single_view.part, [self.single_view.start, self.single_view.totals], pool)[0]
+            test = capture(self.single_view.evaluate_chunk, [self.single_view.start, self.single_view.totals], pool)[0]
         finally:
             self.net.train()
-        self._work, self._test_part = work, test
+        self._work, self._test_chunk = work, test
 
     def _changed(self) -> list[Tensor]:
         """All that a step changes."""
@@ -183,8 +185,8 @@ class Engine:
         sums = self._gradients()
         self.optimizer.step()
         with torch.no_grad():
-            self.world.add_up(sums)
-            self.world.average(self.parts.averages)
+            self.world.all_reduce_sum(sums)
+            self.world.all_reduce_mean(self.ghost_batch_norm.averages)
             self._totals += sums
             self._iteration += 1
 
@@ -207,22 +209,24 @@ class Engine:
         loss, wrong, images = self._totals.tolist()
         return Totals(loss=loss, num_wrong=wrong, num_images=images)
 
-    def test(self) -> Measured:
+    def test(self) -> LossAndError:
         """The test set, single view, BN's moving averages."""
-        return self.single_view.measure(self._test_part)
+        return self.single_view.measure(self._test_chunk)
 
-    def test_bn_reestimated(self, between: Callable[[], None]) -> Measured:
+    def test_bn_reestimated(self, check_stop: Callable[[], None]) -> LossAndError:
         """The test set with BN statistics averaged over the mini-batches that would have come next.
 
-        `between` is called before each part of the work; it may raise to stop.
+        `check_stop` is called before each part of the work; it may raise to stop.
         """
-        with reestimated(self.net, self._next_inputs(between), self.compute):
-            self.world.average(self.parts.averages)  # plain averages, over as many parts in each process
-            return self.single_view.measure(self._test_part, between)
+        with reestimated(self.net, self._next_inputs(check_stop), self.compute):
+            self.world.all_reduce_mean(
+                self.ghost_batch_norm.averages
+            )  # plain averages, over as many parts in each process
+            return self.single_view.measure(self._test_chunk, check_stop)
 
-    def clean_train(self, between: Callable[[], None]) -> Measured:
-        """The training set without augmentation, BN's moving averages. `between`: as above."""
-        return self.clean_view.measure(between=between)
+    def clean_train(self, check_stop: Callable[[], None]) -> LossAndError:
+        """The training set without augmentation, BN's moving averages. `check_stop`: as above."""
+        return self.clean_view.measure(check_stop=check_stop)
 
     def gradient_norms(self) -> list[Norms]:
         """Of the net as it is, on the same mini-batches whenever it is called, in BN's parts; changes nothing."""
@@ -238,14 +242,14 @@ class Engine:
         """What a step of all processes reads, augmented: inputs (N, 3, H, W) and labels (N,)."""
         return self._read(self._whole_views, iteration)
 
-    def _read(self, views: Views, iteration: int) -> tuple[Tensor, Tensor]:
+    def _read(self, views: TrainingViews, iteration: int) -> tuple[Tensor, Tensor]:
         views.load(iteration)
         return self.batches.train(views.at(torch.tensor(iteration, device=self.compute.device)))
 
-    def _next_inputs(self, between: Callable[[], None]) -> Iterator[Tensor]:
+    def _next_inputs(self, check_stop: Callable[[], None]) -> Iterator[Tensor]:
         for i in range(self.recipe.total_iters, self.recipe.total_iters + NUM_MINI_BATCHES):
-            between()
-            yield from self._read(self.views, i)[0].chunk(self.parts.count)
+            check_stop()
+            yield from self._read(self.views, i)[0].chunk(self.ghost_batch_norm.count)
 
     @property
     def arithmetic(self) -> dict[str, Any]:

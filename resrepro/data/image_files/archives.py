@@ -11,7 +11,7 @@ from pathlib import Path
 
 from resrepro.data.dataset import Progress
 from resrepro.errors import UserError
-from resrepro.files import writing
+from resrepro.files import user_errors
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 NUM_VAL = 50_000
@@ -96,7 +96,7 @@ def _unpack_val(archive: tarfile.TarFile, val: Path, wnids: list[str], progress:
 def _write_whole(folder: Path, members: Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]) -> None:
     """The folder appears under its name once all is in it."""
     partial = folder.with_name(f".{folder.name}.partial")
-    with writing(folder, "--data-dir"):
+    with user_errors(folder, "--data-dir"):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for member, tar in members:

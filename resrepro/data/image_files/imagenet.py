@@ -8,14 +8,14 @@ from torchvision.datasets import Imagenette
 
 from resrepro.data.download import downloaded
 from resrepro.data.image_files import packed
-from resrepro.data.image_files.listing import ImageTree, list_tree
+from resrepro.data.image_files.listing import ImageFolder, list_image_folder
 from resrepro.errors import UserError
 
 NUM_CLASSES = 1000  # of ImageNet's classification task
 IMAGENETTE_COUNTS = (9469, 3925)  # of version 2, training and test
 
 
-def load_tree(dataset: str, *, data_dir: Path, prepared: bool = True) -> ImageTree:
+def open_image_folder(dataset: str, *, data_dir: Path, prepared: bool = True) -> ImageFolder:
     """`imagenet`, `imagenette` or `folder:PATH`: the store that `resrepro data prepare` wrote, else its files.
 
     Args:
@@ -30,7 +30,7 @@ def load_tree(dataset: str, *, data_dir: Path, prepared: bool = True) -> ImageTr
             return tree
     kind, _, path = dataset.partition(":")
     if kind == "folder" and path:
-        return list_tree(Path(path).expanduser())
+        return list_image_folder(Path(path).expanduser())
     if kind == "imagenet":
         return _imagenet(data_dir / "imagenet")
     if kind == "imagenette":
@@ -38,13 +38,13 @@ def load_tree(dataset: str, *, data_dir: Path, prepared: bool = True) -> ImageTr
     raise UserError(f"dataset '{dataset}': image files are expected here: imagenet, imagenette or folder:PATH")
 
 
-def _imagenet(root: Path) -> ImageTree:
+def _imagenet(root: Path) -> ImageFolder:
     if not root.is_dir():
         raise UserError(
             f"{root}: no such folder; expected {root / 'train' / '<wnid>' / '*.JPEG'} and the same in val, or put the "
             "official tars there and run 'resrepro data prepare imagenet'"
         )
-    tree = list_tree(root)
+    tree = list_image_folder(root)
     if len(tree.classes) != NUM_CLASSES:
         raise UserError(
             f"{root}: {len(tree.classes)} classes, expected ImageNet's {NUM_CLASSES}; a part of ImageNet is read "
@@ -53,7 +53,7 @@ def _imagenet(root: Path) -> ImageTree:
     return tree
 
 
-def _imagenette(data_dir: Path) -> ImageTree:
+def _imagenette(data_dir: Path) -> ImageFolder:
     found = sorted(folder for folder in data_dir.glob("imagenette2*") if folder.is_dir())
     full = data_dir / "imagenette2"
     if not found:
@@ -64,7 +64,7 @@ def _imagenette(data_dir: Path) -> ImageTree:
             f"{data_dir}: {', '.join(folder.name for folder in found)} are all there; say which with folder:PATH"
         )
     root = full if full in found else found[0]
-    tree = list_tree(root)
+    tree = list_image_folder(root)
     counts = len(tree.train), len(tree.test)
     if counts != IMAGENETTE_COUNTS:
         raise UserError(

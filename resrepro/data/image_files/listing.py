@@ -68,7 +68,7 @@ class ImageFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTree:
+class ImageFolder:
     """A data set as files; the classes are the sorted folder names of `train`, and a label is the place among them.
 
     Args:
@@ -81,7 +81,7 @@ class ImageTree:
     place: str
 
 
-def list_tree(root: Path) -> ImageTree:
+def list_image_folder(root: Path) -> ImageFolder:
     """Lists `root`/train and `root`/val (or test).
 
     Raises:
@@ -107,8 +107,8 @@ def list_tree(root: Path) -> ImageTree:
                 f"{part / strange[0]}: no such class in {other} ({len(strange)} such: {_named(strange)}); both parts "
                 "need the same classes: rename, add or remove"
             )
-    return ImageTree(
-        train=_list_part(train, classes), test=_list_part(test, classes), classes=tuple(classes), place=str(root)
+    return ImageFolder(
+        train=_list_split(train, classes), test=_list_split(test, classes), classes=tuple(classes), place=str(root)
     )
 
 
@@ -137,7 +137,7 @@ def _class_names(part: Path) -> list[str]:
     return sorted(names)
 
 
-def _list_part(part: Path, classes: list[str]) -> ImageFiles:
+def _list_split(part: Path, classes: list[str]) -> ImageFiles:
     names: list[bytes] = []
     counts = []
     for name in classes:

@@ -27,15 +27,15 @@ from PIL import Image
 from resrepro.config.recipe import IMAGENET_CROP
 from resrepro.data.dataset import Progress
 from resrepro.data.image_files.decoding import decode, resized_size
-from resrepro.data.image_files.listing import ImageFiles, ImageTree
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.errors import UserError
-from resrepro.files import write_atomically, writing
+from resrepro.files import user_errors, write_atomically
 
 SHORTER_SIDE = IMAGENET_CROP.shorter_side[1]  # pixels
 JPEG = {"quality": 95, "subsampling": 0}  # 4:4:4: colors at full size
 CHUNK = 256  # images that a worker hands over at once; what a kill costs at most
-PARTS = ("train", "test")
+SPLITS = ("train", "test")
 INDEX = "index.npz"  # written last: its presence means complete
 
 
@@ -72,7 +72,7 @@ def directory(dataset: str, *, data_dir: Path) -> Path:
     return data_dir / "prepared" / f"{kind}-{SHORTER_SIDE}"
 
 
-def load(dataset: str, *, data_dir: Path) -> ImageTree | None:
+def load(dataset: str, *, data_dir: Path) -> ImageFolder | None:
     """The data set's store; None where there is none.
 
     Raises:
@@ -95,7 +95,7 @@ def load(dataset: str, *, data_dir: Path) -> ImageTree | None:
                     folder=str(root / f"{part}.pack"),
                     **{column: index[f"{part}_{column}"] for column in ("names", "labels", "ends")},
                 )
-                for part in PARTS
+                for part in SPLITS
             ]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{root / INDEX}: {delete}") from error
@@ -104,11 +104,11 @@ def load(dataset: str, *, data_dir: Path) -> ImageTree | None:
         found = pack.stat().st_size if pack.is_file() else 0
         if found != part.ends[-1]:
             raise UserError(f"{pack}: {found} bytes, expected {part.ends[-1]}; {delete}")
-    return ImageTree(train=parts[0], test=parts[1], classes=classes, place=str(root))
+    return ImageFolder(train=parts[0], test=parts[1], classes=classes, place=str(root))
 
 
 def prepare(
-    tree: ImageTree, dataset: str, *, data_dir: Path, num_workers: int, skip_corrupt: bool, progress: Progress
+    tree: ImageFolder, dataset: str, *, data_dir: Path, num_workers: int, skip_corrupt: bool, progress: Progress
 ) -> list[str]:
     """Writes the store of `tree`, or what is missing of it; returns the files that were left out as corrupt.
 
@@ -125,13 +125,13 @@ def prepare(
         "skip_corrupt": skip_corrupt,
     }
     _check_space(root, files)
-    with writing(root, "--data-dir"):
+    with user_errors(root, "--data-dir"):
         root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         _same(root / "source.json", asked, dataset)
         if not (root / INDEX).is_file():
             columns: dict[str, np.ndarray] = {"classes": np.array(json.dumps(tree.classes))}
-            for part in PARTS:
+            for part in SPLITS:
                 images = _Images(files[part], shrunk=part == "train", skip_corrupt=skip_corrupt and part == "train")
                 lengths = _pack(files[part], root / f"{part}.pack", images, num_workers, progress)
                 kept = lengths > 0
@@ -139,7 +139,7 @@ def prepare(
                 columns[f"{part}_ends"] = lengths[kept].cumsum()
             write_atomically(root / INDEX, lambda file: np.savez(file, **columns), "--data-dir")  # type: ignore[arg-type]
     left_out = []
-    for part in PARTS:
+    for part in SPLITS:
         lengths = np.fromfile(_lengths_file(root / f"{part}.pack"), dtype=np.int64)
         left_out += [files[part].name(int(i)) for i in np.flatnonzero(lengths == 0)]
     return left_out
@@ -148,7 +148,7 @@ def prepare(
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     lock = filelock.FileLock(root / ".lock", timeout=0)
-    with writing(root, "--data-dir"):
+    with user_errors(root, "--data-dir"):
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -171,7 +171,7 @@ def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:
             "skip_corrupt",
             True,
         ):  # what was packed so far has no corrupt one
-            what = f"the {key} files are others now" if key in PARTS else f"it was begun with {key} = {not value}"
+            what = f"the {key} files are others now" if key in SPLITS else f"it was begun with {key} = {not value}"
             raise UserError(f"{source.parent}: {what}; delete it, and type 'resrepro data prepare {dataset}' again")
     if before != asked:
         write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
@@ -205,7 +205,7 @@ def _gib(count: int) -> str:
 
 def _pack(files: ImageFiles, pack: Path, images: _Images, num_workers: int, progress: Progress) -> np.ndarray:
     """Appends what is missing. (N,) int64 lengths; 0: left out."""
-    with writing(pack, "--data-dir"), pack.open("ab") as data, _lengths_file(pack).open("ab") as log:
+    with user_errors(pack, "--data-dir"), pack.open("ab") as data, _lengths_file(pack).open("ab") as log:
         lengths = np.fromfile(log.name, dtype=np.int64)  # without a torn number at the end
         whole = int(np.searchsorted(lengths.cumsum(), data.tell(), side="right"))
         whole = whole if whole == len(files) else whole // CHUNK * CHUNK

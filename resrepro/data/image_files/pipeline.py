@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from resrepro.config.recipe import Recipe, ScaleCrop
-from resrepro.data.dataset import Part, Progress
-from resrepro.data.image_files.listing import ImageFiles, ImageTree
+from resrepro.data.dataset import Progress, Split
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.prefetch import HostBatch, Items, prefetched
-from resrepro.data.image_files.training_views import NetInput, SingleViews, TrainViews
+from resrepro.data.image_files.training_views import CenterCrops, NetInput, ScaleCropViews
 
 BEHIND = 4  # mini-batches
 AT_ONCE = {"cpu": 50, "cuda": 500}  # test images
 
 
-class Loaded:
+class StaticBatch:
     """The latest loaded mini-batch, in tensors of the device that stay the same, so that a recording may read them.
 
     Args:
@@ -76,7 +76,7 @@ class Loaded:
 class StreamedViews:
     """The training views of one run."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: StaticBatch) -> None:
         self._loaded = loaded
 
     def load(self, iteration: int) -> None:
@@ -86,7 +86,7 @@ class StreamedViews:
         return self._loaded.batch
 
 
-class StreamedBatches:
+class ImageFilePipeline:
     """Image files, and the network's input made of them (Sec. 3.4).
 
     Args:
@@ -97,7 +97,7 @@ class StreamedBatches:
 
     def __init__(
         self,
-        tree: ImageTree,
+        tree: ImageFolder,
         crop: ScaleCrop,
         *,
         mean: Tensor,
@@ -114,21 +114,21 @@ class StreamedBatches:
         return self.tree.train.fingerprint()
 
     @property
-    def train_part(self) -> Part:
+    def train_split(self) -> Split:
         return self._part(self.tree.train, skip_corrupt=self.skip_corrupt)
 
     @property
-    def test_part(self) -> Part:
+    def test_split(self) -> Split:
         return self._part(self.tree.test)
 
-    def _part(self, files: ImageFiles, *, skip_corrupt: bool = False) -> Part:
+    def _part(self, files: ImageFiles, *, skip_corrupt: bool = False) -> Split:
         """Center crops."""
         size, (shorter_side, _) = self.crop.size, self.crop.shorter_side
         at_once = min(AT_ONCE[self.device.type], len(files))
-        views = SingleViews(
+        views = CenterCrops(
             files, image_size=size, shorter_side=shorter_side, batch_size=at_once, skip_corrupt=skip_corrupt
         )
-        loaded = Loaded(views, at_once, image_size=size, num_workers=self.num_workers, device=self.device)
+        loaded = StaticBatch(views, at_once, image_size=size, num_workers=self.num_workers, device=self.device)
 
         def inputs(_index: Tensor) -> tuple[Tensor, Tensor]:
             return self.net_input.single_view(loaded.batch.images), loaded.batch.labels
@@ -136,21 +136,21 @@ class StreamedBatches:
         def load(start: int, end: int) -> None:
             loaded.load(start // at_once, min(-(-end // at_once), len(views)))
 
-        return Part(num_images=len(files), inputs=inputs, load=load, at_once=at_once)
+        return Split(num_images=len(files), inputs=inputs, load=load, at_once=at_once)
 
-    def views(self, recipe: Recipe, seed: int, part: slice = slice(None)) -> StreamedViews:
-        views = TrainViews(
+    def views(self, recipe: Recipe, seed: int, shard: slice = slice(None)) -> StreamedViews:
+        views = ScaleCropViews(
             self.tree.train,
             image_size=self.crop.size,
             shorter_side=self.crop.shorter_side,
             batch_size=recipe.batch_size,
             seed=seed,
-            part=part,
+            shard=shard,
             skip_corrupt=self.skip_corrupt,
         )
-        size = len(range(recipe.batch_size)[part])
+        size = len(range(recipe.batch_size)[shard])
         return StreamedViews(
-            Loaded(views, size, image_size=self.crop.size, num_workers=self.num_workers, device=self.device)
+            StaticBatch(views, size, image_size=self.crop.size, num_workers=self.num_workers, device=self.device)
         )
 
     def train(self, view: HostBatch) -> tuple[Tensor, Tensor]:
@@ -158,7 +158,7 @@ class StreamedBatches:
 
 
 def streamed(
-    tree: ImageTree,
+    tree: ImageFolder,
     crop: ScaleCrop,
     *,
     dataset: str,
@@ -167,10 +167,10 @@ def streamed(
     skip_corrupt: bool,
     progress: Progress,
     device: torch.device,
-) -> StreamedBatches:
+) -> ImageFilePipeline:
     """The mini-batches of a data set, with its mean. Raises as `pixel_mean` does."""
     mean = pixel_mean(
         tree.train, crop, dataset=dataset, data_dir=data_dir, num_workers=num_workers, skip_corrupt=skip_corrupt,
         progress=progress,
     )  # fmt: skip
-    return StreamedBatches(tree, crop, mean=mean, num_workers=num_workers, skip_corrupt=skip_corrupt, device=device)
+    return ImageFilePipeline(tree, crop, mean=mean, num_workers=num_workers, skip_corrupt=skip_corrupt, device=device)

@@ -17,7 +17,7 @@ from resrepro.config.recipe import ScaleCrop
 from resrepro.data.dataset import Progress, silent
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import prefetched
-from resrepro.data.image_files.training_views import SingleViews
+from resrepro.data.image_files.training_views import CenterCrops
 from resrepro.errors import UserError
 from resrepro.files import write_atomically
 
@@ -48,7 +48,7 @@ def pixel_mean(
     kept = _read(path, image_size)
     sums, count, chunks = kept or (np.zeros((image_size, image_size, 3), dtype=np.int64), 0, 0)
     num_chunks = -(-len(files) // CHUNK)
-    views = SingleViews(files, image_size=image_size, shorter_side=shorter_side, batch_size=CHUNK)
+    views = CenterCrops(files, image_size=image_size, shorter_side=shorter_side, batch_size=CHUNK)
     for of_chunk, num_images in prefetched(
         _Sums(views, skip_corrupt), range(chunks, num_chunks), num_workers=num_workers
     ):
@@ -64,7 +64,7 @@ def pixel_mean(
 class _Sums:
     """Item i: the sum of chunk i's crops, (S, S, 3) int64, which is exact in any order, and how many they are."""
 
-    def __init__(self, views: SingleViews, skip_corrupt: bool) -> None:
+    def __init__(self, views: CenterCrops, skip_corrupt: bool) -> None:
         self.views, self.skip_corrupt = views, skip_corrupt
 
     def __getitem__(self, chunk: int) -> tuple[Tensor, int]:

@@ -41,7 +41,7 @@ class Draws:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleCrops:
+class ScaleCropSampler:
     """Which images a mini-batch has, and which view of each."""
 
     num_images: int
@@ -78,13 +78,13 @@ def _order(num_images: int, seed: int, epoch: int) -> np.ndarray:
     return _generator(np.random.SeedSequence((seed, epoch))).permutation(num_images).astype(np.int32)
 
 
-class TrainViews:
+class ScaleCropViews:
     """Mini-batches of training views; item i is mini-batch i, counted from 0, of as many as wanted.
 
     Args:
         image_size: side of the crop, pixels.
         batch_size: of the whole mini-batch.
-        part: what this process takes of each mini-batch; None: all of it.
+        shard: what this process takes of each mini-batch; None: all of it.
         skip_corrupt: whether the next image of the epoch's order stands for one that cannot be decoded.
 
     Raises:
@@ -99,20 +99,22 @@ class TrainViews:
         shorter_side: tuple[int, int],
         batch_size: int,
         seed: int,
-        part: slice | None = None,
+        shard: slice | None = None,
         skip_corrupt: bool = False,
     ) -> None:
         _check_sizes(image_size, shorter_side[0])
         self.files, self.image_size, self.skip_corrupt = files, image_size, skip_corrupt
-        self.crops = ScaleCrops(num_images=len(files), batch_size=batch_size, seed=seed, shorter_side=shorter_side)
-        self.part = range(batch_size)[part or slice(None)]
-        self._memory = _Memory(len(self.part), image_size)
+        self.crops = ScaleCropSampler(
+            num_images=len(files), batch_size=batch_size, seed=seed, shorter_side=shorter_side
+        )
+        self.shard = range(batch_size)[shard or slice(None)]
+        self._memory = _Memory(len(self.shard), image_size)
 
     def __getitem__(self, iteration: int) -> HostBatch:
         draws = self.crops.draws(iteration)
-        images = self._memory.lend(len(self.part))
+        images = self._memory.lend(len(self.shard))
         indices, skipped = [], []
-        for row, i in enumerate(self.part):
+        for row, i in enumerate(self.shard):
             image, index, corrupt = self._decoded(iteration * self.crops.batch_size + i)
             shorter_side = int(draws.shorter_side[i])
             height, width = resized_size(image.shape[1], image.shape[2], shorter_side)
@@ -123,12 +125,12 @@ class TrainViews:
             images[row] = _bytes(_crop(image, shorter_side, top, left, self.image_size))
             indices.append(index)
             skipped += corrupt
-        part = list(self.part)
+        rows = list(self.shard)
         return HostBatch(
             images=torch.from_numpy(images).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.files.labels[indices]),
-            flip=torch.from_numpy(draws.flip[part]),
-            alphas=torch.from_numpy(draws.alphas[part]),
+            flip=torch.from_numpy(draws.flip[rows]),
+            alphas=torch.from_numpy(draws.alphas[rows]),
             skipped=skipped,
         )
 
@@ -148,7 +150,7 @@ class TrainViews:
         raise UserError(f"{self.files.folder}: not one readable image in {len(self.files)}")
 
 
-class SingleViews:
+class CenterCrops:
     """The center crops of all images in their order; item i is part i of `len` parts.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from resrepro.data.image_files.listing import ImageFiles, list_tree
+from resrepro.data.image_files.listing import ImageFiles, list_image_folder
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 
@@ -18,7 +18,7 @@ def load(*, name: str, path: str, data_dir: Path) -> Images:
     Raises:
         UserError: a folder is missing or empty, an image is unreadable or of another size, the parts' classes differ.
     """
-    tree = list_tree(Path(path).expanduser())
+    tree = list_image_folder(Path(path).expanduser())
     with _open(tree.train.name(0)) as first:
         size = first.size
     train, test = _read(tree.train, size), _read(tree.test, size)

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from resrepro.config.recipe import Recipe
-from resrepro.data.dataset import Part
+from resrepro.data.dataset import Split
 from resrepro.data.in_memory.images import Images
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class Crops:
     """Which images, and which crop of each: (N,) int64 each; `top`, `left` count from the padded corner."""
 
     index: Tensor
@@ -32,7 +32,7 @@ class View:
     flip: Tensor
 
 
-class ViewStream:
+class CropSampler:
     """The views of the endless stream, on a device.
 
     Holds the draws of as many epochs as a mini-batch may straddle, at epoch modulo that number, so that a
@@ -40,7 +40,7 @@ class ViewStream:
 
     Args:
         batch_size: of the whole mini-batch.
-        part: which images of each mini-batch are wanted.
+        shard: which images of each mini-batch are wanted.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class ViewStream:
         padding: int,
         seed: int,
         device: torch.device,
-        part: slice = slice(None),
+        shard: slice = slice(None),
     ) -> None:
         self.num_images, self.batch_size, self.padding, self.seed = num_images, batch_size, padding, seed
         self._held = [-1] * (2 + (batch_size - 1) // num_images)  # epochs
         self._draws = torch.zeros(4, len(self._held) * num_images, dtype=torch.int64, device=device)
-        self._offsets = torch.arange(batch_size, device=device)[part]
+        self._offsets = torch.arange(batch_size, device=device)[shard]
 
     def epoch(self, epoch: int) -> np.ndarray:
         """(4, num_images) int64: index, top, left, flip of each position of this epoch."""
@@ -83,14 +83,14 @@ class ViewStream:
                 self._draws[:, start : start + self.num_images].copy_(drawn, non_blocking=True)
                 self._held[slot] = epoch
 
-    def at(self, iteration: Tensor) -> View:
+    def at(self, iteration: Tensor) -> Crops:
         """The views of mini-batch `iteration`, a () int64 tensor on the device, whose epochs are loaded."""
         position = (iteration * self.batch_size + self._offsets) % self._draws.shape[1]
         index, top, left, flip = self._draws.index_select(1, position)
-        return View(index=index, top=top, left=left, flip=flip)
+        return Crops(index=index, top=top, left=left, flip=flip)
 
 
-class Batches:
+class InMemoryPipeline:
     """A data set on its device, and the network's input cut from it.
 
     Images stay bytes. The mean is padded with zeros as the images are, so what lies outside is zero
@@ -110,25 +110,25 @@ class Batches:
         self.test_labels = images.test_labels.to(device)
         self.rows = torch.arange(self.side[0], device=device)
         self.columns = torch.arange(self.side[1], device=device)
-        self.train_part = Part(num_images=len(images.train_labels), inputs=self.clean_train)
-        self.test_part = Part(num_images=len(images.test_labels), inputs=self.test)
+        self.train_split = Split(num_images=len(images.train_labels), inputs=self.clean_train)
+        self.test_split = Split(num_images=len(images.test_labels), inputs=self.test)
 
     @cached_property
     def fingerprint(self) -> str:
         content = (x.cpu().numpy().tobytes() for x in (self.mean, self.train_labels))
         return hashlib.sha256(b"".join(content)).hexdigest()
 
-    def views(self, recipe: Recipe, seed: int, part: slice = slice(None)) -> ViewStream:
-        return ViewStream(
+    def views(self, recipe: Recipe, seed: int, shard: slice = slice(None)) -> CropSampler:
+        return CropSampler(
             num_images=len(self.train_labels),
             batch_size=recipe.batch_size,
             padding=recipe.crop_padding,
             seed=seed,
             device=self.train_labels.device,
-            part=part,
+            shard=shard,
         )
 
-    def train(self, view: View) -> tuple[Tensor, Tensor]:
+    def train(self, view: Crops) -> tuple[Tensor, Tensor]:
         """Augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""
         rows = (view.top[:, None] + self.rows)[:, :, None]  # (N, H, 1)
         columns = torch.where(view.flip[:, None].bool(), self.columns.flip(0), self.columns)

@@ -17,7 +17,7 @@ LINE = 64  # elements; the kernel's unit of work
 _fused = False
 
 
-def enable_fused() -> str:
+def load_kernels() -> str:
     """Uses the kernels in all nets of this process. Returns empty, or why torch's operations are used instead."""
     global _fused
     if not _fused:

@@ -12,7 +12,8 @@ import pytest
 import resrepro
 
 LAYERS = [
-    {"errors", "paper"},
+    {"errors"},
+    {"paper"},
     {"files", "config", "runtime"},
     {"results", "models", "data"},
     {"evaluation", "figures"},

@@ -87,12 +87,18 @@ class Recipe(StrictModel):
         curve_every_iters: iterations between two points of the curves.
         warmup: None, or the gated warm-up of the 110-layer net.
         bn_devices: in training BN sees each of so many equal parts of the mini-batch alone, as on the paper's two GPUs.
-        decay: of `all` parameters, or of the `weights` of convolutions and fc alone.
+        decay: of `all` parameters, of the `weights` of convolutions and fc alone, or of the `convolutions` alone.
         momentum_form: `pytorch` is v = m v + g, w -= lr v; `caffe` is v = m v + lr g, w -= v, another one where lr
             changes.
         train_images: so many training images, the first in the data set's order; None: all.
         plateau: None, or when the rate is divided by 10 earlier.
         scale_crop: None (small images of one size, padded and cropped), or how images of any size are.
+        init: He initialization of the convolutions (He et al. 2015, [13]): normal with variance 2 / `fan_in` or
+            2 / `fan_out`.
+        fc_init: of the last layer: `pytorch` (uniform, weight and bias, within 1 / sqrt(inputs)), `he` (as the
+            convolutions, bias zero) or `gaussian` (standard deviation 0.01, bias zero).
+        bn_average_batches: None: the curves' test uses BN's moving averages; or the number of training mini-batches,
+            those that come next, over which BN's statistics are averaged for a second test at each curve point.
     """
 
     total_iters: int = Field(ge=1)
@@ -105,11 +111,14 @@ class Recipe(StrictModel):
     curve_every_iters: int = Field(ge=1)
     warmup: Warmup | None = None
     bn_devices: int = Field(default=1, ge=1)
-    decay: Literal["all", "weights"] = "all"
+    decay: Literal["all", "weights", "convolutions"] = "all"
     momentum_form: Literal["pytorch", "caffe"] = "pytorch"
     train_images: int | None = Field(default=None, ge=1)
     plateau: Plateau | None = None
     scale_crop: ScaleCrop | None = None
+    init: Literal["fan_in", "fan_out"] = "fan_out"
+    fc_init: Literal["pytorch", "he", "gaussian"] = "pytorch"
+    bn_average_batches: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> Recipe:

@@ -43,7 +43,9 @@ def append_row(path: Path, row: StrictModel) -> None:
 
 
 def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
-    """What `write` and `append` wrote; nothing where there is no file.
+    """Read what `write_rows` and `append_row` wrote; nothing where there is no file.
+
+    An empty cell is None. Older files lack the last columns, those that have a default.
 
     Args:
         torn: whether a last line that is cut short is left out, as of a file that is being written.
@@ -54,16 +56,18 @@ def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     if not path.exists():
         return []
     columns = list(model.model_fields)
+    required = [name for name, field in model.model_fields.items() if field.is_required()]
     first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    if first.split(",") != columns:
+    header = first.split(",")
+    if header != columns[: len(header)] or len(header) < len(required):
         raise UserError(f"{path}:1: expected the columns {','.join(columns)}; got {first[:80]!r}; {MEND}")
     if not torn and (not lines or lines[-1]):
         raise UserError(f"{path}:{len(lines) + 1}: cut short; {MEND}")
     found = []
     for number, line in enumerate(lines[:-1], start=2):
         try:
-            values = dict(zip(columns, line.split(","), strict=True))
-            found.append(model.model_validate_strings(values, strict=False))
+            cells = zip(header, line.split(","), strict=True)
+            found.append(model.model_validate_strings({k: v for k, v in cells if v}, strict=False))
         except ValueError as error:  # pydantic's is one
             raise UserError(f"{path}:{number}: expected {','.join(columns)}; got {line[:80]!r}; {MEND}") from error
     return found

@@ -21,6 +21,8 @@ class CurvePoint(StrictModel):
         test_loss: mean cross-entropy over the test set, single view.
         test_error_pct: top-1 error on the test set, single view, %.
         elapsed_s: training and evaluation time up to here, over all sessions, seconds.
+        test_error_bn_averaged_pct: the same test with BN's statistics averaged over training mini-batches, %; None
+            where the recipe does not ask for it.
     """
 
     iteration: int
@@ -30,6 +32,7 @@ class CurvePoint(StrictModel):
     test_loss: float
     test_error_pct: float
     elapsed_s: float
+    test_error_bn_averaged_pct: float | None = None
 
 
 Kernels = Literal["fused", "compiled", "torch"]

@@ -126,6 +126,9 @@ class Training:
         self._at_last_point = totals
         test = self.engine.test()
         self._check_finite(test.loss)
+        num_batches, averaged = self.recipe.bn_average_batches, None
+        if num_batches is not None:
+            averaged = self.engine.test_bn_averaged(self.iteration, num_batches).error_pct
         point = CurvePoint(
             iteration=self.iteration,
             lr=lr,
@@ -134,6 +137,7 @@ class Training:
             test_loss=test.loss,
             test_error_pct=test.error_pct,
             elapsed_s=round(self.elapsed_s, 3),
+            test_error_bn_averaged_pct=averaged,
         )
         self.points.append(point)
         return point

@@ -190,7 +190,7 @@ class Runner:
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
         batches = self.world.local_rank_zero_first(partial(self._sources.batches, run))
-        net = build(run.arch, num_classes=self._sources.num_classes(run), seed=run.seed)
+        net = build(run.arch, num_classes=self._sources.num_classes(run), seed=run.seed, recipe=run.recipe)
         engine = Engine(
             net, batches, run.recipe, seed=run.seed, compute=self.compute, execution=self._execution, world=self.world
         )

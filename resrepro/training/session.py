@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from resrepro.config.run import Run
+from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.evaluation.responses import Responses
 from resrepro.models.complexity import Complexity
 from resrepro.results.records import CurvePoint, Response, RunRecord
@@ -43,7 +44,9 @@ def measured(training: Training, check_stop: Callable[[], None]) -> tuple[list[R
         "final_test_error_pct": last.test_error_pct,
         "best_test_error_pct": best.test_error_pct,
         "best_test_error_iter": best.iteration,
-        "final_test_error_bn_reestimated_pct": engine.test_bn_reestimated(check_stop).error_pct,
+        "final_test_error_bn_reestimated_pct": last.test_error_bn_averaged_pct
+        if last.test_error_bn_averaged_pct is not None
+        else engine.test_bn_averaged(last.iteration, NUM_MINI_BATCHES, check_stop).error_pct,
         "final_train_error_clean_pct": clean_train.error_pct,
     }
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import InputPipeline, TrainingViews
 from resrepro.errors import first_line
-from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
+from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.gradients import NUM_BATCHES, Norms, gradient_norms
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
@@ -213,12 +213,16 @@ class Engine:
         """The test set, single view, BN's moving averages."""
         return self.single_view.measure(self._test_chunk)
 
-    def test_bn_reestimated(self, check_stop: Callable[[], None]) -> LossAndError:
-        """The test set with BN statistics averaged over the mini-batches that would have come next.
+    def test_bn_averaged(
+        self, iteration: int, num_batches: int, check_stop: Callable[[], None] = lambda: None
+    ) -> LossAndError:
+        """Measure the test set with BN's statistics averaged over `num_batches` mini-batches from `iteration` on.
+
+        The net is left as it was, to the bit.
 
         `check_stop` is called before each part of the work; it may raise to stop.
         """
-        with reestimated(self.net, self._next_inputs(check_stop), self.compute):
+        with reestimated(self.net, self._inputs(iteration, num_batches, check_stop), self.compute):
             self.world.all_reduce_mean(
                 self.ghost_batch_norm.averages
             )  # plain averages, over as many parts in each process
@@ -246,8 +250,8 @@ class Engine:
         views.load(iteration)
         return self.batches.train(views.at(torch.tensor(iteration, device=self.compute.device)))
 
-    def _next_inputs(self, check_stop: Callable[[], None]) -> Iterator[Tensor]:
-        for i in range(self.recipe.total_iters, self.recipe.total_iters + NUM_MINI_BATCHES):
+    def _inputs(self, iteration: int, num_batches: int, check_stop: Callable[[], None]) -> Iterator[Tensor]:
+        for i in range(iteration, iteration + num_batches):
             check_stop()
             yield from self._read(self.views, i)[0].chunk(self.ghost_batch_norm.count)
 
@@ -276,8 +280,9 @@ class Engine:
 
 
 def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Which parameters decay: all, or the weights of convolutions and fc, which unlike the others are no vectors."""
-    decaying = [p for p in net.parameters() if recipe.decay == "all" or p.ndim > 1]
-    rest = [p for p in net.parameters() if recipe.decay == "weights" and p.ndim == 1]
+    """Divide the parameters into those that decay and the rest: vectors are BN's and biases, fc's weight a matrix."""
+    fewest_dimensions = {"all": 1, "weights": 2, "convolutions": 4}[recipe.decay]
+    decaying = [p for p in net.parameters() if p.ndim >= fewest_dimensions]
+    rest = [p for p in net.parameters() if p.ndim < fewest_dimensions]
     groups = [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command
 
 from resrepro.bench import training as bench
 from resrepro.bench.loops import RECIPE
 from resrepro.bench.roofline import MachineRates
 from resrepro.models.complexity import complexity
 from resrepro.runtime.device import Compute
+from support.processes import command
 
 CPU = Compute(device=torch.device("cpu"), precision="bf16")
 

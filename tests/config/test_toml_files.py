@@ -5,39 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from resrepro.config.toml_files import experiment_names, find_experiment, read_experiment
+from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
-from resrepro.figures import FIGURES
-
-
-@pytest.mark.parametrize("name", experiment_names())
-def test_shipped_experiments_are_valid(name: str) -> None:
-    experiment = find_experiment(name)
-    assert experiment.runs and experiment.figures and experiment.expect
-    assert all(spec.kind in FIGURES for spec in experiment.figures)
-
-
-def test_the_issue_s_experiments_are_there() -> None:
-    assert set(experiment_names()) >= {
-        "plain20-vs-plain56", "cifar-plain", "cifar-resnet", "cifar-1202", "plain34-vs-res34", "plain18-vs-res18",
-        "quickstart", "resnext", "warmup-110", "plain-longer", "plain34-longer", "plain110", "split-45k", "ambiguities",
-        "plain-warmup",
-        "layer-responses", "gradient-norms", "constructed-identity",
-    }  # fmt: skip
-
-
-def test_two_runs_of_one_architecture_have_labels_of_their_own(toml: Callable[..., Path]) -> None:
-    second = '[[run]]\narch = "plain8"\nname = "plain8-lr0.1"\n[[run]]\narch = "resnet8"'
-    runs = read_experiment(toml(('[[run]]\narch = "resnet8"', second))).runs
-    assert [run.label for run in runs] == ["plain-8", "plain8-lr0.1", "ResNet-8", "ResNet-8"]
-
-
-def test_a_run_is_the_same_whoever_asks_for_it() -> None:
-    """Fig. 1's runs cost nothing after Fig. 6's."""
-    asked: dict[Path, object] = {}
-    for name in experiment_names():
-        for run in find_experiment(name).runs:
-            assert asked.setdefault(run.path, run) == run
 
 
 @pytest.mark.parametrize(
@@ -95,10 +64,37 @@ def test_a_run_may_differ_in_its_recipe_and_has_then_its_own_name(toml: Callable
     assert (runs["plain8"].recipe.lr, runs["fast"].recipe.lr) == (0.05, 0.2)
 
 
-def test_variants(toml: Callable[..., Path]) -> None:
-    experiment = read_experiment(toml())
-    other = experiment.variant(dataset="cifar100", seeds=(3, 4), only=("plain8",))
-    assert [str(r.path) for r in other.runs] == ["cifar100/plain8/seed3", "cifar100/plain8/seed4"]
-    with pytest.raises(UserError, match="has no run 'plain9'; did you mean 'plain8'"):
-        experiment.variant(only=("plain9",))
-    assert str(experiment.variant(dataset="folder:/x/birds").runs[0].path) == "folder-birds/plain8/seed0"
+START = ('arch = "resnet8"\nseeds = [0, 1]', 'arch = "plain14"\nname = "deep"\nstart_from = "plain8"\nseeds = [0, 1]')
+
+
+CROPS = "{crop_padding = 0, scale_crop = {size = 32, shorter_side = [32, 64]}}"
+
+
+NAMES = (('lower = "resnet8"', 'lower = "deep"'), ('"plain8", "resnet8"]', '"plain8", "deep"]'))
+
+
+def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
+    experiment = read_experiment(toml(START, *NAMES))
+    plain, *deep = experiment.runs
+    assert [run.start_from for run in deep] == [plain, plain.replace(seed=1)]
+    assert (deep[0].first_iter, plain.first_iter) == (6, 0)
+    (varied,) = experiment.variant(dataset="cifar100", schedule_scale=0.5, seeds=(7,), only=("deep",)).runs
+    assert varied.start_from is not None and str(varied.start_from.path) == "cifar100/plain8-x0.5/seed7"
+    assert (varied.first_iter, varied.start_from.recipe.total_iters) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"plain8"\nseeds', '"plain9"\nseeds', r"run 'deep': start_from: unknown run 'plain9'; did you mean 'plain8'"),
+        ('"plain14"', '"resnet14"', r"two plain nets of CIFAR, .* ResNet-14 cannot be made of plain-8"),
+        ('"plain14"', '"plain14-nobn"', r"plain-14 without BN cannot be made of plain-8"),
+        ('start_from = "plain8"', 'start_from = "deep"', r"'deep': expected a run that starts from scratch"),
+        ('arch = "plain8"', 'arch = "plain20"\nname = "plain8"', r"plain-14 cannot be made of plain-20"),
+        ("start_from =", f"recipe = {CROPS}\nstart_from =", "taken as they are, so a recipe without scale_crop"),
+        ("start_from =", "start_fro =", r"run 2: unknown key 'start_fro'; did you mean 'start_from'\?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_it_is_named(toml: Callable[..., Path], old: str, new: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_experiment(toml(START, *NAMES, (old, new)))

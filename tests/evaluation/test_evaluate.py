@@ -8,11 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_recipe, tiny_run
-from test_protocols import write
-from test_results import record
-from test_runner import runner
-from test_tables import rows, store
 from typer.testing import CliRunner
 
 from resrepro import results
@@ -33,6 +28,11 @@ from resrepro.models.weights import CHECKPOINT_FORMAT
 from resrepro.report.tables import TABLES
 from resrepro.results.records import Errors, Evaluation
 from resrepro.runtime.device import choose
+from support.images import write_image
+from support.recipes import tiny_recipe, tiny_run
+from support.records import record
+from support.stored_runs import store_errors, table_rows
+from support.trainings import runner
 
 
 def command(*words: object) -> str:
@@ -98,7 +98,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for part, count in (("train", 4), ("val", 2)):
         for k, label in enumerate("abcde"):
             for i in range(count):
-                write(tmp_path / "tree" / part / label / f"{i}.png", 70 + 10 * i, 90, 10 * k + i)
+                write_image(tmp_path / "tree" / part / label / f"{i}.png", 70 + 10 * i, 90, 10 * k + i)
     return tmp_path / "tree"
 
 
@@ -221,7 +221,7 @@ def evaluation(*members: str, top5: float, **changes: object) -> Evaluation:
 
 
 def test_tables_2_to_4_show_what_was_recorded_and_name_what_is_to_be_measured(tmp_path: Path) -> None:
-    store(tmp_path, "imagenet", "resnet34-A", [26.6, 26.7, 26.8])
+    store_errors(tmp_path, "imagenet", "resnet34-A", [26.6, 26.7, 26.8])
     name = "imagenet/resnet34-A/seed"
     for seed, top5 in ((0, 8.0), (1, 9.0)):
         results.record_evaluation(
@@ -229,7 +229,7 @@ def test_tables_2_to_4_show_what_was_recorded_and_name_what_is_to_be_measured(tm
         )
     other = evaluation(f"{name}0", top5=1.0, scales=(300,))  # not the paper's scale
     results.record_evaluation(tmp_path / f"{name}0" / "evaluations.json", other)
-    row = rows(3, tmp_path)["ResNet-34 A"]
+    row = table_rows(3, tmp_path)["ResNet-34 A"]
     assert (row["ours top-1 (%)"], row["ours top-5 (%)"]) == ("25.50±0.71", "8.50±0.71")
     assert (row["top-5 difference"], row["seeds"]) == ("+0.74", "2")
     missing = f"ResNet-34 A: trained; to measure: resrepro evaluate {tmp_path / name}2 --protocol 10-crop"
@@ -237,18 +237,18 @@ def test_tables_2_to_4_show_what_was_recorded_and_name_what_is_to_be_measured(tm
     assert "99.00" not in TABLES[2](tmp_path).to_csv()
     stale = evaluation(f"{name}0", top5=8.0, finished_at=("before",))
     results.record_evaluation(tmp_path / f"{name}0" / "evaluations.json", stale)
-    assert rows(3, tmp_path)["ResNet-34 A"]["ours top-5 (%)"] == "9.00"
+    assert table_rows(3, tmp_path)["ResNet-34 A"]["ours top-5 (%)"] == "9.00"
 
 
 def test_table_5_shows_recorded_ensembles(tmp_path: Path) -> None:
-    store(tmp_path, "imagenet", "resnet34-A", [26.6, 26.7])
+    store_errors(tmp_path, "imagenet", "resnet34-A", [26.6, 26.7])
     members = [f"imagenet/resnet34-A/seed{seed}" for seed in (0, 1)]
     path = results.ensembles_file(tmp_path, "imagenet")
     results.record_evaluation(path, evaluation(*members, top5=7.0))
-    assert len(rows(5, tmp_path)) == 6  # 10-crop is not Table 5's protocol
+    assert len(table_rows(5, tmp_path)) == 6  # 10-crop is not Table 5's protocol
     scales = (224, 256, 384, 480, 640)
     results.record_evaluation(path, evaluation(*members, top5=5.0, protocol="multi-scale", scales=scales))
-    table = rows(5, tmp_path)
+    table = table_rows(5, tmp_path)
     row = table["ours: resnet34-A/seed0, resnet34-A/seed1"]
     assert (row["ours top-5 (%)"], row["difference"], row["paper top-5 (%)"]) == ("5.00", "+1.43", "")
     assert table["ResNet, six models"]["ours top-5 (%)"] == ""

@@ -29,15 +29,10 @@ from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
 from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 from resrepro.runtime import device
+from support.images import smooth_image, write_image
 
 SIZES = [(80, 120), (120, 80), (91, 70), (80, 120), (64, 64), (70, 91)]  # of the test images
 IMAGE_SIZE = 64
-
-
-def picture(height: int, width: int, seed: int) -> Tensor:
-    """A smooth random image, (3, height, width) uint8."""
-    small = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed)) * 255
-    return F.interpolate(small, size=(height, width), mode="bilinear")[0].to(torch.uint8)
 
 
 @torch.no_grad()
@@ -50,20 +45,13 @@ def told_apart(net: nn.Module, x: Tensor) -> None:
     net.fc.bias.copy_((net.fc.bias - mean) / std)
 
 
-def write(file: Path, height: int, width: int, seed: int) -> Tensor:
-    pixels = picture(height, width, seed)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file)
-    return pixels
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> tuple[OnDisk, list[Tensor]]:
     """Test images of several sizes, and a class for each third of them."""
     for label in "abc":
-        write(tmp_path / "train" / label / "0.png", 80, 100, 99)
+        write_image(tmp_path / "train" / label / "0.png", 80, 100, 99)
     images = [
-        write(tmp_path / "val" / "abc"[i // 2] / f"{i}.png", height, width, i)
+        write_image(tmp_path / "val" / "abc"[i // 2] / f"{i}.png", height, width, i)
         for i, (height, width) in enumerate(SIZES)
     ]
     return on_disk(tmp_path), images
@@ -83,7 +71,7 @@ def theirs() -> nn.Module:
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.uniform_(module.bias, -0.2, 0.2)
-    told_apart(net, torch.stack([normalized(picture(IMAGE_SIZE, IMAGE_SIZE, seed)) for seed in range(8)]))
+    told_apart(net, torch.stack([normalized(smooth_image(IMAGE_SIZE, IMAGE_SIZE, seed)) for seed in range(8)]))
     return net
 
 
@@ -172,7 +160,7 @@ def test_fully_convolutional_is_the_center_crop_where_the_sizes_agree(
     """A square image at the scale of the crop, symmetric, so that its mirror says the same."""
     for part in ("train", "val"):
         for label in "abc":
-            pixels = write(tmp_path / part / label / "0.png", 96, 48, ord(label))
+            pixels = write_image(tmp_path / part / label / "0.png", 96, 48, ord(label))
             square = torch.cat([pixels, pixels.flip(2)], 2)
             Image.fromarray(square.permute(1, 2, 0).numpy()).save(tmp_path / part / label / "0.png")
     data_set = on_disk(tmp_path)

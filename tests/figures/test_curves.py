@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from conftest import tiny_run
 from matplotlib.axes import Axes
 from rich.console import Console
-from test_results import record
 
 from resrepro import results
 from resrepro.cli.outcome import print_outcome
@@ -24,6 +22,8 @@ from resrepro.figures.layout import depth_colors
 from resrepro.report.verdicts import judge
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint
+from support.recipes import tiny_run
+from support.stored_runs import store_curve
 
 
 def rows(run: str, seed: int, train: list[float], test: list[float], status: str = "finished") -> list[dict[str, Any]]:
@@ -129,28 +129,9 @@ def test_one_color_a_depth_unless_a_panel_compares_one_depth() -> None:
     assert len(set(curves._colors(spec, CONTEXT).values())) == 2
 
 
-def store(results_dir: Path, name: str, error: float, scale: float = 1.0) -> None:
-    for run in find_experiment(name_of(name)).variant(schedule_scale=scale).runs:
-        if run.name == name:
-            files = results.run_files(results_dir, run)
-            point = CurvePoint(
-                iteration=run.recipe.total_iters, lr=0.001, train_loss=1.0, train_error_pct=error - 5,
-                test_loss=1.0, test_error_pct=error + run.seed / 10, elapsed_s=1.0,
-            )  # fmt: skip
-            write_rows(files.curves, CurvePoint, [point])
-            values = {"final_test_error_pct": point.test_error_pct, "schedule_scale": scale}
-            results.write_record(files, record(run, **values))
-
-
-def name_of(run: str) -> str:
-    if run in ("resnext29-8x64d", "resnet110-300epochs"):
-        return "resnext"
-    return "cifar-resnet" if run.startswith("resnet") else "cifar-plain"
-
-
 def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) -> None:
-    store(tmp_path, "plain20", 9.5)
-    store(tmp_path, "plain56", 13.0, scale=0.05)
+    store_curve(tmp_path, "plain20", 9.5)
+    store_curve(tmp_path, "plain56", 13.0, scale=0.05)
     experiment = find_experiment("plain20-vs-plain56")
     files = draw_experiment(experiment, tmp_path, formats=("svg",))
     scaled = draw_experiment(experiment.variant(schedule_scale=0.05), tmp_path, formats=("svg",))
@@ -161,8 +142,8 @@ def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) 
 
 
 def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_path: Path) -> None:
-    store(tmp_path, "resnext29-8x64d", 4.0)
-    store(tmp_path, "resnet110-300epochs", 6.0)
+    store_curve(tmp_path, "resnext29-8x64d", 4.0)
+    store_curve(tmp_path, "resnet110-300epochs", 6.0)
     experiment, console = find_experiment("resnext"), Console(file=io.StringIO(), width=200)
     (file,) = draw_experiment(experiment, tmp_path, formats=("svg",))
     drawn = file.read_text()
@@ -177,8 +158,8 @@ def test_a_verdict_follows_its_rule(tmp_path: Path) -> None:
     experiment = find_experiment("cifar-resnet")
     claim = Claim(text="t", higher="resnet56", lower="resnet110", column="test_error_pct")
     assert judge(experiment, claim, tmp_path).status == "not run"
-    store(tmp_path, "resnet56", 6.75)
-    store(tmp_path, "resnet110", 6.5)  # 6.5, 6.6, 6.7, 6.8, 6.9 over the seeds
+    store_curve(tmp_path, "resnet56", 6.75)
+    store_curve(tmp_path, "resnet110", 6.5)  # 6.5, 6.6, 6.7, 6.8, 6.9 over the seeds
     verdict = judge(experiment, claim, tmp_path)
     assert verdict.status == "reproduced"
     assert "resnet56 6.75 %, resnet110 6.70 %, n = 1 and 5" in verdict.detail

@@ -7,9 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import tiny_run
-from test_figures import store
-from test_results import point, record
 
 from resrepro import results
 from resrepro.config.experiment import FigureSpec, PanelSpec
@@ -19,6 +16,9 @@ from resrepro.figures.curves import FigureContext
 from resrepro.figures.files import draw_experiment
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
+from support.recipes import tiny_run
+from support.records import point, record
+from support.stored_runs import store_curve
 
 PANEL = PanelSpec(title="p", runs=("base", "other", "one", "absent"), not_here={"stride": "no bottleneck"})
 SPEC = FigureSpec(name="f", title="T", kind="effects", panel=(PANEL,))
@@ -102,7 +102,7 @@ def test_the_figure_has_each_seed_its_mean_and_its_bar() -> None:
 
 
 def test_ambiguities_is_drawn_from_records_with_a_table_beside_it(tmp_path: Path) -> None:
-    store(tmp_path, "resnet20", 8.5)
+    store_curve(tmp_path, "resnet20", 8.5)
     experiment = find_experiment("ambiguities")
     for run in experiment.runs:
         if run.name == "resnet20-2devices":

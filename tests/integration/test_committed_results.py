@@ -11,7 +11,7 @@ import pytest
 
 from resrepro.paper import TEST_ERROR_PCT
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RECORDS = sorted((ROOT / "results").glob("*/*/seed*/run.json"))
 QUICKSTARTS = sorted((ROOT / "results/quickstart/shapes").glob("*/seed*/run.json"))
 COLUMNS = (

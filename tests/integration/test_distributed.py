@@ -22,15 +22,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_recipe
 from PIL import Image
-from test_training import training
 from torch.distributed import TCPStore
 
 from resrepro import results
-from resrepro.data import loading
 from resrepro.data.dataset import Split
-from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
@@ -39,6 +35,9 @@ from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import World
+from support.processes import few_images
+from support.recipes import tiny_recipe
+from support.trainings import training
 
 # Four images a part of BN. The rate is small, so that a ReLU that rounding turns on or off does little. Drops at 8, 12.
 RECIPE = (
@@ -70,11 +69,6 @@ def words(toml: Path, results_dir: Path, *more: str) -> list[str]:
 
 def files_of(results_dir: Path, name: str = "resnet8") -> RunFiles:
     return RunFiles(folder=results_dir / "shapes" / name / "seed0")
-
-
-def few_images() -> None:
-    few = Images.from_numpy(*shapes.generate(num_train=500, num_test=100), num_classes=10)
-    loading.load = lambda *_, **__: few  # type: ignore[assignment]
 
 
 def _process(environment: dict[str, str], output: Path, arguments: list[str], fault: Fault | None) -> None:
@@ -239,8 +233,9 @@ def test_two_processes_share_image_files(tmp_path: Path) -> None:
 def torchrun(size: int, arguments: list[str], *options: str) -> subprocess.Popen[str]:
     script = Path(arguments[1]).with_name("few.py")
     script.write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport test_distributed\n"
-        "from resrepro.__main__ import main\ntest_distributed.few_images()\nmain()\n"
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from support.processes import few_images\n"
+        "from resrepro.__main__ import main\nfew_images()\nmain()\n"
     )
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", "--standalone", *options]
     return subprocess.Popen(

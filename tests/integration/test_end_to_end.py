@@ -15,25 +15,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command
+
+from support.processes import command, error, run
 
 LONG = (("total_iters = 12", "total_iters = 60"), ("[6, 9]", "[30, 45]"))
-
-
-def run(*words: object, code: int = 0, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command(*words), capture_output=True, text=True, env={**os.environ, "COLUMNS": "200", **(env or {})}
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
-def error(*words: object) -> str:
-    """The one line of a command that fails."""
-    lines = [line for line in run(*words, code=1).splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
 
 
 def outcome(folder: Path) -> tuple[dict[str, object], list[str]]:
@@ -241,3 +226,29 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
     assert "table 7: expected 1, 2, 3, 4, 5, 6" in error("table", 7, *where)
     drawn = run("plot", "cifar-resnet", "--format", "png,svg", *where)
     assert "fig6.png" in drawn and "not run: ResNet-20" in (tmp_path / "figures" / "fig6.svg").read_text()
+
+
+def test_the_three_experiments_as_a_user_types_them(toml: Callable[..., Path], tmp_path: Path) -> None:
+    """Responses, gradients and a net made deeper, all from one small file; then a damaged CSV."""
+    figures = "".join(
+        f'[[figure]]\nname = "{kind}"\nkind = "{kind}"\ntitle = "T"\n[[figure.panel]]\ntitle = "p"\nruns = ["deep"]\n'
+        for kind in ("responses", "gradients", "identity")
+    )
+    path = toml(
+        ('arch = "resnet8"\nseeds = [0, 1]', 'arch = "plain14"\nname = "deep"\nstart_from = "plain8"'),
+        ('lower = "resnet8"', 'lower = "deep"'),
+        ('runs = ["plain8", "resnet8"]\n', 'runs = ["plain8", "deep"]\n' + figures),
+    )
+    results_dir = tmp_path / "results"
+    out = run("run", path, "--only", "deep", "--precision", "fp32", "--results-dir", results_dir)
+    assert "shapes/plain8/seed0: started, 12 iterations" in out and "shapes/deep/seed0: started, 6 iterations" in out
+    assert "resumed" not in out and "left out" not in out
+    for kind in ("tiny", "responses", "gradients", "identity"):
+        assert (results_dir / "figures" / f"{kind}.png").stat().st_size > 10_000
+    csv = results_dir / "shapes" / "deep" / "seed0" / "responses.csv"
+    csv.write_text(csv.read_text()[:-3])
+    out = run("plot", path, "--results-dir", results_dir, code=1)
+    assert "error: " in out and "responses.csv:14: cut short" in out and "identity.png" in out
+    csv.unlink()
+    run("run", path, "--only", "deep", "--precision", "fp32", "--results-dir", results_dir)
+    assert "error" not in run("plot", path, "--results-dir", results_dir)

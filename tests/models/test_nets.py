@@ -15,7 +15,7 @@ from resrepro.models import build
 from resrepro.models.complexity import complexity
 from resrepro.models.shortcuts import ZeroPadding, shortcut
 
-GOLDEN = list(csv.DictReader((Path(__file__).parent / "golden" / "networks.csv").read_text().splitlines()))
+GOLDEN = list(csv.DictReader((Path(__file__).parents[1] / "golden" / "networks.csv").read_text().splitlines()))
 
 
 @pytest.mark.parametrize("row", GOLDEN, ids=[r["arch"] for r in GOLDEN])

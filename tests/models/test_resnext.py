@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import paper_recipe
 from torch import Tensor, nn
 
 from resrepro.cli.experiments import _experiments
@@ -15,6 +14,7 @@ from resrepro.models import build
 from resrepro.models.blocks import Bottleneck
 from resrepro.models.complexity import complexity
 from resrepro.models.kernels import fused
+from support.recipes import paper_recipe
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from test_results import record
 from typer.testing import CliRunner
 
 from resrepro import results
@@ -24,6 +23,7 @@ from resrepro.report.run_table import departures
 from resrepro.report.tables import TABLES
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint, Response
+from support.records import record
 
 FOUR = {"plain20": (3.0, 9.6), "plain56": (9.0, 13.2), "resnet20": (0.6, 8.4), "resnet56": (0.1, 7.0)}
 VOID = {"meta", "link", "br"}
@@ -270,7 +270,7 @@ def test_table_1_is_shown_as_it_was_counted(tmp_path: Path) -> None:
 
 
 def test_the_readme_lists_the_same_departures() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     rows = readme.partition("| point | the paper | here | the other way |\n")[2].partition("\n\n")[0].splitlines()[1:]
     listed = [tuple(cell.strip() for cell in row.strip("|").split(" | ")) for row in rows]
     ours = [(d.point, d.paper, d.here, d.other_way) for d in DEPARTURES]

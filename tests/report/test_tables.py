@@ -5,36 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_results import record
 
 from resrepro import paper, results
-from resrepro.config.run import Run
-from resrepro.config.toml_files import shipped_runs
 from resrepro.report.tables import TABLES
-
-
-def store(results_dir: Path, dataset: str, arch: str, errors: list[float | None]) -> None:
-    """Finished seeds 0, 1, ... with these test errors; None: diverged."""
-    run: Run = shipped_runs(dataset)[arch][0][1]
-    for seed, error in enumerate(errors):
-        seeded = run.model_copy(update={"seed": seed})
-        ends = {"final_test_error_pct": error}
-        if error is None:
-            ends |= {"status": "diverged", "diverged_iter": 7}
-        results.write_record(results.run_files(results_dir, seeded), record(seeded, **ends))
-
-
-def rows(number: int, results_dir: Path) -> dict[str, dict[str, str]]:
-    """The table's rows by their first cell (Table 6: by method and layers)."""
-    table = TABLES[number](results_dir)
-    assert all(len(row) == len(table.columns) == len(set(table.columns)) for row in table.rows)
-    named = {(" ".join(row[:2]).strip() if number == 6 else row[0]): row for row in table.rows}
-    return {name: dict(zip(table.columns, row, strict=True)) for name, row in named.items()}
+from support.stored_runs import store_errors, table_rows
 
 
 def published(number: int, results_dir: Path) -> list[tuple[str, ...]]:
     """The cells of the paper's columns, without those where it gives nothing."""
-    found = rows(number, results_dir)
+    found = table_rows(number, results_dir)
     return [
         (name, *(cell for column, cell in row.items() if column.startswith("paper") and cell != "–"))
         for name, row in found.items()
@@ -61,7 +40,7 @@ def test_tables_2_to_5_have_the_papers_numbers(tmp_path: Path) -> None:
         ("VGG", "7.32"), ("GoogLeNet", "6.66"), ("VGG v5", "6.80"), ("PReLU-net", "4.94"), ("BN-inception", "4.82"),
         ("ResNet, six models", "3.57"),
     ]  # fmt: skip
-    assert rows(3, tmp_path)["GoogLeNet"]["paper top-1 (%)"] == "–"
+    assert table_rows(3, tmp_path)["GoogLeNet"]["paper top-1 (%)"] == "–"
 
 
 def test_table_6_has_the_papers_numbers() -> None:
@@ -72,7 +51,7 @@ def test_table_6_has_the_papers_numbers() -> None:
 
 
 def test_table_1_counts_what_the_paper_gives(tmp_path: Path) -> None:
-    table = rows(1, tmp_path)
+    table = table_rows(1, tmp_path)
     golden = {
         "ResNet-18 A": ("2 2 2 2", "1.8", "1.79"), "ResNet-34 A": ("3 4 6 3", "3.6", "3.64"),
         "ResNet-50": ("3 4 6 3", "3.8", "3.86"), "ResNet-101": ("3 4 23 3", "7.6", "7.57"),
@@ -88,9 +67,9 @@ def test_table_1_counts_what_the_paper_gives(tmp_path: Path) -> None:
 
 
 def test_table_6_shows_mean_spread_difference_and_seeds(tmp_path: Path) -> None:
-    store(tmp_path, "cifar10", "resnet20", [8.5])
-    store(tmp_path, "cifar10", "resnet110", [6.5, 6.7, 6.9, 6.9, 6.5, 6.9])  # five declared seeds, and a sixth
-    table = rows(6, tmp_path)
+    store_errors(tmp_path, "cifar10", "resnet20", [8.5])
+    store_errors(tmp_path, "cifar10", "resnet110", [6.5, 6.7, 6.9, 6.9, 6.5, 6.9])  # five declared seeds, and a sixth
+    table = table_rows(6, tmp_path)
     one, six = table["ResNet 20"], table["ResNet 110"]
     assert (one["ours (%)"], one["difference"], one["seeds"]) == ("8.50", "-0.25", "1")
     assert (six["ours (%)"], six["seeds"], six["ours, best seed (%)"]) == ("6.73±0.20", "6", "6.50")
@@ -99,9 +78,9 @@ def test_table_6_shows_mean_spread_difference_and_seeds(tmp_path: Path) -> None:
 
 
 def test_missing_nets_are_named_with_the_command_that_trains_them(tmp_path: Path) -> None:
-    store(tmp_path, "cifar10", "resnet20", [8.5])
+    store_errors(tmp_path, "cifar10", "resnet20", [8.5])
     table = TABLES[6](tmp_path)
-    assert rows(6, tmp_path)["ResNet 1202"]["ours (%)"] == "not run"
+    assert table_rows(6, tmp_path)["ResNet 1202"]["ours (%)"] == "not run"
     six_notes = "\n".join(table.notes)
     assert "ResNet-32, ResNet-44, ResNet-56, ResNet-110: not run; to train: resrepro run cifar-resnet\n" in six_notes
     assert "ResNet-1202: not run; to train: resrepro run cifar-1202" in six_notes
@@ -112,9 +91,9 @@ def test_missing_nets_are_named_with_the_command_that_trains_them(tmp_path: Path
 
 
 def test_a_diverged_run_is_shown_as_such(tmp_path: Path) -> None:
-    store(tmp_path, "cifar10", "resnet20", [None])
-    store(tmp_path, "cifar10", "resnet32", [7.0, None, 7.2])
-    table = rows(6, tmp_path)
+    store_errors(tmp_path, "cifar10", "resnet20", [None])
+    store_errors(tmp_path, "cifar10", "resnet32", [7.0, None, 7.2])
+    table = table_rows(6, tmp_path)
     only, some = table["ResNet 20"], table["ResNet 32"]
     assert (only["ours (%)"], only["difference"], only["seeds"]) == ("1 diverged", "", "0")
     assert (some["ours (%)"], some["difference"], some["seeds"]) == ("7.10±0.14, 1 diverged", "-0.41", "2")
@@ -123,8 +102,8 @@ def test_a_diverged_run_is_shown_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_the_center_crop_is_never_shown_as_10_crop(number: int, tmp_path: Path) -> None:
-    store(tmp_path, "imagenet", "resnet34-A", [26.66, 26.77])
-    row = rows(number, tmp_path)["ResNet-34 A"]
+    store_errors(tmp_path, "imagenet", "resnet34-A", [26.66, 26.77])
+    row = table_rows(number, tmp_path)["ResNet-34 A"]
     assert (row["ours top-1 (%)"], row["top-1 difference"], row["seeds"]) == ("no 10-crop error", "", "0")
     assert "26." not in TABLES[number](tmp_path).to_csv()
     assert any(
@@ -135,10 +114,10 @@ def test_the_center_crop_is_never_shown_as_10_crop(number: int, tmp_path: Path) 
 def test_recorded_10_crop_errors_fill_their_own_table_and_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(tmp_path, "imagenet", "resnet34-A", [26.5, 26.7])
+    store_errors(tmp_path, "imagenet", "resnet34-A", [26.5, 26.7])
     recorded = {("10-crop", 1): 25.0, ("10-crop", 5): 8.0, ("multi-scale", 1): 21.0}
     monkeypatch.setattr(results.RunRecord, "error_pct", lambda _, protocol, top: recorded.get((protocol, top)))
-    row = rows(3, tmp_path)["ResNet-34 A"]
+    row = table_rows(3, tmp_path)["ResNet-34 A"]
     assert (row["ours top-1 (%)"], row["top-1 difference"]) == ("25.00±0.00", "-0.03")
     assert (row["ours top-5 (%)"], row["top-5 difference"], row["seeds"]) == ("8.00±0.00", "+0.24", "2")
 

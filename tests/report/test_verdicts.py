@@ -7,37 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from test_results import record
 
 from resrepro import results
-from resrepro.cli.outcome import print_outcome
 from resrepro.config.experiment import Claim
-from resrepro.config.run import Run
-from resrepro.config.toml_files import experiment_names, find_experiment, read_experiment
+from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
-from resrepro.report import claims
 from resrepro.report.verdicts import ALPHA, judge, t_tail, welch
 from resrepro.results import csv_rows
 from resrepro.results.records import ConstructedComparison, LayerNorms, Response
-
-
-def finish(
-    results_dir: Path, name: str, errors: list[float | None], *, train: float = 1.0, experiment: str = "cifar-resnet"
-) -> None:
-    """Finished seeds 0, 1, ... of a run with these test errors; None: diverged."""
-    run = next(run for run in find_experiment(experiment).runs if run.name == name)
-    for seed, error in enumerate(errors):
-        seeded = run.replace(seed=seed)
-        ends: dict[str, Any] = {"final_test_error_pct": error, "final_train_error_pct": train}
-        if error is None:
-            ends |= {"status": "diverged", "diverged_iter": 7, "final_train_error_pct": None}
-        source = run.start_from and run.start_from.name
-        results.write_record(files_of(results_dir, seeded), record(seeded, start_from=source, **ends))
-
-
-def files_of(results_dir: Path, run: Run) -> results.RunFiles:
-    return results.run_files(results_dir, run)
+from support.stored_runs import files_of, finish
 
 
 def status(results_dir: Path, experiment: str = "cifar-resnet", **fields: Any) -> tuple[str, float | None]:
@@ -222,56 +200,3 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
 def test_a_claim_of_no_kind_or_of_two_is_an_error(replacement: str, toml: Any) -> None:
     with pytest.raises(UserError, match=r"mine\.toml: claim .*expected 'higher' and 'lower'"):
         read_experiment(toml(('higher = "plain8"\nlower = "resnet8"', replacement)))
-
-
-def test_the_same_claim_of_two_experiments_is_listed_once(tmp_path: Path) -> None:
-    both = [find_experiment(name) for name in ("plain20-vs-plain56", "cifar-plain")]
-    judged = claims.verdicts(both, tmp_path)
-    fig1 = [v for _, v in judged if v.claim.runs == ("plain56", "plain20") and v.claim.column == "train_error_pct"]
-    assert len(fig1) == 1 and len(judged) == sum(len(e.claims) for e in both) - 1
-
-
-@pytest.mark.parametrize("scale", [1.0, 0.1])
-def test_run_ends_with_verdicts_on_the_paper_only_under_its_schedule(scale: float, tmp_path: Path) -> None:
-    original = find_experiment("plain-vs-resnet")
-    asked = original.variant(schedule_scale=scale)
-    errors = {"plain20": 9.0, "resnet20": 8.0, "plain56": 13.0, "resnet56": 7.0}
-    for run in asked.runs:
-        error = errors[run.name]
-        ends = {"final_test_error_pct": error, "final_train_error_pct": error}
-        results.write_record(files_of(tmp_path, run), record(run, schedule_scale=scale, **ends))
-    bounded = Claim(text="reaches it", run="resnet20", below=9.5, column="test_error_pct")
-    original = original.model_copy(update={"claims": (*original.claims, bounded)})
-    console = Console(width=200)
-    with console.capture() as captured:
-        print_outcome(console, original, asked, tmp_path)
-    printed = captured.get()
-    if scale == 1:
-        assert "\nreproduced: 56 layers: " in printed and "\nreproduced: reaches it" in printed
-        assert "no verdict" not in printed
-    else:
-        assert "\nholds here: 56 layers: " in printed and "reproduced" not in printed and "reaches it" not in printed
-        assert "with --schedule-scale 0.1 this is no verdict" in printed
-
-
-def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) -> None:
-    finish(tmp_path, "resnet56", [7.0, 7.2])
-    finish(tmp_path, "resnet110", [6.5, 6.5, 6.8])
-    judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path)
-    words = {"reproduced": "yes", "not reproduced": "no", "not run": "-"}
-    table = claims.table("T", judged, words)
-    found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    row = next(row for row in found if row["claim"].startswith("ResNet-110 has a lower test error"))
-    assert row["paper"] == "ResNet-56: 6.97\nResNet-110: 6.61"
-    assert row["ours"] == "ResNet-56: 7.10±0.14\nResNet-110: 6.60±0.17"
-    assert (row["difference"], row["n"], row["verdict"]) == ("+0.50 (+0.36)", "2, 3", "yes")
-    assert row["decided by"].startswith("p = 0.0")
-    value = next(row for row in found if row["claim"].startswith("ResNet-110 reaches"))
-    assert (value["paper"], value["ours"], value["difference"]) == ("6.61", "6.60±0.17", "-0.01")
-    missing = next(row for row in found if row["claim"].startswith("ResNet-20 reaches"))
-    assert missing["verdict"] == "-" and "`resrepro run cifar-resnet`" in missing["decided by"]
-
-
-def test_every_shipped_claim_says_where_the_paper_makes_it() -> None:
-    papers = [e for e in map(find_experiment, experiment_names()) if e.dataset in ("cifar10", "imagenet")]
-    assert all(claim.source for e in papers for claim in e.claims)

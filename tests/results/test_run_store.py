@@ -1,70 +1,19 @@
 from __future__ import annotations
 
 import errno
-import json
-import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
-from conftest import tiny_run
 
 from resrepro import results
 from resrepro.errors import UserError
 from resrepro.files import write_atomically, write_text
 from resrepro.results import csv_rows
-from resrepro.results.lock import RunLocked
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import CurvePoint, RunRecord
-
-
-def point(iteration: int) -> CurvePoint:
-    return CurvePoint(
-        iteration=iteration, lr=0.1, train_loss=1 / 3, train_error_pct=50.125, test_loss=0.1, test_error_pct=51.0,
-        elapsed_s=1.5,
-    )  # fmt: skip
-
-
-def record(run: object = None, **changes: object) -> RunRecord:
-    run = run or tiny_run()
-    values = {
-        "status": "finished", "dataset": run.dataset, "name": run.name, "arch": run.arch, "seed": run.seed,
-        "schedule_scale": 1.0, "recipe": json.loads(run.recipe.model_dump_json()), "num_parameters": 1,
-        "num_multiply_adds": 2, "final_train_error_pct": 50.0, "final_test_error_pct": 51.0,
-        "best_test_error_pct": 50.0, "best_test_error_iter": 10, "wall_time_s": 1.0, "device": "d",
-        "precision": "fp32", "num_threads": 1, "kernels": "torch", "versions": {}, "commit": None, "finished_at": "now",
-    }  # fmt: skip
-    return RunRecord(**{**values, **changes})
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> RunFiles:
-    found = RunFiles(folder=tmp_path / "run")
-    csv_rows.write_rows(found.curves, CurvePoint, [])
-    return found
-
-
-def test_rows_come_back_to_the_digit(files: RunFiles) -> None:
-    for i in (5, 10):
-        csv_rows.append_row(files.curves, point(i))
-    assert results.read_points(files) == [point(5), point(10)]
-    assert files.curves.read_text().splitlines()[0] == (
-        "iteration,lr,train_loss,train_error_pct,test_loss,test_error_pct,elapsed_s"
-    )
-
-
-@pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_torn_last_line_is_left_out(files: RunFiles, cut: int) -> None:
-    for i in (5, 10):
-        csv_rows.append_row(files.curves, point(i))
-    os.truncate(files.curves, files.curves.stat().st_size - cut)
-    assert results.read_points(files) == [point(5)]
-
-
-def test_a_damaged_line_is_named(files: RunFiles) -> None:
-    files.curves.write_text(files.curves.read_text() + "5,0.1,x\n10,0.1,1,1,1,1,1\n")
-    with pytest.raises(UserError, match=r"curves.csv:2: expected iteration,lr,.*; got '5,0.1,x'"):
-        results.read_points(files)
+from resrepro.results.records import CurvePoint
+from support.recipes import tiny_run
+from support.records import point, record
 
 
 def test_a_full_disk_leaves_old_file_and_rows_valid(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,26 +89,6 @@ def test_a_recorded_run_that_is_not_the_one_asked_for_names_the_field(tmp_path: 
         results.read_finished(tmp_path, other)
     with pytest.raises(UserError, match="arch is 'resnet8' there"):
         results.read_finished(tmp_path, run.model_copy(update={"arch": "plain8"}))
-
-
-def _hold(folder: Path, ready: object, go_on: object) -> None:
-    with results.hold(RunFiles(folder=folder)):
-        ready.set()
-        go_on.wait(30)
-
-
-def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_its_holder(files: RunFiles) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready, go_on = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(files.folder, ready, go_on))
-    holder.start()
-    assert ready.wait(30)
-    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.hold(files):
-        pass
-    holder.kill()  # no chance to clean up
-    holder.join()
-    with results.hold(files):
-        pass
 
 
 def test_further_seeds_are_found(tmp_path: Path) -> None:

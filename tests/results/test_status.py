@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import re
-import signal
-import struct
 import subprocess
 import sys
-import termios
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import filelock
 import pytest
-from conftest import command, tiny_run
-from rich.console import Console
-from test_results import record
 
 from resrepro import results
-from resrepro.cli.braille_plot import Line, plot
-from resrepro.cli.watch import frame
-from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
-from resrepro.results.status import Watch, Watched
+from resrepro.results.status import Watch
+from support.recipes import tiny_run
+from support.records import record
+from support.watching import begin, look, named, shown
 
 
 def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
@@ -38,30 +27,6 @@ def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
         iteration=iteration, lr=0.1, train_loss=1.0, train_error_pct=error, test_loss=1.0, test_error_pct=error + 1,
         elapsed_s=elapsed_s,
     )  # fmt: skip
-
-
-def begin(results_dir: Path, run: Run, *points: CurvePoint, written_s_ago: float = 0.0) -> results.RunFiles:
-    files = results.run_files(results_dir, run)
-    csv_rows.write_rows(files.curves, CurvePoint, list(points))
-    os.utime(files.curves, (time.time() - written_s_ago,) * 2)
-    return files
-
-
-def named(name: str, dataset: str = "shapes") -> Run:
-    return tiny_run().model_copy(update={"name": name, "dataset": dataset})
-
-
-def look(results_dir: Path, *words: str) -> dict[str, Watched]:
-    runs, skipped = Watch(results_dir, list(words)).look(time.time())
-    assert not skipped
-    return {run.name: run for run in runs}
-
-
-def shown(results_dir: Path, width: int = 100, height: int | None = None) -> list[str]:
-    console = Console(width=width, height=height or 25, color_system=None)
-    with console.capture() as captured:
-        console.print(frame(Watch(results_dir, []), width, height))
-    return captured.get().split("\n")[:-1]
 
 
 def test_states_are_told_by_the_files_and_unfinished_runs_come_first(tmp_path: Path) -> None:
@@ -195,102 +160,3 @@ def test_names_choose_among_the_runs(tmp_path: Path) -> None:
     assert chosen("resnet20") == []  # declared, and not begun
     with pytest.raises(UserError, match="no experiment or run 'mien'; did you mean 'mine'"):
         Watch(tmp_path, ["mien"])
-
-
-@pytest.mark.parametrize("height", [5, 8, 16, 24, 50])
-@pytest.mark.parametrize("width", [12, 20, 40, 80, 140])
-def test_the_frame_fits_the_window(tmp_path: Path, width: int, height: int) -> None:
-    for i in range(9):
-        points = [point(j * 500, j, 90 / j) for j in range(1, 129)]
-        begin(tmp_path, named(f"a-run-with-quite-a-long-name-{i}", "cifar10"), *points)
-    (tmp_path / "alien").mkdir()
-    (tmp_path / "alien" / "curves.csv").touch()
-    lines = shown(tmp_path, width, height)
-    assert len(lines) <= height and all(len(line) <= width for line in lines)
-    assert "test (%)" in "\n".join(lines) or width <= 20
-    assert any("⠀" < character <= "⣿" for character in "".join(lines[4:])) == (height >= 16 and width >= 20)
-    if height == 16 and width >= 20:
-        assert "  and 4 more" in lines and lines[-1].startswith("skipped: alien")
-
-
-def test_a_plot_is_the_curve() -> None:
-    falling = Line(xs=[0, 1], ys=[1, 0], style="", mark="1")
-    assert [row.plain.rstrip() for row in plot([falling], width=10, height=4, x_max=1, y_max=1)] == [
-        "   1┤⠑⢄", "   0┤  ⠑⢄1", "    └────", "     0iteration1",
-    ]  # fmt: skip
-
-
-def test_training_is_dashed_marks_stand_apart_and_nothing_is_drawn_above_the_axis() -> None:
-    def dots(*lines: Line) -> int:
-        return sum((ord(c) - 0x2800).bit_count() for row in plot(lines, width=60, height=12, x_max=9, y_max=10)
-                   for c in row.plain if 0x2800 < ord(c) <= 0x28FF)  # fmt: skip
-
-    solid, dashed = (Line(xs=[0, 9], ys=[5, 5], style="", dashed=d) for d in (False, True))
-    assert dots(solid) == 110 and dots(dashed) == 56
-    assert dots(Line(xs=[0, 9], ys=[11, 11], style="")) == 0
-    twice = [Line(xs=[0, 9], ys=[5, 5], style="", mark=mark) for mark in "12"]
-    assert any(row.plain.rstrip().endswith("12") for row in plot(twice, width=60, height=12, x_max=9, y_max=10))
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
-def test_it_is_live_in_a_terminal_and_leaves_it_as_it_was(tmp_path: Path, number: int, code: int) -> None:
-    files = begin(tmp_path, tiny_run(), point(5, 1.0))
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    watch = subprocess.Popen(
-        command("watch", "--results-dir", tmp_path, "--every", "0.1"), stdin=theirs, stdout=theirs, stderr=theirs,
-        env={**{k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}, "TERM": "xterm-256color"},
-    )  # fmt: skip
-    os.close(theirs)
-    seen = b""
-    changed = threading.Event()
-
-    def read_all() -> None:
-        nonlocal seen
-        try:
-            while part := os.read(ours, 65536):
-                seen += part
-                changed.set()
-        except OSError:  # the other end is closed
-            pass
-
-    reader = threading.Thread(target=read_all)
-    reader.start()
-
-    def wait_for(words: bytes) -> None:
-        end = time.monotonic() + 30
-        while words not in seen:
-            assert time.monotonic() < end, seen[-2000:]
-            changed.wait(0.1)
-            changed.clear()
-
-    wait_for(b"51.00")
-    csv_rows.append_row(files.curves, point(10, 2.0, error=12.25))
-    wait_for(b"13.25")
-    watch.send_signal(number)
-    assert watch.wait(30) == code
-    reader.join(30)
-    os.close(ours)
-    assert b"Traceback" not in seen and seen.count(b"\x1b[?1049h") == seen.count(b"\x1b[?1049l") == 1
-    assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # the cursor is back
-
-
-def test_a_run_is_followed_from_training_to_killed(toml: Callable[..., Path], tmp_path: Path) -> None:
-    path = toml(("total_iters = 12", "total_iters = 100000"))
-
-    def once() -> str:
-        words = command("watch", path, "--once", "--results-dir", tmp_path)
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-    with subprocess.Popen(
-        command("run", path, "--results-dir", tmp_path), stdout=subprocess.PIPE, text=True
-    ) as training:
-        assert training.stdout is not None
-        for line in training.stdout:
-            if "images/s" in line:
-                break
-        try:
-            assert re.search(r"1 plain8/seed0 +\d+/100000 .* \d+[hm]\d\d[ms] training", once())
-        finally:
-            training.kill()
-    assert re.search(r"1 plain8/seed0 .* stopped 0m\d\ds ago", once())

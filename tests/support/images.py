@@ -6,7 +6,15 @@ import io
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
+
+from resrepro.data.image_files.listing import ImageFiles
+from resrepro.data.image_files.training_views import (
+    ScaleCropViews,
+)
 
 
 def picture(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -37,3 +45,27 @@ def write_tree(root: Path, *, classes: tuple[str, ...] = ("auk", "owl"), train: 
                 image = picture(*SIZES[k % len(SIZES)], seed=100 * c + k + (50 if part == "val" else 0))
                 (folder / f"{name}_{k}.JPEG").write_bytes(encoded(image, quality=90))
     return root
+
+
+SIDES = (32, 45)
+
+
+def views(files: ImageFiles, **options: object) -> ScaleCropViews:
+    return ScaleCropViews(files, **{"image_size": 28, "shorter_side": SIDES, "batch_size": 4, "seed": 3, **options})  # type: ignore[arg-type]
+
+
+def name_of(root: Path) -> str:
+    return f"folder:{root}"
+
+
+def smooth_image(height: int, width: int, seed: int) -> Tensor:
+    """A smooth random image, (3, height, width) uint8."""
+    small = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed)) * 255
+    return F.interpolate(small, size=(height, width), mode="bilinear")[0].to(torch.uint8)
+
+
+def write_image(file: Path, height: int, width: int, seed: int) -> Tensor:
+    pixels = smooth_image(height, width, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file)
+    return pixels

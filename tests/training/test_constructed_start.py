@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_recipe, tiny_run
-from test_runner import Killed, Silent, rows, runner
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.config.toml_files import read_experiment
 from resrepro.data import loading
 from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
-from resrepro.errors import UserError
 from resrepro.models.weights import read_saved
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.records import ConstructedComparison, LayerNorms, Response
 from resrepro.training import checkpoint
+from support.recipes import tiny_recipe, tiny_run
+from support.reporters import Silent
+from support.trainings import Killed, rows, runner
 
 SOURCE = tiny_run("plain8")
 DEEP = Run(dataset="shapes", name="deep", arch="plain14", recipe=tiny_recipe(), seed=0, label="made", start_from=SOURCE)
@@ -177,35 +176,3 @@ def test_a_source_that_diverged_is_one_line(tmp_path: Path) -> None:
     norms = read_rows(files(tmp_path, source).gradients, LayerNorms)  # a diverged run has those of its start
     assert {n.moment for n in norms} == {"initialization"} and len(norms) == 8
     assert not files(tmp_path, source).responses.exists()
-
-
-START = ('arch = "resnet8"\nseeds = [0, 1]', 'arch = "plain14"\nname = "deep"\nstart_from = "plain8"\nseeds = [0, 1]')
-CROPS = "{crop_padding = 0, scale_crop = {size = 32, shorter_side = [32, 64]}}"
-NAMES = (('lower = "resnet8"', 'lower = "deep"'), ('"plain8", "resnet8"]', '"plain8", "deep"]'))
-
-
-def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
-    experiment = read_experiment(toml(START, *NAMES))
-    plain, *deep = experiment.runs
-    assert [run.start_from for run in deep] == [plain, plain.replace(seed=1)]
-    assert (deep[0].first_iter, plain.first_iter) == (6, 0)
-    (varied,) = experiment.variant(dataset="cifar100", schedule_scale=0.5, seeds=(7,), only=("deep",)).runs
-    assert varied.start_from is not None and str(varied.start_from.path) == "cifar100/plain8-x0.5/seed7"
-    assert (varied.first_iter, varied.start_from.recipe.total_iters) == (3, 6)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('"plain8"\nseeds', '"plain9"\nseeds', r"run 'deep': start_from: unknown run 'plain9'; did you mean 'plain8'"),
-        ('"plain14"', '"resnet14"', r"two plain nets of CIFAR, .* ResNet-14 cannot be made of plain-8"),
-        ('"plain14"', '"plain14-nobn"', r"plain-14 without BN cannot be made of plain-8"),
-        ('start_from = "plain8"', 'start_from = "deep"', r"'deep': expected a run that starts from scratch"),
-        ('arch = "plain8"', 'arch = "plain20"\nname = "plain8"', r"plain-14 cannot be made of plain-20"),
-        ("start_from =", f"recipe = {CROPS}\nstart_from =", "taken as they are, so a recipe without scale_crop"),
-        ("start_from =", "start_fro =", r"run 2: unknown key 'start_fro'; did you mean 'start_from'\?"),
-    ],
-)  # fmt: skip
-def test_a_mistake_about_it_is_named(toml: Callable[..., Path], old: str, new: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        read_experiment(toml(START, *NAMES, (old, new)))

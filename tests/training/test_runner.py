@@ -10,44 +10,23 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_run
-from test_runner import Silent, rows
 
 from resrepro import results
-from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.runtime.device import Compute, choose, device_errors
 from resrepro.runtime.signals import Signals
-from resrepro.training import checkpoint
 from resrepro.training import runner as runner_module
 from resrepro.training.loop import Training
-from resrepro.training.memory import plan
 from resrepro.training.runner import Runner, Stopped
+from support.recipes import tiny_run
+from support.reporters import Meeting, Silent
+from support.trainings import rows, state
 
 RUNS = [tiny_run("resnet8"), tiny_run("plain8"), tiny_run("resnet8", seed=1)]
 
 
-class Meeting(Silent):
-    """Lets no run finish its third iteration before `number` runs have come there."""
-
-    def __init__(self, number: int) -> None:
-        self.barrier = threading.Barrier(number)
-        self.threads: dict[Run, int] = {}
-
-    def advanced(self, *arguments: Any) -> None:
-        run, training = arguments[:2]
-        self.threads[run] = torch.get_num_threads()
-        if training.iteration == 3:
-            self.barrier.wait(timeout=60)
-
-
 def runner(results_dir: Path, reporter: Silent) -> Runner:
     return Runner(results_dir=results_dir, data_dir=results_dir, compute=choose("cpu", "fp32"), reporter=reporter)
-
-
-def state(results_dir: Path, run: Run) -> dict[str, Any]:
-    model = checkpoint.read_saved(results_dir / run.path / "checkpoint.pt")["engine"]["model"]
-    return {key: value.tolist() for key, value in model.items()}
 
 
 def test_packed_runs_are_at_once_and_equal_to_the_bit_what_they_give_alone(tmp_path: Path) -> None:
@@ -147,53 +126,3 @@ def test_a_device_that_is_lost_is_one_line(tmp_path: Path) -> None:
     assert str(caught.value).startswith("cifar10/x/seed0: the device failed (CUDA error: unspecified launch failure)")
     with pytest.raises(RuntimeError, match="a bug of ours"), device_errors(compute, "x"):
         raise RuntimeError("a bug of ours")
-
-
-GIB = 2**30
-NEEDS = [(2 * GIB, 1 * GIB), (6 * GIB, 2 * GIB), (2 * GIB, 1 * GIB)]
-
-
-@pytest.mark.parametrize(
-    ("free", "jobs", "expected"),
-    [
-        (16, 1, (1, False)),
-        (16, 3, (3, False)),
-        (16, 9, (3, False)),  # not more than there are runs
-        (16, None, (3, False)),
-        (9, None, (2, False)),  # the two largest
-        (5, None, (1, True)),
-        (9, 3, (3, True)),  # recomputing makes them fit
-        (1, 1, (1, True)),  # one is tried in any case
-        (None, 3, (3, False)),
-    ],
-)
-def test_plan(free: int | None, jobs: int | None, expected: tuple[int, bool]) -> None:
-    assert plan(NEEDS, None if free is None else free * GIB, jobs, auto=4) == expected
-
-
-def test_jobs_that_do_not_fit_are_one_line_that_says_how_many_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message = "--jobs 3: the largest run needs about 2.0 GiB, 3.0 GiB are free for all; --jobs 2 fits"
-    with pytest.raises(UserError, match=message):
-        plan(NEEDS, 3 * GIB, 3, auto=4)
-    assert plan([], 0, 3, auto=4)[0] == 1
-    monkeypatch.setattr(Compute, "free_bytes", lambda _: 2**20)
-    with pytest.raises(UserError, match="--jobs 1 fits"):
-        runner(tmp_path, Silent()).run_all(RUNS, 2)
-    assert list(tmp_path.iterdir()) == []  # nothing was started
-
-
-class Noting(Silent):
-    def started(self, *arguments: Any) -> None:
-        self.notes = arguments[1].engine.notes
-
-
-def test_a_run_that_fits_only_recomputed_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert runner(tmp_path / "as it is", Silent()).run_all(RUNS[:1]) == []
-    monkeypatch.setattr(Compute, "free_bytes", lambda _: 2**20)
-    reporter = Noting()
-    tight = runner(tmp_path / "tight", reporter)
-    assert tight.run_all(RUNS[:1]) == []
-    assert tight._execution.activation_checkpointing and any("computed twice" in note for note in reporter.notes)
-    assert state(tmp_path / "tight", RUNS[0]) == state(tmp_path / "as it is", RUNS[0])

@@ -10,34 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_run
 
 from resrepro import results
-from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.runtime.device import choose
 from resrepro.training import checkpoint
-from resrepro.training.runner import Runner, Stopped
-
-
-class Silent:
-    def preparing(self, *_: object) -> None: ...
-    def started(self, *_: object) -> None: ...
-    def advanced(self, *_: object) -> None: ...
-    def ended(self, *_: object) -> None: ...
-
-
-def runner(results_dir: Path, precision: str = "fp32") -> Runner:
-    return Runner(results_dir=results_dir, data_dir=results_dir, compute=choose("cpu", precision), reporter=Silent())
-
-
-def rows(results_dir: Path, run: Run) -> list[dict[str, Any]]:
-    points = results.read_points(results.run_files(results_dir, run))
-    return [p.model_dump(exclude={"elapsed_s"}) for p in points]
-
-
-class Killed(BaseException):
-    """Stands for kill -9: no handler of ours runs."""
+from resrepro.training.runner import Stopped
+from support.recipes import tiny_run
+from support.trainings import Killed, rows, runner
 
 
 @pytest.mark.parametrize("moment", ["before the checkpoint", "after the checkpoint", "before run.json"])

@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision.transforms.functional as TF
-from pictures import encoded, picture
 from PIL import Image
 
 from resrepro.data.image_files.decoding import decode, resampled, resized_size
 from resrepro.errors import UserError
+from support.images import encoded, picture
 
 IMAGE = picture(43, 61)
 PNG16 = Image.fromarray(np.arange(43 * 61, dtype=np.uint16).reshape(43, 61) * 20)

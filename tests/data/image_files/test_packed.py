@@ -4,42 +4,21 @@ import errno
 import io
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tarfile
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import command
-from pictures import encoded, picture, write_tree
 from PIL import Image
-from typer.testing import CliRunner
 
-from resrepro.cli import app
-from resrepro.data.image_files import archives, packed
-from resrepro.data.image_files.archives import read_structs
-from resrepro.data.image_files.check import kind_of
+from resrepro.data.image_files import packed
 from resrepro.data.image_files.decoding import decode
 from resrepro.data.image_files.imagenet import open_image_folder
-from resrepro.data.image_files.listing import ImageFolder
 from resrepro.errors import UserError
-
-
-@pytest.fixture
-def birds(tmp_path: Path) -> Path:
-    """Ten training images, one of them large, and six for the test."""
-    root = write_tree(tmp_path / "birds")
-    (root / "train" / "owl" / "owl_2.JPEG").write_bytes(encoded(picture(1001, 700), quality=95))
-    return root
-
-
-def name_of(root: Path) -> str:
-    return f"folder:{root}"
+from support.images import encoded, name_of, picture
 
 
 def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
@@ -84,8 +63,8 @@ def test_several_processes_write_the_same_store(birds: Path, tmp_path: Path, mon
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from resrepro.data import store
-from resrepro.data.trees import open_image_folder
+from resrepro.data.image_files import packed as store
+from resrepro.data.image_files.imagenet import open_image_folder
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
 store.CHUNK = 2
 def progress(part, done, total):
@@ -246,145 +225,3 @@ def test_two_preparations_at_once_are_refused(birds: Path, tmp_path: Path) -> No
 
     prepare(birds, tmp_path, progress=progress)
     assert errors and all("another process is preparing it" in error for error in errors)
-
-
-# The devkit's table of classes, made by scipy.io.savemat in the devkit's layout: three classes and one above them.
-META = Path(__file__).parent / "golden" / "meta.mat"
-WNIDS = ["n02119789", "n02100735", "n02110185"]
-
-
-def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-
-
-@pytest.fixture
-def tars(tmp_path: Path) -> Path:
-    """ImageNet in small: three classes of two, and six validation images whose labels are 3 1 2 2 1 3."""
-    root = tmp_path / "imagenet"
-    root.mkdir()
-    with tarfile.open(root / archives.TRAIN, "w") as train:
-        for c, wnid in enumerate(WNIDS):
-            inner = io.BytesIO()
-            with tarfile.open(fileobj=inner, mode="w") as of_class:
-                for k in range(2):
-                    add(of_class, f"{wnid}_{k}.JPEG", encoded(picture(20, 30, seed=10 * c + k)))
-            add(train, f"{wnid}.tar", inner.getvalue())
-    with tarfile.open(root / archives.VAL, "w") as val:
-        for k in (3, 1, 2, 6, 5, 4):  # not in order
-            add(val, f"ILSVRC2012_val_{k:08}.JPEG", encoded(picture(20, 30, seed=k)))
-    with tarfile.open(root / archives.DEVKIT, "w:gz") as devkit:
-        add(devkit, "ILSVRC2012_devkit_t12/data/meta.mat", META.read_bytes())
-        add(devkit, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", b"3\n1\n2\n2\n1\n3\n")
-    return root
-
-
-def unpack(root: Path) -> ImageFolder:
-    archives.unpack(root, lambda *_: None, num_classes=3, num_val=6)
-    return open_image_folder(name_of(root), data_dir=root)
-
-
-def test_matlabs_structs_are_read() -> None:
-    (synsets,) = read_structs(META.read_bytes())
-    assert [s["WNID"] for s in synsets] == [*WNIDS, "n00001740"]
-    assert [s["ILSVRC2012_ID"] for s in synsets] == [1, 2, 3, 4]
-    assert synsets[1]["words"] == "café" and synsets[0]["num_train_images"] == 1300
-
-
-def test_the_official_archives_become_class_folders(tars: Path) -> None:
-    tree = unpack(tars)
-    assert tree.classes == tuple(sorted(WNIDS)) and len(tree.train) == 6
-    where = {Path(tree.test.name(i)).name: tree.classes[tree.test.labels[i]] for i in range(6)}
-    truth = [3, 1, 2, 2, 1, 3]
-    assert where == {f"ILSVRC2012_val_{k + 1:08}.JPEG": WNIDS[truth[k] - 1] for k in range(6)}
-    image = tars / "train" / WNIDS[1] / f"{WNIDS[1]}_1.JPEG"
-    assert image.read_bytes() == encoded(picture(20, 30, seed=11))
-    (tars / archives.TRAIN).unlink()
-    unpack(tars)  # all is there
-
-
-def test_unpacking_goes_on_where_it_was_stopped(tars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = shutil.copyfileobj, []
-
-    def stops(*arguments: object) -> None:
-        calls.append(0)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(archives.shutil, "copyfileobj", stops)  # type: ignore[attr-defined]
-    with pytest.raises(KeyboardInterrupt):
-        unpack(tars)
-    assert [p.name for p in (tars / "train").iterdir() if p.name[0] != "."] == [WNIDS[0]]
-    assert len(unpack(tars).train) == 6
-    assert len(calls) == 4 + 4 + 6  # the first class is not written again
-
-
-def test_damaged_or_missing_archives_are_named(tars: Path) -> None:
-    whole = (tars / archives.TRAIN).read_bytes()
-    (tars / archives.TRAIN).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=rf"{archives.TRAIN}: damaged .*fetch it again"):
-        unpack(tars)
-    (tars / archives.TRAIN).write_bytes(whole)
-    whole = (tars / archives.DEVKIT).read_bytes()
-    (tars / archives.DEVKIT).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: "):
-        unpack(tars)
-    (tars / archives.DEVKIT).unlink()
-    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: no such file; put ImageNet's official"):
-        unpack(tars)
-
-
-def test_kinds_are_told_by_the_content() -> None:
-    image = picture(20, 30)
-    assert kind_of(encoded(image)) == kind_of(encoded(image, progressive=True)) == "JPEG"
-    assert kind_of(encoded(image.convert("L"))) == "JPEG, grayscale"
-    assert kind_of(encoded(image.convert("CMYK"))) == "JPEG, CMYK"
-    assert kind_of(encoded(image, "PNG")) == "PNG" and kind_of(encoded(image, "BMP")) == "other"
-
-
-def run(*words: object) -> tuple[str, BaseException | None]:
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    return done.output, done.exception
-
-
-def test_check_and_prepare_by_command(birds: Path, tmp_path: Path) -> None:
-    (birds / "train" / "owl" / "owl_0.JPEG").write_bytes(encoded(picture(20, 30), "PNG"))
-    (birds / "train" / "owl" / "owl_1.JPEG").write_bytes(encoded(picture(50, 40).convert("CMYK")))
-    where = (name_of(birds), "--data-dir", tmp_path, "--workers", 0)
-    out, error = run("data", "check", *where, "--smallest", 33)
-    assert error is None
-    line = "train: 10 images, 5 to 5 a class; 8 JPEG, 1 JPEG, CMYK, 1 PNG; 1 smaller than 33 pixels; 0 unreadable"
-    assert line in out.splitlines()
-    bad = birds / "train" / "auk" / "auk_1.JPEG"
-    bad.write_bytes(b"no image")
-    out, error = run("data", "check", *where)
-    assert isinstance(error, SystemExit) and error.code == 1 and f"{bad}: not a readable image" in out
-    out, error = run("data", "prepare", *where)
-    assert isinstance(error, UserError) and str(error).startswith(f"{bad}: not a readable image")
-    shutil.rmtree(tmp_path / "prepared")
-    out, error = run("data", "prepare", *where, "--skip-corrupt")
-    assert error is None and f"left out as corrupt: {bad}" in out
-    assert "9 training and 6 test images, 2 classes" in out
-    out, error = run("data", "check", *where)
-    assert error is None and out.startswith(str(tmp_path / "prepared"))
-
-
-def test_an_interrupted_preparation_ends_at_once(birds: Path, tmp_path: Path) -> None:
-    for k in range(300):
-        shutil.copy(birds / "train" / "owl" / "owl_2.JPEG", birds / "train" / "owl" / f"x{k}.JPEG")
-    process = subprocess.Popen(
-        command("data", "prepare", name_of(birds), "--data-dir", tmp_path, "--workers", 1),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not list(tmp_path.glob("prepared/*/train.pack")):
-        time.sleep(0.02)
-        assert process.poll() is None
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=20)
-    assert process.returncode != 0 and "Traceback" not in error

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_recipe
 from PIL import Image
-from test_runner import Silent, rows, runner
 
 from resrepro import results
 from resrepro.config.recipe import Recipe, ScaleCrop
@@ -32,6 +30,9 @@ from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint
 from resrepro.training.runner import Runner, Stopped
 from resrepro.training.step import Engine
+from support.recipes import tiny_recipe
+from support.reporters import Silent
+from support.trainings import rows, runner
 
 CROP = ScaleCrop(size=32, shorter_side=(36, 44))
 SIZES = ((60, 40), (40, 61), (50, 50), (38, 90))  # width, height

@@ -1,8 +1,13 @@
-"""Small data, small recipes, and the markers' visible skips."""
+"""The fixtures, and the markers' visible skips."""
 
 from __future__ import annotations
 
 import os
+
+# One thread a process: resuming is exact with any number that stays the same, and pytest-xdist fills the cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["COLUMNS"] = "200"  # no line of a command wraps
+
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +20,7 @@ from resrepro.data.in_memory.images import Images
 from resrepro.runtime import device
 from support.images import encoded, picture, write_tree
 
-# Resuming must be exact, and it is with any number of threads as long as it stays the same.
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
 # As in a terminal: a shell's background ignores it, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.processes import command, error, run
+from support.processes import command, error, run, run_apart
 
 LONG = (("total_iters = 12", "total_iters = 60"), ("[6, 9]", "[30, 45]"))
 
@@ -60,32 +60,46 @@ def test_run_records_draws_judges_and_does_not_run_again(toml: Callable[..., Pat
     assert "started" not in again and (folder / "curves.csv").stat().st_mtime_ns == before
 
 
+OPTIONS = ("--only", "resnet8", "--seeds", "0", "--precision", "fp32")
+
+
+def killed(number: signal.Signals, points: int, *words: object) -> bool:
+    """Start a command and send it the signal after that many curve points; return whether it ended before."""
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        points -= "images/s" in line
+        if not points:
+            time.sleep(random.random() / 20)
+            process.send_signal(number)
+            break
+    process.stdout.read()
+    process.stdout.close()
+    return process.wait() == 0
+
+
+def assert_whole(path: Path, tmp_path: Path) -> None:
+    run("run", path, *OPTIONS, "--results-dir", tmp_path / "whole")
+    assert_same(*(tmp_path / name / "shapes" / "resnet8" / "seed0" for name in ("whole", "cut")))
+
+
+def test_killed_once_it_ends_bit_identical(toml: Callable[..., Path], tmp_path: Path) -> None:
+    words = ("run", toml(*LONG), *OPTIONS, "--results-dir", tmp_path / "cut")
+    assert not killed(signal.SIGKILL, 2, *words)
+    assert "resumed at iteration" in run(*words)
+    assert_whole(words[1], tmp_path)
+
+
+@pytest.mark.slow
 def test_killed_anywhere_it_ends_bit_identical(toml: Callable[..., Path], tmp_path: Path) -> None:
     """kill -9 and SIGTERM at random moments, then the same command, until it ends."""
-    path = toml(*LONG)
-    options = ("--only", "resnet8", "--seeds", "0", "--precision", "fp32")
-    run("run", path, *options, "--results-dir", tmp_path / "whole")
-    draw = random.Random(time.time())
+    words = ("run", toml(*LONG), *OPTIONS, "--results-dir", tmp_path / "cut")
     kills = 0
-    for attempt in range(40):
-        process = subprocess.Popen(
-            command("run", path, *options, "--results-dir", tmp_path / "cut"), stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        rows = draw.randrange(1, 4)
-        for line in process.stdout:
-            rows -= "images/s" in line
-            if not rows:
-                time.sleep(draw.random() / 20)
-                process.send_signal(signal.SIGKILL if attempt % 2 else signal.SIGTERM)
-                kills += 1
-                break
-        process.stdout.read()
-        process.stdout.close()
-        if process.wait() == 0:
-            break
+    while not killed(signal.SIGKILL if kills % 2 else signal.SIGTERM, random.randrange(1, 4), *words):
+        kills += 1
+        assert kills < 40
     assert kills >= 2
-    assert_same(*(tmp_path / name / "shapes" / "resnet8" / "seed0" for name in ("whole", "cut")))
+    assert_whole(words[1], tmp_path)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -142,6 +156,7 @@ def test_a_scaled_schedule_is_another_run(toml: Callable[..., Path], tmp_path: P
 def test_bad_input_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> None:
     where = ("--results-dir", tmp_path / "r")
     assert "did you mean 'quickstart'" in error("run", "quikstart", *where)
+    assert run_apart("list", "--results-dir", tmp_path / "no", code=1).startswith("error: --results-dir ")
     no_images = error("run", "plain34-vs-res34", "--data-dir", tmp_path, *where)
     assert "imagenet: no such folder; expected" in no_images and "resrepro data prepare" in no_images
     assert "expected auto, cpu, cuda" in error("run", toml(), "--device", "gpu", *where)

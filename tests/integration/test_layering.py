@@ -45,6 +45,19 @@ def test_imports_run_strictly_downwards(file: Path) -> None:
         assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
 
 
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("file", sorted(TESTS.rglob("*.py")), ids=lambda f: str(f.relative_to(TESTS)))
+def test_no_test_module_imports_another(file: Path) -> None:
+    """What several of them need is in tests/support."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        for part in ".".join([module, *names]).split("."):
+            assert part not in ("tests", "conftest") and not part.startswith("test_"), f"imports {part}"
+
+
 QUICK = [
     "--help",
     "list",

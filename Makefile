@@ -5,10 +5,11 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEVICE  ?= auto
 DATA    ?= data
+TEST_PROCESSES ?= 2
 RUN     := $(BIN)/resrepro run --device $(DEVICE) --data-dir $(DATA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check figures reproduce-all wheel lock clean
+.PHONY: help setup quickstart test test-all check figures reproduce-all wheel lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,14 +26,17 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)  ## see the degradation and its cure: four small nets on the CPU, no download
 	$(BIN)/resrepro run quickstart --device cpu
 
-test: $(READY)  ## the tests: CPU, offline, a few minutes
-	$(BIN)/python -m pytest
+test: $(READY)  ## the quick tests: CPU, offline, a few minutes on two cores
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
-check: $(READY)  ## lint, types, tests
+test-all: $(READY)  ## all tests, those marked slow too
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --run-slow
+
+check: $(READY)  ## lint, types, quick tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(MAKE) test
 
 figures: $(READY)  ## every figure and table, and the report, from results/
 	$(BIN)/resrepro plot all --format png,pdf

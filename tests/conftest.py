@@ -1,38 +1,28 @@
-"""Small data, small recipes, and the markers' visible skips."""
+"""The fixtures, and the markers' visible skips."""
 
 from __future__ import annotations
 
 import os
+
+# One thread a process: resuming is exact with any number that stays the same, and pytest-xdist fills the cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["COLUMNS"] = "200"  # no line of a command wraps
+
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from resrepro.config.recipe import PRESETS, Recipe
-from resrepro.config.run import Run
-from resrepro.config.toml_files import read_recipe
 from resrepro.data.in_memory.images import Images
 from resrepro.runtime import device
+from support.images import encoded, picture, write_tree
 
-# Resuming must be exact, and it is with any number of threads as long as it stays the same.
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
 # As in a terminal: a shell's background ignores it, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-TINY = {
-    "total_iters": 12,
-    "batch_size": 8,
-    "lr": 0.05,
-    "lr_drop_iters": (6, 9),
-    "curve_every_iters": 5,
-    "crop_padding": 2,
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,18 +40,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def fp32() -> device.Compute:
     return device.choose("cpu", "fp32")
-
-
-def tiny_recipe(**changes: Any) -> Recipe:
-    return read_recipe({"preset": "cifar", **TINY, **changes}, "test")
-
-
-def tiny_run(arch: str = "resnet8", seed: int = 0, **changes: Any) -> Run:
-    return Run(dataset="shapes", name=arch, arch=arch, recipe=tiny_recipe(**changes), seed=seed, label=arch)
-
-
-def paper_recipe(**changes: Any) -> Recipe:
-    return Recipe(**{**PRESETS["cifar"], **changes})
 
 
 @pytest.fixture
@@ -121,6 +99,9 @@ def toml(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def command(*words: object) -> list[str]:
-    """The command line, for a process of its own."""
-    return [sys.executable, "-m", "resrepro", *map(str, words)]
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    """Ten training images, one of them large, and six for the test."""
+    root = write_tree(tmp_path / "birds")
+    (root / "train" / "owl" / "owl_2.JPEG").write_bytes(encoded(picture(1001, 700), quality=95))
+    return root

@@ -1,0 +1,104 @@
+"""The live view: how it fits the window, how it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resrepro.results import csv_rows
+from support.processes import command
+from support.recipes import tiny_run
+from support.records import point
+from support.watching import begin, named, shown
+
+
+@pytest.mark.parametrize("height", [5, 8, 16, 24, 50])
+@pytest.mark.parametrize("width", [12, 20, 40, 80, 140])
+def test_the_frame_fits_the_window(tmp_path: Path, width: int, height: int) -> None:
+    for i in range(9):
+        points = [point(j * 500, j, 90 / j) for j in range(1, 129)]
+        begin(tmp_path, named(f"a-run-with-quite-a-long-name-{i}", "cifar10"), *points)
+    (tmp_path / "alien").mkdir()
+    (tmp_path / "alien" / "curves.csv").touch()
+    lines = shown(tmp_path, width, height)
+    assert len(lines) <= height and all(len(line) <= width for line in lines)
+    assert "test (%)" in "\n".join(lines) or width <= 20
+    assert any("⠀" < character <= "⣿" for character in "".join(lines[4:])) == (height >= 16 and width >= 20)
+    if height == 16 and width >= 20:
+        assert "  and 4 more" in lines and lines[-1].startswith("skipped: alien")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_it_is_live_in_a_terminal_and_leaves_it_as_it_was(tmp_path: Path, number: int, code: int) -> None:
+    files = begin(tmp_path, tiny_run(), point(5, 1.0))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    watch = subprocess.Popen(
+        command("watch", "--results-dir", tmp_path, "--every", "0.1"), stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**{k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}, "TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    changed = threading.Event()
+
+    def read_all() -> None:
+        nonlocal seen
+        try:
+            while part := os.read(ours, 65536):
+                seen += part
+                changed.set()
+        except OSError:  # the other end is closed
+            pass
+
+    reader = threading.Thread(target=read_all)
+    reader.start()
+
+    def wait_for(words: bytes) -> None:
+        end = time.monotonic() + 30
+        while words not in seen:
+            assert time.monotonic() < end, seen[-2000:]
+            changed.wait(0.1)
+            changed.clear()
+
+    wait_for(b"51.00")
+    csv_rows.append_row(files.curves, point(10, 2.0, error=12.25))
+    wait_for(b"13.25")
+    watch.send_signal(number)
+    assert watch.wait(30) == code
+    reader.join(30)
+    os.close(ours)
+    assert b"Traceback" not in seen and seen.count(b"\x1b[?1049h") == seen.count(b"\x1b[?1049l") == 1
+    assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # the cursor is back
+
+
+def test_a_run_is_followed_from_training_to_killed(toml: Callable[..., Path], tmp_path: Path) -> None:
+    path = toml(("total_iters = 12", "total_iters = 100000"))
+
+    def once() -> str:
+        words = command("watch", path, "--once", "--results-dir", tmp_path)
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    with subprocess.Popen(
+        command("run", path, "--results-dir", tmp_path), stdout=subprocess.PIPE, text=True
+    ) as training:
+        assert training.stdout is not None
+        for line in training.stdout:
+            if "images/s" in line:
+                break
+        try:
+            assert re.search(r"1 plain8/seed0 +\d+/100000 .* \d+[hm]\d\d[ms] training", once())
+        finally:
+            training.kill()
+    assert re.search(r"1 plain8/seed0 .* stopped 0m\d\ds ago", once())

@@ -1,0 +1,35 @@
+"""The paper's recipe, and shortened schedules."""
+
+from __future__ import annotations
+
+import pytest
+
+from resrepro.config.recipe import SWITCHES, Warmup
+from resrepro.config.toml_files import find_experiment
+from resrepro.errors import UserError
+
+
+def test_the_papers_recipe() -> None:
+    for name in ("plain20-vs-plain56", "cifar-plain", "cifar-resnet", "cifar-1202"):
+        for run in find_experiment(name).runs:
+            r = run.recipe
+            assert (r.total_iters, r.batch_size, r.lr, r.lr_drop_iters) == (64000, 128, 0.1, (32000, 48000))
+            assert (r.momentum, r.weight_decay, r.crop_padding) == (0.9, 1e-4, 4)
+            deep_residual = run.arch in ("resnet110", "resnet1202")
+            warmup = Warmup(lr=0.01, until_train_error_pct=80) if deep_residual else None
+            assert {name: getattr(r, name) for name in SWITCHES} == {**SWITCHES, "warmup": warmup}
+    seeds = [r.seed for r in find_experiment("cifar-resnet").runs if r.arch == "resnet110"]
+    assert seeds == [0, 1, 2, 3, 4]
+
+
+def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
+    run = find_experiment("plain20-vs-plain56").variant(schedule_scale=0.05).runs[0]
+    assert (run.recipe.total_iters, run.recipe.lr_drop_iters) == (3200, (1600, 2400))
+    assert (run.recipe.lr, run.recipe.batch_size) == (0.1, 128)
+    assert str(run.path) == "cifar10/plain20-x0.05/seed0"
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1.5])
+def test_a_scale_outside_0_to_1_is_refused(scale: float) -> None:
+    with pytest.raises(UserError, match="--schedule-scale"):
+        find_experiment("cifar-plain").variant(schedule_scale=scale)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resrepro.config.toml_files import find_experiment, read_experiment
+from resrepro.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('arch = "plain8"', 'arch = "plane8"', r"run 'plane8': unknown architecture 'plane8'; did you mean 'plain"),
+        ('arch = "plain8"', 'arch = "vgg16"', r"run 'vgg16': unknown architecture 'vgg16'"),
+        ("lr_drop_iters", "lr_drop_iter", r"recipe: unknown key 'lr_drop_iter'; did you mean 'lr_drop_iters'\?"),
+        ("lr = 0.05", 'lr = "fast"', r"run 'plain8': recipe: lr: got 'fast': input should be a valid number"),
+        ("lr = 0.05", "lr = -1", r"lr: got -1: input should be greater than 0"),
+        ("batch_size = 8", "batch_size = 8\nbn_devices = 3", r"recipe: bn_devices 3: expected a divisor of .* \(8\)"),
+        ("batch_size = 8", 'batch_size = 8\ndecay = "bn"', r"decay: got 'bn': input should be 'all' or 'weights'"),
+        ("batch_size = 8", 'batch_size = 8\nmomentum_form = "nag"', r"momentum_form: got 'nag': input .*'caffe'"),
+        ("batch_size = 8", "batch_size = 8\ntrain_images = 0", r"train_images: got 0: input should be greater"),
+        ("batch_size = 8", "batch_size = 8.5", r"batch_size: got 8.5: input should be a valid integer"),
+        ("[6, 9]", "[9, 6]", r"lr_drop_iters \[9, 6\]: expected increasing"),
+        ("[6, 9]", "[6, 12]", r"between 0 and total_iters \(12\)"),
+        ('preset = "cifar"', 'preset = "cifr"', r"unknown preset 'cifr'; did you mean 'cifar'\?"),
+        ('dataset = "shapes"', 'dataset = "shape"', r"unknown dataset 'shape'; did you mean 'shapes'\?"),
+        ('title = "a test"', 'titel = "a test"', r"unknown key 'titel'; did you mean 'title'\?|'title' is missing"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", r"run 'resnet8' seed 0 is declared twice"),
+        ("seeds = [0, 1]", "seeds = [-1]", r"seeds: got -1"),
+        ("seeds = [0, 1]", "seed = [0]", r"run 2: unknown key 'seed'; did you mean 'seeds'\?"),
+        ('higher = "plain8"', 'higher = "plain9"', r"claim: unknown run 'plain9'; did you mean 'plain8'\?"),
+        ('runs = ["plain8", "resnet8"]', 'runs = ["plan8"]', r"figure 'tiny': unknown run 'plan8'"),
+        ('title = "both"', 'tittle = "both"', r"unknown key 'tittle'; did you mean 'title'\?|'title' is missing"),
+        ('preset = "cifar"', "preset = {x=1}", r"unknown preset"),
+        ('title = "both"', 'title = "both"\nshow = []', r"show: got \(\)"),
+        ('name = "tiny"', 'name = "tiny"\nkind = "gradients"', r"panel 'both' has 2 runs; kind 'gradients' has one a"),
+        ('name = "tiny"', 'name = "tiny"\nkind = "curve"', r"kind: got 'curve': input should be 'curves', 'eff"),
+        ('name = "tiny"', 'name = ".."', r"figure 1: name: got '..'"),
+        ("[recipe]", "[recipe", r"cannot be read as TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_place_and_fix(toml: Callable[..., Path], old: str, new: str, message: str) -> None:
+    path = toml((old, new))
+    with pytest.raises(UserError, match=message) as caught:
+        find_experiment(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_experiment_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'cifar-plain'"):
+        find_experiment("cifar-plane")
+    with pytest.raises(UserError, match="no such file"):
+        find_experiment("nowhere/mine.toml")
+
+
+def test_a_run_may_differ_in_its_recipe_and_has_then_its_own_name(toml: Callable[..., Path]) -> None:
+    path = toml(
+        ('arch = "plain8"\n', 'arch = "plain8"\n[[run]]\narch = "plain8"\nname = "fast"\nrecipe = {lr = 0.2}\n')
+    )
+    runs = {r.name: r for r in read_experiment(path).runs}
+    assert (runs["plain8"].recipe.lr, runs["fast"].recipe.lr) == (0.05, 0.2)
+
+
+START = ('arch = "resnet8"\nseeds = [0, 1]', 'arch = "plain14"\nname = "deep"\nstart_from = "plain8"\nseeds = [0, 1]')
+
+
+CROPS = "{crop_padding = 0, scale_crop = {size = 32, shorter_side = [32, 64]}}"
+
+
+NAMES = (('lower = "resnet8"', 'lower = "deep"'), ('"plain8", "resnet8"]', '"plain8", "deep"]'))
+
+
+def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
+    experiment = read_experiment(toml(START, *NAMES))
+    plain, *deep = experiment.runs
+    assert [run.start_from for run in deep] == [plain, plain.replace(seed=1)]
+    assert (deep[0].first_iter, plain.first_iter) == (6, 0)
+    (varied,) = experiment.variant(dataset="cifar100", schedule_scale=0.5, seeds=(7,), only=("deep",)).runs
+    assert varied.start_from is not None and str(varied.start_from.path) == "cifar100/plain8-x0.5/seed7"
+    assert (varied.first_iter, varied.start_from.recipe.total_iters) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"plain8"\nseeds', '"plain9"\nseeds', r"run 'deep': start_from: unknown run 'plain9'; did you mean 'plain8'"),
+        ('"plain14"', '"resnet14"', r"two plain nets of CIFAR, .* ResNet-14 cannot be made of plain-8"),
+        ('"plain14"', '"plain14-nobn"', r"plain-14 without BN cannot be made of plain-8"),
+        ('start_from = "plain8"', 'start_from = "deep"', r"'deep': expected a run that starts from scratch"),
+        ('arch = "plain8"', 'arch = "plain20"\nname = "plain8"', r"plain-14 cannot be made of plain-20"),
+        ("start_from =", f"recipe = {CROPS}\nstart_from =", "taken as they are, so a recipe without scale_crop"),
+        ("start_from =", "start_fro =", r"run 2: unknown key 'start_fro'; did you mean 'start_from'\?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_it_is_named(toml: Callable[..., Path], old: str, new: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_experiment(toml(START, *NAMES, (old, new)))

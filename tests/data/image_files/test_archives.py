@@ -1,0 +1,106 @@
+"""ImageNet's official archives become class folders."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from resrepro.data.image_files import archives
+from resrepro.data.image_files.archives import read_structs
+from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.image_files.listing import ImageFolder
+from resrepro.errors import UserError
+from support.images import encoded, name_of, picture
+
+# The devkit's table of classes, made by scipy.io.savemat in the devkit's layout: three classes and one above them.
+META = Path(__file__).parents[2] / "golden" / "meta.mat"
+
+
+WNIDS = ["n02119789", "n02100735", "n02110185"]
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture
+def tars(tmp_path: Path) -> Path:
+    """ImageNet in small: three classes of two, and six validation images whose labels are 3 1 2 2 1 3."""
+    root = tmp_path / "imagenet"
+    root.mkdir()
+    with tarfile.open(root / archives.TRAIN, "w") as train:
+        for c, wnid in enumerate(WNIDS):
+            inner = io.BytesIO()
+            with tarfile.open(fileobj=inner, mode="w") as of_class:
+                for k in range(2):
+                    add(of_class, f"{wnid}_{k}.JPEG", encoded(picture(20, 30, seed=10 * c + k)))
+            add(train, f"{wnid}.tar", inner.getvalue())
+    with tarfile.open(root / archives.VAL, "w") as val:
+        for k in (3, 1, 2, 6, 5, 4):  # not in order
+            add(val, f"ILSVRC2012_val_{k:08}.JPEG", encoded(picture(20, 30, seed=k)))
+    with tarfile.open(root / archives.DEVKIT, "w:gz") as devkit:
+        add(devkit, "ILSVRC2012_devkit_t12/data/meta.mat", META.read_bytes())
+        add(devkit, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", b"3\n1\n2\n2\n1\n3\n")
+    return root
+
+
+def unpack(root: Path) -> ImageFolder:
+    archives.unpack(root, lambda *_: None, num_classes=3, num_val=6)
+    return open_image_folder(name_of(root), data_dir=root)
+
+
+def test_matlabs_structs_are_read() -> None:
+    (synsets,) = read_structs(META.read_bytes())
+    assert [s["WNID"] for s in synsets] == [*WNIDS, "n00001740"]
+    assert [s["ILSVRC2012_ID"] for s in synsets] == [1, 2, 3, 4]
+    assert synsets[1]["words"] == "café" and synsets[0]["num_train_images"] == 1300
+
+
+def test_the_official_archives_become_class_folders(tars: Path) -> None:
+    tree = unpack(tars)
+    assert tree.classes == tuple(sorted(WNIDS)) and len(tree.train) == 6
+    where = {Path(tree.test.name(i)).name: tree.classes[tree.test.labels[i]] for i in range(6)}
+    truth = [3, 1, 2, 2, 1, 3]
+    assert where == {f"ILSVRC2012_val_{k + 1:08}.JPEG": WNIDS[truth[k] - 1] for k in range(6)}
+    image = tars / "train" / WNIDS[1] / f"{WNIDS[1]}_1.JPEG"
+    assert image.read_bytes() == encoded(picture(20, 30, seed=11))
+    (tars / archives.TRAIN).unlink()
+    unpack(tars)  # all is there
+
+
+def test_unpacking_goes_on_where_it_was_stopped(tars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = shutil.copyfileobj, []
+
+    def stops(*arguments: object) -> None:
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(archives.shutil, "copyfileobj", stops)  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        unpack(tars)
+    assert [p.name for p in (tars / "train").iterdir() if p.name[0] != "."] == [WNIDS[0]]
+    assert len(unpack(tars).train) == 6
+    assert len(calls) == 4 + 4 + 6  # the first class is not written again
+
+
+def test_damaged_or_missing_archives_are_named(tars: Path) -> None:
+    whole = (tars / archives.TRAIN).read_bytes()
+    (tars / archives.TRAIN).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=rf"{archives.TRAIN}: damaged .*fetch it again"):
+        unpack(tars)
+    (tars / archives.TRAIN).write_bytes(whole)
+    whole = (tars / archives.DEVKIT).read_bytes()
+    (tars / archives.DEVKIT).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: "):
+        unpack(tars)
+    (tars / archives.DEVKIT).unlink()
+    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: no such file; put ImageNet's official"):
+        unpack(tars)

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resrepro.data.image_files import packed
+from resrepro.data.image_files.decoding import decode
+from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.errors import UserError
+from support.images import encoded, name_of, picture
+
+
+def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
+    tree = open_image_folder(name_of(root), data_dir=data_dir, prepared=False)
+    chosen = {"num_workers": 0, "skip_corrupt": False, "progress": lambda *_: None, **options}
+    return packed.prepare(tree, name_of(root), data_dir=data_dir, **chosen)  # type: ignore[arg-type]
+
+
+def packs(root: Path, data_dir: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in packed.directory(name_of(root), data_dir=data_dir).glob("*.pack")}
+
+
+def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_path: Path) -> None:
+    files = open_image_folder(name_of(birds), data_dir=tmp_path)
+    assert files.place == str(birds)
+    assert prepare(birds, tmp_path) == []
+    tree = open_image_folder(name_of(birds), data_dir=tmp_path)
+    assert tree.place == str(packed.directory(name_of(birds), data_dir=tmp_path)) and tree.classes == files.classes
+    assert open_image_folder(name_of(birds), data_dir=tmp_path, prepared=False).place == str(birds)
+    for part, of_files in ((tree.train, files.train), (tree.test, files.test)):
+        assert part.labels.tolist() == of_files.labels.tolist() and part.names.tolist() == of_files.names.tolist()
+        for i in range(len(part)):
+            assert part.read(i) == of_files.read(i) or part.name(i).endswith("owl/owl_2.JPEG")
+    large = decode(tree.train.read(7), "")
+    assert large.shape == (3, 686, 480)  # 1001 * 480 / 700 = 686.4
+    with Image.open(io.BytesIO(tree.train.read(7))) as image:
+        assert image.layer[0][1:3] == image.layer[1][1:3]  # 4:4:4
+    whole = picture(1001, 700).resize((480, 686), Image.Resampling.LANCZOS)
+    difference = np.array(whole).astype(int) - large.permute(1, 2, 0).numpy()
+    assert np.abs(difference).mean() < 1
+    shutil.rmtree(birds / "train")
+    assert len(open_image_folder(name_of(birds), data_dir=tmp_path).train.read(0))  # needs the files no more
+
+
+def test_several_processes_write_the_same_store(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "CHUNK", 3)
+    prepare(birds, tmp_path / "one")
+    prepare(birds, tmp_path / "two", num_workers=2)
+    assert packs(birds, tmp_path / "one") == packs(birds, tmp_path / "two")
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from resrepro.data.image_files import packed as store
+from resrepro.data.image_files.imagenet import open_image_folder
+name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
+store.CHUNK = 2
+def progress(part, done, total):
+    print(part, done, flush=True)
+    if done == count and not inside:
+        time.sleep(60)
+real = store.os.fsync
+def slow(number):
+    real(number)
+    if inside and len(calls) == count // 2:
+        print("inside", flush=True)
+        time.sleep(60)
+    calls.append(0)
+calls = []
+store.os.fsync = slow
+tree = open_image_folder(name, data_dir=data_dir, prepared=False)
+store.prepare(tree, name, data_dir=data_dir, num_workers=0, skip_corrupt=False, progress=progress)
+"""
+
+
+@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("where", ["between", "inside"])
+def test_a_killed_preparation_goes_on(
+    birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, where: str
+) -> None:
+    """Killed between two chunks, and after the images of a chunk are written but not their lengths."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, name_of(birds), str(tmp_path), str(count), where],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    waits_for = "inside" if where == "inside" else f"train {count}"
+    for line in process.stdout:
+        if line.strip() == waits_for:
+            break
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with pytest.raises(UserError, match=r"incomplete; 'resrepro data prepare folder:.*' goes on where it stopped"):
+        open_image_folder(name_of(birds), data_dir=tmp_path)
+    monkeypatch.setattr(packed, "CHUNK", 2)
+    seen: list[tuple[str, int]] = []
+    prepare(birds, tmp_path, progress=lambda part, done, _total: seen.append((part, done)))
+    assert seen[0] == ("train", count if where == "between" else count - 2)
+    prepare(birds, tmp_path / "whole")
+    assert packs(birds, tmp_path) == packs(birds, tmp_path / "whole")
+
+
+def test_a_torn_tail_is_cut_off(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut: numbers without their images, half a number."""
+    monkeypatch.setattr(packed, "CHUNK", 2)
+    prepare(birds, tmp_path / "whole")
+    prepare(birds, tmp_path)
+    root = packed.directory(name_of(birds), data_dir=tmp_path)
+    (root / packed.INDEX).unlink()
+    os.truncate(root / "train.pack", (root / "train.pack").stat().st_size - 5)
+    with (root / "test.lengths").open("r+b") as log:
+        log.truncate(8 * 3 + 3)
+    seen: list[tuple[str, int]] = []
+    prepare(birds, tmp_path, progress=lambda part, done, _total: seen.append((part, done)))
+    assert seen == [("train", 8), ("train", 10), ("test", 2), ("test", 4), ("test", 6)]
+    assert packs(birds, tmp_path) == packs(birds, tmp_path / "whole")
+
+
+def test_a_damaged_store_is_named_and_not_used(birds: Path, tmp_path: Path) -> None:
+    prepare(birds, tmp_path)
+    root = packed.directory(name_of(birds), data_dir=tmp_path)
+    pack, index = root / "train.pack", root / packed.INDEX
+    whole_pack, whole_index = pack.read_bytes(), index.read_bytes()
+    pack.write_bytes(whole_pack[:-1])
+    with pytest.raises(
+        UserError, match=rf"train.pack: {len(whole_pack) - 1} bytes, expected {len(whole_pack)}; damaged"
+    ):
+        open_image_folder(name_of(birds), data_dir=tmp_path)
+    pack.unlink()
+    with pytest.raises(UserError, match=r"train.pack: 0 bytes"):
+        open_image_folder(name_of(birds), data_dir=tmp_path)
+    pack.write_bytes(whole_pack)
+    for damaged in (b"", whole_index[:-100], whole_index[:700] + b"damaged" + whole_index[707:]):
+        index.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"index.npz: damaged; delete the folder"):
+            open_image_folder(name_of(birds), data_dir=tmp_path)
+
+
+def test_a_store_of_other_files_is_refused(birds: Path, tmp_path: Path) -> None:
+    prepare(birds, tmp_path)
+    prepare(birds, tmp_path, skip_corrupt=True)  # what is there has no corrupt ones
+    with pytest.raises(UserError, match="it was begun with skip_corrupt = True; delete it"):
+        prepare(birds, tmp_path)
+    (birds / "train" / "auk" / "new.JPEG").write_bytes(encoded(picture(30, 30)))
+    with pytest.raises(UserError, match="the train files are others now; delete it"):
+        prepare(birds, tmp_path, skip_corrupt=True)
+
+
+def test_test_images_stay_as_they_are(birds: Path, tmp_path: Path) -> None:
+    """Multi-scale tests resize them to up to 640; and none of them is left out."""
+    large = birds / "val" / "owl" / "owl_2.JPEG"
+    large.write_bytes(encoded(picture(1001, 700), quality=95))
+    prepare(birds, tmp_path)
+    test = open_image_folder(name_of(birds), data_dir=tmp_path).test
+    kept = {Path(test.name(i)).name: test.read(i) for i in range(len(test)) if "owl" in test.name(i)}
+    assert kept["owl_2.JPEG"] == large.read_bytes()
+    large.write_bytes(large.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"{large}: not a readable image"):
+        prepare(birds, tmp_path / "other", skip_corrupt=True)
+
+
+def test_corrupt_images_are_named_or_left_out(birds: Path, tmp_path: Path) -> None:
+    bad = birds / "train" / "auk" / "auk_3.JPEG"
+    bad.write_bytes(bad.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"{bad}: not a readable image"):
+        prepare(birds, tmp_path)
+    assert prepare(birds, tmp_path / "other", skip_corrupt=True) == [str(bad)]
+    assert prepare(birds, tmp_path / "other", skip_corrupt=True) == [str(bad)]
+    tree = open_image_folder(name_of(birds), data_dir=tmp_path / "other")
+    assert len(tree.train) == 9 and tree.train.labels.tolist() == [0] * 4 + [1] * 5
+    assert tree.train.read(3) == (birds / "train" / "auk" / "auk_4.JPEG").read_bytes()
+
+
+def test_no_space_is_one_line_with_what_is_needed(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(packed.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))  # type: ignore[attr-defined]
+        with pytest.raises(UserError, match=r"about .* GiB are needed, and .* GiB are free; .*--data-dir"):
+            prepare(birds, tmp_path)
+    assert not (tmp_path / "prepared").exists()
+
+    calls: list[int] = []
+
+    def full(_: int) -> None:
+        calls.append(0)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(packed, "CHUNK", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"no space left after \d of 10 images; free about .* GiB and .*goes on"):
+            prepare(birds, tmp_path)
+    prepare(birds, tmp_path)
+    prepare(birds, tmp_path / "whole")
+    assert packs(birds, tmp_path) == packs(birds, tmp_path / "whole")
+
+
+def test_two_preparations_at_once_are_refused(birds: Path, tmp_path: Path) -> None:
+    errors: list[str] = []
+
+    def second() -> None:
+        try:
+            prepare(birds, tmp_path)
+        except UserError as error:
+            errors.append(str(error))
+
+    def progress(*_: object) -> None:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+
+    prepare(birds, tmp_path, progress=progress)
+    assert errors and all("another process is preparing it" in error for error in errors)

@@ -1,0 +1,79 @@
+"""The pixel mean: of the center crops, kept, and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from resrepro.config.recipe import ScaleCrop
+from resrepro.data.image_files.listing import ImageFiles
+from resrepro.data.image_files.pixel_mean import pixel_mean
+from resrepro.data.image_files.training_views import (
+    CenterCrops,
+)
+from resrepro.errors import UserError
+from support.images import SIDES, encoded, picture
+
+
+def mean_of(files: ImageFiles, data_dir: Path, **options: object) -> tuple[torch.Tensor, list[int]]:
+    seen: list[int] = []
+    mean = pixel_mean(
+        files, ScaleCrop(size=28, shorter_side=SIDES), dataset="folder:birds", data_dir=data_dir, num_workers=0,
+        progress=lambda _what, done, _total: seen.append(done), **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return mean, seen
+
+
+def test_the_pixel_mean_is_of_the_center_crops_and_kept(
+    files: ImageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resrepro.data.image_files.pixel_mean.CHUNK", 3)
+    crops = CenterCrops(files, image_size=28, shorter_side=32, batch_size=10)[0].images
+    expected = crops.double().mean(0).permute(1, 2, 0)
+    mean, seen = mean_of(files, tmp_path)
+    assert mean.shape == (28, 28, 3) and mean.dtype == torch.float32 and seen == [3, 6, 9, 10]
+    torch.testing.assert_close(mean, expected.float())
+    again, seen = mean_of(files, tmp_path)
+    assert torch.equal(again, mean) and not seen
+    (kept,) = (tmp_path / "pixel_mean").iterdir()
+    for damage in (kept.read_bytes()[:-40], b"", kept.read_bytes()[:600] + b"damaged" + kept.read_bytes()[607:]):
+        kept.write_bytes(damage)
+        again, seen = mean_of(files, tmp_path)
+        assert torch.equal(again, mean) and seen
+    first = Path(files.name(0))
+    first.write_bytes(encoded(picture(50, 50, seed=9)))
+    changed, seen = mean_of(files, tmp_path)
+    assert seen and not torch.equal(changed, mean)
+
+
+def test_the_pixel_mean_goes_on_where_it_was_stopped(
+    files: ImageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resrepro.data.image_files.pixel_mean.CHUNK", 2)
+    monkeypatch.setattr("resrepro.data.image_files.pixel_mean.SAVE_EVERY", 2)
+    whole, _ = mean_of(files, tmp_path / "whole")
+    real = CenterCrops.crop
+
+    def stops(self: CenterCrops, index: int) -> torch.Tensor:
+        if index == 7:
+            raise KeyboardInterrupt
+        return real(self, index)
+
+    monkeypatch.setattr(CenterCrops, "crop", stops)
+    with pytest.raises(KeyboardInterrupt):
+        mean_of(files, tmp_path / "stopped")
+    monkeypatch.setattr(CenterCrops, "crop", real)
+    mean, seen = mean_of(files, tmp_path / "stopped")
+    assert seen == [6, 8, 10] and torch.equal(mean, whole)
+
+
+def test_the_pixel_mean_and_a_corrupt_image(files: ImageFiles, tmp_path: Path) -> None:
+    Path(files.name(4)).write_bytes(b"no image")
+    with pytest.raises(UserError, match=f"{files.name(4)}: not a readable image"):
+        mean_of(files, tmp_path)
+    mean, _ = mean_of(files, tmp_path, skip_corrupt=True)
+    single = CenterCrops(files, image_size=28, shorter_side=32, batch_size=1)
+    expected = torch.stack([single.crop(i) for i in range(10) if i != 4]).double().mean(0).permute(1, 2, 0)
+    torch.testing.assert_close(mean, expected.float())

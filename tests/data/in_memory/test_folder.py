@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resrepro.data import loading
+from resrepro.errors import UserError
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[..., Path]:
+    def write(test: str = "val", size: tuple[int, int] = (6, 8)) -> Path:
+        draw = np.random.default_rng(0)
+        for part, count in (("train", 3), (test, 2)):
+            for name in ("owl", "auk"):
+                (tmp_path / "birds" / part / name).mkdir(parents=True)
+                for i in range(count):
+                    pixels = draw.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(tmp_path / "birds" / part / name / f"{i}.png")
+        return tmp_path / "birds"
+
+    return write
+
+
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_a_folder_of_images_is_read_with_sorted_classes(tree: Callable[..., Path], test: str) -> None:
+    root = tree(test)
+    images = loading.load(f"folder:{root}", data_dir=root)
+    assert images.train_images.shape == (6, 8, 6, 3) and images.num_classes == 2
+    assert images.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    with Image.open(root / "train" / "owl" / "1.png") as stored:
+        assert (images.train_images[4].numpy() == np.asarray(stored)).all()
+
+
+def test_a_folder_with_a_mistake_names_it(tree: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        loading.load("folder:/nowhere", data_dir=Path())
+    root = tree()
+    name = f"folder:{root}"
+    (root / "val" / "emu").mkdir()
+    with pytest.raises(UserError, match=r"val/emu: no such class"):
+        loading.load(name, data_dir=root)
+    (root / "val" / "emu").rmdir()
+    odd = root / "train" / "owl" / "0.png"
+    Image.new("RGB", (5, 5)).save(odd)
+    with pytest.raises(UserError, match=rf"{odd}: 5x5 pixels, but the first image is 6x8"):
+        loading.load(name, data_dir=root)
+    odd.write_bytes(b"no image")
+    with pytest.raises(UserError, match=rf"{odd}: not a readable image"):
+        loading.load(name, data_dir=root)

@@ -1,0 +1,144 @@
+"""The effects of choices: their numbers, their table, their figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from resrepro import results
+from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.toml_files import find_experiment
+from resrepro.figures import curves, effects
+from resrepro.figures.curves import FigureContext
+from resrepro.figures.files import draw_experiment
+from resrepro.results import csv_rows
+from resrepro.results.records import CurvePoint
+from support.recipes import tiny_run
+from support.records import point, record
+from support.stored_runs import store_curve
+
+PANEL = PanelSpec(title="p", runs=("base", "other", "one", "absent"), not_here={"stride": "no bottleneck"})
+SPEC = FigureSpec(name="f", title="T", kind="effects", panel=(PANEL,))
+
+
+def records(errors: list[float], reestimated: list[float] | None = None, **changes: Any) -> tuple[Any, ...]:
+    return tuple(
+        record(tiny_run(seed=seed), final_test_error_pct=error, final_test_error_bn_reestimated_pct=new, **changes)
+        for seed, (error, new) in enumerate(zip(errors, reestimated or errors, strict=True))
+    )
+
+
+def context(**changes: Any) -> FigureContext:
+    values = {
+        "note": "",
+        "labels": {"base": "Base", "other": "Other", "one": "One", "absent": "Absent"},
+        "depths": {},
+        "missing": {"absent": "resrepro run x"},
+        "records": {
+            "base": records([8.0, 8.2], [7.9, 8.2]),
+            "other": records([8.5, 8.9, 8.7]),
+            "one": records([8.0]),
+        },
+    }
+    return FigureContext(**{**values, **changes})
+
+
+def test_difference_and_standard_error() -> None:
+    base, reestimated, other, one, absent, stride = effects.effects(PANEL, context())
+    assert (base.difference, base.standard_error) == (None, None)
+    # Welch: variances 0.02 / 2 and 0.04 / 3
+    assert (other.difference, other.standard_error) == (pytest.approx(0.6), pytest.approx((0.01 + 0.04 / 3) ** 0.5))
+    # paired: the differences -0.1 and 0 have the standard deviation 0.0707
+    assert (reestimated.difference, reestimated.standard_error) == (pytest.approx(-0.05), pytest.approx(0.05))
+    assert (one.difference, one.standard_error) == (pytest.approx(-0.1), None)
+    assert (absent.errors_pct, absent.remark) == ((), "not run: resrepro run x")
+    assert (stride.choice, stride.remark) == ("stride", "no bottleneck")
+
+
+def test_the_table_has_mean_deviation_difference_noise_and_number() -> None:
+    assert effects.table(SPEC, context()).rows == (
+        ("Base: the default", "8.10", "0.14", "", "", "2", ""),
+        ("BN statistics re-estimated (same nets)", "8.05", "0.21", "-0.05", "0.05", "2", ""),
+        ("Other", "8.70", "0.20", "+0.60", "0.15", "3", ""),
+        ("One", "8.00", "", "-0.10", "", "1", ""),
+        ("Absent", "", "", "", "", "", "not run: resrepro run x"),
+        ("stride", "", "", "", "", "", "no bottleneck"),
+    )
+    scaled = effects.table(SPEC, context(note="schedule × 0.1, not the paper's"))
+    assert {remark for *_, remark in scaled.rows[:4]} == {"schedule × 0.1, not the paper's"}
+
+
+def test_without_the_default_there_is_no_difference() -> None:
+    known = context().records
+    lacking = context(records={"other": known["other"]}, missing={"base": "resrepro run y"})
+    found = [dict(zip(effects.COLUMNS, row, strict=True)) for row in effects.table(SPEC, lacking).rows]
+    assert {row["difference"] for row in found} == {""} and found[2]["test error (%)"] == "8.70"
+    assert [row["remark"] for row in found[:2]] == ["not run: resrepro run y"] * 2
+    effects.draw(pd.DataFrame(), SPEC, lacking)
+
+
+def test_divergence_and_another_precision_are_said() -> None:
+    found = {**context().records, "other": records([8.5], precision="bf16")}
+    remarks = [e.remark for e in effects.effects(PANEL, context(records=found, diverged_iter={"one": 7}))]
+    assert remarks[2] == "in bf16, unlike the default" and remarks[3] == "a seed diverged at iteration 7"
+    assert effects.effects(PANEL, context(missing={}))[4].remark == "unfinished"
+
+
+def test_the_figure_has_each_seed_its_mean_and_its_bar() -> None:
+    (axes,) = effects.draw(pd.DataFrame(), SPEC, context()).axes
+    assert [t.get_text() for t in axes.get_yticklabels()][2:4] == ["Other", "One"]
+    seeds = next(line for line in axes.lines if len(line.get_xdata()) == 3)
+    assert list(seeds.get_xdata()) == pytest.approx([0.4, 0.8, 0.6]) and list(seeds.get_ydata()) == [2, 2, 2]
+    (bar,) = axes.containers[2].lines[2]  # of the third row
+    ((x0, y0), (x1, y1)) = bar.get_segments()[0]
+    assert (x0, x1) == (pytest.approx(0.6 - 0.15275, abs=1e-4), pytest.approx(0.6 + 0.15275, abs=1e-4))
+    assert (y0, y1) == (2, 2)
+    texts = [t.get_text() for t in axes.texts]
+    assert texts[2] == "8.70 %   +0.60 ± 0.15   n = 3" and texts[3] == "8.00 %   -0.10   n = 1"
+    assert "not run: resrepro run x" in texts and "no bottleneck" in texts
+
+
+def test_ambiguities_is_drawn_from_records_with_a_table_beside_it(tmp_path: Path) -> None:
+    store_curve(tmp_path, "resnet20", 8.5)
+    experiment = find_experiment("ambiguities")
+    for run in experiment.runs:
+        if run.name == "resnet20-2devices":
+            files = results.run_files(tmp_path, run)
+            csv_rows.write_rows(files.curves, CurvePoint, [point(64000)])
+            results.write_record(files, record(run, final_test_error_pct=8.0 + run.seed / 10))
+    files = draw_experiment(experiment, tmp_path, formats=("svg",))
+    assert [f.name for f in files] == ["ambiguities.svg", "ambiguities.md", "ambiguities.csv"]
+    markdown = files[1].read_text()
+    assert "| BN sees 64 images at a time | 8.10 | 0.10 | -0.40 |  | 3 |  |" in markdown
+    assert "| Caffe's momentum |  |  |  |  |  | not run: resrepro run ambiguities |" in markdown
+    assert "no bottleneck in ResNet-20" in markdown and "-0.40" in files[0].read_text()
+    table = pd.read_csv(files[2])
+    assert table["difference"].tolist()[2] == -0.4 and table["seeds"].tolist()[2] == 3
+
+
+def test_a_figure_may_show_the_beginning_alone() -> None:
+    table = pd.DataFrame(
+        [
+            {"run": "a", "label": "a", "seed": 0, "status": "finished", "iteration": i, "train_error_pct": 90 - i / 100,
+             "test_error_pct": 90.0}
+            for i in (500, 1000, 1500)
+        ]
+    )  # fmt: skip
+    spec = FigureSpec(name="f", title="T", until_iter=1000, panel=(PanelSpec(title="p", runs=("a",)),))
+    (axes,) = curves.draw(table, spec, FigureContext(note="", labels={"a": "a"}, depths={"a": 20})).axes
+    assert axes.get_xlim() == (0, 1000) and list(axes.lines[0].get_xdata()) == [500, 1000]
+
+
+def test_a_missing_run_is_had_where_it_costs_least(tmp_path: Path) -> None:
+    """ResNet-20 with one seed is cifar-resnet's; with three it is ambiguities'."""
+    mine = find_experiment("resnext").model_copy(
+        update={
+            "figures": (FigureSpec(name="f", title="T", panel=(PanelSpec(title="p", runs=("resnet20", "resnet110")),)),)
+        }
+    )
+    (file,) = draw_experiment(mine, tmp_path, formats=("svg",))
+    drawn = file.read_text()
+    assert "resrepro run cifar-resnet" in drawn and "resrepro run ambiguities" not in drawn

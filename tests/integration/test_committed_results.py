@@ -1,0 +1,94 @@
+"""What `results/` holds, and that the pages say the same of it."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+
+from resrepro.paper import TEST_ERROR_PCT
+
+ROOT = Path(__file__).parents[2]
+RECORDS = sorted((ROOT / "results").glob("*/*/seed*/run.json"))
+QUICKSTARTS = sorted((ROOT / "results/quickstart/shapes").glob("*/seed*/run.json"))
+COLUMNS = (
+    "final_train_error_pct",
+    "final_test_error_pct",
+    "final_test_error_bn_reestimated_pct",
+    "final_train_error_clean_pct",
+)
+
+
+def named(path: Path) -> str:
+    return "/".join(path.parent.parts[-2:])
+
+
+@pytest.mark.parametrize("path", RECORDS + QUICKSTARTS, ids=named)
+def test_a_committed_run_is_whole(path: Path) -> None:
+    record = json.loads(path.read_text())
+    with (path.parent / "curves.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert record["status"] == "finished" and record["diverged_iter"] is None
+    assert int(last["iteration"]) == record["recipe"]["total_iters"]
+    assert float(last["test_error_pct"]) == record["final_test_error_pct"]
+    assert float(last["train_error_pct"]) == record["final_train_error_pct"]
+    assert re.fullmatch("[0-9a-f]{40}", record["commit"])
+    assert path in QUICKSTARTS or {"responses.csv", "gradients.csv"} <= {file.name for file in path.parent.iterdir()}
+
+
+def rows(page: str, first_cell: str) -> list[list[str]]:
+    """The cells of the table under the header that starts with `first_cell`, without bold type."""
+    lines = (ROOT / page).read_text().replace("**", "").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_cell} |")) + 2
+    table = lines[start : next(n for n in range(start, len(lines)) if not lines[n].startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def stored(run: str) -> Any:
+    return json.loads((ROOT / "results/cifar10" / run / "seed0/run.json").read_text())
+
+
+def record_of(label: str, ending: str) -> Any:
+    """The record of what the pages call `label`: "plain-56 with a warm-up" is the run plain56-warmup."""
+    net, _, more = label.partition(" ")
+    recipe = {"": "", "with a warm-up": "-warmup", "made of plain-20": "-from-plain20"}[more]
+    return stored(net.lower().replace("-", "") + recipe + ending)
+
+
+@pytest.mark.parametrize(
+    ("first_cell", "ending"),
+    [("CIFAR-10, 64,000 iterations, seed 0", ""), ("CIFAR-10, schedule x 0.1, seed 0", "-x0.1")],
+)
+def test_the_findings_tables_are_the_records(first_cell: str, ending: str) -> None:
+    for label, *cells in rows("docs/findings.md", first_cell):
+        record = record_of(label, ending)
+        assert cells == [f"{record[column]:.2f}" for column in COLUMNS], label
+
+
+def test_the_table_of_choices_is_the_records() -> None:
+    for name, _, *cells in rows("docs/findings.md", "run, schedule x 0.1, seed 0"):
+        record = stored(name.strip("`") + "-x0.1")
+        assert cells == [f"{record[column]:.2f}" for column in COLUMNS[:2]], name
+
+
+def test_the_readme_opens_with_the_records() -> None:
+    for label, paper, ours, difference, _ in rows("README.md", "test error (%)"):
+        record = record_of(label, "")
+        assert ours == f"{record['final_test_error_pct']:.2f} (seed 0)", label
+        published = TEST_ERROR_PCT.get(("cifar10", record["name"]))
+        assert paper == (f"{published:.2f}" if published else "curve only"), label
+        expected = f"{record['final_test_error_pct'] - published:+.2f}".replace("-", "−") if published else ""
+        assert difference == expected, label
+
+
+def test_the_quickstarts_table_is_the_records() -> None:
+    found = {name: cells for name, *cells in rows("README.md", "training error (%), five seeds")}
+    for residual in ("plain", "residual"):
+        for depth, cell in zip(("shallow", "deep"), found[residual], strict=True):
+            records = [json.loads(path.read_text()) for path in QUICKSTARTS if f"{residual}-{depth}" in path.parts]
+            errors = [record["final_train_error_pct"] for record in records]
+            assert len(errors) == 5 and cell.split(" (")[0] == f"{fmean(errors):.1f} ± {stdev(errors):.1f}"
+            assert "(" not in cell or cell.endswith(f"({min(errors):.1f} … {max(errors):.1f})")

@@ -1,0 +1,81 @@
+"""Imports run strictly downwards, and the quick commands never import torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import resrepro
+
+LAYERS = [
+    {"errors"},
+    {"paper"},
+    {"files", "config", "runtime"},
+    {"results", "models", "data"},
+    {"evaluation", "figures"},
+    {"training", "report"},
+    {"bench"},
+    {"cli"},
+    {"__main__"},
+]
+HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+PACKAGE = Path(resrepro.__file__).parent
+
+
+def imported(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "resrepro":
+            modules = [node.module] if "." in node.module else [f"resrepro.{a.name}" for a in node.names]
+            names |= {m.split(".")[1] for m in modules}
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("resrepro.")}
+    return names
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_run_strictly_downwards(file: Path) -> None:
+    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for name in imported(file) - {room, "__version__"}:
+        assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
+
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("file", sorted(TESTS.rglob("*.py")), ids=lambda f: str(f.relative_to(TESTS)))
+def test_no_test_module_imports_another(file: Path) -> None:
+    """What several of them need is in tests/support."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        for part in ".".join([module, *names]).split("."):
+            assert part not in ("tests", "conftest") and not part.startswith("test_"), f"imports {part}"
+
+
+QUICK = [
+    "--help",
+    "list",
+    "show cifar-resnet",
+    "plot all",
+    *(f"table {n}" for n in range(2, 7)),
+    "watch --once",
+    "report",
+    "data --help",
+]
+
+
+@pytest.mark.parametrize("words", [words.split() for words in QUICK], ids=QUICK)
+def test_quick_commands_never_import_torch(words: list[str], tmp_path: Path) -> None:
+    where = [] if "--help" in words else ["--results-dir", str(tmp_path)]
+    program = (
+        f"import sys\nsys.argv = ['resrepro', *{[*words, *where]!r}]\nfrom resrepro.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -1,0 +1,45 @@
+"""Rows come back to the digit; torn and damaged ones are noticed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from resrepro import results
+from resrepro.errors import UserError
+from resrepro.results import csv_rows
+from resrepro.results.csv_rows import read_rows
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import Response
+from support.records import point
+
+
+def test_rows_come_back_to_the_digit(files: RunFiles) -> None:
+    for i in (5, 10):
+        csv_rows.append_row(files.curves, point(i))
+    assert results.read_points(files) == [point(5), point(10)]
+    assert files.curves.read_text().splitlines()[0] == (
+        "iteration,lr,train_loss,train_error_pct,test_loss,test_error_pct,elapsed_s"
+    )
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_torn_last_line_is_left_out(files: RunFiles, cut: int) -> None:
+    for i in (5, 10):
+        csv_rows.append_row(files.curves, point(i))
+    os.truncate(files.curves, files.curves.stat().st_size - cut)
+    assert results.read_points(files) == [point(5)]
+
+
+def test_a_damaged_line_is_named(files: RunFiles) -> None:
+    files.curves.write_text(files.curves.read_text() + "5,0.1,x\n10,0.1,1,1,1,1,1\n")
+    with pytest.raises(UserError, match=r"curves.csv:2: expected iteration,lr,.*; got '5,0.1,x'"):
+        results.read_points(files)
+
+
+def test_rows_of_an_analysis_come_back_to_the_digit(tmp_path: Path) -> None:
+    found = [Response(layer=1, name="conv1", std=1 / 3, num_images=7)]
+    csv_rows.write_rows(tmp_path / "r.csv", Response, found)
+    assert read_rows(tmp_path / "r.csv", Response) == found and read_rows(tmp_path / "none.csv", Response) == []

@@ -1,0 +1,62 @@
+"""The step on a GPU."""
+
+from __future__ import annotations
+
+import pytest
+
+from resrepro.runtime.device import Compute, choose
+from resrepro.training.step import Execution
+from support.recipes import tiny_recipe
+from support.trainings import PAPER, SWITCHED, cifar_like, same, training, weights
+
+
+def losses(arch: str, compute: Compute, execution: Execution, iterations: int = 20) -> list[float]:
+    with compute.stream():
+        t = training(cifar_like(), compute, tiny_recipe(**PAPER), arch, execution)
+        found = []
+        for i in range(iterations):
+            t.engine.step(i, 0.1)
+            found.append(t.engine.totals().loss)
+    return found
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arch", ["plain20", "resnet20", "resnet56"])
+def test_first_losses_on_cuda_equal_the_cpus(arch: str, fp32: Compute) -> None:
+    cpu, cuda = losses(arch, fp32, Execution()), losses(arch, choose("cuda", "fp32"), Execution())
+    assert cuda == pytest.approx(cpu, rel=1e-4)
+
+
+@pytest.mark.gpu
+def test_switches_on_cuda_equal_the_cpus(fp32: Compute) -> None:
+    """Recorded, across a change of the rate."""
+    found = []
+    for compute in (fp32, choose("cuda", "fp32")):
+        with compute.stream():
+            t = training(cifar_like(), compute, tiny_recipe(**PAPER, **SWITCHED), "resnet20")
+            for i in range(8):
+                t.engine.step(i, 0.1 if i < 5 else 0.01)
+            found.append(t.engine.totals().loss)
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("execution", [Execution(cuda_graph=False), Execution(activation_checkpointing=True)])
+def test_recording_and_recomputing_change_no_bit_on_cuda(execution: Execution, precision: str) -> None:
+    compute = choose("cuda", precision)
+    assert losses("resnet20", compute, execution) == losses("resnet20", compute, Execution())
+
+
+@pytest.mark.gpu
+def test_resuming_on_cuda_is_bit_identical() -> None:
+    compute, recipe = choose("cuda", "bf16"), tiny_recipe(**PAPER)
+    with compute.stream():
+        whole, first, second = (training(cifar_like(), compute, recipe, "resnet20") for _ in range(3))
+        list(whole.steps())
+        steps = first.steps()
+        for _ in range(13):
+            next(steps)
+        second.load_state_dict(first.state_dict())
+        list(second.steps())
+        assert same(weights(whole), weights(second))

@@ -1,0 +1,199 @@
+"""What a CPU can prove of the CUDA step, and, marked `gpu`, what it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from resrepro.config.recipe import ScaleCrop
+from resrepro.data.dataset import InputPipeline
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder
+from resrepro.data.image_files.pipeline import ImageFilePipeline
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
+from resrepro.models import build, stage
+from resrepro.runtime.device import Compute
+from resrepro.training.cuda_graph import capture
+from resrepro.training.step import Engine, Execution
+from support.recipes import tiny_recipe
+from support.trainings import SWITCHED, same, training, weights
+
+
+class OnlyCuda(TorchDispatchMode):
+    """Fails where an operation touches a tensor of another device. (Fake tensors fail where the host reads one.)"""
+
+    def __torch_dispatch__(self, f: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = f(*args, **(kwargs or {}))
+        for x in tree_leaves((args, kwargs, found)):
+            assert not isinstance(x, Tensor) or x.device.type == "cuda", f"{f} on {x.device}"
+        return found
+
+
+WITH_AND_WITHOUT = pytest.mark.parametrize("switches", [{}, SWITCHED], ids=["default", "switched"])
+
+
+def in_memory(images: Images, device: torch.device) -> InputPipeline:
+    return InMemoryPipeline(images, padding=tiny_recipe().crop_padding, device=device)
+
+
+def of_files(_images: Images, device: torch.device) -> InputPipeline:
+    """Files that are never read: nothing is loaded."""
+    files = ImageFiles(folder="", names=np.array([b"a", b"b"]), labels=np.arange(2))
+    tree = ImageFolder(train=files, test=files, classes=("a", "b"), place="")
+    crop = ScaleCrop(size=8, shorter_side=(9, 12))
+    mean = torch.zeros(8, 8, 3, device=device)
+    return ImageFilePipeline(tree, crop, mean=mean, num_workers=0, skip_corrupt=False, device=device)
+
+
+@WITH_AND_WITHOUT
+@pytest.mark.parametrize("source", [in_memory, of_files])
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_neither_step_nor_evaluation_reads_or_copies_on_the_host(
+    images: Images,
+    source: Callable[[Images, torch.device], InputPipeline],
+    switches: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On tensors that pretend to be CUDA's: what a recording would not allow fails here too."""
+    compute, recipe = Compute(device=torch.device("cuda:0"), precision="fp32"), tiny_recipe(**switches)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda:0"):
+            net = build("resnet8", num_classes=3)
+        monkeypatch.setattr(net, "to", lambda *_, **__: net)  # fake weights cannot be moved, and are there already
+        batches = source(images, compute.device)
+        engine = Engine(
+            net, batches, recipe, seed=0, compute=compute, execution=Execution(compiled=False, cuda_graph=False)
+        )
+
+        monkeypatch.setattr(Tensor, "backward", lambda _: None)  # autograd's threads and the fused optimizer need
+        monkeypatch.setattr(engine.optimizer, "step", lambda: None)  # a real device
+        with OnlyCuda():
+            engine._step()
+            net.eval()
+            engine.single_view.evaluate_chunk()
+
+
+class FakeGraph:
+    """Stands for torch.cuda.CUDAGraph: replays the Python that ran while it was recorded."""
+
+    def __init__(self) -> None:
+        self.replay: Callable[[], None] = lambda: None
+
+    def pool(self) -> str:
+        return "a pool"
+
+
+@pytest.fixture
+def fake_graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Recording on the CPU. Gives the pools that recordings were asked to share."""
+    pools: list[Any] = []
+
+    @contextmanager
+    def recording(_graph: FakeGraph, *, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"  # else other runs' threads would break it
+        pools.append(pool)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "a stream")
+    return pools
+
+
+def test_a_recording_leaves_no_trace_in_what_it_changes(fake_graphs: list[Any]) -> None:
+    count = torch.zeros(())
+    _, pool = capture(lambda: count.add_(1), [count])
+    assert count == 0 and pool == "a pool"
+
+
+@WITH_AND_WITHOUT
+def test_recording_step_and_evaluation_changes_no_result(
+    images: Images, fp32: Compute, switches: dict[str, Any], fake_graphs: list[Any]
+) -> None:
+    recorded, plainly = (training(images, fp32, tiny_recipe(**switches)) for _ in range(2))
+    recorded.engine._record()
+    assert fake_graphs == [None, "a pool"]
+    recorded.engine._work, recorded.engine._test_chunk = (
+        recorded.engine._step,
+        recorded.engine.single_view.evaluate_chunk,
+    )
+    list(recorded.steps())
+    list(plainly.steps())
+    assert same(weights(recorded), weights(plainly))
+    keep = {"elapsed_s"}
+    assert [p.model_dump(exclude=keep) for p in recorded.points] == [p.model_dump(exclude=keep) for p in plainly.points]
+
+
+@WITH_AND_WITHOUT
+def test_a_recording_goes_on_reading_the_same_tensors(images: Images, fp32: Compute, switches: dict[str, Any]) -> None:
+    """Loading, stepping, evaluating: no tensor that a recording reads or writes is replaced."""
+    t, other = (training(images, fp32, tiny_recipe(**switches)) for _ in range(2))
+
+    def addresses() -> list[int]:
+        e = t.engine
+        rates = [group["lr"] for group in e.optimizer.param_groups]
+        own = [e._lr, *rates, e.views._draws, e.single_view.start, e.single_view.totals]
+        return [x.data_ptr() for x in [*e._changed(), *own]]
+
+    before = addresses()
+    list(other.steps())
+    t.load_state_dict(other.state_dict())
+    t.iteration = 0
+    list(t.steps())
+    t.engine.test_bn_averaged(t.iteration, 2)
+    assert addresses() == before
+
+
+def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32: Compute) -> None:
+    engine = training(images, fp32, tiny_recipe(decay="weights")).engine
+    assert len(engine.optimizer.param_groups) == 2
+    for iteration, lr in ((0, 0.05), (1, 0.05), (2, 0.005), (7, 0.005), (8, 0.05)):
+        engine.step(iteration, lr)
+        assert engine._iteration == iteration + 1
+        assert all(group["lr"] == torch.tensor(lr) for group in engine.optimizer.param_groups)
+
+
+@pytest.mark.parametrize("failing", ["compiled", "recorded"])
+def test_without_compiler_or_graphs_it_falls_back_and_says_so(
+    images: Images, fp32: Compute, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = training(images, fp32).engine
+    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the driver says no\nand more")
+
+    calls_set: list[stage.Call] = []
+    monkeypatch.setattr(engine, "_set_call", calls_set.append)
+    monkeypatch.setattr(engine, "_warm_up", fail if failing == "compiled" else lambda: None)
+    monkeypatch.setattr(engine, "_record", fail if failing == "recorded" else lambda: None)
+    engine._prepare()
+    (note,) = engine.notes
+    assert note.endswith("RuntimeError the driver says no")
+    assert (failing in note) and engine.kernels == ("torch" if failing == "compiled" else "compiled")
+    assert (calls_set[-1] is stage.plain) == (failing == "compiled")
+    monkeypatch.undo()
+    engine.step(0, 0.1)  # and it works
+
+
+def test_memory_that_ends_while_preparing_is_no_reason_to_fall_back(
+    images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = training(images, fp32).engine
+    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+
+    def fail() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine, "_warm_up", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine._prepare()

@@ -1,0 +1,107 @@
+"""A resumed training ends with the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from resrepro.config.recipe import Warmup
+from resrepro.data.in_memory.images import Images
+from resrepro.errors import UserError
+from resrepro.runtime.device import Compute, choose
+from resrepro.training import checkpoint
+from support.recipes import tiny_recipe, tiny_run
+from support.trainings import SWITCHED, same, training, weights
+
+
+@pytest.mark.parametrize("stop", range(1, 13))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_resuming_anywhere_is_bit_identical(images: Images, stop: int, precision: str, tmp_path: Path) -> None:
+    if precision == "bf16":
+        try:
+            compute = choose("cpu", "bf16")
+        except UserError:
+            pytest.skip("this CPU does not compute in bf16")
+    else:
+        compute = choose("cpu", "fp32")
+    recipe, run = tiny_recipe(), tiny_run()
+    whole = training(images, compute, recipe)
+    list(whole.steps())
+    first = training(images, compute, recipe)
+    steps = first.steps()
+    for _ in range(stop):
+        next(steps)
+    checkpoint.save(tmp_path / "checkpoint.pt", run, first)
+    second = training(images, compute, recipe)
+    checkpoint.load(tmp_path / "checkpoint.pt", run, second)
+    assert second.iteration == stop
+    list(second.steps())
+    assert same(weights(whole), weights(second))
+    keep = {"elapsed_s"}
+    assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]
+
+
+def test_what_computed_which_part_is_kept(images: Images, fp32: Compute) -> None:
+    """One thread, two after iteration 4, and a resume at 7 that changes nothing."""
+    before, state = torch.get_num_threads(), None
+    try:
+        for threads, stop in ((1, 4), (2, 7), (2, 12)):
+            torch.set_num_threads(threads)
+            t = training(images, fp32)
+            if state is not None:
+                t.load_state_dict(state)
+            for _ in t.steps():
+                if t.iteration == stop:
+                    break
+            state = t.state_dict()
+    finally:
+        torch.set_num_threads(before)
+    assert [(share.from_iter, share.num_threads) for share in t.sessions] == [(0, 1), (4, 2)]
+
+
+@pytest.mark.parametrize("forgotten", ["momentum", "totals", "lr"])
+def test_that_check_sees_what_a_checkpoint_forgets(images: Images, fp32: Compute, forgotten: str) -> None:
+    whole, first, second = (training(images, fp32, tiny_recipe(momentum_form="caffe")) for _ in range(3))
+    list(whole.steps())
+    steps = first.steps()
+    for _ in range(7):
+        next(steps)
+    state = first.state_dict()
+    state["engine"][forgotten] = second.state_dict()["engine"][forgotten]
+    second.load_state_dict(state)
+    list(second.steps())
+    assert not same(weights(whole), weights(second)) or whole.points[1] != second.points[1]
+
+
+@pytest.mark.parametrize("stop", [60, 110])  # before and after it opens
+def test_the_gate_survives_a_resume(images: Images, fp32: Compute, stop: int) -> None:
+    recipe = tiny_recipe(total_iters=130, lr_drop_iters=(), curve_every_iters=50).model_copy(
+        update={"warmup": Warmup(lr=0.001, until_train_error_pct=100)}
+    )
+    whole, first, second = (training(images, fp32, recipe) for _ in range(3))
+    list(whole.steps())
+    steps = first.steps()
+    for _ in range(stop):
+        next(steps)
+    second.load_state_dict(first.state_dict())
+    list(second.steps())
+    assert whole.warmup_opened_iter == second.warmup_opened_iter == 100
+    assert same(weights(whole), weights(second))
+
+
+@pytest.mark.parametrize("stop", range(5, 11))  # the rate drops at 6 and at 9
+def test_resuming_around_a_drop_is_bit_identical(images: Images, fp32: Compute, stop: int, tmp_path: Path) -> None:
+    recipe, run = tiny_recipe(**SWITCHED), tiny_run(**SWITCHED)
+    whole, first, second = (training(images, fp32, recipe) for _ in range(3))
+    list(whole.steps())
+    steps = first.steps()
+    for _ in range(stop):
+        next(steps)
+    checkpoint.save(tmp_path / "checkpoint.pt", run, first)
+    checkpoint.load(tmp_path / "checkpoint.pt", run, second)
+    list(second.steps())
+    assert same(weights(whole), weights(second))
+    keep = {"elapsed_s"}
+    assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]

@@ -12,7 +12,7 @@ from resrepro.errors import UserError
 from resrepro.results import csv_rows
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import Response
+from resrepro.results.records import CurvePoint, Response
 from support.records import point
 
 
@@ -21,7 +21,7 @@ def test_rows_come_back_to_the_digit(files: RunFiles) -> None:
         csv_rows.append_row(files.curves, point(i))
     assert results.read_points(files) == [point(5), point(10)]
     assert files.curves.read_text().splitlines()[0] == (
-        "iteration,lr,train_loss,train_error_pct,test_loss,test_error_pct,elapsed_s"
+        "iteration,lr,train_loss,train_error_pct,test_loss,test_error_pct,elapsed_s,test_error_bn_averaged_pct"
     )
 
 
@@ -43,3 +43,18 @@ def test_rows_of_an_analysis_come_back_to_the_digit(tmp_path: Path) -> None:
     found = [Response(layer=1, name="conv1", std=1 / 3, num_images=7)]
     csv_rows.write_rows(tmp_path / "r.csv", Response, found)
     assert read_rows(tmp_path / "r.csv", Response) == found and read_rows(tmp_path / "none.csv", Response) == []
+
+
+def test_older_files_lack_the_last_columns(tmp_path: Path) -> None:
+    """Columns with a default came later; a file without them reads, one without a required column does not."""
+    path = tmp_path / "curves.csv"
+    columns = list(CurvePoint.model_fields)
+    required = [name for name, field in CurvePoint.model_fields.items() if field.is_required()]
+    assert columns[: len(required)] == required and columns[-1] == "test_error_bn_averaged_pct"
+    path.write_text(",".join(required) + "\n1,0.1,2.0,80.0,2.1,81.0,3.5\n")
+    assert read_rows(path, CurvePoint)[0].test_error_bn_averaged_pct is None
+    path.write_text(",".join(columns) + "\n1,0.1,2.0,80.0,2.1,81.0,3.5,79.5\n2,0.1,2.0,80.0,2.1,81.0,3.5,\n")
+    assert [p.test_error_bn_averaged_pct for p in read_rows(path, CurvePoint)] == [79.5, None]
+    path.write_text(",".join(required[:-1]) + "\n1,0.1,2.0,80.0,2.1,81.0\n")
+    with pytest.raises(UserError, match=r"curves.csv:1: expected the columns"):
+        read_rows(path, CurvePoint)

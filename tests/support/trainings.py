@@ -32,7 +32,7 @@ def training(
 ) -> Training:
     recipe = recipe or tiny_recipe()
     engine = Engine(
-        build(arch, num_classes=images.num_classes, seed=0),
+        build(arch, num_classes=images.num_classes, seed=0, recipe=recipe),
         InMemoryPipeline(images, padding=recipe.crop_padding, device=compute.device),
         recipe,
         seed=0,

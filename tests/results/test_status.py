@@ -15,18 +15,10 @@ import pytest
 from resrepro import results
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.results.records import CurvePoint
 from resrepro.results.status import Watch
 from support.recipes import tiny_run
-from support.records import record
+from support.records import point, record
 from support.watching import begin, look, named, shown
-
-
-def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
-    return CurvePoint(
-        iteration=iteration, lr=0.1, train_loss=1.0, train_error_pct=error, test_loss=1.0, test_error_pct=error + 1,
-        elapsed_s=elapsed_s,
-    )  # fmt: skip
 
 
 def test_states_are_told_by_the_files_and_unfinished_runs_come_first(tmp_path: Path) -> None:

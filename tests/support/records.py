@@ -8,10 +8,10 @@ from resrepro.results.records import CurvePoint, RunRecord
 from support.recipes import tiny_run
 
 
-def point(iteration: int) -> CurvePoint:
+def point(iteration: int, elapsed_s: float = 1.5, error: float = 50.0) -> CurvePoint:
     return CurvePoint(
-        iteration=iteration, lr=0.1, train_loss=1 / 3, train_error_pct=50.125, test_loss=0.1, test_error_pct=51.0,
-        elapsed_s=1.5,
+        iteration=iteration, lr=0.1, train_loss=1 / 3, train_error_pct=error, test_loss=0.1, test_error_pct=error + 1,
+        elapsed_s=elapsed_s,
     )  # fmt: skip
 
 

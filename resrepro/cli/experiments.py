@@ -28,7 +28,7 @@ def _experiments(names: list[str]) -> list[Experiment]:
 
 
 def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
-    """All experiments, and how far each is."""
+    """List all experiments, and how many of their runs are finished."""
     table = Table(box=None, header_style="bold")
     table.add_column("experiment", no_wrap=True)
     for column in ("reproduces", "data", "finished", "cost"):
@@ -46,7 +46,7 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
 
 
 def show(name: str, results_dir: ReadDir = DEFAULT_RESULTS) -> None:
-    """One experiment: recipe, runs, what to expect."""
+    """Show an experiment: its recipe, its runs, and what to expect."""
     experiment = find_experiment(name)
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
     console.print(

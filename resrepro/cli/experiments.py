@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
 from resrepro import results
@@ -45,7 +47,10 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
     console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
 
 
-def show(name: str, results_dir: ReadDir = DEFAULT_RESULTS) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|PATH.toml", show_default=False, help="Name an experiment.")],
+    results_dir: ReadDir = DEFAULT_RESULTS,
+) -> None:
     """Show an experiment: its recipe, its runs, and what to expect."""
     experiment = find_experiment(name)
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")

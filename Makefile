@@ -3,6 +3,7 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
+DOCS    := .venv-docs
 DEVICE  ?= auto
 DATA    ?= data
 TEST_PROCESSES ?= 2
@@ -11,10 +12,10 @@ RUN     := $(BIN)/resrepro run --device $(DEVICE) --data-dir $(DATA)
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-all check figures reproduce-all wheel lock clean
 
-help:  ## this list
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(READY)  ## the virtual environment, with the versions of constraints.txt
+setup: $(READY)  ## create the virtual environment, with the versions of constraints.txt
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,36 +24,49 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-quickstart: $(READY)  ## see the degradation and its cure: four small nets on the CPU, no download
+quickstart: $(READY)  ## show the degradation and its cure: train four small nets on the CPU, without a download
 	$(BIN)/resrepro run quickstart --device cpu
 
-test: $(READY)  ## the quick tests: CPU, offline, a few minutes on two cores
+test: $(READY)  ## run the quick tests: on the CPU, offline, in 4 minutes on two cores
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
-test-all: $(READY)  ## all tests, those marked slow too
+test-all: $(READY)  ## run all tests, those marked slow too
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --run-slow
 
-check: $(READY)  ## lint, types, quick tests
+check: $(READY)  ## check lint and types, and run the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(MAKE) test
 
-figures: $(READY)  ## every figure and table, and the report, from results/
+figures: $(READY)  ## draw every figure and table, and write the report, from results/
 	$(BIN)/resrepro plot all --format png,pdf
 	@for number in 1 2 3 4 5 6; do $(BIN)/resrepro table $$number || exit 1; done
 	$(BIN)/resrepro report
 
-reproduce-all: $(READY)  ## the paper's experiments that can run, then the figures; goes on where it was stopped
+reproduce-all: $(READY)  ## train all experiments of the paper that can run, then draw the figures; resumes if stopped
 	$(RUN) all
 	$(MAKE) figures
 
-wheel: $(READY)  ## dist/*.whl, experiments included
+.PHONY: docs docs-pages
+
+docs-pages: $(READY)  ## write the generated pages of docs/ again
+	@for tool in tools/generate_*.py; do $(BIN)/python $$tool || exit 1; done
+
+docs: $(DOCS)/.ready  ## build the site in site/ from README.md and docs/; serves offline
+	$(DOCS)/bin/python tools/build_site.py
+
+$(DOCS)/.ready: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
+	@touch $@
+
+wheel: $(READY)  ## build dist/*.whl, with the experiments
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
-lock: $(READY)  ## write constraints.txt anew from the virtual environment
+lock: $(READY)  ## write constraints.txt again, from the virtual environment
 	@{ echo "# Exact versions of the set-up ('make'); pyproject.toml has the ranges. Made by: make lock"; \
 	   $(BIN)/python -m pip freeze --exclude-editable; } > constraints.tmp && mv constraints.tmp constraints.txt
 
-clean:  ## remove the virtual environment and caches; results stay
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove the virtual environments, caches and built files; results stay
+	rm -rf $(VENV) $(DOCS) dist site .site .cache .mypy_cache .pytest_cache .ruff_cache

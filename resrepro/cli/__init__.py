@@ -7,7 +7,7 @@ import typer
 from resrepro.cli import bench, data, evaluate, experiments, results, run, summary, watch
 
 app = typer.Typer(
-    help="Reproduces 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
+    help="Reproduce 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
     "Start with 'resrepro run quickstart': no download, a few minutes on a CPU.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""The commands about nets: summary, bench."""
+"""`resrepro bench`: the speed of training."""
 
 from __future__ import annotations
 
@@ -23,26 +23,30 @@ from resrepro.errors import UserError
 
 def bench(
     archs: Annotated[
-        list[str] | None, typer.Argument(help="Such as resnet20 resnet56; or imagenet, and nets after it.")
+        list[str] | None,
+        typer.Argument(help="Name nets, such as resnet20 resnet56; or imagenet, with or without nets after it."),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data to train on; cifar10, or imagenet, without it.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Train on this dataset; by default, cifar10 or imagenet.")] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     jobs: Annotated[
-        str | None, typer.Option(help="Runs at once that ours is timed with.", show_default="1,2,4,8")
+        str | None, typer.Option(help="Time our loop with these numbers of runs at once.", show_default="1,2,4,8")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(help="How often the loops take turns.", min=1, show_default="5")] = None,
-    seconds: Annotated[float, typer.Option(help="Of a round, at least.", min=0.01)] = 3.0,
+    rounds: Annotated[
+        int | None, typer.Option(help="Let the loops take turns this many times.", min=1, show_default="5")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time each turn for at least this many seconds.", min=0.01)] = 3.0,
     image_size: ImageSize = None,
     workers: Workers = None,
 ) -> None:
-    """Speed beside the standard PyTorch loop.
+    """Time our training loop beside the standard PyTorch loop.
 
-    Both end to end on the same data, in turns; ours alone and several at once. The 20 to 1202 layers of Sec. 4.2
-    without names. 'bench imagenet' times the way from image files to trained mini-batches: decode, augmentation,
-    step alone, end to end, and which bounds. Also written as JSON below the results.
+    Time both end to end on the same data, in turns; ours with one and with several runs at once. By default, time the
+    nets of 20 to 1202 layers of Sec. 4.2. 'bench imagenet' times the way from image files to trained mini-batches:
+    decoding, augmentation, the step alone and all of it, and says which is the bottleneck. Also write the times as JSON
+    below the results.
     """
     if archs and archs[0] == "imagenet":
         from resrepro.bench import imagenet

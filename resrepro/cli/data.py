@@ -1,4 +1,4 @@
-"""The commands about data sets that stay files: data prepare, data check."""
+"""The commands about datasets of image files: data prepare, data check."""
 
 from __future__ import annotations
 
@@ -13,25 +13,31 @@ from resrepro.cli.options import DEFAULT_DATA, DataDir, console
 if TYPE_CHECKING:
     from resrepro.data.dataset import Progress
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare and check image data sets.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare and check datasets of image files.")
 
 NAMED = 20  # unreadable files that are printed
-Dataset = Annotated[str, typer.Argument(metavar="imagenet|imagenette|folder:PATH", show_default=False)]
-Workers = Annotated[int | None, typer.Option("--workers", help="Threads that decode; one a core without it.", min=0)]
+Dataset = Annotated[
+    str, typer.Argument(metavar="imagenet|imagenette|folder:PATH", show_default=False, help="Name the dataset.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Decode with this many threads; by default, one a core.", min=0)
+]
 
 
 @app.command()
 def prepare(
     dataset: Dataset,
-    skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="Leave out images that are corrupt.")] = False,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded, and name them.")
+    ] = False,
     workers: Workers = None,
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:
-    """Unpack and resize once.
+    """Unpack a dataset, and resize its images once.
 
-    ImageNet's official tars in DATA_DIR/imagenet become class folders. Of these, or of any tree, the images go into
-    few large files, with a shorter side of at most 480 pixels; runs then read those. Stopped at any point, the same
-    command goes on.
+    Unpack ImageNet's official tar files in DATA_DIR/imagenet into one folder a class. Then pack the images of the
+    dataset into a few large files, with a shorter side of at most 480 pixels; runs read these. To resume after a stop,
+    give the same command again.
     """
     from resrepro.data.image_files import archives, packed
     from resrepro.data.image_files.imagenet import open_image_folder
@@ -57,13 +63,13 @@ def prepare(
 @app.command()
 def check(
     dataset: Dataset,
-    smallest: Annotated[int, typer.Option(help="Count images with a shorter side below this, pixels.")] = 224,
+    smallest: Annotated[int, typer.Option(help="Count the images whose shorter side is below this, pixels.")] = 224,
     workers: Workers = None,
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:
-    """Decode every image and count.
+    """Decode every image of a dataset, and count them.
 
-    Ends with exit code 1 where an image cannot be decoded.
+    End with exit code 1 if an image cannot be decoded.
     """
     from resrepro.data.image_files.check import check as check_part
     from resrepro.data.image_files.check import class_counts

@@ -29,34 +29,53 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {"center": "single view", "10-crop": 
 
 
 def evaluate(
-    nets: Annotated[list[Path], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False)],
-    protocol: Annotated[str, typer.Option(help="center, 10-crop, multi-scale.")] = "center",
-    ensemble: Annotated[bool, typer.Option("--ensemble", help="Also all nets together: the mean softmax.")] = False,
-    arch: Annotated[str | None, typer.Option(help="Of WEIGHTS: one, or one each: resnet50,resnet101.")] = None,
+    nets: Annotated[
+        list[Path], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False, help="Give folders of runs, or files.")
+    ],
+    protocol: Annotated[str, typer.Option(help="Test with center, 10-crop or multi-scale views.")] = "center",
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Also test all nets together, by their mean softmax.")
+    ] = False,
+    arch: Annotated[
+        str | None, typer.Option(help="Name the architecture of WEIGHTS; of several: resnet50,resnet101.")
+    ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Of WEIGHTS: cifar10, imagenet, imagenette, folder:PATH ...")
+        str | None, typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette or folder:PATH.")
     ] = None,
     preprocess: Annotated[
-        str, typer.Option(help="Of WEIGHTS: pixel-mean (the paper's), or channel-mean-std (torchvision's).")
+        str,
+        typer.Option(
+            help="Prepare the input of WEIGHTS by pixel-mean (as the paper), or channel-mean-std (as torchvision)."
+        ),
     ] = "pixel-mean",
-    mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
-    std: Annotated[str | None, typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,
-    scales: Annotated[str | None, typer.Option(help="Shorter sides, for nets trained on 224 pixels.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Of WEIGHTS: side of the images they were trained on, else the paper's.", min=32)
+    mean: Annotated[
+        str | None, typer.Option(help="Give the channels' means for channel-mean-std: r,g,b, from 0 to 1.")
     ] = None,
-    max_images: Annotated[int | None, typer.Option(help="A look at so many images; not recorded.", min=1)] = None,
+    std: Annotated[str | None, typer.Option(help="Give the channels' standard deviations: r,g,b, from 0 to 1.")] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option(help="Resize to these shorter sides, such as 224,256 (for nets trained on 224 pixels)."),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Give the side of the images that WEIGHTS were trained on, pixels; by default, the paper's.", min=32
+        ),
+    ] = None,
+    max_images: Annotated[
+        int | None, typer.Option(help="Test this many images only, and record nothing.", min=1)
+    ] = None,
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
     device: Device = "auto",
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:
-    """Test errors of trained nets, one by one and together.
+    """Measure the test errors of trained nets, alone and together.
 
     A RUN is a folder such as results/imagenet/resnet50/seed0: it is tested before and after BN is re-estimated, and the
-    errors are recorded there for the tables. WEIGHTS is our checkpoint, or anyone's state dict: bare or under
-    'state_dict', with or without 'module.', final layer 'fc' or 'linear'.
+    errors are recorded there for the tables. WEIGHTS is a file: our checkpoint, or a state dict of other code (bare or
+    under 'state_dict', keys with or without 'module.', final layer 'fc' or 'linear').
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol {protocol}: unknown{did_you_mean(protocol, PROTOCOLS)}")

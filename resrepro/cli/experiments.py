@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
 from resrepro import results
@@ -28,7 +30,7 @@ def _experiments(names: list[str]) -> list[Experiment]:
 
 
 def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
-    """All experiments, and how far each is."""
+    """List all experiments, and how many of their runs are finished."""
     table = Table(box=None, header_style="bold")
     table.add_column("experiment", no_wrap=True)
     for column in ("reproduces", "data", "finished", "cost"):
@@ -45,8 +47,11 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
     console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
 
 
-def show(name: str, results_dir: ReadDir = DEFAULT_RESULTS) -> None:
-    """One experiment: recipe, runs, what to expect."""
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|PATH.toml", show_default=False, help="Name an experiment.")],
+    results_dir: ReadDir = DEFAULT_RESULTS,
+) -> None:
+    """Show an experiment: its recipe, its runs, and what to expect."""
     experiment = find_experiment(name)
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
     console.print(

@@ -24,35 +24,47 @@ def _there(results_dir: Path) -> Path:
 
 
 DATA_DIR_VARIABLE = "RESREPRO_DATA"
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.")]
-ReadDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.", callback=_there)]
+ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Store runs in this folder.")]
+ReadDir = Annotated[Path, typer.Option("--results-dir", help="Read runs from this folder.", callback=_there)]
 DataDir = Annotated[
     Path,
-    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
+    typer.Option(
+        "--data-dir", envvar=DATA_DIR_VARIABLE, help="Look for datasets in this folder, and download them to it."
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
-PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
+Device = Annotated[str, typer.Option("--device", help="Compute on auto (CUDA, else CPU), cpu, cuda or cuda:N.")]
+PrecisionName = Annotated[str, typer.Option("--precision", help="Compute in auto, fp32, tf32 or bf16.")]
 Jobs = Annotated[
-    str, typer.Option("--jobs", help="Runs at once: a number, or auto (as many as help and fit the memory).")
+    str, typer.Option("--jobs", help="Train this many runs at once; auto: as many as save time and fit in memory.")
 ]
 Scale = Annotated[
     float,
-    typer.Option("--schedule-scale", help="Shorten the schedule, e.g. 0.05; such a run has its own name."),
+    typer.Option(
+        "--schedule-scale", help="Shorten the schedule to this part, such as 0.05; the run gets a name of its own."
+    ),
 ]
 ImageSize = Annotated[
     int | None,
-    typer.Option("--image-size", help="Smaller crops than ImageNet's 224 pixels, such as 64; own name.", min=8),
+    typer.Option(
+        "--image-size",
+        help="Crop to fewer pixels than ImageNet's 224, such as 64; the run gets a name of its own.",
+        min=8,
+    ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Threads that decode image files for a run; else as the cores allow.", min=0),
+    typer.Option(
+        "--workers", help="Decode image files with this many threads a run; by default, as the cores allow.", min=0
+    ),
 ]
 SkipCorrupt = Annotated[
-    bool, typer.Option("--skip-corrupt", help="Train on without images that cannot be decoded; they are named.")
+    bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded, and name them.")
 ]
 DatasetName = Annotated[
     str | None,
-    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
+    typer.Option(
+        "--dataset", help="Use another dataset: cifar10, cifar100, shapes, imagenet, imagenette or folder:PATH."
+    ),
 ]
 
 

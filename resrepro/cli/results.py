@@ -24,12 +24,14 @@ from resrepro.report.tables import TABLES
 
 
 def table(
-    number: Annotated[int, typer.Argument(metavar="1...6", show_default=False)],
+    number: Annotated[
+        int, typer.Argument(metavar="1...6", show_default=False, help="Number the table as the paper does.")
+    ],
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """A table of the paper with our numbers beside it.
+    """Print a table of the paper with our numbers beside it.
 
-    Written as Markdown and CSV too, beside the figures.
+    Also write it as Markdown and CSV, beside the figures.
     """
     if number not in TABLES:
         raise UserError(f"table {number}: expected {', '.join(map(str, TABLES))}")
@@ -51,13 +53,14 @@ def table(
 
 def report(
     output_dir: Annotated[
-        Path | None, typer.Option(help="Where the report is written; by default the results' folder.")
+        Path | None, typer.Option(help="Write the report to this folder; by default, to that of the results.")
     ] = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Paper against ours on one page: report.html and report.md.
+    """Write the report: the paper's claims beside our results.
 
-    Every claim with its verdict, every figure and table; what is missing is named with its command.
+    Write report.html and report.md: every claim with its verdict, every figure and every table. What is missing is
+    named with the command that makes it.
     """
     from resrepro.report import html, markdown
     from resrepro.report.content import gather
@@ -74,16 +77,23 @@ def report(
 
 
 def plot(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|all]", show_default=False)] = None,
-    format: Annotated[str, typer.Option("--format", help="png, pdf, svg, or several with commas.")] = "png",
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME|PATH.toml|all]", show_default=False, help="Name experiments; by default, every one."
+        ),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="Write png, pdf or svg; separate several with commas.")
+    ] = "png",
     results_dir: ReadDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
 ) -> None:
-    """Draw figures from the CSVs.
+    """Draw the figures of experiments from the stored CSV files.
 
-    Runs that are missing or damaged are named in their panel.
+    Each panel names its runs that are missing or damaged.
     """
     from resrepro.figures.files import FORMATS, draw_experiment
 

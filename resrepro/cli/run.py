@@ -54,9 +54,16 @@ def _restricted(
 
 
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NAME|PATH.toml|all", show_default=False)],
-    seeds: Annotated[str | None, typer.Option(help="Seeds instead of the experiment's: 0,1,2.")] = None,
-    only: Annotated[str | None, typer.Option(help="Only these runs: plain20,plain56.")] = None,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; all means those of the paper."
+        ),
+    ],
+    seeds: Annotated[
+        str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
@@ -68,9 +75,9 @@ def run(
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
-    """Train what is missing of an experiment.
+    """Train the runs of an experiment that are not finished.
 
-    Stopped at any point, the same command goes on. A finished run is not run again.
+    To resume a stopped run, give the same command again. A finished run is not trained again.
     """
     its_seeds = None if seeds is None else numbers("--seeds", seeds)
     num_jobs = _num_jobs(jobs)

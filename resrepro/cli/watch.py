@@ -187,13 +187,20 @@ def _error_max(drawn: list[Watched]) -> float:
 
 
 def watch(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|RUN]", show_default=False)] = None,
-    every: Annotated[float, typer.Option(help="Seconds between two looks at the files.", min=0.1)] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print one frame and end; so it is without a terminal.")] = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME|PATH.toml|RUN]", show_default=False, help="Name experiments or runs; by default, all stored."
+        ),
+    ] = None,
+    every: Annotated[float, typer.Option(help="Read the files again after this many seconds.", min=0.1)] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one frame and end, as is done without a terminal.")
+    ] = False,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Follow runs live: curves, errors, ETA.
+    """Watch runs live: their curves, errors and remaining time.
 
-    From another terminal, or over SSH: it only reads files. Ctrl-C ends it, and disturbs no run.
+    Start it in another terminal, or over SSH. It only reads files and disturbs no run. Press Ctrl-C to end it.
     """
     follow(results_dir, names or [], every_s=every, once=once, console=console)

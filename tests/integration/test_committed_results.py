@@ -85,7 +85,7 @@ def test_the_readme_opens_with_the_records() -> None:
 
 
 def test_the_quickstarts_table_is_the_records() -> None:
-    found = {name: cells for name, *cells in rows("README.md", "training error (%), five seeds")}
+    found = {name: cells for name, *cells in rows("docs/training.md", "training error (%), five seeds")}
     for residual in ("plain", "residual"):
         for depth, cell in zip(("shallow", "deep"), found[residual], strict=True):
             records = [json.loads(path.read_text()) for path in QUICKSTARTS if f"{residual}-{depth}" in path.parts]

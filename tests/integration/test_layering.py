@@ -20,9 +20,8 @@ LAYERS = [
     {"training", "report"},
     {"bench"},
     {"cli"},
-    {"__main__"},
 ]
-HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+HEIGHT = {name: height for height, layer in enumerate([*LAYERS, {"__main__"}]) for name in layer}
 PACKAGE = Path(resrepro.__file__).parent
 
 

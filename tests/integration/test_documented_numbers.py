@@ -1,0 +1,68 @@
+"""The numbers on the pages are those of the committed records; test_committed_results.py has the tables of errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def record(run: str, seed: int = 0) -> Any:
+    return json.loads((ROOT / f"results/cifar10/{run}/seed{seed}/run.json").read_text())
+
+
+def page(name: str) -> str:
+    return " ".join((ROOT / name).read_text().replace("**", "").split())
+
+
+def test_the_readmes_training_errors_are_the_records() -> None:
+    plain = [f"{record(run)['final_train_error_pct']:.2f}" for run in ("plain20", "plain56")]
+    residual = [f"{record(run)['final_train_error_pct']:.2f}" for run in ("resnet20", "resnet56")]
+    sentence = (
+        f"{plain[0]} and {plain[1]} % in the plain nets of 20 and 56 layers, "
+        f"{residual[0]} and {residual[1]} % in the residual nets"
+    )
+    assert sentence in page("README.md")
+
+
+@pytest.mark.parametrize("run", ["plain20", "plain56", "resnet20", "resnet56"])
+def test_the_readmes_times_are_the_records(run: str) -> None:
+    label = {"plain": "plain-", "resnet": "ResNet-"}[run.rstrip("0256")] + run[-2:]
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(f"| {label} |"))
+    assert f"{record(run)['wall_time_s'] / 3600:.1f} h |" in row
+    assert ("later two" in row) == (record(run)["num_threads"] == 2)
+
+
+def test_the_findings_best_errors_are_the_records() -> None:
+    best = [f"{record(run)['best_test_error_pct']:.2f}" for run in ("plain20", "plain56", "resnet20", "resnet56")]
+    assert f"in this order, {best[0]}, {best[1]}, {best[2]} and {best[3]} %" in page("docs/findings.md")
+
+
+def test_the_fiftieths_errors_are_the_records() -> None:
+    deep, shallow = (f"{record(f'{run}-x0.02')['final_train_error_pct']:.1f}" for run in ("plain56", "plain20"))
+    assert f"{deep} % of training error in plain-56, {shallow} % in plain-20" in page("docs/training.md")
+
+
+def test_the_table_of_speeds_is_the_committed_measurement() -> None:
+    measured = json.loads((ROOT / "results/bench/amd-epyc-cpu.json").read_text())["rows"]
+    speed = {(r["architecture"], r["loop"], r["runs_at_once"]): r for r in measured}
+    text = (ROOT / "docs/performance.md").read_text().replace("**", "")
+    rows = [[c.strip() for c in row.strip("|").split("|")] for row in re.findall(r"^\| ResNet-\d+ \|.*%?$", text, re.M)]
+    rows = [row for row in rows if len(row) == 7]
+    assert len(rows) == 6
+    for label, standard, ours, ratio, two, whole, roofline in rows:
+        net = label.lower().replace("-", "")
+        row = speed[net, "resrepro", 1]
+        digits = 1 if row["images_per_s"] < 100 else 0
+        assert standard == f"{speed[net, 'standard', 1]['images_per_s']:.{digits}f}", label
+        assert ours == f"{row['images_per_s']:.{digits}f}" and ratio == f"{row['times_standard']:.2f}", label
+        both = speed.get((net, "resrepro", 2))
+        assert two == (f"{both['images_per_s']:.0f}" if both else "–"), label
+        hours = row["whole_run_s"] / 3600
+        assert whole == (f"{60 * hours:.0f} min" if hours < 1.5 else f"{hours:.1f} h"), label
+        assert roofline == f"{row['floor_operations_ms']:.0f}, {row['floor_bytes_ms']:.0f}", label

@@ -9,15 +9,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["COLUMNS"] = "200"  # no line of a command wraps
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
 from resrepro.runtime import device
+from support import processes
 from support.images import encoded, picture, write_tree
 
 torch.set_num_threads(1)
@@ -40,6 +42,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def fp32() -> device.Compute:
     return device.choose("cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def few_images() -> Iterator[None]:
+    """The dataset `shapes` has 500 training and 100 test images: what ends a run takes seconds otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "generate", shapes.generate)  # put back at the end
+        processes.few_images()
+        yield
 
 
 @pytest.fixture

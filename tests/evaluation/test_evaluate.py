@@ -34,6 +34,8 @@ from support.records import record
 from support.stored_runs import store_errors, table_rows
 from support.trainings import runner
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 def command(*words: object) -> str:
     """The output of `evaluate`, in this process.

@@ -35,7 +35,7 @@ from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, CurvePoint, LayerNorms, Response, RunRecord
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import World
-from support.processes import few_images
+from support.processes import WITH_FEW_IMAGES, few_images
 from support.recipes import tiny_recipe
 from support.trainings import training
 
@@ -232,11 +232,7 @@ def test_two_processes_share_image_files(tmp_path: Path) -> None:
 
 def torchrun(size: int, arguments: list[str], *options: str) -> subprocess.Popen[str]:
     script = Path(arguments[1]).with_name("few.py")
-    script.write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "from support.processes import few_images\n"
-        "from resrepro.__main__ import main\nfew_images()\nmain()\n"
-    )
+    script.write_text(WITH_FEW_IMAGES)
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", "--standalone", *options]
     return subprocess.Popen(
         [*launcher, str(script), *arguments],

@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.processes import command, error, run, run_apart
+from support.processes import command_with_few_images, error, run, run_apart
+
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 LONG = (("total_iters = 12", "total_iters = 60"), ("[6, 9]", "[30, 45]"))
 
@@ -65,7 +68,7 @@ OPTIONS = ("--only", "resnet8", "--seeds", "0", "--precision", "fp32")
 
 def killed(number: signal.Signals, points: int, *words: object) -> bool:
     """Start a command and send it the signal after that many curve points; return whether it ended before."""
-    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command_with_few_images(*words), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         points -= "images/s" in line
@@ -108,7 +111,10 @@ def test_a_signal_checkpoints_at_once_and_says_so(
 ) -> None:
     path = toml(("total_iters = 12", "total_iters = 100000"))
     process = subprocess.Popen(
-        command("run", path, "--results-dir", tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command_with_few_images("run", path, "--results-dir", tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None and process.stderr is not None
     for line in process.stdout:

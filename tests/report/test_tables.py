@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from resrepro import paper, results
+from resrepro import paper
 from resrepro.report.tables import TABLES
+from resrepro.results.records import RunRecord
 from support.stored_runs import store_errors, table_rows
 
 
@@ -116,7 +117,7 @@ def test_recorded_10_crop_errors_fill_their_own_table_and_column(
 ) -> None:
     store_errors(tmp_path, "imagenet", "resnet34-A", [26.5, 26.7])
     recorded = {("10-crop", 1): 25.0, ("10-crop", 5): 8.0, ("multi-scale", 1): 21.0}
-    monkeypatch.setattr(results.RunRecord, "error_pct", lambda _, protocol, top: recorded.get((protocol, top)))
+    monkeypatch.setattr(RunRecord, "error_pct", lambda _, protocol, top: recorded.get((protocol, top)))
     row = table_rows(3, tmp_path)["ResNet-34 A"]
     assert (row["ours top-1 (%)"], row["top-1 difference"]) == ("25.00±0.00", "-0.03")
     assert (row["ours top-5 (%)"], row["top-5 difference"], row["seeds"]) == ("8.00±0.00", "+0.24", "2")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,6 @@ import pytest
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.data import loading
-from resrepro.data.in_memory import shapes
-from resrepro.data.in_memory.images import Images
 from resrepro.models.weights import read_saved
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.records import ConstructedComparison, LayerNorms, Response
@@ -20,6 +16,9 @@ from resrepro.training import checkpoint
 from support.recipes import tiny_recipe, tiny_run
 from support.reporters import Silent
 from support.trainings import Killed, rows, runner
+
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 SOURCE = tiny_run("plain8")
 DEEP = Run(dataset="shapes", name="deep", arch="plain14", recipe=tiny_recipe(), seed=0, label="made", start_from=SOURCE)
@@ -33,16 +32,8 @@ def model(results_dir: Path, run: Run) -> dict[str, Any]:
     return read_saved(files(results_dir, run).checkpoint)["engine"]["model"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_images() -> Iterator[None]:
-    few = Images.from_numpy(*shapes.generate(num_train=600, num_test=100), num_classes=10)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load", lambda *_, **__: few)
-        yield
-
-
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(tmp_path_factory: pytest.TempPathFactory, few_images: None) -> Path:
     """A results folder in which `DEEP` was asked for."""
     folder = tmp_path_factory.mktemp("done")
     assert runner(folder).run_all([DEEP]) == []
@@ -56,7 +47,7 @@ def test_what_a_run_starts_from_is_trained_before_it(done: Path) -> None:
     assert [row["iteration"] for row in rows(done, DEEP)] == [10, 12]
     assert {row["lr"] for row in rows(done, DEEP)} == {0.05 / 100}
     train, test = read_rows(files(done, DEEP).identity, ConstructedComparison)
-    assert (train.part, test.part, train.num_images, test.num_images) == ("train", "test", 600, 100)
+    assert (train.part, test.part, train.num_images, test.num_images) == ("train", "test", 500, 100)
     for row, own in ((train, source.final_train_error_clean_pct), (test, source.final_test_error_pct)):
         assert row.shallower_error_pct == own and row.error_pct == pytest.approx(own, abs=0.05)
         assert row.largest_difference < 1e-4 * row.largest_output
@@ -81,7 +72,7 @@ def test_it_takes_over_at_the_first_drop_with_the_source_s_weights(done: Path) -
 
 def test_a_run_leaves_its_responses_and_gradients(done: Path) -> None:
     responses = read_rows(files(done, SOURCE).responses, Response)
-    assert [r.layer for r in responses] == list(range(1, 8)) and {r.num_images for r in responses} == {600}
+    assert [r.layer for r in responses] == list(range(1, 8)) and {r.num_images for r in responses} == {500}
     assert len(read_rows(files(done, SOURCE).gradients, LayerNorms)) == 4 * 8
 
 

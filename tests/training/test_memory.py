@@ -14,6 +14,9 @@ from support.recipes import tiny_run
 from support.reporters import Silent
 from support.trainings import runner, state
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
+
 RUNS = [tiny_run("resnet8"), tiny_run("plain8"), tiny_run("resnet8", seed=1)]
 
 

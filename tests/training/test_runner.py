@@ -22,6 +22,9 @@ from support.recipes import tiny_run
 from support.reporters import Meeting, Silent
 from support.trainings import rows, state
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
+
 RUNS = [tiny_run("resnet8"), tiny_run("plain8"), tiny_run("resnet8", seed=1)]
 
 

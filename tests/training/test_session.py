@@ -19,6 +19,8 @@ from resrepro.training.runner import Stopped
 from support.recipes import tiny_run
 from support.trainings import Killed, rows, runner
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 @pytest.mark.parametrize("moment", ["before the checkpoint", "after the checkpoint", "before run.json"])
 def test_killed_between_two_writes_no_row_is_lost_or_doubled(

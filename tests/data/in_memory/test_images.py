@@ -17,6 +17,8 @@ from resrepro.errors import UserError
 from support.recipes import tiny_run
 from support.trainings import runner
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 def test_fewer_training_images_have_their_own_mean_and_the_same_test_set(images: Images) -> None:
     part = images.first(20, "here")
@@ -36,7 +38,7 @@ def test_fewer_training_images_have_their_own_mean_and_the_same_test_set(images:
 
 
 def few(**changes: Any) -> Run:
-    run = tiny_run(train_images=1000, **changes)
+    run = tiny_run(train_images=300, **changes)
     return run.model_copy(update={"name": "few"})
 
 
@@ -46,16 +48,16 @@ def test_runs_with_and_without_all_images_do_not_share_them(tmp_path: Path) -> N
     assert runner(tmp_path / "alone").run_all([few()]) == []
     both, alone = (results.read_finished(tmp_path / name, few()) for name in ("both", "alone"))
     assert both is not None and alone is not None
-    assert both.recipe["train_images"] == 1000
-    wrong = (both.final_train_error_clean_pct or 0) * 1000 / 100  # of 1000 images
+    assert both.recipe["train_images"] == 300
+    wrong = (both.final_train_error_clean_pct or 0) * 300 / 100  # of 300 images
     assert wrong == pytest.approx(round(wrong))
     assert both.final_test_error_pct == alone.final_test_error_pct
     assert both.final_train_error_clean_pct == alone.final_train_error_clean_pct
 
 
 def test_too_many_images_are_one_line_and_nothing_is_started(tmp_path: Path) -> None:
-    many = tiny_run(train_images=20001)
-    with pytest.raises(UserError, match=r"^shapes/resnet8/seed0: train_images 20001: expected at most the 20000"):
+    many = tiny_run(train_images=501)
+    with pytest.raises(UserError, match=r"^shapes/resnet8/seed0: train_images 501: expected at most the 500"):
         runner(tmp_path).run_all([few(), many])
     assert list(tmp_path.iterdir()) == []
 

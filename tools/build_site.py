@@ -17,6 +17,7 @@ PAGES = {
     "results/README.md": "results.md",
     **{str(path.relative_to(ROOT)): path.name for path in sorted((ROOT / "docs").glob("*.md"))},
 }
+LOADED = re.compile(r"""<(?:script|img|iframe|link)[^>]*\s(?:src|href)=["']?((?:https?:)?//[^\s"'>]+)""")
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
 
@@ -46,11 +47,20 @@ def _place(name: str) -> str:
     return PAGES.get(name) or (name.removeprefix("docs/") if name.startswith("docs/") else f"files/{name}")
 
 
+def loaded_from_elsewhere(site: Path) -> list[str]:
+    """Return the scripts, styles and images of other hosts that the pages of `site` load, `<page>: <address>` each."""
+    return [
+        f"{page.name}: {match[1]}"
+        for page in sorted(site.rglob("*.html"))
+        for match in LOADED.finditer(page.read_text(encoding="utf-8"))
+    ]
+
+
 if __name__ == "__main__":
     staged = ROOT / ".site"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
     gather(staged)
     shutil.copy(ROOT / "docs" / "site.css", staged)
-    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
-    raise SystemExit(subprocess.run(command, cwd=ROOT).returncode)
+    subprocess.run([sys.executable, "-m", "zensical", "build", "--clean", "--strict"], cwd=ROOT, check=True)
+    raise SystemExit("\n".join(loaded_from_elsewhere(ROOT / "site")) or 0)

@@ -1,4 +1,7 @@
-"""The files below the results directory: their names, their columns, reading and writing them. Imports no torch."""
+"""The files below the results directory: their names, their columns, reading and writing them. Imports no torch.
+
+docs/results-format.md describes each file for its readers.
+"""
 
 from __future__ import annotations
 

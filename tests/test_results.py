@@ -143,7 +143,7 @@ def test_a_recorded_run_that_is_not_the_one_asked_for_names_the_field(tmp_path: 
 
 
 def _hold(folder: Path, ready: object, go_on: object) -> None:
-    with results.hold(RunFiles(folder=folder)):
+    with results.exclusive(RunFiles(folder=folder)):
         ready.set()
         go_on.wait(30)
 
@@ -154,11 +154,11 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
     holder = context.Process(target=_hold, args=(files.folder, ready, go_on))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.hold(files):
+    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.exclusive(files):
         pass
     holder.kill()  # no chance to clean up
     holder.join()
-    with results.hold(files):
+    with results.exclusive(files):
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resrepro.results.lock import exclusive
 from resrepro.results.paths import (
     RunFiles,
     bench_file,
@@ -14,7 +15,6 @@ from resrepro.results.paths import (
 )
 from resrepro.results.run_store import (
     ensembles,
-    hold,
     lacks_analyses,
     lacks_rows,
     read_asked,
@@ -35,8 +35,8 @@ __all__ = [
     "bench_files",
     "ensembles",
     "ensembles_file",
+    "exclusive",
     "figure_file",
-    "hold",
     "lacks_analyses",
     "lacks_rows",
     "read_asked",

@@ -179,7 +179,7 @@ class Runner:
 
     def _train(self, run: Run, signals: Signals) -> RunRecord:
         files = results.run_files(self.results_dir, run)
-        with results.hold(files) if self.world.is_rank_zero else nullcontext():
+        with results.exclusive(files) if self.world.is_rank_zero else nullcontext():
             done = self.world.on_rank_zero(lambda: self._record_of(run))  # another command may just have finished it
             if done:
                 return done

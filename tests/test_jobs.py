@@ -18,8 +18,7 @@ from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.runtime.device import Compute, choose, device_errors
 from resrepro.runtime.signals import Signals
-from resrepro.training import checkpoint
-from resrepro.training import runner as runner_module
+from resrepro.training import checkpoint, session
 from resrepro.training.loop import Training
 from resrepro.training.memory import plan
 from resrepro.training.runner import Runner, Stopped
@@ -64,7 +63,7 @@ def test_packed_runs_are_at_once_and_equal_to_the_bit_what_they_give_alone(tmp_p
 
 def test_packed_runs_are_set_up_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Initial weights come from torch's seed, which is the process's."""
-    build, building = runner_module.build, threading.Lock()
+    build, building = session.build, threading.Lock()
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         assert building.acquire(blocking=False), "two at once"
@@ -73,7 +72,7 @@ def test_packed_runs_are_set_up_one_at_a_time(tmp_path: Path, monkeypatch: pytes
         building.release()
         return net
 
-    monkeypatch.setattr(runner_module, "build", slowly)
+    monkeypatch.setattr(session, "build", slowly)
     assert runner(tmp_path, Silent()).run_all(RUNS, 3) == []
 
 

@@ -120,6 +120,26 @@ def read_finished(results_dir: Path, run: Run) -> RunRecord | None:
     return record
 
 
+def read_whole(results_dir: Path, run: Run) -> RunRecord | None:
+    """Read the record of a run that is finished and whose `curves.csv` is whole; return None for any other.
+
+    Raises:
+        UserError: as `read_finished` and `lacks_rows`.
+    """
+    record = read_finished(results_dir, run)
+    return None if record is None or lacks_rows(run_files(results_dir, run), record) else record
+
+
+def read_complete(results_dir: Path, run: Run) -> RunRecord | None:
+    """Read the record of a run for which nothing is left to do: it is whole, and so are the CSVs of its analyses.
+
+    Raises:
+        UserError: as `read_whole`.
+    """
+    record = read_whole(results_dir, run)
+    return None if record is None or lacks_analyses(run_files(results_dir, run), record) else record
+
+
 def read_finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
     """The records of the seeds of one run that ended, also of seeds that are stored and not declared.
 

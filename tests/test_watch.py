@@ -30,7 +30,7 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
-from resrepro.results.status import Watch, Watched
+from resrepro.results.status import RunStatus, Watch
 
 
 def point(iteration: int, elapsed_s: float, error: float = 50.0) -> CurvePoint:
@@ -51,7 +51,7 @@ def named(name: str, dataset: str = "shapes") -> Run:
     return tiny_run().model_copy(update={"name": name, "dataset": dataset})
 
 
-def look(results_dir: Path, *words: str) -> dict[str, Watched]:
+def look(results_dir: Path, *words: str) -> dict[str, RunStatus]:
     runs, skipped = Watch(results_dir, list(words)).look(time.time())
     assert not skipped
     return {run.name: run for run in runs}
@@ -78,7 +78,7 @@ def test_states_are_told_by_the_files_and_unfinished_runs_come_first(tmp_path: P
     results.write_record(begin(tmp_path, named("done"), point(12, 1.0)), record(named("done")))
     diverged = {"status": "diverged", "diverged_iter": 7, "final_test_error_pct": None}
     results.write_record(begin(tmp_path, named("nan")), record(named("nan"), **diverged))
-    assert [(n.split("/")[1], run.status) for n, run in look(tmp_path).items()] == [
+    assert [(n.split("/")[1], run.state) for n, run in look(tmp_path).items()] == [
         ("elsewhere", "training"), ("training-a", "training"), ("training-b", "training"), ("killed", "stopped"),
         ("new", "stopped"), ("old", "stopped"), ("nan", "diverged"), ("done", "finished"),
     ]  # fmt: skip
@@ -97,9 +97,9 @@ def test_it_takes_no_lock_and_writes_nothing(tmp_path: Path, monkeypatch: pytest
     with results.exclusive(files):
         before = everything()
         monkeypatch.setattr(filelock, "FileLock", lambda *_, **__: pytest.fail("the watch took a lock"))
-        assert look(tmp_path)["shapes/resnet8/seed0"].status == "training" and shown(tmp_path)
+        assert look(tmp_path)["shapes/resnet8/seed0"].state == "training" and shown(tmp_path)
         assert everything() == before
-    assert look(tmp_path)["shapes/resnet8/seed0"].status == "stopped"
+    assert look(tmp_path)["shapes/resnet8/seed0"].state == "stopped"
 
 
 def test_the_eta_is_the_rate_of_the_last_points_less_the_time_gone_since(tmp_path: Path) -> None:

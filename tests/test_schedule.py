@@ -4,6 +4,7 @@ import pytest
 from conftest import paper_recipe
 
 from resrepro.config.recipe import SWITCHES, Plateau, Recipe, Warmup
+from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
 from resrepro.results.records import CurvePoint
@@ -90,7 +91,7 @@ def test_the_papers_recipe() -> None:
 
 
 def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
-    run = find_experiment("plain20-vs-plain56").variant(schedule_scale=0.05).runs[0]
+    run = find_experiment("plain20-vs-plain56").variant(Variation(schedule_scale=0.05)).runs[0]
     assert (run.recipe.total_iters, run.recipe.lr_drop_iters) == (3200, (1600, 2400))
     assert (run.recipe.lr, run.recipe.batch_size) == (0.1, 128)
     assert str(run.path) == "cifar10/plain20-x0.05/seed0"
@@ -99,4 +100,4 @@ def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
 @pytest.mark.parametrize("scale", [0, -1, 1.5])
 def test_a_scale_outside_0_to_1_is_refused(scale: float) -> None:
     with pytest.raises(UserError, match="--schedule-scale"):
-        find_experiment("cifar-plain").variant(schedule_scale=scale)
+        find_experiment("cifar-plain").variant(Variation(schedule_scale=scale))

@@ -11,7 +11,7 @@ from conftest import tiny_recipe, tiny_run
 from test_runner import Killed, Silent, rows, runner
 
 from resrepro import results
-from resrepro.config.run import Run
+from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import read_experiment
 from resrepro.data import loading
 from resrepro.data.in_memory import shapes
@@ -189,7 +189,9 @@ def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
     plain, *deep = experiment.runs
     assert [run.start_from for run in deep] == [plain, plain.replace(seed=1)]
     assert (deep[0].first_iter, plain.first_iter) == (6, 0)
-    (varied,) = experiment.variant(dataset="cifar100", schedule_scale=0.5, seeds=(7,), only=("deep",)).runs
+    (varied,) = (
+        experiment.variant(Variation(dataset="cifar100", schedule_scale=0.5)).select(seeds=[7], only=["deep"]).runs
+    )
     assert varied.start_from is not None and str(varied.start_from.path) == "cifar100/plain8-x0.5/seed7"
     assert (varied.first_iter, varied.start_from.recipe.total_iters) == (3, 6)
 

@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or a power cut leaves the old one or the whole new one."""
+"""Write files so that a crash, a full disk or a power cut leaves the old one or the whole new one; lock them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import filelock
+
 from resrepro.errors import UserError
 
 
 @contextmanager
 def user_errors(path: Path, option: str = "--results-dir") -> Iterator[None]:
-    """Turns an OSError into one line that says what to mend; what was written before stays valid.
+    """Turn an OSError into one line that says how to fix it; what was written before stays valid.
 
     Args:
-        option: says where the file is to lie.
+        path: the file or folder that is being written.
+        option: the command-line option that chooses where it is.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     try:
         yield
@@ -30,7 +36,11 @@ def user_errors(path: Path, option: str = "--results-dir") -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], option: str = "--results-dir") -> None:
-    """The file is the old one or the whole new one, also after a power cut.
+    """Write a file so that, also after a power cut, it is the old one or the whole new one.
+
+    Args:
+        write: writes the content to the open file that it is given.
+        option: the command-line option that chooses where the file is.
 
     Raises:
         UserError: the disk is full or not writable; the old file is untouched.
@@ -49,4 +59,33 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], option: st
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, atomically.
+
+    Raises:
+        UserError: the disk is full or not writable; the old file is untouched.
+    """
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+@contextmanager
+def exclusive(lock: Path, locked: Callable[[], UserError], option: str = "--results-dir") -> Iterator[None]:
+    """Hold a lock for this process. The system frees it when the process ends, however it ends.
+
+    Args:
+        lock: an empty file, created if it does not exist; its folder must exist.
+        locked: returns the error to raise where another process holds the lock.
+        option: the command-line option that chooses where the file is.
+
+    Raises:
+        UserError: another process holds the lock, or the file cannot be written.
+    """
+    held = filelock.FileLock(lock, timeout=0)
+    with user_errors(lock, option):
+        try:
+            held.acquire()
+        except filelock.Timeout as error:
+            raise locked() from error
+    try:
+        yield
+    finally:
+        held.release()

@@ -19,6 +19,7 @@ from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.models import build
+from resrepro.models.stage import mode
 from resrepro.runtime.device import Compute, choose
 from resrepro.training.step import Engine
 
@@ -126,16 +127,14 @@ def _ours(job: Job) -> tuple[Loop, Compute, Callable[[], float]]:
 
     def evaluations_s() -> float:
         """Tests at every curve point and with re-estimated BN, the clean training set, and the re-estimation."""
-        with compute.stream():
-            view = engines[0].single_view
-            view.net.eval()
+        view = engines[0].single_view
+        with compute.stream(), mode(view.net, training=False):
             for _ in range(2):  # the first has more to do
                 view.start.zero_()
                 start = time.perf_counter()
                 view.evaluate_chunk()
                 compute.synchronize()
                 image_s = (time.perf_counter() - start) / len(view.offsets)
-            view.net.train()
         points = RECIPE.total_iters // RECIPE.curve_every_iters
         images = (points + 1) * len(job.images.test_images) + len(job.images.train_images)
         return image_s * (images + NUM_MINI_BATCHES * RECIPE.batch_size)

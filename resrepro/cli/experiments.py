@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from resrepro import results
 from resrepro.cli.options import (
     DEFAULT_RESULTS,
     ReadDir,
     console,
 )
-from resrepro.config.experiment import Experiment
 from resrepro.config.recipe import SWITCHES
-from resrepro.config.run import Run
 from resrepro.config.toml_files import experiment_names, find_experiment
-from resrepro.errors import UserError
-
-
-def _experiments(names: list[str]) -> list[Experiment]:
-    """`all` is what reproduces the paper; without names it is every one."""
-    if names and names != ["all"]:
-        return [find_experiment(name) for name in names]
-    every = [find_experiment(name) for name in experiment_names()]
-    return [e for e in every if not (names and e.beyond_paper)]
+from resrepro.results.status import RunStatus, run_status
 
 
 def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
@@ -35,15 +23,16 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
     table.add_column("experiment", no_wrap=True)
     for column in ("reproduces", "data", "finished", "cost"):
         table.add_column(column)
-    problems: list[str] = []
+    every: list[RunStatus] = []
     for name in experiment_names():
         experiment = find_experiment(name)
-        states = [_state(results_dir, run, problems)[0] for run in experiment.runs]
-        finished = f"{sum(state in ('finished', 'diverged') for state in states)}/{len(states)}"
-        finished += ", damaged" if "damaged" in states else ""
+        statuses = [run_status(results_dir, run) for run in experiment.runs]
+        finished = f"{sum(status.record is not None for status in statuses)}/{len(statuses)}"
+        finished += ", damaged" if any(status.state == "damaged" for status in statuses) else ""
         table.add_row(name, experiment.reproduces, experiment.dataset, finished, experiment.cost)
+        every += statuses
     console.print(table)
-    _print_problems(problems)
+    _print_problems(every)
     console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
 
 
@@ -66,30 +55,16 @@ def show(
         soft_wrap=True,
     )
     table = Table("run", "seed", "recipe differs in", "state", "test error (%)", box=None, header_style="bold")
-    problems: list[str] = []
-    for run in experiment.runs:
+    statuses = [run_status(results_dir, run) for run in experiment.runs]
+    for run, status in zip(experiment.runs, statuses, strict=True):
         differences = ", ".join(f"{key} = {value}" for key, value in run.recipe if value != getattr(recipe, key))
-        state, error = _state(results_dir, run, problems)
-        table.add_row(run.name, str(run.seed), differences, state, error)
+        error = status.record.final_test_error_pct if status.record else None
+        table.add_row(run.name, str(run.seed), differences, str(status), "" if error is None else f"{error:.2f}")
     console.print(table)
-    _print_problems(problems)
+    _print_problems(statuses)
     console.print(f"\nresrepro run {name}\nresrepro plot {name}")
 
 
-def _state(results_dir: Path, run: Run, problems: list[str]) -> tuple[str, str]:
-    """In words, with the test error if it is finished; what is wrong with its files is appended to `problems`."""
-    try:
-        record = results.read_finished(results_dir, run)
-        if record is not None:
-            error = record.final_test_error_pct
-            return record.status, "" if error is None else f"{error:.2f}"
-        points = results.read_points(results.run_files(results_dir, run))
-    except UserError as error:
-        problems.append(str(error))
-        return "damaged", ""
-    return (f"at iteration {points[-1].iteration}" if points else "not started"), ""
-
-
-def _print_problems(problems: list[str]) -> None:
-    for problem in dict.fromkeys(problems):
+def _print_problems(statuses: list[RunStatus]) -> None:
+    for problem in dict.fromkeys(status.problem for status in statuses if status.problem):
         console.print(f"damaged: {problem}", soft_wrap=True)

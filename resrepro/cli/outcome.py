@@ -1,29 +1,58 @@
-"""What `run` prints when the runs have ended."""
+"""Print what came of the runs when `run` ends."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from resrepro import paper, results
+from resrepro import paper
 from resrepro.config.experiment import Experiment
+from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
 from resrepro.report.verdicts import ELSEWHERE, decidable, judge
+from resrepro.results.status import RunStatus, run_status
 
 
-def print_outcome(console: Console, original: Experiment, experiment: Experiment, results_dir: Path) -> None:
-    """After the runs: results beside the paper's, verdicts, figures, and what to type next."""
-    variation = experiment.variation
+def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run], results_dir: Path) -> None:
+    """Print the results beside the paper's, the verdicts, the figures, and what to type next.
+
+    Args:
+        experiment: with all its runs, on the data and with the schedule that were asked for.
+        runs: those of it that were trained, also with seeds that it does not declare.
+    """
+    statuses = [run_status(results_dir, run) for run in runs]
+    console.print()
+    console.print(_table(runs, statuses, compared=not experiment.is_varied))
+    judged = [judge(experiment, claim, results_dir) for claim in decidable(experiment)]
+    for verdict in judged:
+        word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status
+        detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
+        console.print(f"{word}: {verdict.claim.text} ({detail})", soft_wrap=True)
+    if judged and experiment.is_varied:
+        console.print(f"with{experiment.variation.options} this is no verdict on the paper's runs", soft_wrap=True)
+    problems = [status.problem for status in statuses if status.problem]
+    files = draw_experiment(experiment, results_dir, formats=("png",), report=problems.append)
+    for problem in dict.fromkeys(problems):
+        console.print(f"left out of a figure: {problem}", soft_wrap=True)
+    for file in files:
+        console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
+    if all(status.record for status in statuses):
+        console.print(f"next:   resrepro {_next(experiment)}", soft_wrap=True)
+    else:
+        console.print("next:   fix what the errors below say, then type the same command again")
+
+
+def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) -> Table:
+    """Return a row for each run; with the paper's error where the runs are `compared` with the paper."""
     table = Table("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time", box=None, header_style="bold")
-    for run in experiment.runs:
-        record = results.read_finished(results_dir, run)
-        published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if not experiment.is_varied else None
-        cells = ["not finished", "", "", "", ""]
-        if record is not None and record.status == "diverged":
-            cells = [f"diverged at {record.diverged_iter}", "", "", "", ""]
-        elif record is not None:
+    for run, status in zip(runs, statuses, strict=True):
+        record = status.record
+        published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if compared else None
+        cells = [str(status), "", "", "", ""]
+        if record is not None and record.status == "finished":
             cells = [
                 f"{record.final_train_error_pct:.2f}",
                 f"{record.final_test_error_pct:.2f}",
@@ -32,29 +61,11 @@ def print_outcome(console: Console, original: Experiment, experiment: Experiment
                 f"{record.wall_time_s / 60:.1f} min",
             ]
         table.add_row(f"{run.stored_name}/seed{run.seed}", *cells)
-    console.print()
-    console.print(table)
-    whole = original.variant(**variation.model_dump())
-    judged = [judge(whole, claim, results_dir) for claim in decidable(whole)]
-    for verdict in judged:
-        word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status
-        detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
-        console.print(f"{word}: {verdict.claim.text} ({detail})", soft_wrap=True)
-    if judged and experiment.is_varied:
-        console.print(f"with{variation.options} this is no verdict on the paper's runs", soft_wrap=True)
-    problems: list[str] = []
-    files = draw_experiment(whole, results_dir, formats=("png",), report=problems.append)
-    for problem in dict.fromkeys(problems):
-        console.print(f"left out of a figure: {problem}", soft_wrap=True)
-    for file in files:
-        console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
-    if all(results.read_finished(results_dir, run) for run in experiment.runs):
-        console.print(f"next:   resrepro {_next(experiment)}", soft_wrap=True)
-    else:
-        console.print("next:   mend what the errors below say, then the same command again")
+    return table
 
 
 def _next(experiment: Experiment) -> str:
+    """Return the command to type next, without the program's name."""
     name, variation = experiment.address, experiment.variation
     if name == "quickstart":
         return "run plain20-vs-plain56 --schedule-scale 0.05   (the real thing, shortened; needs CIFAR-10)"

@@ -9,7 +9,6 @@ import rich.table
 import typer
 
 from resrepro import results
-from resrepro.cli.experiments import _experiments
 from resrepro.cli.options import (
     DEFAULT_RESULTS,
     DatasetName,
@@ -18,6 +17,8 @@ from resrepro.cli.options import (
     Scale,
     console,
 )
+from resrepro.config.run import Variation
+from resrepro.config.toml_files import find_experiments
 from resrepro.errors import UserError, did_you_mean
 from resrepro.files import write_text
 from resrepro.report.tables import TABLES
@@ -102,13 +103,13 @@ def plot(
         if kind not in FORMATS:
             raise UserError(f"--format {kind}: expected png, pdf or svg{did_you_mean(kind, FORMATS)}")
     problems: list[str] = []
-    for original in _experiments(names or []):
-        experiment = original.variant(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    for experiment in (found.variant(variation) for found in find_experiments(names or [])):
         files = draw_experiment(experiment, results_dir, formats=formats, report=problems.append)
         for file in files:
             console.print(file, soft_wrap=True)
         if not files:
-            console.print(f"{original.name}: declares no figure")
+            console.print(f"{experiment.name}: declares no figure")
     for problem in dict.fromkeys(problems):
         typer.echo(f"error: {problem}", err=True)
     if problems:

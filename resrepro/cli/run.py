@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resrepro.cli.experiments import _experiments
 from resrepro.cli.options import (
     DEFAULT_DATA,
     DEFAULT_RESULTS,
@@ -24,7 +24,12 @@ from resrepro.cli.options import (
     numbers,
 )
 from resrepro.config.experiment import Experiment
+from resrepro.config.run import Run, Variation
+from resrepro.config.toml_files import find_experiments
 from resrepro.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from resrepro.runtime.distributed import World
 
 
 def _num_jobs(text: str) -> int | None:
@@ -39,18 +44,22 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
-def _restricted(
-    experiments: list[Experiment], only: tuple[str, ...] | None
-) -> list[tuple[Experiment, tuple[str, ...] | None]]:
-    """Each experiment with those of its runs that `--only` names; an experiment without any is left out."""
-    if only is None:
-        return [(experiment, None) for experiment in experiments]
+def _check_only(only: tuple[str, ...] | None, experiments: list[Experiment]) -> None:
     known = list(dict.fromkeys(name for experiment in experiments for name in experiment.run_names()))
-    for name in only:
+    for name in only or ():
         if name not in known:
             raise UserError(f"--only: there is no run '{name}'{did_you_mean(name, known)}")
-    chosen = [(e, tuple(name for name in only if name in e.run_names())) for e in experiments]
-    return [(experiment, these) for experiment, these in chosen if these]
+
+
+def _with_data(experiments: list[Experiment], data_dir: Path) -> list[Experiment]:
+    """Return the experiments whose dataset is there or can be downloaded; name the others."""
+    from resrepro.data.loading import at_hand
+
+    found = [at_hand(experiment.dataset, data_dir=data_dir) for experiment in experiments]
+    for experiment, there in zip(experiments, found, strict=True):
+        if not there:
+            console.print(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})", soft_wrap=True)
+    return [experiment for experiment, there in zip(experiments, found, strict=True) if there]
 
 
 def run(
@@ -79,52 +88,53 @@ def run(
 
     To resume a stopped run, give the same command again. A finished run is not trained again.
     """
-    its_seeds = None if seeds is None else numbers("--seeds", seeds)
-    num_jobs = _num_jobs(jobs)
-    experiments = [
-        (
-            original,
-            original.variant(
-                dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, seeds=its_seeds, only=these
-            ),
-        )
-        for original, these in _restricted(_experiments(names), _names(only))
-    ]
-    from resrepro.data.loading import at_hand
-
-    for _, experiment in experiments if names == ["all"] else ():
-        if not at_hand(experiment.dataset, data_dir=data_dir):
-            console.print(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})", soft_wrap=True)
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    run_names, run_seeds, num_jobs = _names(only), None if seeds is None else numbers("--seeds", seeds), _num_jobs(jobs)
+    experiments = find_experiments(names)
+    _check_only(run_names, experiments)
+    experiments = [e.variant(variation) for e in experiments if e.select(only=run_names).runs]
     if names == ["all"]:
-        experiments = [(o, e) for o, e in experiments if at_hand(e.dataset, data_dir=data_dir)]
-    runs = list({run.path: run for _, experiment in experiments for run in experiment.runs}.values())
+        experiments = _with_data(experiments, data_dir)
+    selected = [experiment.select(seeds=run_seeds, only=run_names).runs for experiment in experiments]
+    runs = list({run.path: run for of_one in selected for run in of_one}.values())
 
     from resrepro.cli.outcome import print_outcome
-    from resrepro.cli.progress import TerminalReporter
-    from resrepro.runtime import device as devices
     from resrepro.runtime.distributed import World
-    from resrepro.training.runner import Runner, Stopped
 
     world = World.from_environment()
     console.quiet = not world.is_rank_zero
     with world.process_group():
-        compute = devices.choose(world.device(device), precision)
-        where = compute.name if world.size == 1 else f"{world.size} x {compute.name}"
-        console.print(f"{len(runs)} run(s) on {where}, {compute.precision}", soft_wrap=True)
-        try:
-            with TerminalReporter(console) as reporter:
-                runner = Runner(
-                    results_dir=results_dir, data_dir=data_dir, compute=compute, reporter=reporter, world=world,
-                    num_workers=workers, skip_corrupt=skip_corrupt,
-                )  # fmt: skip
-                errors, code = runner.run_all(runs, num_jobs), 0
-        except Stopped as stopped:
-            console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
-            errors, code = [], 128 + stopped.signal_number
+        errors, code = _train(
+            runs, num_jobs, device, precision, results_dir=results_dir, data_dir=data_dir, world=world,
+            num_workers=workers, skip_corrupt=skip_corrupt,
+        )  # fmt: skip
         if code == 0 and world.is_rank_zero:
-            for original, experiment in experiments:
-                print_outcome(console, original, experiment, results_dir)
+            for experiment, of_one in zip(experiments, selected, strict=True):
+                print_outcome(console, experiment, of_one, results_dir)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     if errors or code:
         raise typer.Exit(code or 1)
+
+
+def _train(
+    runs: list[Run], jobs: int | None, device: str, precision: str, *, world: World, **options: Any
+) -> tuple[list[str], int]:
+    """Train the runs; `options` are those of `Runner`.
+
+    Returns:
+        The errors, one line each; and the exit code where a signal stopped the process, else 0.
+    """
+    from resrepro.cli.progress import TerminalReporter
+    from resrepro.runtime.device import choose
+    from resrepro.training.runner import Runner, Stopped
+
+    compute = choose(world.device(device), precision)
+    where = compute.name if world.size == 1 else f"{world.size} x {compute.name}"
+    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}", soft_wrap=True)
+    try:
+        with TerminalReporter(console) as reporter:
+            return Runner(compute=compute, reporter=reporter, world=world, **options).run_all(runs, jobs), 0
+    except Stopped as stopped:
+        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+        return [], 128 + stopped.signal_number

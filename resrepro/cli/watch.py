@@ -22,7 +22,7 @@ from resrepro.cli.options import (
     console,
     duration,
 )
-from resrepro.results.status import Watch, Watched
+from resrepro.results.status import RunStatus, Watch
 
 # Okabe and Ito's palette, without the colors that vanish on a dark or on a light ground.
 COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
@@ -80,15 +80,15 @@ def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
     return Group(*parts)
 
 
-def _heading(results_dir: Path, runs: list[Watched], num_skipped: int, *, live: bool) -> Text:
-    counts = {status: sum(run.status == status for run in runs) for status in STATE_STYLES}
+def _heading(results_dir: Path, runs: list[RunStatus], num_skipped: int, *, live: bool) -> Text:
+    counts = {status: sum(run.state == status for run in runs) for status in STATE_STYLES}
     counts["skipped"] = num_skipped
     texts = [f"{count} {status}" for status, count in counts.items() if count] or ["no run here yet"]
     clock = f"{time.strftime('%H:%M:%S')}   Ctrl-C ends   " if live else ""
     return Text(f"{', '.join(texts)}   {clock}{results_dir}", "bold", no_wrap=True, overflow="ellipsis")
 
 
-def _drawn(shown: list[Watched]) -> list[Watched]:
+def _drawn(shown: list[RunStatus]) -> list[RunStatus]:
     """The runs whose curves fit into one plot: of the first one's data set, and not of another length."""
     begun = [run for run in shown if run.points]
     lengths = {begun[0].total_iters, None} if begun else set()
@@ -96,11 +96,11 @@ def _drawn(shown: list[Watched]) -> list[Watched]:
     return fitting[: len(COLORS)]
 
 
-def _dataset(run: Watched) -> str:
+def _dataset(run: RunStatus) -> str:
     return run.name.partition("/")[0]
 
 
-def _table(shown: list[Watched], drawn: list[Watched], width: int) -> Table:
+def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
     """A row a run, its data set named if there are several. In a narrow window columns go, then parts of names."""
     one = len({_dataset(run) for run in shown}) == 1
     rows = [_cells(run, run.name.partition("/")[2] if one else run.name) for run in shown]
@@ -118,7 +118,7 @@ def _table(shown: list[Watched], drawn: list[Watched], width: int) -> Table:
         row["run"] = _cut(row["run"], name_width)
         number = drawn.index(run) if run in drawn else None
         mark = Text("") if number is None else Text(str(number + 1), f"bold {COLORS[number]}")
-        table.add_row(mark, *(row[column] for column in widths), style=STATE_STYLES[run.status])
+        table.add_row(mark, *(row[column] for column in widths), style=STATE_STYLES[run.state])
     return table
 
 
@@ -130,7 +130,7 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
 
 
-def _cells(run: Watched, name: str) -> dict[str, str]:
+def _cells(run: RunStatus, name: str) -> dict[str, str]:
     last = run.points[-1] if run.points else None
     total = "" if run.total_iters is None else f"/{run.total_iters}"
     return {
@@ -144,19 +144,19 @@ def _cells(run: Watched, name: str) -> dict[str, str]:
     }
 
 
-def _state(run: Watched) -> str:
-    if run.status == "stopped":
+def _state(run: RunStatus) -> str:
+    if run.state == "stopped":
         return f"stopped {duration(run.quiet_s)} ago"
-    if run.status == "diverged":
-        return f"diverged at {run.diverged_iter}"
-    if run.status == "training" and run.quiet_s > QUIET_S:
+    if run.state == "diverged":
+        return f"diverged at {run.iteration}"
+    if run.state == "training" and run.quiet_s > QUIET_S:
         return f"silent for {duration(run.quiet_s)}"
-    if run.status == "training" and run.points and run.points[-1].iteration == run.total_iters:
+    if run.state == "training" and run.points and run.points[-1].iteration == run.total_iters:
         return "last tests"
-    return run.status
+    return run.state
 
 
-def _curves(drawn: list[Watched], width: int, height: int) -> list[Text]:
+def _curves(drawn: list[RunStatus], width: int, height: int) -> list[Text]:
     """The curves of the runs, numbered as in the table: training errors dim and dashed, test errors over them."""
     lines = []
     for column in ("train_error_pct", "test_error_pct"):
@@ -178,7 +178,7 @@ def _curves(drawn: list[Watched], width: int, height: int) -> list[Text]:
     return [legend, *plot(lines, width=width, height=height - 1, x_max=furthest, y_max=_error_max(drawn))]
 
 
-def _error_max(drawn: list[Watched]) -> float:
+def _error_max(drawn: list[RunStatus]) -> float:
     """What the later two thirds of each curve need, as in the figures."""
     late = [p for run in drawn for p in run.points if p.iteration >= run.points[-1].iteration / 3]
     highest = 1.1 * max(max(p.train_error_pct, p.test_error_pct) for p in late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -9,7 +10,7 @@ from pydantic import Field, model_validator
 from resrepro.config.datasets import check_dataset
 from resrepro.config.run import NAME, Run, Variation
 from resrepro.config.strict import StrictModel
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError
 from resrepro.paper import EvaluationProtocol
 
 
@@ -136,37 +137,38 @@ class Experiment(StrictModel):
         return self.variation != Variation()
 
     def run_names(self) -> list[str]:
+        """Return the names of its runs, each once."""
         return list(dict.fromkeys(r.name for r in self.runs))
 
-    def variant(
-        self,
-        *,
-        dataset: str | None = None,
-        schedule_scale: float = 1.0,
-        image_size: int | None = None,
-        seeds: tuple[int, ...] | None = None,
-        only: tuple[str, ...] | None = None,
-    ) -> Experiment:
-        """The same experiment on other data, with a shortened schedule, smaller images, other seeds, or fewer runs.
+    def variant(self, variation: Variation) -> Experiment:
+        """Return the same experiment on other data, with a shortened schedule or with smaller images.
 
         Raises:
-            UserError: unknown data set or run, or a scale that is not in (0, 1].
+            UserError: unknown dataset, a scale that is not in (0, 1], or an image size where images are taken as they
+                are.
         """
-        if not 0 < schedule_scale <= 1:
-            raise UserError(f"--schedule-scale {schedule_scale:g}: expected more than 0 and at most 1, such as 0.05")
-        check_dataset(dataset or self.dataset)
-        for name in only or ():
-            if name not in self.run_names():
-                raise UserError(f"--only: {self.name} has no run '{name}'{did_you_mean(name, self.run_names())}")
+        scale, dataset, size = variation.schedule_scale, variation.dataset or self.dataset, variation.image_size
+        if not 0 < scale <= 1:
+            raise UserError(f"--schedule-scale {scale:g}: expected more than 0 and at most 1, such as 0.05")
+        check_dataset(dataset)
+        runs = [r.replace(dataset=dataset).scaled(scale) for r in self.runs]
+        if size is not None:
+            runs = [r.with_image_size(size) for r in runs]
+        changed = Variation(
+            dataset=None if dataset == self.own_dataset else dataset,
+            schedule_scale=scale,
+            image_size=runs[0].image_size,
+        )
+        return self.model_copy(update={"dataset": dataset, "runs": tuple(runs), "variation": changed})
+
+    def select(self, *, seeds: Sequence[int] | None = None, only: Sequence[str] | None = None) -> Experiment:
+        """Return the same experiment with fewer runs, or other seeds; figures and claims stay.
+
+        Args:
+            seeds: of each run, in place of the experiment's own; None: those.
+            only: names of the runs that stay; None: all stay.
+        """
         runs = [r for r in self.runs if only is None or r.name in only]
         if seeds is not None:
             runs = [r.replace(seed=s) for r in {r.name: r for r in runs}.values() for s in seeds]
-        runs = [r.replace(dataset=dataset or r.dataset).scaled(schedule_scale) for r in runs]
-        if image_size is not None:
-            runs = [r.with_image_size(image_size) for r in runs]
-        variation = Variation(
-            dataset=None if dataset in (None, self.own_dataset) else dataset,
-            schedule_scale=schedule_scale,
-            image_size=runs[0].image_size,
-        )
-        return self.model_copy(update={"dataset": dataset or self.dataset, "runs": tuple(runs), "variation": variation})
+        return self.model_copy(update={"runs": tuple(runs)})

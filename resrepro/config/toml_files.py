@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +73,18 @@ def find_experiment(name: str) -> Experiment:
 @cache
 def _shipped(name: str) -> Experiment:
     return read_experiment(experiments_folder() / f"{name}.toml")
+
+
+def find_experiments(names: Sequence[str]) -> list[Experiment]:
+    """Return the named experiments. `all` alone is what reproduces the paper; without names it is every shipped one.
+
+    Raises:
+        UserError: as `find_experiment`.
+    """
+    if names and [*names] != ["all"]:
+        return [find_experiment(name) for name in names]
+    every = [find_experiment(name) for name in experiment_names()]
+    return [e for e in every if not (names and e.beyond_paper)]
 
 
 def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:

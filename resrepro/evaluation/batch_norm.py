@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from resrepro.models.stage import mode
 from resrepro.runtime.device import Compute
 
 NUM_MINI_BATCHES = 100  # those that would have come next in the training
@@ -21,17 +22,13 @@ def reestimated(net: nn.Module, batches: Iterable[Tensor], compute: Compute) -> 
     for m in layers:
         m.reset_running_stats()
         m.momentum = None  # torch's word for the plain average
-    was_training = net.training
-    net.train()
     try:
-        with torch.no_grad():
+        with mode(net, training=True), torch.no_grad():
             for x in batches:
                 with compute.autocast():
                     net(x)
-        net.train(was_training)
         yield
     finally:
-        net.train(was_training)
         for m, (momentum, state) in zip(layers, kept, strict=True):
             m.momentum = momentum
             m.load_state_dict(state)

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from resrepro.data.dataset import Split
-from resrepro.models import stage
 from resrepro.models.blocks import BasicBlock
-from resrepro.models.stage import Stage
+from resrepro.models.stage import Stage, mode, restoring
 from resrepro.results.records import ConstructedComparison
 from resrepro.runtime.device import Compute
 
@@ -95,14 +94,11 @@ def _output_statistics(net: nn.Module, inputs: Iterable[Tensor], compute: Comput
         return add
 
     hooks = [m.register_forward_hook(listen(n)) for n, m in net.named_children() if isinstance(m, Stage)]
-    was_training = net.training
-    with stage.restoring([*net.buffers()]):
-        net.train()
+    with restoring([*net.buffers()]), mode(net, training=True):
         for x in inputs:
             with compute.autocast():
                 net(x)
             num_batches += 1
-    net.train(was_training)
     for hook in hooks:
         hook.remove()
     return {name: (total[0] / num_batches, total[1] / num_batches) for name, total in sums.items()}
@@ -119,20 +115,16 @@ def compare(
 ) -> ConstructedComparison:
     """Errors of both nets in inference mode, and how far their outputs are apart."""
     nets = (deep, shallow)
-    modes = [net.training for net in nets]
     wrong = torch.zeros(2, dtype=torch.int64, device=compute.device)
     largest = torch.zeros(2, device=compute.device)  # difference, output
-    for net in nets:
-        net.eval()
-    for index in torch.split(torch.arange(images.num_images, device=compute.device), BATCH):
-        check_stop()
-        x, y = images.inputs(index)
-        with compute.autocast():
-            outputs = torch.stack([net(x) for net in nets]).float()
-        wrong += (outputs.argmax(2) != y).sum(1)
-        largest = torch.maximum(largest, torch.stack(((outputs[0] - outputs[1]).abs().max(), outputs.abs().max())))
-    for net, mode in zip(nets, modes, strict=True):
-        net.train(mode)
+    with mode(deep, training=False), mode(shallow, training=False):
+        for index in torch.split(torch.arange(images.num_images, device=compute.device), BATCH):
+            check_stop()
+            x, y = images.inputs(index)
+            with compute.autocast():
+                outputs = torch.stack([net(x) for net in nets]).float()
+            wrong += (outputs.argmax(2) != y).sum(1)
+            largest = torch.maximum(largest, torch.stack(((outputs[0] - outputs[1]).abs().max(), outputs.abs().max())))
     own_pct, shallower_pct = (100 * wrong.double() / images.num_images).tolist()
     difference, output = largest.tolist()
     return ConstructedComparison(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from resrepro.errors import UserError
 from resrepro.evaluation.preprocessing import Normalization
+from resrepro.models.stage import mode
 from resrepro.results.records import Errors
 from resrepro.runtime.device import Compute
 
@@ -45,9 +46,7 @@ def probabilities(
             logits: Tensor = net(x)
         return logits.float().softmax(1)
 
-    was_training = net.training
-    net.eval()
-    try:
+    with mode(net, training=False):
         for numbers, views in batches:
             rows = numbers.to(compute.device)
             x = normalized(views.to(compute.device).flatten(0, 1))  # (N, K, 3, h, w) -> (N K, 3, h, w)
@@ -56,8 +55,6 @@ def probabilities(
                 scores = (scores + softmax(x.flip(3))) / 2
             sums[rows] += scores.view(len(rows), -1, num_classes).sum(1)
             num_views[rows] += views.shape[1]
-    finally:
-        net.train(was_training)
     return sums / num_views
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resrepro.data.dataset import Split
+from resrepro.models.stage import mode
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import ALONE, World
 
@@ -65,16 +66,12 @@ class SingleView:
         """
         self.start.fill_(self.first)
         self.totals.zero_()
-        was_training = self.net.training
-        self.net.eval()
-        try:
+        with mode(self.net, training=False):
             for number in range(self.num_chunks):
                 if check_stop is not None:
                     check_stop()
                 self.images.load(self._loaded(number), self.first + self.num_chunks * len(self.offsets))
                 (evaluate_chunk or self.evaluate_chunk)()
-        finally:
-            self.net.train(was_training)
         self.world.all_reduce_sum(self.totals)
         loss, wrong = self.totals.tolist()
         num_images = self.images.num_images

@@ -53,9 +53,7 @@ def runs_by_name(experiment: Experiment) -> dict[str, tuple[str, list[Run]]]:
         num_seeds = Counter(experiment_name for experiment_name, _ in pairs)
         source = min(num_seeds, key=num_seeds.__getitem__)  # the least work
         runs = tuple(run for experiment_name, run in pairs if experiment_name == source)
-        varied = experiment.model_copy(update={"runs": runs}).variant(
-            dataset=experiment.dataset, schedule_scale=variation.schedule_scale, image_size=variation.image_size
-        )
+        varied = experiment.model_copy(update={"runs": runs}).variant(variation)
         found[name] = (f"resrepro run {source}{variation.options}", list(varied.runs))
     own = f"resrepro run {experiment.address}{variation.options}"
     for name in experiment.run_names():

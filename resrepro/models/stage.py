@@ -70,6 +70,17 @@ def restoring(tensors: Sequence[Tensor]) -> Iterator[None]:
                 tensor.copy_(before)
 
 
+@contextmanager
+def mode(net: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put the net in training mode or in inference mode, and afterwards back in the mode it was in."""
+    before = net.training
+    net.train(training)
+    try:
+        yield
+    finally:
+        net.train(before)
+
+
 def set_block_call(net: nn.Module, call: Call) -> None:
     """For all stages of the net, when they train."""
     for module in net.modules():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resrepro.config.datasets import dataset_title
 from resrepro.config.experiment import Experiment
+from resrepro.config.run import Variation
 from resrepro.results.records import RunRecord
 
 
@@ -26,9 +27,8 @@ def varied_experiments(shipped: list[Experiment], stored: dict[Path, RunRecord])
     for dataset, scale, size in sorted({_asked(record) for record in stored.values()}):
         for own in shipped:
             of_any_size = own.runs[0].recipe.scale_crop is not None
-            changed = own.variant(
-                dataset=dataset, schedule_scale=scale, image_size=size if of_any_size and size else None
-            )
+            image_size = size if of_any_size and size else None
+            changed = own.variant(Variation(dataset=dataset, schedule_scale=scale, image_size=image_size))
             if changed.is_varied and any(run.path.parent in runs for run in changed.runs):
                 of_this = found.setdefault((own.own_dataset, changed.variation.options), [])
                 of_this += [changed] * (changed not in of_this)

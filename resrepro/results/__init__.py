@@ -5,6 +5,7 @@ docs/results-format.md describes each file for its readers.
 
 from __future__ import annotations
 
+from resrepro.results.lock import exclusive
 from resrepro.results.paths import (
     RunFiles,
     bench_file,
@@ -17,15 +18,15 @@ from resrepro.results.paths import (
 )
 from resrepro.results.run_store import (
     ensembles,
-    hold,
-    lacks_analyses,
     lacks_rows,
     read_asked,
+    read_complete,
     read_evaluations,
     read_finished,
     read_finished_seeds,
     read_points,
     read_record,
+    read_whole,
     record_evaluation,
     with_stored_seeds,
     write_asked,
@@ -38,16 +39,17 @@ __all__ = [
     "bench_files",
     "ensembles",
     "ensembles_file",
+    "exclusive",
     "figure_file",
-    "hold",
-    "lacks_analyses",
     "lacks_rows",
     "read_asked",
+    "read_complete",
     "read_evaluations",
     "read_finished",
     "read_finished_seeds",
     "read_points",
     "read_record",
+    "read_whole",
     "record_evaluation",
     "run_files",
     "stored_runs",

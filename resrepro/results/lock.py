@@ -1,4 +1,4 @@
-"""One process a run: the lock, and the note of who holds it."""
+"""One process trains a run at a time: the lock, and the note of which process holds it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
-
+from resrepro import files
 from resrepro.errors import UserError
 from resrepro.files import user_errors
+from resrepro.results.paths import RunFiles
 
 
 class RunLocked(UserError):
@@ -19,34 +19,38 @@ class RunLocked(UserError):
 
 
 @contextmanager
-def hold(lock: Path, holder: Path) -> Iterator[None]:
-    """Holds `lock` for this process, with its name in `holder`; the lock goes with the process, however it ends.
+def exclusive(run: RunFiles) -> Iterator[None]:
+    """Hold a run for this process, and write the process's name beside the lock.
 
     Raises:
-        RunLocked: another process holds it; says which.
+        RunLocked: another process is training the run; says which.
+        UserError: the folder cannot be written.
     """
-    held = filelock.FileLock(lock, timeout=0)
-    with user_errors(lock):
+
+    def locked() -> RunLocked:
+        who = run.holder.read_text() if run.holder.exists() else "another process"
+        return RunLocked(
+            f"{run.folder}: {who} is training this run; wait for it or stop it, and type the command again"
+        )
+
+    with user_errors(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
+    with files.exclusive(run.lock, locked):
+        for left in run.folder.glob("*.tmp"):  # of a process that was killed while it was writing
+            left.unlink()
         try:
-            held.acquire()
-        except filelock.Timeout as error:
-            who = holder.read_text() if holder.exists() else "another process"
-            raise RunLocked(
-                f"{lock.parent}: {who} is training this run; wait for it or stop it, and type the command again"
-            ) from error
-    try:
-        with user_errors(holder):
-            holder.write_text(f"process {os.getpid()} on {platform.node()}")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        held.release()
+            with user_errors(run.holder):
+                run.holder.write_text(f"process {os.getpid()} on {platform.node()}")
+            yield
+        finally:
+            run.holder.unlink(missing_ok=True)
 
 
 def is_locked(holder: Path) -> bool:
-    """Whether a process trains the run. Takes no lock, for the process that wants it must get it at once.
+    """Tell whether a process is training the run, without taking the lock: who needs it must get it at once.
 
-    A killed process leaves its name behind, so one of this machine is looked for; one elsewhere is believed.
+    A killed process leaves its name in the file `holder`. So a process of this machine is looked up; of another
+    machine, the file is believed.
     """
     try:
         number, _, machine = holder.read_text().removeprefix("process ").partition(" on ")
@@ -54,6 +58,6 @@ def is_locked(holder: Path) -> bool:
             os.kill(int(number), 0)
     except (FileNotFoundError, ProcessLookupError):
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # the process of another user
         return True
     return True

@@ -16,16 +16,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.files import user_errors, write_atomically, write_text
-from resrepro.results import csv_rows, lock, same_run
+from resrepro.files import write_atomically, write_text
+from resrepro.results import csv_rows, same_run
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
 from resrepro.results.records import CurvePoint, Evaluation, RunRecord
 
@@ -122,6 +120,26 @@ def read_finished(results_dir: Path, run: Run) -> RunRecord | None:
     return record
 
 
+def read_whole(results_dir: Path, run: Run) -> RunRecord | None:
+    """Read the record of a run that is finished and whose `curves.csv` is whole; return None for any other.
+
+    Raises:
+        UserError: as `read_finished` and `lacks_rows`.
+    """
+    record = read_finished(results_dir, run)
+    return None if record is None or lacks_rows(run_files(results_dir, run), record) else record
+
+
+def read_complete(results_dir: Path, run: Run) -> RunRecord | None:
+    """Read the record of a run for which nothing is left to do: it is whole, and so are the CSVs of its analyses.
+
+    Raises:
+        UserError: as `read_whole`.
+    """
+    record = read_whole(results_dir, run)
+    return None if record is None or lacks_analyses(run_files(results_dir, run), record) else record
+
+
 def read_finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
     """The records of the seeds of one run that ended, also of seeds that are stored and not declared.
 
@@ -163,22 +181,6 @@ def lacks_analyses(files: RunFiles, record: RunRecord) -> bool:
     needed = [files.gradients, files.responses] + ([files.identity] if record.start_from else [])
     missing = any(not path.exists() for path in needed)
     return missing and record.status == "finished" and files.checkpoint.exists()
-
-
-@contextmanager
-def hold(files: RunFiles) -> Iterator[None]:
-    """Holds the run for this process.
-
-    Raises:
-        RunLocked: another process holds it; says which.
-    """
-    with user_errors(files.folder):
-        files.folder.mkdir(parents=True, exist_ok=True)
-        files.lock.touch()
-    with lock.hold(files.lock, files.holder):
-        for left in files.folder.glob("*.tmp"):  # of a process that was killed while writing
-            left.unlink()
-        yield
 
 
 def with_stored_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:

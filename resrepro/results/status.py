@@ -1,10 +1,11 @@
-"""What the files of runs tell while they are trained. Writes nothing, takes no lock, imports no torch."""
+"""How far runs are, as their files tell. It writes nothing, takes no lock and imports no torch."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,37 +13,58 @@ from resrepro import results
 from resrepro.config.run import Run
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError, did_you_mean
+from resrepro.results import same_run
 from resrepro.results.lock import is_locked
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import CurvePoint
+from resrepro.results.records import CurvePoint, RunRecord
 
 RATE_POINTS = 10  # the ETA's rate is that of the last points: another machine may have trained the first
 STORED = re.compile(r"(.+?)(?:-\d+px)?(?:-x(\d+(?:\.\d+)?(?:e-\d+)?))?")  # Run.stored_name: its name and its scale
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched:
-    """One run, as its files tell.
+class RunStatus:
+    """How far one run is.
 
     Args:
         name: its folder below the results directory.
         points: its curve so far.
-        total_iters: None where nothing tells.
-        quiet_s: since one of its files was written, seconds.
-        eta_s: to the last iteration; None where it is not being trained, or nothing tells.
+        record: of a finished or diverged run, else None.
+        total_iters: its last iteration; None where neither its files nor an experiment tell.
+        quiet_s: seconds since one of its files was written.
+        eta_s: seconds until its last iteration; None where it is not in training, or too little is known.
+        problem: of a damaged run: what is wrong with its files and how to fix it, in one line.
     """
 
     name: str
-    status: Literal["training", "stopped", "finished", "diverged"]
-    points: list[CurvePoint]
-    total_iters: int | None
-    diverged_iter: int | None
-    quiet_s: float
-    eta_s: float | None
+    state: Literal["not started", "training", "stopped", "finished", "diverged", "damaged"]
+    points: list[CurvePoint] = field(default_factory=list)
+    record: RunRecord | None = None
+    total_iters: int | None = None
+    quiet_s: float = 0.0
+    eta_s: float | None = None
+    problem: str = ""
+
+    @property
+    def iteration(self) -> int:
+        """The iteration of its last curve point; of a diverged run, the one at which it diverged."""
+        if self.record is not None and self.record.diverged_iter is not None:
+            return self.record.diverged_iter
+        return self.points[-1].iteration if self.points else 0
+
+    def __str__(self) -> str:
+        """Return the state in words, such as `finished` or `stopped at iteration 500`."""
+        begun = self.state in ("training", "stopped", "diverged") and self.iteration > 0
+        return f"{self.state} at iteration {self.iteration}" if begun else self.state
+
+
+def run_status(results_dir: Path, run: Run) -> RunStatus:
+    """Read how far a run is. It is damaged also where the record in its place is that of another run."""
+    return _read(results.run_files(results_dir, run), str(run), time.time(), run)
 
 
 class Watch:
-    """The runs that are asked for: all, or those that `words` name.
+    """The stored runs that are asked for: all, or those that `words` name.
 
     Args:
         words: experiments, TOML files, or runs: `resnet20`, `cifar10/resnet20`, `cifar10/resnet20/seed0`, `cifar10`.
@@ -64,66 +86,87 @@ class Watch:
             if word not in known and not word.endswith(".toml"):
                 raise UserError(f"watch: there is no experiment or run '{word}'{did_you_mean(word, sorted(known))}")
 
-    def look(self, now: float) -> tuple[list[Watched], list[str]]:
-        """The runs, unfinished and most recently written first; and why folders were skipped, one line each.
+    def look(self, now: float) -> tuple[list[RunStatus], list[str]]:
+        """Read how far the runs are.
 
-        Runs in training stand in the order of their names, so that they do not change places at every look.
+        Args:
+            now: seconds since the epoch.
+
+        Returns:
+            The runs, unfinished and most recently written first, those in training in the order of their names, so
+            that they do not change places at every look; and the problems of damaged ones, one line each.
         """
-        runs, skipped = [], []
-        for files in results.stored_runs(self.results_dir):
-            if not self._names or self._names & self._called(files):
-                try:
-                    runs.append(self._look_at(files, now))
-                except (UserError, OSError) as error:
-                    skipped.append(str(error))
+        stored = results.stored_runs(self.results_dir)
+        found = [self._look_at(f, now) for f in stored if not self._names or self._names & self._called(f)]
         rank = {"training": 0, "stopped": 1}
-        runs.sort(key=lambda r: (rank.get(r.status, 2), 0.0 if r.status == "training" else r.quiet_s, r.name))
-        return runs, skipped
+        runs = [run for run in found if run.state != "damaged"]
+        runs.sort(key=lambda r: (rank.get(r.state, 2), 0.0 if r.state == "training" else r.quiet_s, r.name))
+        return runs, [run.problem for run in found if run.state == "damaged"]
 
     def _called(self, files: RunFiles) -> set[str]:
-        """What a run may be called on the command line."""
+        """Return the words that name a run on the command line."""
         parts = files.folder.relative_to(self.results_dir).parts
         names = {*parts[:2]} | {"/".join(parts[: i + 1]) for i in range(len(parts))}
         return names | {match[1] for part in parts[1:2] if (match := STORED.fullmatch(part))}
 
-    def _look_at(self, files: RunFiles, now: float) -> Watched:
+    def _look_at(self, files: RunFiles, now: float) -> RunStatus:
         place = files.folder.relative_to(self.results_dir)
         if len(place.parts) != 3 or not re.fullmatch(r"seed\d+", place.name):
-            raise UserError(f"{files.folder}: not the folder of a run, which is <dataset>/<run>/seed<number>")
-        points = results.read_points(files)
-        record = results.read_record(files)
-        held = is_locked(files.holder)
-        written = [path.stat().st_mtime for path in (files.curves, files.checkpoint, files.record) if path.exists()]
-        quiet_s = max(0.0, now - max(written, default=now))
-        asked = None if record else results.read_asked(files)
-        total = record.recipe.get("total_iters") if record else self._total_iters(asked, place)
-        if points and total is not None and points[-1].iteration > total:  # then it is not the run that was declared
-            total = None
-        status = record.status if record else "training" if held else "stopped"
-        waited_s = now - files.curves.stat().st_mtime if points else 0.0
-        return Watched(
-            name=place.as_posix(),
-            status=status,
-            points=points,
-            total_iters=total,
-            diverged_iter=record.diverged_iter if record else None,
-            quiet_s=quiet_s,
-            eta_s=_eta_s(points, asked.first_iter if asked else 0, total, waited_s) if status == "training" else None,
-        )
+            problem = f"{files.folder}: not the folder of a run, which is <dataset>/<run>/seed<number>"
+            return RunStatus(name=place.as_posix(), state="damaged", problem=problem)
+        return _read(files, place.as_posix(), now, declared=self._declared)
 
-    def _total_iters(self, asked: Run | None, place: Path) -> int | None:
-        """Of an unfinished run: what its folder says, or else the experiment that declares a run of its name."""
-        return asked.recipe.total_iters if asked else _declared_iters(place.parts[1], self._declared)
+
+def _read(files: RunFiles, name: str, now: float, asked: Run | None = None, declared: Iterable[Run] = ()) -> RunStatus:
+    """Read how far the run in a folder is.
+
+    Args:
+        now: seconds since the epoch.
+        asked: the run that should be there; None: whichever is.
+        declared: runs of experiments, one of which may tell its length where its files do not.
+    """
+    try:
+        record = results.read_record(files)
+        if record is None:
+            asked = asked or results.read_asked(files)
+        elif asked is not None:
+            same_run.check(same_run.of_record(record), asked, files.record)
+        points = results.read_points(files)
+        written = [path.stat().st_mtime for path in (files.curves, files.checkpoint, files.record) if path.exists()]
+    except (UserError, OSError) as error:
+        return RunStatus(name=name, state="damaged", problem=str(error))
+    if record is not None:
+        total = record.recipe.get("total_iters")
+    else:
+        total = asked.recipe.total_iters if asked else _declared_iters(files.folder.parent.name, declared)
+    if points and total is not None and points[-1].iteration > total:  # then it is not the run that was declared
+        total = None
+    training = record is None and is_locked(files.holder)
+    first_iter, waited_s = asked.first_iter if asked else 0, now - files.curves.stat().st_mtime if points else 0.0
+    return RunStatus(
+        name=name,
+        state=record.status if record else "training" if training else "stopped" if written else "not started",
+        points=points,
+        record=record,
+        total_iters=total,
+        quiet_s=max(0.0, now - max(written, default=now)),
+        eta_s=_eta_s(points, first_iter, total, waited_s) if training else None,
+    )
 
 
 def _declared_iters(stored_name: str, declared: Iterable[Run]) -> int | None:
+    """Return the last iteration of the declared run whose folder has this name, with its scaled schedule."""
     match = STORED.fullmatch(stored_name)
     name, scale = (match[1], float(match[2] or 1)) if match else (stored_name, 1.0)
     return next((run.recipe.scaled(scale).total_iters for run in declared if run.name == name), None)
 
 
 def _eta_s(points: list[CurvePoint], first_iter: int, total_iters: int | None, waited_s: float) -> float | None:
-    """Time to the last iteration, tests included, at the rate of the last points; `waited_s` has gone since."""
+    """Return the seconds until the last iteration, tests included, at the rate of the last points.
+
+    Args:
+        waited_s: seconds since the last point.
+    """
     if not points or total_iters is None:
         return None
     last = points[-1]

@@ -151,11 +151,8 @@ class Engine:
 
     def _record(self) -> None:
         work, pool = capture(self._step, self._changed())
-        self.net.eval()
-        try:
+        with stage.mode(self.net, training=False):
             test = capture(self.single_view.evaluate_chunk, [self.single_view.start, self.single_view.totals], pool)[0]
-        finally:
-            self.net.train()
         self._work, self._test_chunk = work, test
 
     def _changed(self) -> list[Tensor]:

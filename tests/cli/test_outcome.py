@@ -10,6 +10,7 @@ from rich.console import Console
 from resrepro import results
 from resrepro.cli.outcome import print_outcome
 from resrepro.config.experiment import Claim
+from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment
 from support.records import record
 from support.stored_runs import files_of
@@ -17,18 +18,17 @@ from support.stored_runs import files_of
 
 @pytest.mark.parametrize("scale", [1.0, 0.1])
 def test_run_ends_with_verdicts_on_the_paper_only_under_its_schedule(scale: float, tmp_path: Path) -> None:
-    original = find_experiment("plain-vs-resnet")
-    asked = original.variant(schedule_scale=scale)
+    experiment = find_experiment("plain-vs-resnet").variant(Variation(schedule_scale=scale))
     errors = {"plain20": 9.0, "resnet20": 8.0, "plain56": 13.0, "resnet56": 7.0}
-    for run in asked.runs:
+    for run in experiment.runs:
         error = errors[run.name]
         ends = {"final_test_error_pct": error, "final_train_error_pct": error}
         results.write_record(files_of(tmp_path, run), record(run, schedule_scale=scale, **ends))
     bounded = Claim(text="reaches it", run="resnet20", below=9.5, column="test_error_pct")
-    original = original.model_copy(update={"claims": (*original.claims, bounded)})
+    experiment = experiment.model_copy(update={"claims": (*experiment.claims, bounded)})
     console = Console(width=200)
     with console.capture() as captured:
-        print_outcome(console, original, asked, tmp_path)
+        print_outcome(console, experiment, experiment.runs, tmp_path)
     printed = captured.get()
     if scale == 1:
         assert "\nreproduced: 56 layers: " in printed and "\nreproduced: reaches it" in printed

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from resrepro.config.run import Variation
 from resrepro.config.toml_files import experiment_names, find_experiment, read_experiment
-from resrepro.errors import UserError
 from resrepro.figures import FIGURES
 
 
@@ -30,11 +30,11 @@ def test_the_issue_s_experiments_are_there() -> None:
 
 def test_variants(toml: Callable[..., Path]) -> None:
     experiment = read_experiment(toml())
-    other = experiment.variant(dataset="cifar100", seeds=(3, 4), only=("plain8",))
+    other = experiment.variant(Variation(dataset="cifar100")).select(seeds=[3, 4], only=["plain8"])
     assert [str(r.path) for r in other.runs] == ["cifar100/plain8/seed3", "cifar100/plain8/seed4"]
-    with pytest.raises(UserError, match="has no run 'plain9'; did you mean 'plain8'"):
-        experiment.variant(only=("plain9",))
-    assert str(experiment.variant(dataset="folder:/x/birds").runs[0].path) == "folder-birds/plain8/seed0"
+    assert (other.variation, other.claims) == (Variation(dataset="cifar100"), experiment.claims)
+    assert experiment.select(only=["plain9"]).runs == ()
+    assert str(experiment.variant(Variation(dataset="folder:/x/birds")).runs[0].path) == "folder-birds/plain8/seed0"
 
 
 def test_the_experiments_state_one_difference_each() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resrepro.config.recipe import SWITCHES, Warmup
+from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
 
@@ -23,7 +24,7 @@ def test_the_papers_recipe() -> None:
 
 
 def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
-    run = find_experiment("plain20-vs-plain56").variant(schedule_scale=0.05).runs[0]
+    run = find_experiment("plain20-vs-plain56").variant(Variation(schedule_scale=0.05)).runs[0]
     assert (run.recipe.total_iters, run.recipe.lr_drop_iters) == (3200, (1600, 2400))
     assert (run.recipe.lr, run.recipe.batch_size) == (0.1, 128)
     assert str(run.path) == "cifar10/plain20-x0.05/seed0"
@@ -32,4 +33,4 @@ def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
 @pytest.mark.parametrize("scale", [0, -1, 1.5])
 def test_a_scale_outside_0_to_1_is_refused(scale: float) -> None:
     with pytest.raises(UserError, match="--schedule-scale"):
-        find_experiment("cifar-plain").variant(schedule_scale=scale)
+        find_experiment("cifar-plain").variant(Variation(schedule_scale=scale))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
 
@@ -78,7 +79,9 @@ def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
     plain, *deep = experiment.runs
     assert [run.start_from for run in deep] == [plain, plain.replace(seed=1)]
     assert (deep[0].first_iter, plain.first_iter) == (6, 0)
-    (varied,) = experiment.variant(dataset="cifar100", schedule_scale=0.5, seeds=(7,), only=("deep",)).runs
+    (varied,) = (
+        experiment.variant(Variation(dataset="cifar100", schedule_scale=0.5)).select(seeds=[7], only=["deep"]).runs
+    )
     assert varied.start_from is not None and str(varied.start_from.path) == "cifar100/plain8-x0.5/seed7"
     assert (varied.first_iter, varied.start_from.recipe.total_iters) == (3, 6)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from resrepro import results
 from resrepro.cli.outcome import print_outcome
 from resrepro.config.experiment import Claim, FigureSpec, PanelSpec
+from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves
 from resrepro.figures.curves import FigureContext
@@ -134,7 +135,7 @@ def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) 
     store_curve(tmp_path, "plain56", 13.0, scale=0.05)
     experiment = find_experiment("plain20-vs-plain56")
     files = draw_experiment(experiment, tmp_path, formats=("svg",))
-    scaled = draw_experiment(experiment.variant(schedule_scale=0.05), tmp_path, formats=("svg",))
+    scaled = draw_experiment(experiment.variant(Variation(schedule_scale=0.05)), tmp_path, formats=("svg",))
     assert [f.name for f in files + scaled] == ["fig1.svg", "fig1-x0.05.svg"]
     full, short = (f.read_text() for f in files + scaled)
     assert "plain-20  9.50" in full and "not run: plain-56" in full and "schedule" not in full
@@ -148,7 +149,7 @@ def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_pat
     (file,) = draw_experiment(experiment, tmp_path, formats=("svg",))
     drawn = file.read_text()
     assert "ResNeXt-29 (8x64d)  4.00 (paper 3.65)" in drawn and "ResNet-110 (300 epochs)  6.00" in drawn
-    print_outcome(console, experiment, experiment, tmp_path)
+    print_outcome(console, experiment, experiment.runs, tmp_path)
     printed = console.file.getvalue()
     assert "3.65" in printed and "reproduced: ResNeXt-29 (8x64d) has a lower test error" in printed
     assert "paper 6.61" not in drawn and "6.61" not in printed

@@ -365,7 +365,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_for_all(tmp_path: Path) -> None:
         (2, 1, [], "shapes/resnet8/seed0: 2 processes do not divide the parts of a mini-batch that BN sees alone, "
          "bn_devices = 1; start torchrun with a number that does, or give a run with recipe = { bn_devices = 2 } a "
          "name of its own, for its result is another one"),
-        (2, 4, ["--jobs", "2"], "--jobs 2: the processes of torchrun train one run at a time; leave --jobs away"),
+        (2, 4, ["--jobs", "2"], "--jobs 2: the processes of torchrun train one run at a time; leave out --jobs"),
         (2, 4, ["--jobs", "x"], "--jobs x: expected auto, or how many runs at once, such as 4"),
         (2, 4, ["--device", "cuda:1"], "--device cuda:1: under torchrun process N takes GPU N; expected auto, cuda or "
          "cpu"),

@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resrepro.cli.experiments import _experiments
 from resrepro.config.architectures import architecture
-from resrepro.config.toml_files import find_experiment
+from resrepro.config.toml_files import find_experiment, find_experiments
 from resrepro.models import build
 from resrepro.models.blocks import Bottleneck
 from resrepro.models.complexity import complexity
@@ -115,6 +114,6 @@ def test_its_experiment_differs_from_sec_4_2_as_it_says_and_is_no_part_of_all() 
     recipe = paper_recipe(total_iters=300 * epoch, lr_drop_iters=(150 * epoch, 225 * epoch), weight_decay=5e-4)
     ours, baseline = experiment.runs
     assert ours.recipe == recipe and baseline.recipe.model_copy(update={"warmup": None}) == recipe
-    every = [e.name for e in _experiments(["all"])]
+    every = [e.name for e in find_experiments(["all"])]
     assert "cifar-resnet" in every and "resnext" not in every
-    assert {"cifar-resnet", "resnext"} < {e.name for e in _experiments([])}  # what `plot` draws
+    assert {"cifar-resnet", "resnext"} < {e.name for e in find_experiments([])}  # what `plot` draws

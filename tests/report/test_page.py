@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from resrepro import results
 from resrepro.cli import app
 from resrepro.config.experiment import Experiment
-from resrepro.config.run import Run
+from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.report.departures import DEPARTURES
 from resrepro.report.run_table import departures
@@ -54,7 +54,7 @@ def finish(results_dir: Path, run: Run, train: float, test: float, scale: float 
 
 
 def four_runs(results_dir: Path, scale: float = 1.0, seeds: tuple[int, ...] = (0,)) -> list[results.RunFiles]:
-    runs = find_experiment("plain-vs-resnet").variant(schedule_scale=scale, seeds=seeds).runs
+    runs = find_experiment("plain-vs-resnet").variant(Variation(schedule_scale=scale)).select(seeds=seeds).runs
     return [finish(results_dir, run, *(e + run.seed / 10 for e in FOUR[run.name]), scale) for run in runs]
 
 
@@ -190,7 +190,7 @@ def test_a_shortened_schedule_never_counts_for_the_paper(tmp_path: Path) -> None
 
 
 def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
-    for run in find_experiment("plain-vs-resnet").variant(dataset="cifar100").runs:
+    for run in find_experiment("plain-vs-resnet").variant(Variation(dataset="cifar100")).runs:
         finish(tmp_path, run, *FOUR[run.name])
     _, markdown = report(tmp_path)
     assert "## CIFAR-100 in place of CIFAR-10" in markdown and "**0** reproduced" in markdown
@@ -198,7 +198,9 @@ def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
 
 
 def test_smaller_images_are_a_section_of_their_own(tmp_path: Path) -> None:
-    small = find_experiment("plain34-vs-res34").variant(dataset="imagenette", image_size=64, schedule_scale=0.01)
+    small = find_experiment("plain34-vs-res34").variant(
+        Variation(dataset="imagenette", image_size=64, schedule_scale=0.01)
+    )
     for run, error in zip(small.runs, (40.0, 30.0), strict=True):
         finish(tmp_path, run, error, error + 5, 0.01)
     _, markdown = report(tmp_path)
@@ -250,7 +252,7 @@ def test_recipes_are_compared_with_the_preset() -> None:
     run = find_experiment("cifar-resnet").runs[0]
     assert departures(record(run)) == "–"
     assert departures(record(run, recipe={**record(run).recipe, "bn_devices": 2})) == "bn_devices = 2"
-    (short, *_) = find_experiment("cifar-resnet").variant(schedule_scale=0.1).runs
+    (short, *_) = find_experiment("cifar-resnet").variant(Variation(schedule_scale=0.1)).runs
     assert departures(record(short, schedule_scale=0.1)) == "schedule × 0.1"
 
 

@@ -13,7 +13,7 @@ from resrepro.results.paths import RunFiles
 
 
 def _hold(folder: Path, ready: object, go_on: object) -> None:
-    with results.hold(RunFiles(folder=folder)):
+    with results.exclusive(RunFiles(folder=folder)):
         ready.set()
         go_on.wait(30)
 
@@ -24,9 +24,9 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
     holder = context.Process(target=_hold, args=(files.folder, ready, go_on))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.hold(files):
+    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.exclusive(files):
         pass
     holder.kill()  # no chance to clean up
     holder.join()
-    with results.hold(files):
+    with results.exclusive(files):
         pass

@@ -35,7 +35,7 @@ def test_states_are_told_by_the_files_and_unfinished_runs_come_first(tmp_path: P
     results.write_record(begin(tmp_path, named("done"), point(12, 1.0)), record(named("done")))
     diverged = {"status": "diverged", "diverged_iter": 7, "final_test_error_pct": None}
     results.write_record(begin(tmp_path, named("nan")), record(named("nan"), **diverged))
-    assert [(n.split("/")[1], run.status) for n, run in look(tmp_path).items()] == [
+    assert [(n.split("/")[1], run.state) for n, run in look(tmp_path).items()] == [
         ("elsewhere", "training"), ("training-a", "training"), ("training-b", "training"), ("killed", "stopped"),
         ("new", "stopped"), ("old", "stopped"), ("nan", "diverged"), ("done", "finished"),
     ]  # fmt: skip
@@ -51,12 +51,12 @@ def test_it_takes_no_lock_and_writes_nothing(tmp_path: Path, monkeypatch: pytest
         stats = [(path, path.stat()) for path in sorted(tmp_path.rglob("*"))]
         return [(path, stat.st_mtime_ns, stat.st_size) for path, stat in stats]
 
-    with results.hold(files):
+    with results.exclusive(files):
         before = everything()
         monkeypatch.setattr(filelock, "FileLock", lambda *_, **__: pytest.fail("the watch took a lock"))
-        assert look(tmp_path)["shapes/resnet8/seed0"].status == "training" and shown(tmp_path)
+        assert look(tmp_path)["shapes/resnet8/seed0"].state == "training" and shown(tmp_path)
         assert everything() == before
-    assert look(tmp_path)["shapes/resnet8/seed0"].status == "stopped"
+    assert look(tmp_path)["shapes/resnet8/seed0"].state == "stopped"
 
 
 def test_the_eta_is_the_rate_of_the_last_points_less_the_time_gone_since(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_eta_is_the_rate_of_the_last_points_less_the_time_gone_since(tmp_pat
     files = begin(tmp_path, run, *slow_then_fast, written_s_ago=30)
     results.write_asked(files, run)
     assert look(tmp_path)["shapes/resnet8/seed0"].eta_s is None  # it is not being trained
-    with results.hold(files):
+    with results.exclusive(files):
         seen = look(tmp_path)["shapes/resnet8/seed0"]
         assert seen.total_iters == 100 and seen.eta_s == pytest.approx(65 * 2 - 30, abs=1)
         assert "1m40s" in "\n".join(shown(tmp_path)) or "1m39s" in "\n".join(shown(tmp_path))
@@ -83,7 +83,7 @@ def test_the_eta_of_a_net_made_of_another_counts_from_where_its_training_starts(
     run = next(run for run in find_experiment("constructed-identity").runs if run.start_from is not None)
     files = begin(tmp_path, run, point(32_500, 100.0))
     results.write_asked(files, run)
-    with results.hold(files):
+    with results.exclusive(files):
         (seen,) = look(tmp_path).values()
     assert seen.eta_s == pytest.approx(31_500 / 500 * 100, abs=1)
 

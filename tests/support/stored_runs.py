@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resrepro import results
-from resrepro.config.run import Run
+from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import find_experiment, shipped_runs
 from resrepro.report.tables import TABLES
 from resrepro.results import csv_rows
@@ -28,7 +28,7 @@ def store_errors(results_dir: Path, dataset: str, arch: str, errors: list[float 
 
 
 def store_curve(results_dir: Path, name: str, error: float, scale: float = 1.0) -> None:
-    for run in find_experiment(experiment_of(name)).variant(schedule_scale=scale).runs:
+    for run in find_experiment(experiment_of(name)).variant(Variation(schedule_scale=scale)).runs:
         if run.name == name:
             files = results.run_files(results_dir, run)
             point = CurvePoint(

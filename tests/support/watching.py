@@ -13,7 +13,7 @@ from resrepro.cli.watch import frame
 from resrepro.config.run import Run
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
-from resrepro.results.status import Watch, Watched
+from resrepro.results.status import RunStatus, Watch
 from support.recipes import tiny_run
 
 
@@ -28,7 +28,7 @@ def named(name: str, dataset: str = "shapes") -> Run:
     return tiny_run().model_copy(update={"name": name, "dataset": dataset})
 
 
-def look(results_dir: Path, *words: str) -> dict[str, Watched]:
+def look(results_dir: Path, *words: str) -> dict[str, RunStatus]:
     runs, skipped = Watch(results_dir, list(words)).look(time.time())
     assert not skipped
     return {run.name: run for run in runs}

@@ -15,7 +15,7 @@ from resrepro import results
 from resrepro.errors import UserError
 from resrepro.runtime.device import Compute, choose, device_errors
 from resrepro.runtime.signals import Signals
-from resrepro.training import runner as runner_module
+from resrepro.training import session
 from resrepro.training.loop import Training
 from resrepro.training.runner import Runner, Stopped
 from support.recipes import tiny_run
@@ -46,7 +46,7 @@ def test_packed_runs_are_at_once_and_equal_to_the_bit_what_they_give_alone(tmp_p
 
 def test_packed_runs_are_set_up_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Initial weights come from torch's seed, which is the process's."""
-    build, building = runner_module.build, threading.Lock()
+    build, building = session.build, threading.Lock()
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         assert building.acquire(blocking=False), "two at once"
@@ -55,7 +55,7 @@ def test_packed_runs_are_set_up_one_at_a_time(tmp_path: Path, monkeypatch: pytes
         building.release()
         return net
 
-    monkeypatch.setattr(runner_module, "build", slowly)
+    monkeypatch.setattr(session, "build", slowly)
     assert runner(tmp_path, Silent()).run_all(RUNS, 3) == []
 
 

@@ -14,13 +14,10 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import filelock
 import numpy as np
 from PIL import Image
 
@@ -30,7 +27,7 @@ from resrepro.data.image_files.decoding import decode, resized_size
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.errors import UserError
-from resrepro.files import user_errors, write_atomically
+from resrepro.files import exclusive, user_errors, write_atomically
 
 SHORTER_SIDE = IMAGENET_CROP.shorter_side[1]  # pixels
 JPEG = {"quality": 95, "subsampling": 0}  # 4:4:4: colors at full size
@@ -127,7 +124,11 @@ def prepare(
     _check_space(root, files)
     with user_errors(root, "--data-dir"):
         root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
+
+    def locked() -> UserError:
+        return UserError(f"{root}: another process is preparing it; wait for it, or stop it")
+
+    with exclusive(root / ".lock", locked, "--data-dir"):
         _same(root / "source.json", asked, dataset)
         if not (root / INDEX).is_file():
             columns: dict[str, np.ndarray] = {"classes": np.array(json.dumps(tree.classes))}
@@ -143,20 +144,6 @@ def prepare(
         lengths = np.fromfile(_lengths_file(root / f"{part}.pack"), dtype=np.int64)
         left_out += [files[part].name(int(i)) for i in np.flatnonzero(lengths == 0)]
     return left_out
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    lock = filelock.FileLock(root / ".lock", timeout=0)
-    with user_errors(root, "--data-dir"):
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise UserError(f"{root}: another process is preparing it; wait for it, or stop it") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:

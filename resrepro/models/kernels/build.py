@@ -17,11 +17,11 @@ SOURCES = tuple(Path(__file__).parent / name for name in ("bn_relu.cpp", "conv3x
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 
 
-def load() -> str:
-    """Builds the kernels, or loads what was built before, as `torch.ops.resrepro`.
+def load() -> str | None:
+    """Load the kernels as `torch.ops.resrepro`, and build them first if there is no library for this machine yet.
 
     Returns:
-        Empty, or why they are not to be had.
+        None, or the reason why they cannot be used.
     """
     try:
         torch.ops.load_library(_build())  # type: ignore[no-untyped-call]
@@ -29,7 +29,7 @@ def load() -> str:
         return f"the C++ compiler failed ({first_line(error.stderr)})"
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder, or a library that does not load
         return first_line(error)
-    return ""
+    return None
 
 
 def _build() -> Path:

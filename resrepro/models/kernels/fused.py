@@ -17,15 +17,16 @@ LINE = 64  # elements; the kernel's unit of work
 _fused = False
 
 
-def load_kernels() -> str:
-    """Uses the kernels in all nets of this process. Returns empty, or why torch's operations are used instead."""
+def load_kernels() -> str | None:
+    """Use the kernels in all nets of this process.
+
+    Returns:
+        None, or the reason why torch's operations are used instead.
+    """
     global _fused
-    if not _fused:
-        reason = build.load()
-        if reason:
-            return reason
-        _fused = True
-    return ""
+    reason = None if _fused else build.load()
+    _fused = reason is None
+    return reason
 
 
 def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:

@@ -15,12 +15,23 @@ import torchvision
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from resrepro.data import loading
+from resrepro.config.datasets import DATASETS
+from resrepro.data.dataset import DataOptions
+from resrepro.data.in_memory.images import Images
+from resrepro.data.loading import OPENERS, load_dataset
 from resrepro.errors import UserError
 
 
+def load(name: str, *, data_dir: Path) -> Images:
+    return load_dataset(name, DataOptions(data_dir=data_dir)).images
+
+
+def test_every_dataset_has_an_opener() -> None:
+    assert OPENERS.keys() == DATASETS.keys()
+
+
 def test_shapes_are_a_function_of_nothing_and_balanced(tmp_path: Path) -> None:
-    a, b = (loading.load("shapes", data_dir=tmp_path) for _ in range(2))
+    a, b = (load("shapes", data_dir=tmp_path) for _ in range(2))
     assert (a.train_images == b.train_images).all() and (a.test_labels == b.test_labels).all()
     assert a.train_images.shape[1:] == (16, 16, 3) and a.num_classes == 10
     assert a.train_labels.bincount().min() == a.train_labels.bincount().max()
@@ -29,7 +40,7 @@ def test_shapes_are_a_function_of_nothing_and_balanced(tmp_path: Path) -> None:
 
 
 def test_per_pixel_mean_is_of_the_training_images(tmp_path: Path) -> None:
-    images = loading.load("shapes", data_dir=tmp_path)
+    images = load("shapes", data_dir=tmp_path)
     np.testing.assert_allclose(images.pixel_mean(), images.train_images.numpy().mean(0, dtype=np.float64), rtol=1e-6)
 
 
@@ -44,7 +55,7 @@ def test_per_pixel_mean_is_of_the_training_images(tmp_path: Path) -> None:
 )
 def test_unknown_dataset(name: str, hint: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=hint):
-        loading.load(name, data_dir=tmp_path)
+        load(name, data_dir=tmp_path)
 
 
 @pytest.fixture
@@ -70,7 +81,7 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_cifar10_is_read_with_all_its_training_images(cifar: Path) -> None:
-    images = loading.load("cifar10", data_dir=cifar)
+    images = load("cifar10", data_dir=cifar)
     assert images.train_images.shape == (100, 32, 32, 3) and images.test_images.shape == (20, 32, 32, 3)
     assert images.train_images.is_contiguous() and images.test_images.is_contiguous()
     stored = pickle.loads((cifar / "cifar-10-batches-py" / "data_batch_3").read_bytes())
@@ -83,14 +94,14 @@ def test_cifar10_truncated_altered_or_missing_names_the_file(cifar: Path) -> Non
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
     with pytest.raises(UserError, match=rf"{file}: .* wrong md5, expected .* truncated"):
-        loading.load("cifar10", data_dir=cifar)
+        load("cifar10", data_dir=cifar)
     file.unlink()
     with pytest.raises(UserError, match=rf"{file}: missing"):
-        loading.load("cifar10", data_dir=cifar)
+        load("cifar10", data_dir=cifar)
     file.write_bytes(whole)
     (file.parent / "batches.meta").write_bytes(b"")
     with pytest.raises(UserError, match=r"batches.meta: 0 bytes with a wrong md5"):
-        loading.load("cifar10", data_dir=cifar)
+        load("cifar10", data_dir=cifar)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +116,7 @@ def test_no_network_says_where_to_put_the_files(
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
     with pytest.raises(UserError, match=r"cannot be downloaded .*(no route|IncompleteRead).*--data-dir"):
-        loading.load("cifar10", data_dir=tmp_path / "absent")
+        load("cifar10", data_dir=tmp_path / "absent")
 
 
 @pytest.mark.parametrize("another", [False, True], ids=["alone", "beside another process"])
@@ -125,7 +136,7 @@ def test_an_archive_becomes_a_whole_folder(another: bool, cifar: Path, monkeypat
         unpack(url, place, **rest)
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", unpacked)
-    assert len(loading.load("cifar10", data_dir=data_dir).train_images) == 100
+    assert len(load("cifar10", data_dir=data_dir).train_images) == 100
     assert sorted(path.name for path in data_dir.iterdir()) == [folder.name, CIFAR10.filename]
 
 
@@ -147,7 +158,7 @@ def tree(tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize("test", ["test", "val"])
 def test_a_folder_of_images_is_read_with_sorted_classes(tree: Callable[..., Path], test: str) -> None:
     root = tree(test)
-    images = loading.load(f"folder:{root}", data_dir=root)
+    images = load(f"folder:{root}", data_dir=root)
     assert images.train_images.shape == (6, 8, 6, 3) and images.num_classes == 2
     assert images.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
     with Image.open(root / "train" / "owl" / "1.png") as stored:
@@ -156,17 +167,17 @@ def test_a_folder_of_images_is_read_with_sorted_classes(tree: Callable[..., Path
 
 def test_a_folder_with_a_mistake_names_it(tree: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        loading.load("folder:/nowhere", data_dir=Path())
+        load("folder:/nowhere", data_dir=Path())
     root = tree()
     name = f"folder:{root}"
     (root / "val" / "emu").mkdir()
     with pytest.raises(UserError, match=r"val/emu: no such class"):
-        loading.load(name, data_dir=root)
+        load(name, data_dir=root)
     (root / "val" / "emu").rmdir()
     odd = root / "train" / "owl" / "0.png"
     Image.new("RGB", (5, 5)).save(odd)
     with pytest.raises(UserError, match=rf"{odd}: 5x5 pixels, but the first image is 6x8"):
-        loading.load(name, data_dir=root)
+        load(name, data_dir=root)
     odd.write_bytes(b"no image")
     with pytest.raises(UserError, match=rf"{odd}: not a readable image"):
-        loading.load(name, data_dir=root)
+        load(name, data_dir=root)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from resrepro.bench.loaders import loader_rates
 from resrepro.config.recipe import IMAGENET_CROP, ScaleCrop
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.decoding import decode, resized_size
-from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.prefetch import HostBatch, prefetched
@@ -27,6 +27,7 @@ from resrepro.data.image_files.training_views import (
     ScaleCropViews,
 )
 from resrepro.data.in_memory.pipeline import CropSampler
+from resrepro.data.loading import open_image_folder
 from resrepro.errors import UserError
 
 SIDES = (32, 45)
@@ -46,7 +47,7 @@ def same(a: HostBatch, b: HostBatch) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
 
 
-def test_the_stream_is_that_of_the_small_data_sets() -> None:
+def test_the_stream_is_that_of_the_small_datasets() -> None:
     crops = ScaleCropSampler(num_images=10, batch_size=4, seed=3, shorter_side=SIDES)
     stream = CropSampler(num_images=10, batch_size=4, padding=4, seed=3, device=torch.device("cpu"))
     expected = np.concatenate([stream.epoch(epoch)[0] for epoch in range(3)])
@@ -114,10 +115,10 @@ def test_crop_offsets_reach_both_ends(tmp_path: Path) -> None:
     assert min(corners.values()) > 8
 
 
-def test_parts_make_up_the_mini_batch(files: ImageFiles) -> None:
+def test_shards_make_up_the_mini_batch(files: ImageFiles) -> None:
     whole = views(files)[7]
-    parts = [views(files, part=slice(2 * i, 2 * i + 2))[7] for i in range(2)]
-    assert same(whole, HostBatch(*(torch.cat(columns) for columns in list(zip(*parts, strict=True))[:4])))
+    shards = [views(files, shard=slice(2 * i, 2 * i + 2))[7] for i in range(2)]
+    assert same(whole, HostBatch(*(torch.cat(columns) for columns in list(zip(*shards, strict=True))[:4])))
 
 
 def test_center_crops_are_torchvisions(files: ImageFiles) -> None:
@@ -230,11 +231,12 @@ def test_the_first_component_is_brightness() -> None:
 
 def mean_of(files: ImageFiles, data_dir: Path, **options: object) -> tuple[torch.Tensor, list[int]]:
     seen: list[int] = []
-    mean = pixel_mean(
-        files, ScaleCrop(size=28, shorter_side=SIDES), dataset="folder:birds", data_dir=data_dir, num_workers=0,
-        progress=lambda _what, done, _total: seen.append(done), **options,  # type: ignore[arg-type]
-    )  # fmt: skip
-    return mean, seen
+
+    def progress(_what: str, done: int, _total: int) -> None:
+        seen.append(done)
+
+    chosen = DataOptions(data_dir=data_dir, progress=progress, **options)  # type: ignore[arg-type]
+    return pixel_mean(files, ScaleCrop(size=28, shorter_side=SIDES), "folder:birds", chosen), seen
 
 
 def test_the_pixel_mean_is_of_the_center_crops_and_kept(
@@ -294,7 +296,8 @@ def test_the_loaders_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("resrepro.bench.loaders.BATCH_SIZE", 2)
     tree = open_image_folder(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path)
     threads = torch.get_num_threads()
-    rates = loader_rates(tree, image_size=28, shorter_side=SIDES, num_workers=1, seconds=0.01)
+    crop, options = ScaleCrop(size=28, shorter_side=SIDES), DataOptions(data_dir=tmp_path, num_workers=1)
+    rates = loader_rates(tree, crop, options, seconds=0.01)
     assert list(rates) == ["decode", "view", "augment", "loader", "standard"]
     assert min(rates.values()) > 0 and torch.get_num_threads() == threads
 

@@ -38,7 +38,7 @@ def model(results_dir: Path, run: Run) -> dict[str, Any]:
 def few_images() -> Iterator[None]:
     few = Images.from_numpy(*shapes.generate(num_train=600, num_test=100), num_classes=10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load", lambda *_, **__: few)
+        patch.setitem(loading.OPENERS, "shapes", loading.Openers(in_memory=lambda _: few))
         yield
 
 

@@ -21,12 +21,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from resrepro.cli import app
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files import archives, packed
-from resrepro.data.image_files.archives import read_structs
 from resrepro.data.image_files.check import kind_of
 from resrepro.data.image_files.decoding import decode
-from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.data.image_files.listing import ImageFolder
+from resrepro.data.loading import open_image_folder
 from resrepro.errors import UserError
 
 
@@ -44,8 +44,7 @@ def name_of(root: Path) -> str:
 
 def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
     tree = open_image_folder(name_of(root), data_dir=data_dir, prepared=False)
-    chosen = {"num_workers": 0, "skip_corrupt": False, "progress": lambda *_: None, **options}
-    return packed.prepare(tree, name_of(root), data_dir=data_dir, **chosen)  # type: ignore[arg-type]
+    return packed.prepare(tree, name_of(root), DataOptions(data_dir=data_dir, **options))  # type: ignore[arg-type]
 
 
 def packs(root: Path, data_dir: Path) -> dict[str, bytes]:
@@ -84,15 +83,16 @@ def test_several_processes_write_the_same_store(birds: Path, tmp_path: Path, mon
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from resrepro.data import store
-from resrepro.data.trees import open_image_folder
+from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files import packed
+from resrepro.data.loading import open_image_folder
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
-store.CHUNK = 2
+packed.CHUNK = 2
 def progress(part, done, total):
     print(part, done, flush=True)
     if done == count and not inside:
         time.sleep(60)
-real = store.os.fsync
+real = packed.os.fsync
 def slow(number):
     real(number)
     if inside and len(calls) == count // 2:
@@ -100,9 +100,9 @@ def slow(number):
         time.sleep(60)
     calls.append(0)
 calls = []
-store.os.fsync = slow
+packed.os.fsync = slow
 tree = open_image_folder(name, data_dir=data_dir, prepared=False)
-store.prepare(tree, name, data_dir=data_dir, num_workers=0, skip_corrupt=False, progress=progress)
+packed.prepare(tree, name, DataOptions(data_dir=data_dir, progress=progress))
 """
 
 
@@ -259,6 +259,12 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
+def write_devkit(root: Path, meta: bytes, truth: bytes) -> None:
+    with tarfile.open(root / archives.DEVKIT, "w:gz") as devkit:
+        add(devkit, "ILSVRC2012_devkit_t12/data/meta.mat", meta)
+        add(devkit, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", truth)
+
+
 @pytest.fixture
 def tars(tmp_path: Path) -> Path:
     """ImageNet in small: three classes of two, and six validation images whose labels are 3 1 2 2 1 3."""
@@ -274,9 +280,7 @@ def tars(tmp_path: Path) -> Path:
     with tarfile.open(root / archives.VAL, "w") as val:
         for k in (3, 1, 2, 6, 5, 4):  # not in order
             add(val, f"ILSVRC2012_val_{k:08}.JPEG", encoded(picture(20, 30, seed=k)))
-    with tarfile.open(root / archives.DEVKIT, "w:gz") as devkit:
-        add(devkit, "ILSVRC2012_devkit_t12/data/meta.mat", META.read_bytes())
-        add(devkit, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", b"3\n1\n2\n2\n1\n3\n")
+    write_devkit(root, META.read_bytes(), b"3\n1\n2\n2\n1\n3\n")
     return root
 
 
@@ -285,11 +289,24 @@ def unpack(root: Path) -> ImageFolder:
     return open_image_folder(name_of(root), data_dir=root)
 
 
-def test_matlabs_structs_are_read() -> None:
-    (synsets,) = read_structs(META.read_bytes())
-    assert [s["WNID"] for s in synsets] == [*WNIDS, "n00001740"]
-    assert [s["ILSVRC2012_ID"] for s in synsets] == [1, 2, 3, 4]
-    assert synsets[1]["words"] == "café" and synsets[0]["num_train_images"] == 1300
+@pytest.mark.parametrize(
+    ("meta", "truth"),
+    [(META.read_bytes()[:300], b"3\n1\n2\n2\n1\n3\n"), (b"", b"1\n"), (META.read_bytes(), b"3\n1\n2\n2\n1\n9\n")],
+    ids=["table cut short", "table empty", "unknown class"],
+)
+def test_a_devkit_with_damaged_tables_is_named(meta: bytes, truth: bytes, tars: Path) -> None:
+    write_devkit(tars, meta, truth)
+    with pytest.raises(
+        UserError, match=rf"{archives.DEVKIT}: its meta.mat or ground truth is damaged .*fetch"
+    ) as caught:
+        unpack(tars)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_devkit_of_other_images_is_named(tars: Path) -> None:
+    write_devkit(tars, META.read_bytes(), b"3\n1\n")
+    with pytest.raises(UserError, match="labels of 2 validation images, expected 6"):
+        unpack(tars)
 
 
 def test_the_official_archives_become_class_folders(tars: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import torch
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.data.loading import Sources
+from resrepro.data.dataset import DataOptions, Dataset
+from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 from resrepro.models import build
 from resrepro.models.complexity import Complexity, complexity
@@ -63,12 +64,9 @@ class Runner:
     world: World = ALONE
     num_workers: int | None = None
     skip_corrupt: bool = False
-    _sources: Sources = field(init=False)
+    _datasets: dict[tuple[str, bool], Dataset] = field(default_factory=dict)
     _setting_up: threading.Lock = field(default_factory=threading.Lock)  # torch's seed and compiler are the process's
     _execution: Execution = field(default_factory=Execution)
-
-    def __post_init__(self) -> None:
-        self._sources = Sources(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
         """Trains what is not finished, and before it what it starts from.
@@ -92,16 +90,17 @@ class Runner:
         missing = self.world.on_rank_zero(lambda: self._missing(runs))
         for run in missing:
             self.world.check(run.recipe.batch_size, run.recipe.bn_devices, str(run))
-            self.world.local_rank_zero_first(partial(self._sources.load, run))
-            self._sources.check(run)
+            self.world.local_rank_zero_first(partial(self._dataset, run)).check(run.recipe, str(run))
         needs = [self._needs(run) for run in missing]
         jobs, activation_checkpointing = plan(needs, self._free_bytes(), jobs, auto)
         self._execution = Execution(activation_checkpointing=bool(self.world.all_reduce_max(activation_checkpointing)))
-        self._sources.num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
+        num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
         num_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, num_threads // jobs))
         with Signals(self.world.all_reduce_max) as signals, ThreadPoolExecutor(jobs) as pool:
-            self._sources.progress = partial(self._preparing, signals)
+            for dataset in self._datasets.values():
+                preparing = partial(self._preparing, signals)
+                dataset.options = replace(dataset.options, num_workers=num_workers, progress=preparing)
             each = map if jobs == 1 else pool.map
             scratch, built = ([run for run in missing if bool(run.start_from) == needs] for needs in (False, True))
             outcomes = [o for group in (scratch, built) for o in [*each(partial(self._attempt, signals), group)]]
@@ -110,6 +109,14 @@ class Runner:
         if received:
             raise Stopped("; ".join(filter(None, outcomes)) or "stopped between two runs", received)
         return [outcome for outcome in outcomes if outcome]
+
+    def _dataset(self, run: Run) -> Dataset:
+        """The run's dataset, opened once for all runs that read it the same way."""
+        key = run.dataset, run.recipe.scale_crop is not None
+        if key not in self._datasets:
+            options = DataOptions(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
+            self._datasets[key] = load_dataset(run.dataset, options, as_files=key[1])
+        return self._datasets[key]
 
     def _preparing(self, signals: Signals, what: str, done: int, total: int) -> None:
         self.reporter.preparing(what, done, total)
@@ -154,8 +161,8 @@ class Runner:
         return ""
 
     def _counts(self, run: Run) -> Complexity:
-        num_classes, size = self._sources.num_classes(run), self._sources.image_size(run)
-        return complexity(run.arch, num_classes=num_classes, image_size=size)
+        dataset = self._dataset(run)
+        return complexity(run.arch, num_classes=dataset.num_classes, image_size=dataset.image_size(run.recipe))
 
     def _needs(self, run: Run) -> tuple[int, int]:
         counts = self._counts(run)
@@ -189,8 +196,9 @@ class Runner:
 
     def _resume(self, run: Run, files: RunFiles) -> Training:
         """The training at its last checkpoint, or at its start; the CSV has just the rows up to there."""
-        batches = self.world.local_rank_zero_first(partial(self._sources.batches, run))
-        net = build(run.arch, num_classes=self._sources.num_classes(run), seed=run.seed)
+        dataset = self._dataset(run)
+        batches = self.world.local_rank_zero_first(partial(dataset.input_pipeline, run.recipe))
+        net = build(run.arch, num_classes=dataset.num_classes, seed=run.seed)
         engine = Engine(
             net, batches, run.recipe, seed=run.seed, compute=self.compute, execution=self._execution, world=self.world
         )

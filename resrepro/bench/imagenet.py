@@ -15,9 +15,9 @@ from rich.table import Table
 from resrepro import results
 from resrepro.bench.loaders import loader_rates
 from resrepro.config.recipe import PRESETS, Recipe
-from resrepro.data.dataset import TrainingViews
-from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.dataset import DataOptions, TrainingViews
 from resrepro.data.image_files.pipeline import ImageFilePipeline
+from resrepro.data.loading import load_dataset
 from resrepro.files import write_text
 from resrepro.models import build
 from resrepro.runtime.device import Compute, device_errors
@@ -52,30 +52,25 @@ def measure(
     recipe = recipe if image_size is None else recipe.with_image_size(image_size)
     assert recipe.scale_crop is not None
     crop = recipe.scale_crop
-    tree = open_image_folder(dataset, data_dir=data_dir)
+    options = DataOptions(data_dir=data_dir, device=compute.device, num_workers=num_workers)
+    folder = load_dataset(dataset, options, as_files=True).folder
     console.print(
         f"{compute.name}, {torch.get_num_threads()} threads, {num_workers} of them decode, torch {torch.__version__}, "
         f"{compute.precision}; {dataset}, crops of {crop.size} pixels",
         soft_wrap=True,
     )
-    rates = loader_rates(
-        tree, image_size=crop.size, shorter_side=crop.shorter_side, num_workers=num_workers, seconds=seconds,
-        device=compute.device,
-    )  # fmt: skip
+    rates = loader_rates(folder, crop, options, seconds=seconds)
     console.print(
         f"images/s: decode {rates['decode']:.0f} a thread, with resize and crop {rates['view']:.0f}; augmentation on "
         f"the device {rates['augment']:.0f}; loader {rates['loader']:.0f}, the standard one {rates['standard']:.0f} "
         f"({rates['loader'] / rates['standard']:.1f} times)",
         soft_wrap=True,
     )
-    batches = ImageFilePipeline(
-        tree, crop, mean=torch.zeros(crop.size, crop.size, 3), num_workers=num_workers, skip_corrupt=False,
-        device=compute.device,
-    )  # fmt: skip
+    batches = ImageFilePipeline(folder, crop, torch.zeros(crop.size, crop.size, 3), options)
     rows: list[dict[str, Any]] = []
     for arch in archs:
         with device_errors(compute, f"bench {arch}"), compute.stream():
-            net = build(arch, num_classes=len(tree.classes), seed=0)
+            net = build(arch, num_classes=len(folder.classes), seed=0)
             engine = Engine(net, batches, recipe, seed=0, compute=compute)
             end_to_end = _rate(engine, seconds)
             engine.views = _Held(engine.views)

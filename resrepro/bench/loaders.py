@@ -14,38 +14,33 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
+from resrepro.config.recipe import ScaleCrop
+from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files.dataset import IMAGENET_MEAN_STD
 from resrepro.data.image_files.decoding import decode
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.data.image_files.training_views import NetInput, ScaleCropViews
-from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD
 
 BATCH_SIZE = 128
 ROUNDS = 3
 ENDLESS = range(10**9)
 
 
-def loader_rates(
-    tree: ImageFolder,
-    *,
-    image_size: int,
-    shorter_side: tuple[int, int],
-    num_workers: int,
-    seconds: float,
-    device: torch.device | None = None,
-) -> dict[str, float]:
-    """Images a second, the median of three rounds of `seconds` in which all take turns.
+def loader_rates(folder: ImageFolder, crop: ScaleCrop, options: DataOptions, *, seconds: float) -> dict[str, float]:
+    """Return images a second, the median of three rounds of `seconds` in which all take turns.
 
     `decode` and `view` (decoded, resized and cropped) by one thread; `augment` by the device on a mini-batch that is
     there already; `loader` with `num_workers` threads; `standard` with as many processes: torch's DataLoader of PIL
     images through torchvision's transforms, which resize the whole image.
     """
-    views = ScaleCropViews(tree.train, image_size=image_size, shorter_side=shorter_side, batch_size=BATCH_SIZE, seed=0)
-    standard = _Standard(tree.train, image_size=image_size, shorter_side=shorter_side)
+    files, num_workers = folder.train, options.num_workers
+    views = ScaleCropViews(files, image_size=crop.size, shorter_side=crop.shorter_side, batch_size=BATCH_SIZE, seed=0)
+    standard = _Standard(files, crop)
     ways: dict[str, Callable[[], Iterator[int]]] = {
-        "decode": lambda: _decoded(tree.train, views),
+        "decode": lambda: _decoded(files, views),
         "view": lambda: (len(views[i].labels) for i in ENDLESS),
-        "augment": lambda: _augmented(views, device or torch.device("cpu")),
+        "augment": lambda: _augmented(views, options.device),
         "loader": lambda: (len(batch.labels) for batch in prefetched(views, ENDLESS, num_workers=num_workers)),
         "standard": lambda: _standard_batches(standard, num_workers),
     }
@@ -91,13 +86,13 @@ def _augmented(views: ScaleCropViews, device: torch.device) -> Iterator[int]:
 
 
 class _Standard(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """The data set that people write: a PIL image, resized whole, then cropped."""
+    """The dataset that people write: a PIL image, resized whole, then cropped."""
 
-    def __init__(self, files: ImageFiles, *, image_size: int, shorter_side: tuple[int, int]) -> None:
-        self.files, self.shorter_side = files, shorter_side
+    def __init__(self, files: ImageFiles, crop: ScaleCrop) -> None:
+        self.files, self.shorter_side = files, crop.shorter_side
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(image_size),
+                transforms.RandomCrop(crop.size),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize(*IMAGENET_MEAN_STD),

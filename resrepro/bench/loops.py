@@ -143,7 +143,7 @@ def _ours(job: Job) -> tuple[Loop, Compute, Callable[[], float]]:
 
 
 class _Transformed(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """A map-style data set as torchvision's: a PIL image through transforms, one at a time."""
+    """A map-style dataset as torchvision's: a PIL image through transforms, one at a time."""
 
     def __init__(self, images: Images) -> None:
         self.pixels, self.labels = images.train_images.numpy(), images.train_labels.tolist()

@@ -17,7 +17,8 @@ from resrepro.bench.loops import NUM_WORKERS, RECIPE, Job
 from resrepro.bench.processes import Timed, time_in_turns
 from resrepro.bench.roofline import MachineRates, measure_rates
 from resrepro.config.architectures import architecture
-from resrepro.data import loading
+from resrepro.data.dataset import DataOptions
+from resrepro.data.loading import load_dataset
 from resrepro.files import write_text
 from resrepro.models.complexity import Complexity, complexity
 from resrepro.runtime.device import Compute, choose
@@ -48,7 +49,7 @@ def compare(
     """
     for arch in archs:
         architecture(arch)
-    images = loading.load(dataset, data_dir=data_dir)
+    images = load_dataset(dataset, DataOptions(data_dir=data_dir)).images
     compute = choose(device, precision)
     rates = measure_rates(compute)
     console.print(

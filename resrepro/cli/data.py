@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from resrepro.cli.options import DEFAULT_DATA, DataDir, console
 
 if TYPE_CHECKING:
-    from resrepro.data.dataset import Progress
+    from resrepro.data.dataset import ProgressCallback
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare and check datasets of image files.")
 
@@ -39,18 +40,19 @@ def prepare(
     dataset into a few large files, with a shorter side of at most 480 pixels; runs read these. To resume after a stop,
     give the same command again.
     """
+    from resrepro.data.dataset import DataOptions
     from resrepro.data.image_files import archives, packed
-    from resrepro.data.image_files.imagenet import open_image_folder
+    from resrepro.data.loading import open_image_folder
 
     with _progress() as progress:
         root = data_dir / "imagenet"
         if dataset == "imagenet" and any((root / name).exists() for name in (archives.TRAIN, archives.VAL)):
             archives.unpack(root, progress)
-        tree = open_image_folder(dataset, data_dir=data_dir, prepared=False)
-        left_out = packed.prepare(
-            tree, dataset, data_dir=data_dir, num_workers=_num_workers(workers), skip_corrupt=skip_corrupt,
-            progress=progress,
-        )  # fmt: skip
+        options = DataOptions(
+            data_dir=data_dir, num_workers=_num_workers(workers), skip_corrupt=skip_corrupt, progress=progress
+        )
+        folder = open_image_folder(dataset, data_dir=data_dir, prepared=False)
+        left_out = packed.prepare(folder, dataset, options)
     for name in left_out:
         console.print(f"left out as corrupt: {name}", soft_wrap=True)
     found = open_image_folder(dataset, data_dir=data_dir)
@@ -71,20 +73,22 @@ def check(
 
     End with exit code 1 if an image cannot be decoded.
     """
-    from resrepro.data.image_files.check import check as check_part
+    from resrepro.data.dataset import DataOptions
+    from resrepro.data.image_files.check import check as check_split
     from resrepro.data.image_files.check import class_counts
-    from resrepro.data.image_files.imagenet import open_image_folder
+    from resrepro.data.loading import load_dataset
 
-    tree = open_image_folder(dataset, data_dir=data_dir)
-    console.print(f"{tree.place}: {len(tree.classes)} classes", soft_wrap=True)
+    options = DataOptions(data_dir=data_dir, num_workers=_num_workers(workers))
+    folder = load_dataset(dataset, options, as_files=True).folder
+    console.print(f"{folder.place}: {len(folder.classes)} classes", soft_wrap=True)
     unreadable = 0
-    for part, files in (("train", tree.train), ("test", tree.test)):
+    for split, files in (("train", folder.train), ("test", folder.test)):
         with _progress() as progress:
-            found = check_part(files, part, smallest=smallest, num_workers=_num_workers(workers), progress=progress)
-        fewest, most = class_counts(files, len(tree.classes))
+            found = check_split(files, split, replace(options, progress=progress), smallest=smallest)
+        fewest, most = class_counts(files, len(folder.classes))
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
         console.print(
-            f"{part}: {found.num_images} images, {fewest} to {most} a class; {kinds or 'none readable'}; "
+            f"{split}: {found.num_images} images, {fewest} to {most} a class; {kinds or 'none readable'}; "
             f"{found.small} smaller than {smallest} pixels; {len(found.unreadable)} unreadable",
             soft_wrap=True,
         )
@@ -102,8 +106,8 @@ def _num_workers(workers: int | None) -> int:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar a part; a line at each tenth where the output is no terminal."""
+def _progress() -> Iterator[ProgressCallback]:
+    """Show a bar for each split; a line at each tenth where the output is no terminal."""
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 

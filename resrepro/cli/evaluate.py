@@ -82,6 +82,7 @@ def evaluate(
     if ensemble and len(nets) < 2:
         raise UserError(f"--ensemble: expected several nets, got {nets[0]} alone")
 
+    from resrepro.data.dataset import DataOptions
     from resrepro.evaluation.evaluate import EvaluationOptions, load, save_evaluation
     from resrepro.evaluation.evaluate import evaluate as scores_of
     from resrepro.evaluation.trained_nets import find
@@ -92,7 +93,6 @@ def evaluate(
     setup = EvaluationOptions(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
-        num_workers=devices.num_cores() if workers is None else workers, skip_corrupt=skip_corrupt,
         compute=devices.choose(device, precision),
     )  # fmt: skip
     status = console.status("testing")
@@ -100,7 +100,12 @@ def evaluate(
     def preparing(what: str, done: int, total: int) -> None:
         status.update("testing" if done == total else f"{what}: {done} of {total}")
 
-    data_set = load(found, setup, data_dir=data_dir, progress=preparing)
+    num_workers = devices.num_cores() if workers is None else workers
+    data_options = DataOptions(
+        data_dir=data_dir, device=setup.compute.device, num_workers=num_workers, skip_corrupt=skip_corrupt,
+        progress=preparing,
+    )  # fmt: skip
+    data = load(found, setup, data_options)
     views = setup.views(found[0])
     table = Table(box=None, header_style="bold")
     table.add_column("net", overflow="fold")
@@ -108,13 +113,13 @@ def evaluate(
         table.add_column(column, justify="left" if column == "BN" else "right", no_wrap=True)
     files = []
     with status:
-        for index, scores in enumerate(scores_of(found, setup, data_set, ensemble=ensemble)):
+        for index, scores in enumerate(scores_of(found, setup, data, ensemble=ensemble)):
             members = found[index : index + 1] or found
-            at = views.scales if data_set.resizes else ()
+            at = views.scales if data.resizes_images else ()
             files.append(save_evaluation(members, setup, scores, scales=at, commit=commit()))
             _add_rows(table, scores)
-    sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data_set.resizes else ""
-    num_images = len(data_set.labels)
+    sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data.resizes_images else ""
+    num_images = len(data.test_labels)
     num_tested = len(setup.numbers(num_images))
     look = "" if num_tested == num_images else f", of which this is a look at {num_tested}, not recorded"
     console.print(f"test errors on {found[0].dataset}, {protocol}{sides}, {num_images} images{look}", soft_wrap=True)

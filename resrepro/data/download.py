@@ -1,4 +1,4 @@
-"""A data set's folder as torchvision downloads it: there whole, or not at all; what goes wrong, in one line each."""
+"""A dataset's folder as torchvision downloads it, whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resrepro.errors import UserError
 
 @contextmanager
 def downloaded(data_dir: Path, folder: str, archive: str, source: str) -> Iterator[Path]:
-    """Gives a place where `archive` is to be downloaded and unpacked; then moves `folder` from there to `data_dir`.
+    """Give a place where `archive` is to be downloaded and unpacked; then move `folder` from there to `data_dir`.
 
     An archive that is in `data_dir` already need not be downloaded. Where another process was faster, its folder stays.
 

@@ -1,123 +1,99 @@
-"""Each data set once: in memory, or as files with their mean; and runs' mini-batches from it."""
+"""Datasets by their names: one table of what opens each, in memory or as files."""
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple, overload
 
-import torch
-
-from resrepro.config.datasets import DATASETS, check_dataset
-from resrepro.config.recipe import ScaleCrop
-from resrepro.config.run import Run
-from resrepro.data.dataset import InputPipeline, Progress, silent
+from resrepro.config.datasets import check_dataset
+from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.image_files import packed
-from resrepro.data.image_files.imagenet import open_image_folder
-from resrepro.data.image_files.listing import ImageFolder
-from resrepro.data.image_files.pipeline import ImageFilePipeline, streamed
+from resrepro.data.image_files.dataset import ImageFolderDataset
+from resrepro.data.image_files.imagenet import open_imagenet, open_imagenette
+from resrepro.data.image_files.listing import ImageFolder, list_image_folder
+from resrepro.data.in_memory import cifar, folder, shapes
+from resrepro.data.in_memory.dataset import InMemoryDataset
 from resrepro.data.in_memory.images import Images
-from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
 
 
-@dataclass(kw_only=True)
-class Sources:
-    """What runs read, made at the first of them that asks.
+class Openers(NamedTuple):
+    """Name what reads a kind of dataset, of the folder it is given: PATH of `folder:PATH`, else `data_dir`."""
+
+    in_memory: Callable[[Path], Images] | None = None
+    as_files: Callable[[Path], ImageFolder] | None = None
+
+
+OPENERS = {
+    "cifar10": Openers(in_memory=partial(cifar.load, "cifar10")),
+    "cifar100": Openers(in_memory=partial(cifar.load, "cifar100")),
+    "shapes": Openers(in_memory=shapes.load),
+    "folder": Openers(in_memory=folder.load, as_files=list_image_folder),
+    "imagenet": Openers(as_files=open_imagenet),
+    "imagenette": Openers(as_files=open_imagenette),
+}
+
+
+@overload
+def load_dataset(name: str, options: DataOptions, *, as_files: Literal[False] = False) -> InMemoryDataset: ...
+@overload
+def load_dataset(name: str, options: DataOptions, *, as_files: Literal[True]) -> ImageFolderDataset: ...
+@overload
+def load_dataset(name: str, options: DataOptions, *, as_files: bool) -> Dataset: ...
+def load_dataset(name: str, options: DataOptions, *, as_files: bool = False) -> Dataset:
+    """Open a dataset; download it to `data_dir` where it is not there yet and can be had.
 
     Args:
-        num_workers: threads that decode image files for a run.
-        skip_corrupt: whether training goes on without images that cannot be decoded.
-        progress: is told how far the per-pixel mean is.
-    """
-
-    data_dir: Path
-    device: torch.device
-    num_workers: int = 1
-    skip_corrupt: bool = False
-    progress: Progress = silent
-    _images: dict[str, Images] = field(default_factory=dict)
-    _trees: dict[str, ImageFolder] = field(default_factory=dict)
-    _batches: dict[tuple[str, int, int | None, ScaleCrop | None], InputPipeline] = field(default_factory=dict)
-
-    def load(self, run: Run) -> None:
-        """Finds or downloads the run's data set. Raises UserError where it cannot be had."""
-        name = run.dataset
-        if run.recipe.scale_crop is None and name not in self._images:
-            self._images[name] = load(name, data_dir=self.data_dir)
-        if run.recipe.scale_crop is not None and name not in self._trees:
-            self._trees[name] = open_image_folder(name, data_dir=self.data_dir)
-
-    def num_classes(self, run: Run) -> int:
-        return len(self._trees[run.dataset].classes) if run.recipe.scale_crop else self._images[run.dataset].num_classes
-
-    def image_size(self, run: Run) -> tuple[int, int]:
-        """(height, width) of the net's input, pixels."""
-        crop = run.recipe.scale_crop
-        return (crop.size, crop.size) if crop else self._images[run.dataset].size
-
-    def check(self, run: Run) -> None:
-        """Raises UserError where the data set has not what the recipe asks for."""
-        if run.recipe.scale_crop is None:
-            self._of_run(run)
-        elif len(self._trees[run.dataset].train) < run.recipe.batch_size:
-            tree = self._trees[run.dataset]
-            raise UserError(
-                f"{tree.place}: {len(tree.train)} training images, fewer than a mini-batch of {run.recipe.batch_size}; "
-                "add images, or give a run with a smaller batch_size a name of its own in a TOML"
-            )
-
-    def batches(self, run: Run) -> InputPipeline:
-        """Shared by the runs that read the same.
-
-        Raises:
-            UserError: an image cannot be decoded; the mean cannot be written.
-        """
-        recipe = run.recipe
-        key = (run.dataset, recipe.crop_padding, recipe.train_images, recipe.scale_crop)
-        if key not in self._batches:
-            self._batches[key] = (
-                InMemoryPipeline(self._of_run(run), padding=recipe.crop_padding, device=self.device)
-                if recipe.scale_crop is None
-                else self._streamed(run.dataset, recipe.scale_crop)
-            )
-        return self._batches[key]
-
-    def _of_run(self, run: Run) -> Images:
-        return self._images[run.dataset].first(run.recipe.train_images, str(run))
-
-    def _streamed(self, dataset: str, crop: ScaleCrop) -> ImageFilePipeline:
-        return streamed(
-            self._trees[dataset], crop, dataset=dataset, data_dir=self.data_dir, num_workers=self.num_workers,
-            skip_corrupt=self.skip_corrupt, progress=self.progress, device=self.device,
-        )  # fmt: skip
-
-
-def at_hand(dataset: str, *, data_dir: Path) -> bool:
-    """Whether it is there, or can be downloaded: ImageNet cannot."""
-    return (
-        dataset != "imagenet"
-        or (data_dir / "imagenet").is_dir()
-        or packed.directory(dataset, data_dir=data_dir).is_dir()
-    )
-
-
-__all__ = ["Images", "load"]
-
-
-def load(dataset: str, *, data_dir: Path) -> Images:
-    """Loads a data set, downloading it to `data_dir` where it is not there yet and can be had.
+        as_files: whether images are resized and cropped, as a recipe with `scale_crop` says, and so stay files; else
+            they are of one size, and read into memory. A folder can be opened either way.
 
     Raises:
-        UserError: unknown data set; files absent, damaged or unreadable; no network.
+        UserError: unknown, or not to be opened this way; files absent, damaged or unreadable; no network.
     """
-    check_dataset(dataset)
-    kind, _, path = dataset.partition(":")
-    if DATASETS[kind].module == "trees":
+    if as_files:
+        return ImageFolderDataset(name, open_image_folder(name, data_dir=options.data_dir), options)
+    open_images = _openers(name).in_memory
+    if open_images is None:
         raise UserError(
-            f"dataset '{kind}': its images differ in size; it is for experiments with preset 'imagenet', such as "
+            f"dataset '{name}': its images differ in size; it is for experiments with preset 'imagenet', such as "
             "plain34-vs-res34"
         )
-    module = importlib.import_module(f"resrepro.data.in_memory.{DATASETS[kind].module}")
-    images: Images = module.load(name=kind, path=path, data_dir=data_dir)
-    return images
+    return InMemoryDataset(open_images(_place(name, options.data_dir)), options)
+
+
+def open_image_folder(name: str, *, data_dir: Path, prepared: bool = True) -> ImageFolder:
+    """List the files of `imagenet`, `imagenette` or `folder:PATH`, or open what `resrepro data prepare` made of them.
+
+    Args:
+        prepared: whether to take the prepared images where there are some.
+
+    Raises:
+        UserError: absent, and not to be downloaded; another layout than expected; incomplete or damaged when prepared.
+    """
+    list_files = _openers(name).as_files
+    if list_files is None:
+        raise UserError(f"dataset '{name}': image files are expected here: imagenet, imagenette or folder:PATH")
+    found = packed.load(name, data_dir=data_dir) if prepared else None
+    return found or list_files(_place(name, data_dir))
+
+
+def at_hand(name: str, *, data_dir: Path) -> bool:
+    """Say whether a dataset is there or can be downloaded, which ImageNet cannot."""
+    return name != "imagenet" or (data_dir / "imagenet").is_dir() or packed.directory(name, data_dir=data_dir).is_dir()
+
+
+def differs_in_size(name: str) -> bool:
+    """Say whether a dataset's images are known to differ in size, so that they cannot be read into memory."""
+    return name in OPENERS and OPENERS[name].in_memory is None
+
+
+def _openers(name: str) -> Openers:
+    check_dataset(name)
+    return OPENERS[name.partition(":")[0]]
+
+
+def _place(name: str, data_dir: Path) -> Path:
+    path = name.partition(":")[2]
+    return Path(path).expanduser() if path else data_dir

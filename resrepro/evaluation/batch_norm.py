@@ -1,4 +1,4 @@
-"""BN statistics as the authors had them in the end: a plain average over many training mini-batches."""
+"""BN statistics as the authors had them in the end: plain averages over many training mini-batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUM_MINI_BATCHES = 100  # those that would have come next in the training
 
 @contextmanager
 def reestimated(net: nn.Module, batches: Iterable[Tensor], compute: Compute) -> Iterator[None]:
-    """Inside, BN's means and variances are averages over `batches`; afterwards the moving ones are back."""
+    """Set BN's means and variances to averages over `batches` inside a `with`; put the moving ones back after it."""
     layers = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [(m.momentum, {k: v.clone() for k, v in m.state_dict().items()}) for m in layers]
     for m in layers:

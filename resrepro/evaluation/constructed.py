@@ -38,7 +38,7 @@ def construct(
     compute: Compute,
     check_stop: Callable[[], None],
 ) -> list[ConstructedComparison]:
-    """Makes `deep` compute what `shallow` does, and compares them on these sets.
+    """Make `deep` compute what `shallow` does, and compare them on these splits.
 
     Args:
         mini_batches: as `deepen` takes them.
@@ -50,7 +50,7 @@ def construct(
 
 @torch.no_grad()
 def deepen(deep: nn.Module, shallow: nn.Module, inputs: Iterable[Tensor], compute: Compute) -> None:
-    """Makes `deep` compute what `shallow` does: its layers, and identity layers after them in each stage.
+    """Make `deep` compute what `shallow` does: its layers, and identity layers after them in each stage.
 
     Args:
         deep, shallow: plain nets of CIFAR with BN, on one device; `deep` has at least as many blocks in each stage.
@@ -82,7 +82,7 @@ def _make_identity(block: nn.Module, statistics: Statistics) -> None:
 
 
 def _output_statistics(net: nn.Module, inputs: Iterable[Tensor], compute: Compute) -> dict[str, Statistics]:
-    """Mean and variance of each channel that leaves a stage: of each mini-batch in training mode, averaged."""
+    """Average mean and variance of each channel that leaves a stage over mini-batches, in training mode."""
     sums: dict[str, Tensor] = {}
     num_batches = 0
 
@@ -113,7 +113,7 @@ def compare(
     compute: Compute,
     check_stop: Callable[[], None],
 ) -> ConstructedComparison:
-    """Errors of both nets in inference mode, and how far their outputs are apart."""
+    """Measure errors of both nets in inference mode, and how far their outputs are apart."""
     nets = (deep, shallow)
     wrong = torch.zeros(2, dtype=torch.int64, device=compute.device)
     largest = torch.zeros(2, device=compute.device)  # difference, output

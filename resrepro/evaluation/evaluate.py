@@ -1,4 +1,4 @@
-"""Trained nets, one by one and together, under a test protocol."""
+"""Test errors of trained nets, one by one and together, under a test protocol."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from torch import Tensor
 
 from resrepro import results
 from resrepro.config.architectures import architecture
-from resrepro.config.datasets import DATASETS
-from resrepro.config.recipe import IMAGENET_CROP, ScaleCrop
+from resrepro.config.recipe import PRESETS, Recipe
 from resrepro.config.run import Run
-from resrepro.data import loading
-from resrepro.data.dataset import InputPipeline, Progress, silent
-from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
+from resrepro.data.loading import differs_in_size, load_dataset
 from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
-from resrepro.evaluation.data_sets import DataSet, InMemory, OnDisk
 from resrepro.evaluation.probabilities import errors, probabilities
-from resrepro.evaluation.protocol_views import ProtocolViews
+from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
 from resrepro.models.weights import load_weights
@@ -34,7 +31,7 @@ from resrepro.runtime.device import Compute, device_errors
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """A net's errors, or an ensemble's, with BN's moving averages, and re-estimated where its recipe is known."""
+    """Hold a net's errors, or an ensemble's, with BN's moving averages, and re-estimated where its recipe is known."""
 
     name: str
     moving: Errors
@@ -43,15 +40,13 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """How nets are tested.
+    """Say how nets are tested.
 
     Args:
         scales: None: the paper's.
         image_size: side of the images that nets were trained on whose run is not known; None: the paper's.
         preprocess, mean, std: of weights whose run is not known, see `preprocessing.normalization`.
         max_images: a look at so many images, evenly spread, with about as many to re-estimate BN on; None: all.
-        num_workers: threads that decode images.
-        skip_corrupt: whether training images that cannot be decoded are left out, as in such a run.
     """
 
     protocol: EvaluationProtocol
@@ -61,35 +56,40 @@ class EvaluationOptions:
     mean: str | None = None
     std: str | None = None
     max_images: int | None = None
-    num_workers: int = 0
-    skip_corrupt: bool = False
     compute: Compute
 
-    def crop(self, net: TrainedNet) -> ScaleCrop:
-        """How images were cut in the net's training: as its run says, else in the paper's proportions."""
-        return net.crop or IMAGENET_CROP.of_size(self.image_size or architecture(net.arch).image_size)
+    def recipe(self, net: TrainedNet) -> Recipe:
+        """Return the recipe of the net's run, else the paper's for such a net: on crops or on whole images."""
+        if net.run:
+            return net.run.recipe
+        arch = architecture(net.arch)
+        if arch.family == "imagenet" or differs_in_size(net.dataset):
+            return Recipe.model_validate(PRESETS["imagenet"]).with_image_size(self.image_size or arch.image_size)
+        return Recipe.model_validate(PRESETS["cifar"])
+
+    def sees_crops(self, net: TrainedNet) -> bool:
+        """Say whether the net sees crops of resized images, as ImageNet's; CIFAR's nets see whole images."""
+        return self.recipe(net).scale_crop is not None
 
     def views(self, net: TrainedNet) -> ProtocolViews:
-        return ProtocolViews.of(self.protocol, self.crop(net).size, self.scales)
+        """Return the views of the protocol, of the size that the net was trained on."""
+        crop = self.recipe(net).scale_crop
+        return ProtocolViews.of(self.protocol, crop.size if crop else architecture(net.arch).image_size, self.scales)
 
     def numbers(self, num_images: int) -> list[int]:
-        """The images to test on; files are sorted by class, so a look takes them from everywhere."""
+        """Return the images to test on; files are sorted by class, so a look takes them from everywhere."""
         count = min(self.max_images or num_images, num_images)
         return [i * num_images // count for i in range(count)]
 
     def num_mini_batches(self, batch_size: int) -> int:
+        """Return how many mini-batches BN is re-estimated on."""
         if self.max_images is None:
             return NUM_MINI_BATCHES
         return min(NUM_MINI_BATCHES, -(-self.max_images // batch_size))
 
 
-def load(
-    nets: Sequence[TrainedNet], setup: EvaluationOptions, *, data_dir: Path, progress: Progress = silent
-) -> DataSet:
-    """The data set of these nets: in memory, or as files where images have to be resized.
-
-    Args:
-        progress: is told how far the per-pixel mean is.
+def load(nets: Sequence[TrainedNet], setup: EvaluationOptions, options: DataOptions) -> Dataset:
+    """Open the dataset of these nets, which is on the device of `options`.
 
     Raises:
         UserError: it cannot be had, or the options do not fit the nets, or these not one another.
@@ -99,8 +99,7 @@ def load(
         raise UserError(f"--preprocess {setup.preprocess}: a run is tested as it was trained; leave the option out")
     for net in nets:
         setup.views(net)  # says what is wrong with the options before anything is downloaded
-    dataset = nets[0].dataset
-    cut, whole = ([net.name for net in nets if _sees_crops(net) == crops] for crops in (True, False))
+    cut, whole = ([net.name for net in nets if setup.sees_crops(net) == crops] for crops in (True, False))
     if cut and whole:
         raise UserError(f"{whole[0]}: sees whole images, but {cut[0]} crops of resized ones; evaluate them one by one")
     if setup.image_size is not None and not any(net.name in cut for net in nets if net.run is None):
@@ -109,33 +108,22 @@ def load(
         )
     if whole and setup.scales is not None:
         raise UserError(f"--scales: {whole[0]} sees whole images, which are not resized; leave the option out")
-    if cut:
-        tree = open_image_folder(dataset, data_dir=data_dir)
-        return OnDisk(tree, dataset, data_dir, setup.num_workers, setup.skip_corrupt, progress)
-    return InMemory(loading.load(dataset, data_dir=data_dir))
-
-
-def _sees_crops(net: TrainedNet) -> bool:
-    """Whether the net's images are cut from resized files, as ImageNet's; CIFAR's nets see whole images."""
-    if net.run:
-        return net.crop is not None
-    of_trees = net.dataset in DATASETS and DATASETS[net.dataset].module == "trees"
-    return of_trees or architecture(net.arch).family == "imagenet"
+    return load_dataset(nets[0].dataset, options, as_files=bool(cut))
 
 
 def evaluate(
-    nets: Sequence[TrainedNet], setup: EvaluationOptions, data_set: DataSet, *, ensemble: bool
+    nets: Sequence[TrainedNet], setup: EvaluationOptions, dataset: Dataset, *, ensemble: bool
 ) -> Iterator[Scores]:
-    """Each net's scores, and at last those of the mean of their softmax (Table 5) if `ensemble`.
+    """Yield each net's scores, and at last those of the mean of their softmax (Table 5) if `ensemble`.
 
     Raises:
         UserError: weights that do not fit; images that are damaged.
     """
-    labels = data_set.labels[setup.numbers(len(data_set.labels))]
+    labels = dataset.test_labels[setup.numbers(len(dataset.test_labels))]
     sums: list[Tensor | None] | None = None
     for net in nets:
         with device_errors(setup.compute, f"evaluate {net.name}"):
-            found = list(_probabilities(net, setup, data_set))
+            found = list(_probabilities(net, setup, dataset))
         yield _scores(net.name, found, labels)
         sums = found if sums is None else [_sum(p, q) for p, q in zip(sums, found, strict=True)]
     if ensemble and sums:
@@ -156,22 +144,21 @@ def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores
     return Scores(name=name, moving=moving, reestimated=again)
 
 
-def _probabilities(net: TrainedNet, setup: EvaluationOptions, data_set: DataSet) -> Iterator[Tensor | None]:
-    """With BN's moving averages; then re-estimated, or None where the recipe is not known."""
+def _probabilities(net: TrainedNet, setup: EvaluationOptions, dataset: Dataset) -> Iterator[Tensor | None]:
+    """Yield those with BN's moving averages; then re-estimated, or None where the recipe is not known."""
     compute, views = setup.compute, setup.views(net)
-    numbers = setup.numbers(len(data_set.labels))
-    model = build(net.arch, num_classes=data_set.num_classes)
+    numbers = setup.numbers(len(dataset.test_labels))
+    model = build(net.arch, num_classes=dataset.num_classes)
     load_weights(model, net.weights, net.arch)
     model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
-    train_images = net.run.recipe.train_images if net.run else None
-    normalized = preprocessing.normalization(*preprocess, data_set, setup.crop(net), train_images, compute.device)
+    normalized = preprocessing.normalization(*preprocess, dataset, setup.recipe(net))
 
     def scores() -> Tensor:
-        batches = data_set.batches(views, numbers, compute)
+        batches = view_batches(dataset, numbers, views)
         return probabilities(
             model, batches, normalized, mirrored=views.mirrored, num_images=len(numbers),
-            num_classes=data_set.num_classes, compute=compute,
+            num_classes=dataset.num_classes, compute=compute,
         )  # fmt: skip
 
     yield scores()
@@ -181,16 +168,16 @@ def _probabilities(net: TrainedNet, setup: EvaluationOptions, data_set: DataSet)
     recipe = net.run.recipe
     first = recipe.total_iters  # what would have come next, as in the run's own record
     iterations = range(first, first + setup.num_mini_batches(recipe.batch_size))
-    inputs = _train_inputs(data_set.source(recipe, compute), net.run, iterations, compute.device)
+    inputs = _train_inputs(dataset.input_pipeline(recipe), net.run, iterations, compute.device)
     with reestimated(model, inputs, compute):
         yield scores()
 
 
-def _train_inputs(source: InputPipeline, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
-    views = source.views(run.recipe, run.seed)
+def _train_inputs(pipeline: InputPipeline, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
+    views = pipeline.views(run.recipe, run.seed)
     for iteration in iterations:
         views.load(iteration)
-        yield from source.train(views.at(torch.tensor(iteration, device=device)))[0].chunk(run.recipe.bn_devices)
+        yield from pipeline.train(views.at(torch.tensor(iteration, device=device)))[0].chunk(run.recipe.bn_devices)
 
 
 def save_evaluation(
@@ -201,11 +188,11 @@ def save_evaluation(
     scales: tuple[int, ...],
     commit: str | None,
 ) -> Path | None:
-    """The scores of a finished run go beside its record, those of several into their data set's `ensembles.json`.
+    """Write the scores of a finished run beside its record, those of several into their dataset's `ensembles.json`.
 
     Returns:
         The file; None where nothing is recorded: a look at some images, weights of unknown origin, an unfinished run,
-        or one whose folder is not that of its data set.
+        or one whose folder is not that of its dataset.
     """
     records = [net.record for net in members if net.record is not None]
     places = {net.results_dir for net in members}

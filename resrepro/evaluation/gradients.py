@@ -18,7 +18,7 @@ NUM_BATCHES = 4  # training mini-batches whose mean loss has its gradient taken:
 
 @dataclass(frozen=True, kw_only=True)
 class Norms:
-    """Of the weights (no biases, no BN parameters) of one weighted layer."""
+    """Hold the norms of the weights (no biases, no BN parameters) of one weighted layer."""
 
     layer: int
     name: str
@@ -27,7 +27,7 @@ class Norms:
 
 
 def gradient_norms(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], compute: Compute) -> list[Norms]:
-    """Norms of the gradient of the mean loss over `batches`, each passed through the net in training mode.
+    """Return the norms of the gradient of the mean loss over `batches`, each passed through the net in training mode.
 
     Leaves net and optimizer as they were to the last bit: `p.grad` is not touched, and BN's moving averages are put
     back. Takes less memory than a training step, for each block keeps its input only.

@@ -8,42 +8,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resrepro.config.recipe import ScaleCrop
+from resrepro.config.recipe import Recipe
+from resrepro.data.dataset import Dataset
 from resrepro.errors import UserError, did_you_mean
-from resrepro.evaluation.data_sets import DataSet
 
 PREPROCESSING = ("pixel-mean", "channel-mean-std")
 
 
 def normalization(
-    preprocess: str,
-    mean: str | None,
-    std: str | None,
-    data_set: DataSet,
-    crop: ScaleCrop,
-    train_images: int | None,
-    device: torch.device,
+    preprocess: str, mean: str | None, std: str | None, dataset: Dataset, recipe: Recipe
 ) -> Normalization:
-    """The net's input from bytes.
+    """Choose how the net's input is made of bytes, on the dataset's device.
 
     Args:
         preprocess: `pixel-mean` subtracts the training set's per-pixel mean (Sec. 3.4, 4.2); `channel-mean-std`
-            scales to 0...1, subtracts `mean` and divides by `std`, "r,g,b", by default the data set's
+            scales to 0...1, subtracts `mean` and divides by `std`, "r,g,b", by default the dataset's
             (ImageNet's, for images of any size).
-        train_images: how many of the training images the net saw; None: all.
+        recipe: of the net's training; says which images the mean is of, and how they are cut.
     """
+    device = dataset.options.device
     if preprocess == "pixel-mean":
-        return Normalization(
-            mean=data_set.pixel_mean(crop, train_images).to(device), std=torch.ones(3, 1, 1, device=device)
-        )
+        return Normalization(mean=dataset.pixel_mean(recipe).to(device), std=torch.ones(3, 1, 1, device=device))
     given = _triple("--mean", mean), _triple("--std", std)
-    own = data_set.channel_mean_std()
+    own = dataset.channel_mean_std()
     means, stds = (255 * (o if g is None else g).view(3, 1, 1).to(device) for g, o in zip(given, own, strict=True))
     return Normalization(mean=means, std=stds)
 
 
 def check(preprocess: str, mean: str | None, std: str | None) -> None:
-    """Raises UserError, before anything is downloaded, where the options do not go together."""
+    """Raise UserError, before anything is downloaded, where the options do not go together."""
     if preprocess not in PREPROCESSING:
         raise UserError(f"--preprocess {preprocess}: unknown{did_you_mean(preprocess, PREPROCESSING)}")
     if preprocess == "pixel-mean" and (mean or std):
@@ -66,7 +59,7 @@ def _triple(option: str, text: str | None) -> Tensor | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """Bytes to the net's input: (x - mean) / std, on 0 ... 255.
+    """Make the net's input of bytes: (x - mean) / std, on 0 ... 255.
 
     Args:
         mean: (3, H, W), for a view of another size bilinearly resized to it (the paper is silent there); or (3, 1, 1).
@@ -77,7 +70,7 @@ class Normalization:
     std: Tensor
 
     def __call__(self, views: Tensor) -> Tensor:
-        """(N, 3, h, w) uint8 -> float32, channels-last."""
+        """Normalize (N, 3, h, w) uint8 to float32, channels-last."""
         mean, size = self.mean, views.shape[2:]
         if mean.shape[1:] != (1, 1) and mean.shape[1:] != size:
             mean = F.interpolate(mean[None], size=size, mode="bilinear", align_corners=False)[0]

@@ -32,7 +32,7 @@ def probabilities(
     num_classes: int,
     compute: Compute,
 ) -> Tensor:
-    """Mean of the softmax over all views of each image, BN in inference mode: (num_images, num_classes) float32.
+    """Average the softmax over all views of each image, BN in inference mode: (num_images, num_classes) float32.
 
     Args:
         batches: numbers (N,), each once, and views (N, K, 3, h, w) uint8; every image in at least one of them.
@@ -59,7 +59,7 @@ def probabilities(
 
 
 def errors(probabilities: Tensor, labels: Tensor) -> Errors:
-    """Top-1 and top-5 error and mean cross-entropy of (N, num_classes) probabilities for labels (N,).
+    """Return top-1 and top-5 error and mean cross-entropy of (N, num_classes) probabilities for labels (N,).
 
     Of equally probable classes the one with the smaller number is ranked first. Fewer than 5 classes have no top-5.
 

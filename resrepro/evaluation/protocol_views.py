@@ -1,29 +1,39 @@
-"""What the net sees of an image in a test: where each protocol resizes it to, and cuts it."""
+"""Views of test images: to which sizes each protocol resizes an image, and where it cuts it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from resrepro.config.recipe import IMAGENET_CROP
+from resrepro.data.dataset import Dataset
 from resrepro.data.image_files.decoding import Window, center_crop, resampled, resized_size
+from resrepro.data.image_files.prefetch import prefetched
 from resrepro.errors import UserError
+from resrepro.evaluation.single_view import EVALUATION_BATCH
 from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 
 MIN_SCALE = 32  # what the net's last map has a pixel for
+# Pixels of the views that the net sees at a time, of one size; no result depends on it but by rounding.
+BATCH_PIXELS = {"cpu": 32 * 224 * 224, "cuda": 512 * 224 * 224}
+HELD_BATCHES = 8  # waiting for others of their size
+IMAGES_AT_A_TIME = 8  # that a thread cuts before it hands them over
+
+Piece = tuple[int, Tensor]  # image's number; (K, 3, h, w) uint8 views of it
 
 
 def in_proportion(scale: int, image_size: int) -> int:
-    """The shorter side for nets that are trained on images of another size than the paper's."""
+    """Return the shorter side for nets that are trained on images of another size than the paper's."""
     return round(scale * image_size / IMAGENET_CROP.size)
 
 
 def five_crops(height: int, width: int, size: int) -> tuple[Window, ...]:
-    """Upper left, upper right, lower left, lower right, center (Sec. 3.4: "10-crop testing", with their mirrors)."""
+    """Return upper left, upper right, lower left, lower right, center (Sec. 3.4: "10-crop testing", with mirrors)."""
     bottom, right = height - size, width - size
     corners = (Window(top, left, size, size) for top in (0, bottom) for left in (0, right))
     return *corners, center_crop(height, width, size)
@@ -31,7 +41,7 @@ def five_crops(height: int, width: int, size: int) -> tuple[Window, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolViews:
-    """The views of a test protocol: windows of the image, resized to each of the shorter sides, and their mirrors.
+    """Cut the views of a test protocol: windows of the image, resized to each of the shorter sides, and mirrors.
 
     Single view: the center crop. 10-crop: five crops and their mirrors. Multi-scale: the whole image at each scale, and
     its mirror, which Sec. 3.4 leaves open and both tests it refers to, [41] and [13], have.
@@ -50,7 +60,7 @@ class ProtocolViews:
 
     @classmethod
     def of(cls, protocol: EvaluationProtocol, image_size: int, scales: tuple[int, ...] | None = None) -> ProtocolViews:
-        """With the paper's scales where none are given."""
+        """Take the paper's scales where none are given."""
         return cls(protocol=protocol, image_size=image_size, scales=scales or EVALUATION_SCALES[protocol])
 
     def __post_init__(self) -> None:
@@ -66,7 +76,7 @@ class ProtocolViews:
 
     @property
     def shorter_sides(self) -> tuple[int, ...]:
-        """Pixels, each once."""
+        """Shorter sides in pixels, each once."""
         return tuple(dict.fromkeys(in_proportion(scale, self.image_size) for scale in self.scales))
 
     @property
@@ -74,7 +84,7 @@ class ProtocolViews:
         return self.protocol != "single view"
 
     def windows(self, height: int, width: int) -> tuple[Window, ...]:
-        """Of a resized image; those of one image have one size."""
+        """Return the windows of a resized image; those of one image have one size."""
         if self.protocol == "multi-scale":
             return (Window(0, 0, height, width),)
         if self.protocol == "10-crop":
@@ -82,7 +92,7 @@ class ProtocolViews:
         return (center_crop(height, width, self.image_size),)
 
     def cut(self, image: Tensor) -> list[Tensor]:
-        """(3, H, W) uint8 -> for each shorter side (K, 3, h, w) uint8: its windows, not yet mirrored."""
+        """Cut (3, H, W) uint8 into (K, 3, h, w) uint8 for each shorter side: its windows, not yet mirrored."""
         cut = []
         for side in self.shorter_sides:
             height, width = resized_size(image.shape[1], image.shape[2], side)
@@ -92,18 +102,52 @@ class ProtocolViews:
         return cut
 
 
-# Pixels of the views that the net sees at a time, of one size; no result depends on it but by rounding.
-BATCH_PIXELS = {"cpu": 32 * 224 * 224, "cuda": 512 * 224 * 224}
+class CutImages:
+    """Cut the views of test images; item i has those of the i-th few images.
+
+    Args:
+        numbers: the test images; a piece has the place of its image among them.
+        cut: returns the views of an image, (3, H, W) uint8 -> (K, 3, h, w) for each size.
+    """
+
+    def __init__(self, dataset: Dataset, numbers: Sequence[int], cut: Callable[[Tensor], list[Tensor]]) -> None:
+        self.dataset, self.numbers, self.cut = dataset, numbers, cut
+
+    def __len__(self) -> int:
+        return -(-len(self.numbers) // IMAGES_AT_A_TIME)
+
+    def __getitem__(self, item: int) -> list[Piece]:
+        places = range(len(self.numbers))[item * IMAGES_AT_A_TIME : (item + 1) * IMAGES_AT_A_TIME]
+        return [(place, cut) for place in places for cut in self.cut(self.dataset.test_image(self.numbers[place]))]
 
 
-HELD_BATCHES = 8  # waiting for others of their size
+def view_batches(dataset: Dataset, numbers: Sequence[int], views: ProtocolViews) -> Iterator[tuple[Tensor, Tensor]]:
+    """Return batches of the views of these test images: places in `numbers` (N,), and views (N, K, 3, h, w) uint8.
+
+    Raises:
+        UserError: views are cut where the dataset's images are seen whole; an image cannot be decoded.
+    """
+    device = dataset.options.device.type
+    cut, batch_pixels = views.cut, BATCH_PIXELS[device]
+    if not dataset.resizes_images:
+        height, width = dataset.test_image(0).shape[1:]
+        if views.protocol != "single view":
+            raise UserError(
+                f"--protocol {views.protocol}: these images are {width}x{height} pixels, all of which the net sees: "
+                "there is no larger image to cut crops from, and Sec. 4.2 tests the single view; use --protocol center"
+            )
+        cut, batch_pixels = _whole, EVALUATION_BATCH[device] * height * width
+    items = CutImages(dataset, numbers, cut)
+    pieces = prefetched(items, range(len(items)), num_workers=dataset.options.num_workers)
+    return same_sized(chain.from_iterable(pieces), batch_pixels)
 
 
-Piece = tuple[int, Tensor]  # image's number; (K, 3, h, w) uint8 views of it
+def _whole(image: Tensor) -> list[Tensor]:
+    return [image[None]]
 
 
 def same_sized(pieces: Iterable[Piece], batch_pixels: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of views of one size: image numbers (N,), views (N, K, 3, h, w).
+    """Yield batches of views of one size: image numbers (N,), views (N, K, 3, h, w).
 
     A batch is full at `batch_pixels`. Photographs have hundreds of sizes, so that some wait for others of their size:
     as many as `HELD_BATCHES` full batches have pixels, then the largest batch leaves before it is full.

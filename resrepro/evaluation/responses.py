@@ -15,13 +15,13 @@ from resrepro.runtime.distributed import ALONE, World
 
 
 class Responses:
-    """While entered, listens to every 3x3 layer as the net evaluates; changes nothing of what it computes.
+    """Listen to every 3x3 layer as the net evaluates, inside a `with`; change nothing of what it computes.
 
     A response is what BN gives, before the shortcut's addition and ReLU. The standard deviation is taken over all
     images, positions and channels of the layer. Sums are fp32 within an image and fp64 over the images, on the device.
 
     Args:
-        num_images: of the set; images that come after them (to fill a last batch) do not count.
+        num_images: of the split; images that come after them (to fill a last batch) do not count.
         world: its processes evaluate so many images each, and `rows` is of all of them.
     """
 
@@ -42,7 +42,7 @@ class Responses:
             hook.remove()
 
     def rows(self) -> list[Response]:
-        """The whole set must have been evaluated. Waits for the device."""
+        """Return a row for each layer, once the whole split is evaluated; wait for the device."""
         table = torch.stack([s.whole() for s in self._sums])
         self.world.all_reduce_sum(table)
         return [
@@ -56,7 +56,7 @@ def _std(num_elements: float, total: float, total_squares: float) -> float:
 
 
 class _Sums:
-    """The sum of one layer's responses, and that of their squares."""
+    """Sum one layer's responses, and their squares."""
 
     def __init__(self, layer: Layer, num_images: int) -> None:
         self.layer, self.num_images, self.images_left = layer, num_images, num_images
@@ -64,14 +64,14 @@ class _Sums:
         self.sums: Tensor | float = 0.0
 
     def add(self, bn: nn.Module, _inputs: Any, response: Tensor) -> None:
-        """A forward hook. (ReLU works in place on `response`, so its sums are taken here.)"""
+        """Add a response, as a forward hook: ReLU works in place on it, so its sums are taken here."""
         y = response.detach()[: self.images_left].permute(0, 2, 3, 1).flatten(1).float()  # channels-last: no copy
         self.images_left -= len(y)
         self.num_elements += y.numel()
         self.sums = self.sums + torch.stack((y.sum(1), y.square().sum(1))).double().sum(1)
 
     def whole(self) -> Tensor:
-        """Number of elements, their sum, that of their squares, and the number of images."""
+        """Return the number of elements, their sum, that of their squares, and the number of images."""
         if self.images_left or not isinstance(self.sums, Tensor):
             raise RuntimeError(f"{self.layer.name}: {self.images_left} images were not seen")
         return torch.cat(

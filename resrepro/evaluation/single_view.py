@@ -19,16 +19,17 @@ EVALUATION_BATCH = {"cpu": 500, "cuda": 2000}  # images at a time; no result dep
 
 @dataclass(frozen=True, kw_only=True)
 class LossAndError:
-    """Mean cross-entropy, and top-1 error in %."""
+    """Hold the mean cross-entropy, and the top-1 error in %."""
 
     loss: float
     error_pct: float
 
 
 class SingleView:
-    """The net on a whole set, BN in inference mode. `evaluate_chunk` reads and changes tensors on the device alone.
+    """Measure the net on a whole split, BN in inference mode.
 
-    Each process of a world measures `num_here` images, the next ones after those of the process before it.
+    `evaluate_chunk` reads and changes tensors on the device alone. Each process of a world measures `num_here` images,
+    the next ones after those of the process before it.
     """
 
     def __init__(self, net: nn.Module, images: Split, compute: Compute, world: World = ALONE) -> None:
@@ -43,7 +44,7 @@ class SingleView:
 
     @torch.no_grad()
     def evaluate_chunk(self) -> None:
-        """The next images; those past the end do not count."""
+        """Add the next images; those past the end do not count."""
         position = self.start + self.offsets
         inside = position < self.images.num_images
         x, y = self.images.inputs(position.clamp(max=self.images.num_images - 1))
@@ -58,7 +59,7 @@ class SingleView:
     def measure(
         self, evaluate_chunk: Callable[[], None] | None = None, check_stop: Callable[[], None] | None = None
     ) -> LossAndError:
-        """Loss and error; the net is left in training mode as it was found.
+        """Return loss and error; the net is left in training mode as it was found.
 
         Args:
             evaluate_chunk: what to call in place of `evaluate_chunk`, such as a captured graph of it.
@@ -78,6 +79,6 @@ class SingleView:
         return LossAndError(loss=loss / num_images, error_pct=100 * wrong / num_images)
 
     def _loaded(self, number: int) -> int:
-        """The first image of a chunk; of the set's last chunk where there is none left for this process."""
+        """Return the first image of a chunk; of the split's last chunk where none is left for this process."""
         size = len(self.offsets)
         return min(self.first + number * size, (self.images.num_images - 1) // size * size)

@@ -10,7 +10,7 @@ from pathlib import Path
 from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.datasets import dataset_folder
-from resrepro.config.recipe import Recipe, ScaleCrop
+from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
@@ -21,7 +21,7 @@ EXPECTED = "the folder of a run, such as results/imagenet/resnet50/seed0, or a f
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedNet:
-    """Where a net's weights are. `run`: how it was trained, where that is known; `record`: if it is finished."""
+    """Say where a net's weights are; `run`: how it was trained, where that is known; `record`: if it is finished."""
 
     name: str
     arch: str
@@ -32,21 +32,16 @@ class TrainedNet:
 
     @property
     def results_dir(self) -> Path | None:
-        """Where the run is stored among those of its data set; None where it is not, or not known."""
+        """The results folder, if the run is stored there among those of its dataset; else None."""
         *_, results_dir, dataset = (None, None, *reversed(self.weights.resolve().parents[2:4]))
         return results_dir if self.run and dataset and dataset.name == dataset_folder(self.dataset) else None
 
-    @property
-    def crop(self) -> ScaleCrop | None:
-        """How images were cut in its training, where that is known."""
-        return self.run.recipe.scale_crop if self.run else None
-
 
 def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> list[TrainedNet]:
-    """A folder is a run, and says all about itself; a file holds weights of `arch` (`a,b`: one each) for `dataset`.
+    """Find nets: a folder is a run, and says all about itself; a file has weights of `arch` (`a,b`: one each).
 
     Raises:
-        UserError: no run, no weights there, diverged, architectures missing, or nets of different data sets.
+        UserError: no run, no weights there, diverged, architectures missing, or nets of different datasets.
     """
     for place in places:
         if not place.exists():
@@ -63,7 +58,7 @@ def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> li
             "commas, such as resnet50,resnet101; a folder of a run needs none"
         )
     if dataset is not None and num_files == 0:
-        raise UserError(f"--dataset {dataset}: a run is tested on its own data set; leave the option out")
+        raise UserError(f"--dataset {dataset}: a run is tested on its own dataset; leave the option out")
     names = iter(archs)
     nets = [_run(place) if place.is_dir() else _weights(place, next(names), dataset) for place in places]
     for net in nets[1:]:

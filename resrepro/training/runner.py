@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,8 @@ import torch
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.data.loading import Sources
+from resrepro.data.dataset import DataOptions, Dataset
+from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 from resrepro.runtime.device import Compute, device_errors, num_cores
 from resrepro.runtime.distributed import ALONE, World
@@ -67,11 +68,8 @@ class Runner:
     world: World = ALONE
     num_workers: int | None = None
     skip_corrupt: bool = False
-    _sources: Sources = field(init=False)
+    _datasets: dict[tuple[str, bool], Dataset] = field(default_factory=dict)
     _execution: Execution = field(default_factory=Execution)
-
-    def __post_init__(self) -> None:
-        self._sources = Sources(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
         """Train the runs that are not finished, and before them those whose weights they start from.
@@ -95,16 +93,17 @@ class Runner:
         missing = self.world.on_rank_zero(lambda: self._missing(runs))
         for run in missing:
             self.world.check(run.recipe.batch_size, run.recipe.bn_devices, str(run))
-            self.world.local_rank_zero_first(partial(self._sources.load, run))
-            self._sources.check(run)
+            self.world.local_rank_zero_first(partial(self._dataset, run)).check(run.recipe, str(run))
         jobs, activation_checkpointing = plan([self._needs(run) for run in missing], self._free_bytes(), jobs, auto)
         self._execution = Execution(activation_checkpointing=bool(self.world.all_reduce_max(activation_checkpointing)))
-        self._sources.num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
+        num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
         num_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, num_threads // jobs))
         outcomes: list[Outcome] = []
         with Signals(self.world.all_reduce_max) as signals, ThreadPoolExecutor(jobs) as pool:
-            self._sources.progress = partial(self._preparing, signals)
+            for dataset in self._datasets.values():
+                preparing = partial(self._preparing, signals)
+                dataset.options = replace(dataset.options, num_workers=num_workers, progress=preparing)
             each = map if jobs == 1 else pool.map
             for from_weights in (False, True):  # the weights come first
                 group = [run for run in missing if bool(run.start_from) is from_weights]
@@ -114,6 +113,14 @@ class Runner:
         if received:
             raise Stopped("; ".join(o.message for o in outcomes if o.message) or "stopped between two runs", received)
         return [outcome.message for outcome in outcomes if outcome.kind == "failed"]
+
+    def _dataset(self, run: Run) -> Dataset:
+        """The run's dataset, opened once for all runs that read it the same way."""
+        key = run.dataset, run.recipe.scale_crop is not None
+        if key not in self._datasets:
+            options = DataOptions(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
+            self._datasets[key] = load_dataset(run.dataset, options, as_files=key[1])
+        return self._datasets[key]
 
     def _preparing(self, signals: Signals, what: str, done: int, total: int) -> None:
         self.reporter.preparing(what, done, total)
@@ -138,7 +145,7 @@ class Runner:
 
     def _needs(self, run: Run) -> tuple[int, int]:
         """Return the bytes that a run needs: as it is, and with activation checkpointing."""
-        counts = count(run, self._sources)
+        counts = count(run, self._dataset(run))
         as_is, activation_checkpointing = (
             needed_bytes(counts, run.recipe, self.compute, activation_checkpointing=r, num_processes=self.world.size)
             for r in (False, True)
@@ -154,7 +161,7 @@ class Runner:
         if signals.received():
             return Outcome("stopped")
         session = RunSession(
-            run=run, results_dir=self.results_dir, sources=self._sources, compute=self.compute,
+            run=run, results_dir=self.results_dir, dataset=self._dataset(run), compute=self.compute,
             execution=self._execution, world=self.world, reporter=self.reporter, signals=signals,
         )  # fmt: skip
         try:

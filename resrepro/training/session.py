@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.data.loading import Sources
+from resrepro.data.dataset import Dataset
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.evaluation.responses import Responses
 from resrepro.models import build
@@ -57,7 +57,7 @@ class RunSession:
 
     run: Run
     results_dir: Path
-    sources: Sources
+    dataset: Dataset
     compute: Compute
     execution: Execution
     world: World
@@ -91,13 +91,13 @@ class RunSession:
                 raise Interrupted(f"{self.run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
             except Diverged as diverged:
                 found = {"diverged_iter": diverged.iteration}
-            return self._finish(training, make_record(self.run, training, count(self.run, self.sources), **found))
+            return self._finish(training, make_record(self.run, training, count(self.run, self.dataset), **found))
 
     def _resume(self) -> Training:
         """Return the training at its last checkpoint, or at its start; the CSVs then end there, too."""
         run, files = self.run, self.files
-        batches = self.world.local_rank_zero_first(partial(self.sources.batches, run))
-        net = build(run.arch, num_classes=self.sources.num_classes(run), seed=run.seed, recipe=run.recipe)
+        batches = self.world.local_rank_zero_first(partial(self.dataset.input_pipeline, run.recipe))
+        net = build(run.arch, num_classes=self.dataset.num_classes, seed=run.seed, recipe=run.recipe)
         engine = Engine(
             net, batches, run.recipe, seed=run.seed, compute=self.compute, execution=self.execution, world=self.world
         )
@@ -151,9 +151,9 @@ class RunSession:
         return finished or record
 
 
-def count(run: Run, sources: Sources) -> Complexity:
+def count(run: Run, dataset: Dataset) -> Complexity:
     """Return the parameters, multiply-adds and activations of the run's net on the images of its dataset."""
-    return complexity(run.arch, num_classes=sources.num_classes(run), image_size=sources.image_size(run))
+    return complexity(run.arch, num_classes=dataset.num_classes, image_size=dataset.image_size(run.recipe))
 
 
 def measured(training: Training, check_stop: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:

@@ -14,6 +14,7 @@ from resrepro import results
 from resrepro.cli import app
 from resrepro.cli.evaluate import PROTOCOLS
 from resrepro.config.run import Run
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.listing import list_image_folder
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import NetInput, ScaleCropViews
@@ -22,6 +23,7 @@ from resrepro.errors import UserError
 from resrepro.evaluation import evaluate as scoring
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.evaluate import EvaluationOptions, evaluate, load
+from resrepro.evaluation.protocol_views import view_batches
 from resrepro.evaluation.trained_nets import find
 from resrepro.models import build
 from resrepro.models.weights import CHECKPOINT_FORMAT
@@ -113,21 +115,22 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
     run = imagenet_run(tree, seed=3)
     nets = find([trained(tmp_path / "results", run, num_classes=5)], arch=None, dataset=None)
     setup = EvaluationOptions(protocol="single view", max_images=10, compute=choose("cpu", "fp32"))
-    data_set = load(nets, setup, data_dir=tmp_path)
-    (scores,) = evaluate(nets, setup, data_set, ensemble=False)
+    options = DataOptions(data_dir=tmp_path)
+    dataset = load(nets, setup, options)
+    (scores,) = evaluate(nets, setup, dataset, ensemble=False)
 
     files = list_image_folder(tree).train
     assert run.recipe.scale_crop is not None
-    mean = pixel_mean(files, run.recipe.scale_crop, dataset=run.dataset, data_dir=tmp_path, num_workers=0)
+    mean = pixel_mean(files, run.recipe.scale_crop, run.dataset, options)
     views = ScaleCropViews(files, image_size=64, shorter_side=(73, 137), batch_size=4, seed=3)
     net_input = NetInput(mean, device=torch.device("cpu"))
     batches = [views[run.recipe.total_iters + i] for i in range(3)]  # 10 images need 3 mini-batches of 4
     inputs = [net_input.augmented(b.images, b.flip, b.alphas) for b in batches]
     net = build("resnet18-A", num_classes=5, seed=0)
-    x = torch.cat([v[:, 0] for _, v in data_set.batches(setup.views(nets[0]), range(10), setup.compute)])
+    x = torch.cat([v[:, 0] for _, v in view_batches(dataset, range(10), setup.views(nets[0]))])
     with reestimated(net, inputs, setup.compute), torch.no_grad():
         logits = net.eval()(net_input.single_view(x))
-    want = torch.nn.functional.cross_entropy(logits, data_set.labels).item()
+    want = torch.nn.functional.cross_entropy(logits, dataset.test_labels).item()
     assert scores.reestimated.loss == pytest.approx(want, rel=1e-4)
     assert scores.moving.loss != pytest.approx(want, rel=1e-2)
 
@@ -166,7 +169,7 @@ def test_an_unfinished_run_and_weights_are_not_recorded(tmp_path: Path, images: 
     assert not list((tmp_path / "results").rglob("evaluations.json"))
 
 
-def test_a_run_is_recorded_only_among_those_of_its_data_set(tree: Path, tmp_path: Path) -> None:
+def test_a_run_is_recorded_only_among_those_of_its_dataset(tree: Path, tmp_path: Path) -> None:
     run = imagenet_run(tree)
     net = find([trained(tmp_path, run, num_classes=5)], arch=None, dataset=None)[0]
     assert net.results_dir == tmp_path
@@ -184,7 +187,7 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) 
         ((file,), r"--arch \(not given\): expected one for all 1 weight"),
         ((file, file, file, "--arch", "resnet20,resnet32"), "expected one for all 3"),
         ((folder, "--arch", "resnet18-A"), "a folder of a run says what it is"),
-        ((folder, "--dataset", "cifar10"), "a run is tested on its own data set"),
+        ((folder, "--dataset", "cifar10"), "a run is tested on its own dataset"),
         ((folder, file, "--arch", "resnet20"), "w.pt: is of cifar10, but folder-tree/r18/seed0 of folder:"),
         ((folder, "--preprocess", "channel-mean-std"), "a run is tested as it was trained"),
         ((folder, "--ensemble"), "expected several nets"),

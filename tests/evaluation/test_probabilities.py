@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,18 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from resrepro.config.recipe import IMAGENET_CROP
+from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files.dataset import IMAGENET_MEAN_STD, ImageFolderDataset
 from resrepro.data.image_files.listing import list_image_folder
+from resrepro.data.in_memory.dataset import InMemoryDataset
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
-from resrepro.evaluation import data_sets, preprocessing
-from resrepro.evaluation.data_sets import IMAGENET_MEAN_STD, InMemory, OnDisk
+from resrepro.evaluation import preprocessing, protocol_views
 from resrepro.evaluation.evaluate import EvaluationOptions, evaluate
 from resrepro.evaluation.preprocessing import Normalization
 from resrepro.evaluation.probabilities import errors, probabilities
-from resrepro.evaluation.protocol_views import BATCH_PIXELS, HELD_BATCHES, ProtocolViews, same_sized
+from resrepro.evaluation.protocol_views import BATCH_PIXELS, HELD_BATCHES, ProtocolViews, same_sized, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
 from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
@@ -46,7 +47,7 @@ def told_apart(net: nn.Module, x: Tensor) -> None:
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> tuple[OnDisk, list[Tensor]]:
+def tree(tmp_path: Path) -> tuple[ImageFolderDataset, list[Tensor]]:
     """Test images of several sizes, and a class for each third of them."""
     for label in "abc":
         write_image(tmp_path / "train" / label / "0.png", 80, 100, 99)
@@ -57,8 +58,9 @@ def tree(tmp_path: Path) -> tuple[OnDisk, list[Tensor]]:
     return on_disk(tmp_path), images
 
 
-def on_disk(folder: Path) -> OnDisk:
-    return OnDisk(list_image_folder(folder), f"folder:{folder}", folder, num_workers=0)
+def on_disk(folder: Path, num_workers: int = 0) -> ImageFolderDataset:
+    options = DataOptions(data_dir=folder, num_workers=num_workers)
+    return ImageFolderDataset(f"folder:{folder}", list_image_folder(folder), options)
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +84,16 @@ def ours(theirs: nn.Module) -> nn.Module:
     return net
 
 
-def found(net: nn.Module, data_set: OnDisk, views: ProtocolViews, compute: device.Compute) -> Tensor:
+def found(net: nn.Module, dataset: ImageFolderDataset, views: ProtocolViews, compute: device.Compute) -> Tensor:
     return probabilities(
-        net, data_set.batches(views, range(len(SIZES)), compute), normalization(data_set, compute),
+        net, view_batches(dataset, range(len(SIZES)), views), normalization(dataset),
         mirrored=views.mirrored, num_images=len(SIZES), num_classes=3, compute=compute,
     )  # fmt: skip
 
 
-def normalization(data_set: OnDisk, compute: device.Compute) -> Normalization:
-    return preprocessing.normalization("channel-mean-std", None, None, data_set, IMAGENET_CROP, None, compute.device)
+def normalization(dataset: ImageFolderDataset) -> Normalization:
+    recipe = Recipe.model_validate(PRESETS["imagenet"])
+    return preprocessing.normalization("channel-mean-std", None, None, dataset, recipe)
 
 
 def normalized(image: Tensor) -> Tensor:
@@ -105,7 +108,7 @@ def expected(net: nn.Module, inputs: list[Tensor]) -> Tensor:
 
 
 def test_center_crop_is_torchvisions_pipeline(
-    tree: tuple[OnDisk, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
+    tree: tuple[ImageFolderDataset, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
 ) -> None:
     pipeline = v2.Compose([v2.Resize(73, antialias=True), v2.CenterCrop(IMAGE_SIZE), normalized])
     want = torch.stack([expected(theirs, [pipeline(image)]) for image in tree[1]])
@@ -115,7 +118,7 @@ def test_center_crop_is_torchvisions_pipeline(
 
 
 def test_10_crop_is_torchvisions_pipeline(
-    tree: tuple[OnDisk, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
+    tree: tuple[ImageFolderDataset, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
 ) -> None:
     """Where half a pixel is left over, torchvision mirrors the image and takes another center; the paper, the crop."""
     views = ProtocolViews.of("10-crop", IMAGE_SIZE, (224 + 14,))  # 68 pixels: an even number are left over in a square
@@ -142,7 +145,7 @@ def score_map(net: nn.Module, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_multi_scale_is_the_score_map_averaged_over_positions_then_mirrors_and_scales(
-    tree: tuple[OnDisk, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
+    tree: tuple[ImageFolderDataset, list[Tensor]], theirs: nn.Module, ours: nn.Module, fp32: device.Compute
 ) -> None:
     got = found(ours, tree[0], ProtocolViews.of("multi-scale", IMAGE_SIZE), fp32)
     for image, row in zip(tree[1], got, strict=True):
@@ -163,13 +166,13 @@ def test_fully_convolutional_is_the_center_crop_where_the_sizes_agree(
             pixels = write_image(tmp_path / part / label / "0.png", 96, 48, ord(label))
             square = torch.cat([pixels, pixels.flip(2)], 2)
             Image.fromarray(square.permute(1, 2, 0).numpy()).save(tmp_path / part / label / "0.png")
-    data_set = on_disk(tmp_path)
+    dataset = on_disk(tmp_path)
     both = []
     for protocol in ("single view", "multi-scale"):
         views = ProtocolViews.of(protocol, IMAGE_SIZE, (224,))
         both.append(
             probabilities(
-                ours, data_set.batches(views, range(3), fp32), normalization(data_set, fp32), mirrored=views.mirrored,
+                ours, view_batches(dataset, range(3), views), normalization(dataset), mirrored=views.mirrored,
                 num_images=3, num_classes=3, compute=fp32,
             )
         )  # fmt: skip
@@ -178,21 +181,19 @@ def test_fully_convolutional_is_the_center_crop_where_the_sizes_agree(
 
 @pytest.mark.parametrize("protocol", EVALUATION_SCALES)
 def test_small_batches_change_nothing(
-    protocol: EvaluationProtocol, tree: tuple[OnDisk, list[Tensor]], ours: nn.Module, fp32: device.Compute,
+    protocol: EvaluationProtocol, tree: tuple[ImageFolderDataset, list[Tensor]], ours: nn.Module, fp32: device.Compute,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     views = ProtocolViews.of(protocol, IMAGE_SIZE)
     want = found(ours, tree[0], views, fp32)
-    monkeypatch.setattr(data_sets, "FILES_AT_A_TIME", 2)
+    monkeypatch.setattr(protocol_views, "IMAGES_AT_A_TIME", 2)
     monkeypatch.setitem(BATCH_PIXELS, "cpu", 1)
     torch.testing.assert_close(found(ours, tree[0], views, fp32), want, atol=1e-5, rtol=1e-4)
 
 
-def test_worker_processes_change_nothing(tree: tuple[OnDisk, list[Tensor]], fp32: device.Compute) -> None:
+def test_worker_threads_change_nothing(tree: tuple[ImageFolderDataset, list[Tensor]], tmp_path: Path) -> None:
     views = ProtocolViews.of("multi-scale", IMAGE_SIZE)
-    here, there = (
-        list(replace(tree[0], num_workers=n).batches(views, range(len(SIZES)), fp32)) for n in (0, 1)
-    )  # fmt: skip
+    here, there = (list(view_batches(on_disk(tmp_path, n), range(len(SIZES)), views)) for n in (0, 1))
     assert all(torch.equal(a, b) for x, y in zip(here, there, strict=True) for a, b in zip(x, y, strict=True))
 
 
@@ -249,7 +250,7 @@ def test_top_1_and_top_5_are_topks_and_ties_go_to_the_smaller_class() -> None:
 
 def test_an_ensemble_is_the_mean_of_the_softmax(images: Images, tmp_path: Path, fp32: device.Compute) -> None:
     nets, softmax = [], []
-    data_set = InMemory(images)
+    dataset = InMemoryDataset(images, DataOptions(data_dir=tmp_path))
     x = (images.test_images - images.pixel_mean()).permute(0, 3, 1, 2)
     for seed in (0, 1, 2):
         net = build("resnet8", num_classes=3, seed=seed)
@@ -258,7 +259,7 @@ def test_an_ensemble_is_the_mean_of_the_softmax(images: Images, tmp_path: Path, 
         nets.append(TrainedNet(name=str(seed), arch="resnet8", dataset="", weights=tmp_path / f"{seed}.pt"))
         with torch.no_grad():
             softmax.append(net(x).softmax(1))
-    *each, together = evaluate(nets, EvaluationOptions(protocol="single view", compute=fp32), data_set, ensemble=True)
+    *each, together = evaluate(nets, EvaluationOptions(protocol="single view", compute=fp32), dataset, ensemble=True)
     for scores, p in zip(each, softmax, strict=True):
         assert scores.moving.top1_pct == pytest.approx(100 * (p.argmax(1) != images.test_labels).float().mean().item())
         assert scores.reestimated is None and scores.moving.top5_pct is None
@@ -266,7 +267,7 @@ def test_an_ensemble_is_the_mean_of_the_softmax(images: Images, tmp_path: Path, 
     assert together.moving.loss == pytest.approx(F.nll_loss(mean.log(), images.test_labels).item(), rel=1e-5)
     assert together.name == "ensemble of 3"
     with pytest.raises(UserError, match="no larger image to cut crops from"):
-        list(evaluate(nets, EvaluationOptions(protocol="10-crop", compute=fp32), data_set, ensemble=False))
+        list(evaluate(nets, EvaluationOptions(protocol="10-crop", compute=fp32), dataset, ensemble=False))
 
 
 def test_a_look_takes_images_from_everywhere(fp32: device.Compute) -> None:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from resrepro.config.recipe import ScaleCrop
-from resrepro.data.dataset import InputPipeline
+from resrepro.data.dataset import DataOptions, InputPipeline
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.in_memory.images import Images
@@ -51,7 +51,7 @@ def of_files(_images: Images, device: torch.device) -> InputPipeline:
     tree = ImageFolder(train=files, test=files, classes=("a", "b"), place="")
     crop = ScaleCrop(size=8, shorter_side=(9, 12))
     mean = torch.zeros(8, 8, 3, device=device)
-    return ImageFilePipeline(tree, crop, mean=mean, num_workers=0, skip_corrupt=False, device=device)
+    return ImageFilePipeline(tree, crop, mean, DataOptions(data_dir=Path(), device=device))
 
 
 @WITH_AND_WITHOUT

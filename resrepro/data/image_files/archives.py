@@ -1,15 +1,15 @@
-"""ImageNet's official archives (ILSVRC2012) into class folders."""
+"""ImageNet's official archives (ILSVRC2012), unpacked into class folders."""
 
 from __future__ import annotations
 
+import io
 import shutil
-import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from resrepro.data.dataset import Progress
+from resrepro.data.dataset import ProgressCallback
 from resrepro.errors import UserError
 from resrepro.files import user_errors
 
@@ -17,8 +17,8 @@ TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSV
 NUM_VAL = 50_000
 
 
-def unpack(root: Path, progress: Progress, *, num_classes: int = 1000, num_val: int = NUM_VAL) -> None:
-    """Makes root/train/<wnid> and root/val/<wnid> of the tars in `root`, where they are not there yet.
+def unpack(root: Path, progress: ProgressCallback, *, num_classes: int = 1000, num_val: int = NUM_VAL) -> None:
+    """Make root/train/<wnid> and root/val/<wnid> of the tars in `root`, where they are not there yet.
 
     A class folder is there when it is whole, so that a stopped unpacking goes on with the next class.
 
@@ -34,8 +34,8 @@ def unpack(root: Path, progress: Progress, *, num_classes: int = 1000, num_val: 
             _unpack_val(archive, root / "val", wnids, progress)
 
 
-def _done(part: Path, num_classes: int) -> bool:
-    return part.is_dir() and sum(1 for entry in part.iterdir() if not entry.name.startswith(".")) >= num_classes
+def _done(split: Path, num_classes: int) -> bool:
+    return split.is_dir() and sum(1 for entry in split.iterdir() if not entry.name.startswith(".")) >= num_classes
 
 
 def _archive(path: Path) -> _Archive:
@@ -45,7 +45,7 @@ def _archive(path: Path) -> _Archive:
 
 
 class _Archive:
-    """A tar; what goes wrong inside names it."""
+    """Open a tar; errors inside name it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -66,8 +66,8 @@ class _Archive:
         return UserError(f"{self.path}: damaged ({error}); was the download cut short? fetch it again")
 
 
-def _unpack_train(archive: tarfile.TarFile, train: Path, progress: Progress, num_classes: int) -> None:
-    """A tar of a tar a class."""
+def _unpack_train(archive: tarfile.TarFile, train: Path, progress: ProgressCallback, num_classes: int) -> None:
+    """Unpack a tar that holds one tar for each class."""
     for done, member in enumerate(archive):
         folder = train / Path(member.name).stem
         if not folder.is_dir():
@@ -79,8 +79,8 @@ def _unpack_train(archive: tarfile.TarFile, train: Path, progress: Progress, num
         progress("train, classes", done + 1, num_classes)
 
 
-def _unpack_val(archive: tarfile.TarFile, val: Path, wnids: list[str], progress: Progress) -> None:
-    """Images in one heap; in the order of their names they belong to `wnids`."""
+def _unpack_val(archive: tarfile.TarFile, val: Path, wnids: list[str], progress: ProgressCallback) -> None:
+    """Sort images into classes: in the order of their names they belong to `wnids`."""
     images = sorted((member for member in archive if member.isfile()), key=lambda member: member.name)
     if len(images) != len(wnids):
         raise UserError(f"{archive.name!s}: {len(images)} images, expected {len(wnids)}; fetch it again")
@@ -94,7 +94,7 @@ def _unpack_val(archive: tarfile.TarFile, val: Path, wnids: list[str], progress:
 
 
 def _write_whole(folder: Path, members: Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]) -> None:
-    """The folder appears under its name once all is in it."""
+    """Write a folder that appears under its name once all is in it."""
     partial = folder.with_name(f".{folder.name}.partial")
     with user_errors(folder, "--data-dir"):
         shutil.rmtree(partial, ignore_errors=True)
@@ -108,7 +108,9 @@ def _write_whole(folder: Path, members: Iterator[tuple[tarfile.TarInfo, tarfile.
 
 
 def _val_wnids(devkit: Path, num_val: int) -> list[str]:
-    """The class of each validation image, in the order of the images' names."""
+    """Return the class of each validation image, in the order of the images' names."""
+    from scipy.io import loadmat
+
     with _archive(devkit) as tar:
         found = {Path(member.name).name: member for member in tar if member.isfile()}
         contents = []
@@ -119,64 +121,11 @@ def _val_wnids(devkit: Path, num_val: int) -> list[str]:
             contents.append(file.read())
     meta, truth = contents
     try:
-        synsets = next(read_structs(meta))
-        wnids = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets}  # type: ignore[call-overload]
+        synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        wnids = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets}
         labels = [wnids[int(line)] for line in truth.split()]
-    except (StopIteration, KeyError, ValueError, struct.error, zlib.error) as error:
+    except Exception as error:  # scipy raises errors of many kinds on damaged bytes
         raise UserError(f"{devkit}: its meta.mat or ground truth is damaged ({error!r}); fetch it again") from error
     if len(labels) != num_val:
         raise UserError(f"{devkit}: labels of {len(labels)} validation images, expected {num_val}; fetch it again")
     return labels
-
-
-# MATLAB's format 5, as far as meta.mat needs it: arrays of structs whose fields are texts and numbers.
-NUMBERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q"}
-TEXTS = {4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32", 2: "utf-8"}
-MATRIX, COMPRESSED, STRUCT_CLASS, CHAR_CLASS = 14, 15, 2, 4
-HEADER_BYTES = 128
-
-
-def read_structs(content: bytes) -> Iterator[list[dict[str, object]]]:
-    """Each array of structs in a .mat file (little-endian), as dicts; fields other than numbers and texts are None."""
-    for kind, data in _elements(content[HEADER_BYTES:]):
-        if kind == COMPRESSED:
-            kind, data = next(_elements(zlib.decompress(data)))
-        if kind == MATRIX:
-            value = _matrix(data)
-            if isinstance(value, list):
-                yield value
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and content of each element, one after the other."""
-    at = 0
-    while at + 8 <= len(data):
-        kind, size = struct.unpack_from("<II", data, at)
-        if kind >> 16:  # up to four bytes, packed with their size into the head
-            kind, size = kind & 0xFFFF, kind >> 16
-            yield kind, data[at + 4 : at + 4 + size]
-            at += 8
-        else:
-            yield kind, data[at + 8 : at + 8 + size]
-            at += 8 + (size if kind == COMPRESSED else -(-size // 8) * 8)
-
-
-def _matrix(data: bytes) -> object:
-    """A list of dicts of an array of structs, a text, the first of the numbers, or None."""
-    if not data:
-        return None
-    elements = _elements(data)
-    flags, _dimensions, _name = (next(elements)[1] for _ in range(3))
-    if flags[0] == STRUCT_CLASS:
-        width = struct.unpack("<i", next(elements)[1])[0]
-        joined = next(elements)[1]
-        names = [joined[i : i + width].split(b"\0")[0].decode() for i in range(0, len(joined), width)]
-        values = [_matrix(content) for _, content in elements]
-        return [dict(zip(names, values[i : i + len(names)], strict=True)) for i in range(0, len(values), len(names))]
-    kind, content = next(elements, (0, b""))
-    if flags[0] == CHAR_CLASS and kind in TEXTS:
-        encoding = TEXTS[kind]
-        return content.decode(encoding if encoding == "utf-8" else f"{encoding}-le")
-    if kind in NUMBERS and content:
-        return struct.unpack_from("<" + NUMBERS[kind], content)[0]
-    return None

@@ -1,4 +1,4 @@
-"""What `resrepro data check` finds: counts, sizes, and files that cannot be read."""
+"""The check of `resrepro data check`: counts, sizes, and files that cannot be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from resrepro.data.dataset import Progress
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.decoding import decode
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import prefetched
@@ -19,7 +19,7 @@ COMPONENTS = {1: "grayscale", 4: "CMYK"}  # of a JPEG
 
 @dataclass(kw_only=True)
 class Findings:
-    """About one part.
+    """Hold what was found in a split.
 
     Args:
         kinds: how many files are of each kind, such as `JPEG` or `JPEG, CMYK`.
@@ -33,6 +33,7 @@ class Findings:
     unreadable: list[str] = field(default_factory=list)
 
     def add(self, other: Findings) -> None:
+        """Add what was found in other images of the split."""
         self.num_images += other.num_images
         self.small += other.small
         self.unreadable += other.unreadable
@@ -40,18 +41,18 @@ class Findings:
             self.kinds[kind] = self.kinds.get(kind, 0) + count
 
 
-def check(files: ImageFiles, part: str, *, smallest: int, num_workers: int, progress: Progress) -> Findings:
-    """Decodes every image of a part."""
+def check(files: ImageFiles, split: str, options: DataOptions, *, smallest: int) -> Findings:
+    """Decode every image of a split, and count those with a shorter side below `smallest` pixels."""
     found = Findings()
     chunks = range(-(-len(files) // CHUNK))
-    for of_chunk in prefetched(_Checked(files, smallest), chunks, num_workers=num_workers):
+    for of_chunk in prefetched(_Checked(files, smallest), chunks, num_workers=options.num_workers):
         found.add(of_chunk)
-        progress(part, found.num_images, len(files))
+        options.progress(split, found.num_images, len(files))
     return found
 
 
 def class_counts(files: ImageFiles, num_classes: int) -> tuple[int, int]:
-    """Images of the smallest and of the largest class."""
+    """Return how many images the smallest and the largest class have."""
     counts = np.bincount(files.labels, minlength=num_classes)
     return int(counts.min()), int(counts.max())
 
@@ -77,7 +78,7 @@ class _Checked:
 
 
 def kind_of(data: bytes) -> str:
-    """`JPEG`, `JPEG, grayscale`, `JPEG, CMYK`, `PNG`, ..., by what is in the file, not by its name."""
+    """Return `JPEG`, `JPEG, grayscale`, `JPEG, CMYK`, `PNG`, ..., by what is in the file, not by its name."""
     kind = KINDS.get(data[:2], "other")
     if kind != "JPEG":
         return kind

@@ -1,4 +1,4 @@
-"""An image file as bytes of pixels, and the box of it that a view needs, resized."""
+"""From the bytes of an image file to pixels, and to the crop of the resized image that a view shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resrepro.errors import UserError, first_line
 
 
 def decode(data: bytes, name: str) -> Tensor:
-    """(3, H, W) uint8, RGB, stored as (H, W, 3).
+    """Decode an image: (3, H, W) uint8, RGB, stored as (H, W, 3).
 
     JPEG (also grayscale and CMYK), PNG (also named .JPEG, as one of ImageNet's is), WebP and GIF by torchvision,
     anything else by PIL. The orientation that a camera noted is ignored, as is usual on ImageNet.
@@ -49,7 +49,7 @@ def _decode_with_pil(data: bytes, name: str) -> Tensor:
 
 
 class Window(NamedTuple):
-    """A part of an image, in pixels from its upper left corner."""
+    """Mark a part of an image, in pixels from its upper left corner."""
 
     top: int
     left: int
@@ -58,12 +58,12 @@ class Window(NamedTuple):
 
 
 def center_crop(height: int, width: int, size: int) -> Window:
-    """The middle `size` x `size` pixels; where no middle pixel is, half to even, as in torchvision."""
+    """Return the middle `size` x `size` pixels; where no middle pixel is, half to even, as in torchvision."""
     return Window(round((height - size) / 2), round((width - size) / 2), size, size)
 
 
 def resized_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
-    """(height, width) once the shorter side is `shorter_side`; the longer is rounded down, as torchvision does.
+    """Return (height, width) once the shorter side is `shorter_side`; the longer is rounded down, as torchvision does.
 
     The paper does not say how it rounds.
     """
@@ -73,7 +73,7 @@ def resized_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
 
 
 def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: int, width: int) -> Tensor:
-    """The crop (3, height, width) uint8, at (top, left), of the image resized to `shorter_side`.
+    """Return the crop (3, height, width) uint8, at (top, left), of the image resized to `shorter_side`.
 
     Equal to resizing the whole of it (bilinear, antialiased) and cropping afterwards, but costs only the part up to
     the crop's lower right corner: torch's weights depend on the distance from the first pixel alone. Starting at the

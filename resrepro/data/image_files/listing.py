@@ -13,15 +13,13 @@ import numpy as np
 from resrepro.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
-SAMPLED = 1000  # files whose sizes tell one data set from another
+SAMPLED = 1000  # files whose sizes tell one dataset from another
 NAMED = 3  # how many classes a message names
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFiles:
-    """One part of a data set as files, in the order of their names.
-
-    A million names are one array, and can be sent to another process.
+    """List the files of a split, in the order of their names: a million names are one array.
 
     Args:
         folder: where the names count from.
@@ -37,11 +35,11 @@ class ImageFiles:
         return len(self.names)
 
     def name(self, index: int) -> str:
-        """The path of an image."""
+        """Return the path of an image."""
         return f"{self.folder}/{os.fsdecode(self.names[index])}"
 
     def read(self, index: int) -> bytes:
-        """The file as it is.
+        """Return the file as it is.
 
         Raises:
             UserError: missing or not readable.
@@ -50,17 +48,18 @@ class ImageFiles:
         try:
             return Path(name).read_bytes()
         except OSError as error:
-            raise UserError(f"{name}: {error.strerror or error}; was it moved? list the data set anew") from error
+            raise UserError(f"{name}: {error.strerror or error}; was it moved? list the dataset anew") from error
 
     def num_bytes(self, index: int) -> int:
+        """Return the size of a file."""
         return Path(self.name(index)).stat().st_size
 
     def sampled_bytes(self) -> list[int]:
-        """The sizes of at most a thousand files from all over."""
+        """Return the sizes of at most a thousand files from all over."""
         return [self.num_bytes(i) for i in range(0, len(self), -(-len(self) // SAMPLED))]
 
     def fingerprint(self) -> str:
-        """Of all names and labels, and of some sizes: a million files are not looked at for it."""
+        """Hash all names and labels, and some sizes: a million files are not looked at for it."""
         content = hashlib.sha256(repr((len(self), self.sampled_bytes())).encode())
         content.update(b"\n".join(self.names.tolist()))
         content.update(self.labels.tobytes())
@@ -69,7 +68,7 @@ class ImageFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder:
-    """A data set as files; the classes are the sorted folder names of `train`, and a label is the place among them.
+    """List a dataset as files; the classes are the sorted folder names of `train`, a label is the place among them.
 
     Args:
         place: where it was found, for messages.
@@ -82,14 +81,14 @@ class ImageFolder:
 
 
 def list_image_folder(root: Path) -> ImageFolder:
-    """Lists `root`/train and `root`/val (or test).
+    """List `root`/train and `root`/val (or test).
 
     Raises:
-        UserError: no such folders, fewer than two classes, an empty class, parts whose classes differ.
+        UserError: no such folders, fewer than two classes, an empty class, splits whose classes differ.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected {root / 'train' / '<class>' / '*.JPEG'} and the same in val")
-    test = next((root / part for part in ("test", "val") if (root / part).is_dir()), None)
+    test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
     if test is None or not (root / "train").is_dir():
         raise UserError(
             f"{root}: expected the folders 'train' and 'test' (or 'val'), each with a folder a class; found "
@@ -98,13 +97,13 @@ def list_image_folder(root: Path) -> ImageFolder:
     train = root / "train"
     classes = _class_names(train)
     of_test = _class_names(test)
-    for part, other, strange in (
+    for split, other, strange in (
         (test, train, sorted(set(of_test) - set(classes))),
         (train, test, sorted(set(classes) - set(of_test))),
     ):
         if strange:
             raise UserError(
-                f"{part / strange[0]}: no such class in {other} ({len(strange)} such: {_named(strange)}); both parts "
+                f"{split / strange[0]}: no such class in {other} ({len(strange)} such: {_named(strange)}); both parts "
                 "need the same classes: rename, add or remove"
             )
     return ImageFolder(
@@ -113,7 +112,7 @@ def list_image_folder(root: Path) -> ImageFolder:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Without the hidden ones, which viewers and archivers leave behind."""
+    """List all but the hidden ones, which viewers and archivers leave behind."""
     with os.scandir(folder) as found:
         yield from (entry for entry in found if not entry.name.startswith("."))
 
@@ -122,34 +121,34 @@ def _named(names: list[str]) -> str:
     return (", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")) or "nothing"
 
 
-def _class_names(part: Path) -> list[str]:
+def _class_names(split: Path) -> list[str]:
     names, num_files = [], 0
-    for entry in _entries(part):
+    for entry in _entries(split):
         if entry.is_dir():
             names.append(entry.name)
         else:
             num_files += 1
     if len(names) < 2:
         raise UserError(
-            f"{part}: expected at least two class folders with images in them, found {len(names)} and "
+            f"{split}: expected at least two class folders with images in them, found {len(names)} and "
             f"{num_files} files beside; sort the images into a folder a class"
         )
     return sorted(names)
 
 
-def _list_split(part: Path, classes: list[str]) -> ImageFiles:
+def _list_split(split: Path, classes: list[str]) -> ImageFiles:
     names: list[bytes] = []
     counts = []
     for name in classes:
-        of_class = sorted(_images(part / name, f"{name}/"))
+        of_class = sorted(_images(split / name, f"{name}/"))
         if not of_class:
             raise UserError(
-                f"{part / name}: no images in this class; expected {', '.join('*' + e for e in EXTENSIONS)}"
+                f"{split / name}: no images in this class; expected {', '.join('*' + e for e in EXTENSIONS)}"
             )
         names += of_class
         counts.append(len(of_class))
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return ImageFiles(folder=str(part), names=np.array(names), labels=labels)
+    return ImageFiles(folder=str(split), names=np.array(names), labels=labels)
 
 
 def _images(folder: Path, prefix: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""The prepared store: the images of a part in one file, one after the other, and an index of all.
+"""The prepared store: the images of a split in one file, one after the other, and an index of all.
 
 A training image whose shorter side is above 480 pixels, the largest that Sec. 3.4 draws, is resized to 480 once and
 for all; any other keeps the bytes of its file, as do test images, which Table 4 resizes to up to 640. Large files are
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from resrepro.config.recipe import IMAGENET_CROP
-from resrepro.data.dataset import Progress
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.decoding import decode, resized_size
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
@@ -38,7 +38,7 @@ INDEX = "index.npz"  # written last: its presence means complete
 
 @dataclass(frozen=True, kw_only=True)
 class PackedFiles(ImageFiles):
-    """A part in the store; `folder` is its file. Image i ends before byte `ends`[i]: (N,) int64."""
+    """List a split in the store; `folder` is its file. Image i ends before byte `ends`[i]: (N,) int64."""
 
     ends: np.ndarray
 
@@ -52,7 +52,7 @@ class PackedFiles(ImageFiles):
         try:
             return os.pread(_opened(self.folder), self.num_bytes(index), self._start(index))
         except OSError as error:
-            raise UserError(f"{self.folder}: {error.strerror or error}; prepare the data set anew") from error
+            raise UserError(f"{self.folder}: {error.strerror or error}; prepare the dataset anew") from error
 
 
 @lru_cache(maxsize=8)
@@ -61,7 +61,7 @@ def _opened(path: str) -> int:
 
 
 def directory(dataset: str, *, data_dir: Path) -> Path:
-    """Where the store of a data set lies."""
+    """Return where the store of a dataset lies."""
     kind, _, path = dataset.partition(":")
     if kind == "folder":
         root = Path(path).expanduser().resolve()
@@ -70,7 +70,7 @@ def directory(dataset: str, *, data_dir: Path) -> Path:
 
 
 def load(dataset: str, *, data_dir: Path) -> ImageFolder | None:
-    """The data set's store; None where there is none.
+    """Open the dataset's store; None where there is none.
 
     Raises:
         UserError: incomplete, or damaged.
@@ -87,39 +87,37 @@ def load(dataset: str, *, data_dir: Path) -> ImageFolder | None:
     try:
         with (root / INDEX).open("rb") as file, np.load(file) as index:
             classes = tuple(json.loads(str(index["classes"])))
-            parts = [
+            splits = [
                 PackedFiles(
-                    folder=str(root / f"{part}.pack"),
-                    **{column: index[f"{part}_{column}"] for column in ("names", "labels", "ends")},
+                    folder=str(root / f"{split}.pack"),
+                    **{column: index[f"{split}_{column}"] for column in ("names", "labels", "ends")},
                 )
-                for part in SPLITS
+                for split in SPLITS
             ]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{root / INDEX}: {delete}") from error
-    for part in parts:
-        pack = Path(part.folder)
+    for split in splits:
+        pack = Path(split.folder)
         found = pack.stat().st_size if pack.is_file() else 0
-        if found != part.ends[-1]:
-            raise UserError(f"{pack}: {found} bytes, expected {part.ends[-1]}; {delete}")
-    return ImageFolder(train=parts[0], test=parts[1], classes=classes, place=str(root))
+        if found != split.ends[-1]:
+            raise UserError(f"{pack}: {found} bytes, expected {split.ends[-1]}; {delete}")
+    return ImageFolder(train=splits[0], test=splits[1], classes=classes, place=str(root))
 
 
-def prepare(
-    tree: ImageFolder, dataset: str, *, data_dir: Path, num_workers: int, skip_corrupt: bool, progress: Progress
-) -> list[str]:
-    """Writes the store of `tree`, or what is missing of it; returns the files that were left out as corrupt.
+def prepare(folder: ImageFolder, dataset: str, options: DataOptions) -> list[str]:
+    """Write the store of `folder`, or what is missing of it; return the files that were left out as corrupt.
 
     Stopped at any point, also by a power cut, it goes on from the last whole chunk.
 
     Raises:
         UserError: no space (says how much is needed), a corrupt image, a store of other files, one being written.
     """
-    root = directory(dataset, data_dir=data_dir)
-    files = {"train": tree.train, "test": tree.test}
+    root = directory(dataset, data_dir=options.data_dir)
+    files = {"train": folder.train, "test": folder.test}
     asked: dict[str, str | bool] = {
-        "train": tree.train.fingerprint(),
-        "test": tree.test.fingerprint(),
-        "skip_corrupt": skip_corrupt,
+        "train": folder.train.fingerprint(),
+        "test": folder.test.fingerprint(),
+        "skip_corrupt": options.skip_corrupt,
     }
     _check_space(root, files)
     with user_errors(root, "--data-dir"):
@@ -131,33 +129,33 @@ def prepare(
     with exclusive(root / ".lock", locked, "--data-dir"):
         _same(root / "source.json", asked, dataset)
         if not (root / INDEX).is_file():
-            columns: dict[str, np.ndarray] = {"classes": np.array(json.dumps(tree.classes))}
-            for part in SPLITS:
-                images = _Images(files[part], shrunk=part == "train", skip_corrupt=skip_corrupt and part == "train")
-                lengths = _pack(files[part], root / f"{part}.pack", images, num_workers, progress)
+            columns: dict[str, np.ndarray] = {"classes": np.array(json.dumps(folder.classes))}
+            for split in SPLITS:
+                is_train = split == "train"
+                images = _Images(files[split], shrunk=is_train, skip_corrupt=is_train and options.skip_corrupt)
+                lengths = _pack(images, root / f"{split}.pack", options)
                 kept = lengths > 0
-                columns[f"{part}_names"], columns[f"{part}_labels"] = files[part].names[kept], files[part].labels[kept]
-                columns[f"{part}_ends"] = lengths[kept].cumsum()
+                columns[f"{split}_names"] = files[split].names[kept]
+                columns[f"{split}_labels"] = files[split].labels[kept]
+                columns[f"{split}_ends"] = lengths[kept].cumsum()
             write_atomically(root / INDEX, lambda file: np.savez(file, **columns), "--data-dir")  # type: ignore[arg-type]
     left_out = []
-    for part in SPLITS:
-        lengths = np.fromfile(_lengths_file(root / f"{part}.pack"), dtype=np.int64)
-        left_out += [files[part].name(int(i)) for i in np.flatnonzero(lengths == 0)]
+    for split in SPLITS:
+        lengths = np.fromfile(_lengths_file(root / f"{split}.pack"), dtype=np.int64)
+        left_out += [files[split].name(int(i)) for i in np.flatnonzero(lengths == 0)]
     return left_out
 
 
 def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:
-    """Two halves of a store must not be of different files."""
+    """Refuse to make two halves of a store of different files."""
     try:
         before = json.loads(source.read_text())
     except (OSError, ValueError):
         write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
         return
     for key, value in asked.items():
-        if before.get(key) != value and (key, value) != (
-            "skip_corrupt",
-            True,
-        ):  # what was packed so far has no corrupt one
+        is_stricter = (key, value) == ("skip_corrupt", True)  # what was packed has no corrupt one
+        if before.get(key) != value and not is_stricter:
             what = f"the {key} files are others now" if key in SPLITS else f"it was begun with {key} = {not value}"
             raise UserError(f"{source.parent}: {what}; delete it, and type 'resrepro data prepare {dataset}' again")
     if before != asked:
@@ -171,7 +169,7 @@ def _lengths_file(pack: Path) -> Path:
 def _check_space(root: Path, files: dict[str, ImageFiles]) -> None:
     if (root / INDEX).is_file():
         return
-    needed = sum(_estimated_bytes(of_part, len(of_part)) for of_part in files.values())
+    needed = sum(_estimated_bytes(of_split, len(of_split)) for of_split in files.values())
     done = sum(pack.stat().st_size for pack in root.glob("*.pack"))
     free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
     if free < needed - done:
@@ -182,7 +180,7 @@ def _check_space(root: Path, files: dict[str, ImageFiles]) -> None:
 
 
 def _estimated_bytes(files: ImageFiles, count: int) -> int:
-    """Resized images take less than they did, the others the same."""
+    """Estimate from above: resized images take less than they did, the others the same."""
     return round(count * float(np.mean(files.sampled_bytes())))
 
 
@@ -190,8 +188,9 @@ def _gib(count: int) -> str:
     return f"{count / 2**30:.2g} GiB" if count < 10 * 2**30 else f"{count / 2**30:.0f} GiB"
 
 
-def _pack(files: ImageFiles, pack: Path, images: _Images, num_workers: int, progress: Progress) -> np.ndarray:
-    """Appends what is missing. (N,) int64 lengths; 0: left out."""
+def _pack(images: _Images, pack: Path, options: DataOptions) -> np.ndarray:
+    """Append what is missing; return all lengths, (N,) int64; 0: left out."""
+    files = images.files
     with user_errors(pack, "--data-dir"), pack.open("ab") as data, _lengths_file(pack).open("ab") as log:
         lengths = np.fromfile(log.name, dtype=np.int64)  # without a torn number at the end
         whole = int(np.searchsorted(lengths.cumsum(), data.tell(), side="right"))
@@ -200,8 +199,8 @@ def _pack(files: ImageFiles, pack: Path, images: _Images, num_workers: int, prog
         data.truncate(int(lengths.sum()))
         log.truncate(lengths.nbytes)
         chunks = range(-(-whole // CHUNK), -(-len(files) // CHUNK))
-        progress(pack.stem, whole, len(files))
-        for of_files in prefetched(images, chunks, num_workers=num_workers):
+        options.progress(pack.stem, whole, len(files))
+        for of_files in prefetched(images, chunks, num_workers=options.num_workers):
             of_chunk = np.array([len(image) for image in of_files], dtype=np.int64)
             try:
                 data.write(b"".join(of_files))
@@ -218,16 +217,16 @@ def _pack(files: ImageFiles, pack: Path, images: _Images, num_workers: int, prog
                     "type the same command again: it goes on from there"
                 ) from error
             lengths = np.concatenate([lengths, of_chunk])
-            progress(pack.stem, len(lengths), len(files))
+            options.progress(pack.stem, len(lengths), len(files))
         os.fsync(log.fileno())
     return lengths
 
 
 class _Images:
-    """Item i: the images of chunk i; an empty one is to be left out.
+    """Read the images of chunk i, item i; an empty one is to be left out.
 
     Args:
-        shrunk: or the files as they are: tests resize to other sizes, and are measured on all images.
+        shrunk: whether to resize large images; tests resize them to other sizes, and so need the files as they are.
     """
 
     def __init__(self, files: ImageFiles, *, shrunk: bool, skip_corrupt: bool) -> None:
@@ -248,7 +247,7 @@ class _Images:
 
 
 def resized(data: bytes, name: str) -> bytes:
-    """The file as it is, or as a JPEG with a shorter side of 480 pixels where it was longer.
+    """Return the file as it is, or as a JPEG with a shorter side of 480 pixels where it was longer.
 
     By PIL's Lanczos filter, antialiased; quality 95, 4:4:4.
 

@@ -1,4 +1,4 @@
-"""The per-pixel mean of Sec. 3.4: of the training set's center crops.
+"""The per-pixel mean of Sec. 3.4: that of the training set's center crops.
 
 The paper says "per-pixel mean" alone, and its training crops lie anywhere. The author's published models come with a
 mean image of 224x224.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from resrepro.config.recipe import ScaleCrop
-from resrepro.data.dataset import Progress, silent
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.data.image_files.training_views import CenterCrops
@@ -25,44 +25,35 @@ CHUNK = 256  # images a worker sums
 SAVE_EVERY = 20  # chunks
 
 
-def pixel_mean(
-    files: ImageFiles,
-    crop: ScaleCrop,
-    *,
-    dataset: str,
-    data_dir: Path,
-    num_workers: int,
-    skip_corrupt: bool = False,
-    progress: Progress = silent,
-) -> Tensor:
-    """Mean of the center crops for each pixel and channel: (S, S, 3) float32, 0 ... 255.
+def pixel_mean(files: ImageFiles, crop: ScaleCrop, dataset: str, options: DataOptions) -> Tensor:
+    """Return the mean of the center crops for each pixel and channel: (S, S, 3) float32, 0 ... 255.
 
-    Computed once for these files and sizes and kept below `data_dir`; stopped, it goes on from the last sums kept.
+    It is computed once for these files and sizes and kept below `data_dir`; stopped, it goes on from the last sums
+    kept.
 
     Raises:
         UserError: an image is corrupt, and not to be skipped; `data_dir` cannot be written.
     """
     image_size, shorter_side = crop.size, crop.shorter_side[0]
     name = f"{dataset.partition(':')[0]}-{image_size}-of-{shorter_side}-{files.fingerprint()}"
-    path = data_dir / "pixel_mean" / f"{name}{'-skip-corrupt' if skip_corrupt else ''}.npz"
+    path = options.data_dir / "pixel_mean" / f"{name}{'-skip-corrupt' if options.skip_corrupt else ''}.npz"
     kept = _read(path, image_size)
     sums, count, chunks = kept or (np.zeros((image_size, image_size, 3), dtype=np.int64), 0, 0)
     num_chunks = -(-len(files) // CHUNK)
     views = CenterCrops(files, image_size=image_size, shorter_side=shorter_side, batch_size=CHUNK)
-    for of_chunk, num_images in prefetched(
-        _Sums(views, skip_corrupt), range(chunks, num_chunks), num_workers=num_workers
-    ):
+    chunk_sums = _Sums(views, options.skip_corrupt)
+    for of_chunk, num_images in prefetched(chunk_sums, range(chunks, num_chunks), num_workers=options.num_workers):
         sums, count, chunks = sums + of_chunk.numpy(), count + num_images, chunks + 1
         if chunks % SAVE_EVERY == 0 or chunks == num_chunks:
             _write(path, sums, count, chunks)
-        progress("per-pixel mean", min(chunks * CHUNK, len(files)), len(files))
+        options.progress("per-pixel mean", min(chunks * CHUNK, len(files)), len(files))
     if not count:
         raise UserError(f"{files.folder}: not one readable image")
     return torch.from_numpy(sums / count).float()
 
 
 class _Sums:
-    """Item i: the sum of chunk i's crops, (S, S, 3) int64, which is exact in any order, and how many they are."""
+    """Sum the crops of chunk i, (S, S, 3) int64, which is exact in any order, and count them: item i."""
 
     def __init__(self, views: CenterCrops, skip_corrupt: bool) -> None:
         self.views, self.skip_corrupt = views, skip_corrupt
@@ -82,7 +73,7 @@ class _Sums:
 
 
 def _read(path: Path, side: int) -> tuple[np.ndarray, int, int] | None:
-    """Sums, number of images and of chunks; None where there are none, or damaged ones."""
+    """Return sums, number of images and of chunks; None where there are none, or damaged ones."""
     try:
         with path.open("rb") as file, np.load(file) as kept:  # numpy leaves a damaged file open
             sums, count, chunks = kept["sums"], int(kept["count"]), int(kept["chunks"])

@@ -22,13 +22,13 @@ Item = TypeVar("Item", covariant=True)
 
 
 class Items(Protocol[Item]):
-    """A data set whose items can be made in any order, and several at once."""
+    """Make items in any order, and several at once."""
 
     def __getitem__(self, index: int, /) -> Item: ...
 
 
 class HostBatch(NamedTuple):
-    """What a worker makes of a mini-batch.
+    """Hold what a worker makes of a mini-batch.
 
     Args:
         images: (N, 3, S, S) uint8, channels-last; cropped, not flipped yet.
@@ -45,13 +45,13 @@ class HostBatch(NamedTuple):
     skipped: Sequence[str] = ()
 
     def pin_memory(self) -> HostBatch:
-        """In page-locked memory, from which a copy to the GPU need not wait."""
+        """Copy it to page-locked memory, from which a copy to the GPU need not wait."""
         images, labels, flip, alphas = (tensor.pin_memory() for tensor in self[:4])
         return HostBatch(images, labels, flip, alphas, self.skipped)
 
 
 def prefetched(items: Items[Item], order: Iterable[int], *, num_workers: int, pin: bool = False) -> Iterator[Item]:
-    """`items` in `order`, such as mini-batches, each made by one of `num_workers` threads; 0: made when asked for.
+    """Yield `items` in `order`, such as mini-batches, each made by one of `num_workers` threads; 0: when asked for.
 
     May be closed at any time, and several may be open at once. What an item raises is raised here.
 

@@ -1,8 +1,8 @@
 """Sec. 3.4's training view: shorter side drawn from [256, 480], random crop, random flip, color augmentation.
 
-Mini-batches are a pure function of (seed, iteration), as in `batches.py`: one endless stream, reshuffled every epoch,
-of which mini-batch i is positions [B i, B (i+1)). Threads decode, resize and crop; the rest is done for the whole
-mini-batch on the device.
+Mini-batches are a pure function of (seed, iteration), as in `in_memory/pipeline.py`: one endless stream, reshuffled
+every epoch, of which mini-batch i is positions [B i, B (i+1)). Threads decode, resize and crop; the rest is done for
+the whole mini-batch on the device.
 """
 
 from __future__ import annotations
@@ -30,8 +30,14 @@ ALPHA_STD = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """The draws of a mini-batch, (N,) each: shorter sides in pixels; crop offsets in [0, 1) of those possible; (N, 3)
-    alphas."""
+    """Hold the draws of a mini-batch.
+
+    Args:
+        shorter_side: (N,), pixels.
+        top, left: crop offsets, (N,) in [0, 1) of those possible.
+        flip: (N,) bool.
+        alphas: (N, 3) float32.
+    """
 
     shorter_side: np.ndarray
     top: np.ndarray
@@ -42,7 +48,7 @@ class Draws:
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleCropSampler:
-    """Which images a mini-batch has, and which view of each."""
+    """Say which images a mini-batch has, and which view of each."""
 
     num_images: int
     batch_size: int
@@ -50,12 +56,12 @@ class ScaleCropSampler:
     shorter_side: tuple[int, int]
 
     def index(self, position: int, later: int = 0) -> int:
-        """The image at a position of the endless stream, or `later` places after it in the same epoch's order."""
+        """Return the image at a position of the endless stream, or `later` places after it in the epoch's order."""
         epoch, place = divmod(position, self.num_images)
         return int(_order(self.num_images, self.seed, epoch)[(place + later) % self.num_images])
 
     def draws(self, iteration: int) -> Draws:
-        """Of mini-batch `iteration`, counted from 0."""
+        """Return the draws of mini-batch `iteration`, counted from 0."""
         # the spawn key sets these apart from the shuffles, whose entropy is (seed, epoch)
         draw = _generator(np.random.SeedSequence((self.seed, iteration), spawn_key=(0,)))
         n, (low, high) = self.batch_size, self.shorter_side
@@ -74,12 +80,12 @@ def _generator(seed: np.random.SeedSequence) -> np.random.Generator:
 
 @lru_cache(maxsize=16)  # several runs at once, each with mini-batches of two epochs being made
 def _order(num_images: int, seed: int, epoch: int) -> np.ndarray:
-    """The same as `batches.py` draws."""
+    """Return the order that `in_memory/pipeline.py` draws too."""
     return _generator(np.random.SeedSequence((seed, epoch))).permutation(num_images).astype(np.int32)
 
 
 class ScaleCropViews:
-    """Mini-batches of training views; item i is mini-batch i, counted from 0, of as many as wanted.
+    """Make mini-batches of training views; item i is mini-batch i, counted from 0, of as many as wanted.
 
     Args:
         image_size: side of the crop, pixels.
@@ -135,7 +141,7 @@ class ScaleCropViews:
         )
 
     def _decoded(self, position: int) -> tuple[Tensor, int, list[str]]:
-        """The image, its index, and the corrupt files that it stands for."""
+        """Return the image, its index, and the corrupt files that it stands for."""
         corrupt: list[str] = []
         for later in range(len(self.files)):
             index = self.crops.index(position, later)
@@ -151,7 +157,7 @@ class ScaleCropViews:
 
 
 class CenterCrops:
-    """The center crops of all images in their order; item i is part i of `len` parts.
+    """Make the center crops of all images in their order; item i is the i-th of `len` batches.
 
     Args:
         skip_corrupt: whether the next image stands for one that cannot be decoded.
@@ -171,28 +177,28 @@ class CenterCrops:
     def __len__(self) -> int:
         return -(-len(self.files) // self.batch_size)
 
-    def indices(self, part: int) -> range:
-        """The images of a part."""
-        if not 0 <= part < len(self):
-            raise IndexError(part)
-        return range(len(self.files))[part * self.batch_size : (part + 1) * self.batch_size]
+    def indices(self, number: int) -> range:
+        """Return the numbers of a batch's images."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return range(len(self.files))[number * self.batch_size : (number + 1) * self.batch_size]
 
     def crop(self, index: int) -> Tensor:
-        """(3, S, S) uint8."""
+        """Return the center crop of an image, (3, S, S) uint8."""
         image = decode(self.files.read(index), self.files.name(index))
         middle = center_crop(*resized_size(image.shape[1], image.shape[2], self.shorter_side), self.image_size)
         return _crop(image, self.shorter_side, middle.top, middle.left, self.image_size)
 
     def _readable(self, index: int) -> tuple[Tensor, int]:
-        """The crop of an image, or of the first one after it that can be decoded, and that one's number."""
+        """Return the crop of an image, or of the first one after it that can be decoded, and that one's number."""
         for later in range(len(self.files) if self.skip_corrupt else 0):
             number = (index + later) % len(self.files)
             with contextlib.suppress(UserError):
                 return self.crop(number), number
         return self.crop(index), index
 
-    def __getitem__(self, part: int) -> HostBatch:
-        indices = list(self.indices(part))
+    def __getitem__(self, number: int) -> HostBatch:
+        indices = list(self.indices(number))
         images = self._memory.lend(len(indices))
         for row, index in enumerate(indices):
             crop, indices[row] = self._readable(index)
@@ -214,7 +220,7 @@ def _check_sizes(image_size: int, shorter_side: int) -> None:
 
 
 class _Memory:
-    """Lends memory for mini-batches, and takes it back once nothing refers to it.
+    """Lend memory for mini-batches, and take it back once nothing refers to it.
 
     Memory new from the system can cost as much as all the work on an image, in a virtual machine.
     """
@@ -224,7 +230,7 @@ class _Memory:
         self.unused: list[np.ndarray] = []
 
     def lend(self, count: int) -> np.ndarray:
-        """(count, S, S, 3) uint8."""
+        """Return (count, S, S, 3) uint8."""
         try:
             memory = self.unused.pop()
         except IndexError:
@@ -235,7 +241,7 @@ class _Memory:
 
 
 def _bytes(image: Tensor) -> np.ndarray:
-    """(3, H, W) -> (H, W, 3), to be copied by this thread alone: torch's copies would start threads of their own."""
+    """View (3, H, W) as (H, W, 3) of numpy, whose copies are by this thread alone: torch's would start others."""
     return image.permute(1, 2, 0).numpy()
 
 
@@ -244,9 +250,10 @@ def _crop(image: Tensor, shorter_side: int, top: int, left: int, side: int) -> T
 
 
 class NetInput:
-    """The device's half: from bytes to the net's input, by operations on tensors alone, so that it can be recorded.
+    """Make the net's input of bytes on the device, by operations on tensors alone, as a CUDA graph needs it.
 
-    As in `batches.py` the input is 0 ... 255 minus the per-pixel mean, flipped after that; not divided by anything.
+    As in `in_memory/pipeline.py` the input is 0 ... 255 minus the per-pixel mean, flipped after that, and divided by
+    nothing.
 
     Args:
         mean: (S, S, 3) float32, 0 ... 255.
@@ -258,11 +265,11 @@ class NetInput:
         self.components = (values * torch.tensor(EIGENVECTORS, dtype=torch.float64).T).float().to(device)
 
     def single_view(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) uint8 -> float32, channels-last."""
+        """Return (N, 3, S, S) uint8 minus the mean, float32, channels-last."""
         return images.to(memory_format=torch.channels_last) - self.mean
 
     def augmented(self, images: Tensor, flip: Tensor, alphas: Tensor) -> Tensor:
-        """(N, 3, S, S) uint8, (N,) bool, (N, 3) float32 -> (N, 3, S, S) float32, channels-last.
+        """Return augmented images: (N, 3, S, S) uint8, (N,) bool, (N, 3) float32 -> float32, channels-last.
 
         Each pixel of an image has the same sum of alpha_i * lambda_i * p_i added (AlexNet, Sec. 4.1).
         """

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, the official python version, through torchvision."""
+"""CIFAR-10 and CIFAR-100 in the official python version, read by torchvision."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from resrepro.errors import UserError
 CLASSES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
-def load(*, name: str, path: str, data_dir: Path) -> Images:
-    """50k training and 10k test images of 32x32 pixels.
+def load(name: str, data_dir: Path) -> Images:
+    """Read 50k training and 10k test images of 32x32 pixels; download them where they are absent.
+
+    Args:
+        name: `cifar10` or `cifar100`.
 
     Raises:
         UserError: absent and not to be downloaded, truncated, or a wrong md5.
@@ -27,7 +30,7 @@ def load(*, name: str, path: str, data_dir: Path) -> Images:
         _check(folder, dataset)
     else:
         _download(dataset, data_dir)
-    train, test = (dataset(data_dir, train=part, download=False) for part in (True, False))
+    train, test = (dataset(data_dir, train=is_train, download=False) for is_train in (True, False))
     return Images.from_numpy(
         train.data,
         np.asarray(train.targets),

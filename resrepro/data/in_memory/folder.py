@@ -12,17 +12,17 @@ from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 
 
-def load(*, name: str, path: str, data_dir: Path) -> Images:
-    """Reads the whole tree into memory; classes are the sorted names of the folders in `train`.
+def load(root: Path) -> Images:
+    """Read the whole folder into memory; classes are the sorted names of the folders in `train`.
 
     Raises:
-        UserError: a folder is missing or empty, an image is unreadable or of another size, the parts' classes differ.
+        UserError: a folder is missing or empty, an image is unreadable or of another size, the splits' classes differ.
     """
-    tree = list_image_folder(Path(path).expanduser())
-    with _open(tree.train.name(0)) as first:
+    folder = list_image_folder(root)
+    with _open(folder.train.name(0)) as first:
         size = first.size
-    train, test = _read(tree.train, size), _read(tree.test, size)
-    return Images.from_numpy(train, tree.train.labels, test, tree.test.labels, num_classes=len(tree.classes))
+    train, test = _read(folder.train, size), _read(folder.test, size)
+    return Images.from_numpy(train, folder.train.labels, test, folder.test.labels, num_classes=len(folder.classes))
 
 
 def _open(file: str) -> Image.Image:

@@ -1,4 +1,4 @@
-"""A data set in memory, as bytes."""
+"""Small images of one size in memory, as bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resrepro.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Equal-sized images of 8 bits a channel.
+    """Hold equal-sized images of 8 bits a channel.
 
     Args:
         train_images, test_images: (N, H, W, 3) uint8.
@@ -46,11 +46,11 @@ class Images:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width), pixels."""
+        """Height and width, pixels."""
         return self.train_images.shape[1], self.train_images.shape[2]
 
     def first(self, num_train: int | None, place: str) -> Images:
-        """The same test set with the first training images in the data set's order; None: with all of them.
+        """Return the same test set with the first training images in the dataset's order; None: with all of them.
 
         For CIFAR-10 that is the order of its files: 45000 leaves out the second half of data_batch_5.
 
@@ -61,7 +61,7 @@ class Images:
             return self
         here = len(self.train_labels)
         if num_train > here:
-            raise UserError(f"{place}: train_images {num_train}: expected at most the {here} of the data set")
+            raise UserError(f"{place}: train_images {num_train}: expected at most the {here} of the dataset")
         images, labels = self.train_images[:num_train], self.train_labels[:num_train]
         num_classes = int(labels.bincount().count_nonzero())
         if num_classes < self.num_classes:
@@ -72,5 +72,5 @@ class Images:
         return replace(self, train_images=images, train_labels=labels)
 
     def pixel_mean(self) -> Tensor:
-        """Mean of the training images for each pixel and channel: (H, W, 3) float32, 0 ... 255."""
+        """Return the mean of the training images for each pixel and channel: (H, W, 3) float32, 0 ... 255."""
         return self.train_images.sum(dim=0, dtype=torch.int64).div(len(self.train_images)).float()

@@ -24,7 +24,7 @@ from resrepro.data.in_memory.images import Images
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
-    """Which images, and which crop of each: (N,) int64 each; `top`, `left` count from the padded corner."""
+    """Say which images, and which crop of each: (N,) int64 each; `top`, `left` count from the padded corner."""
 
     index: Tensor
     top: Tensor
@@ -33,7 +33,7 @@ class Crops:
 
 
 class CropSampler:
-    """The views of the endless stream, on a device.
+    """Draw the views of the endless stream, on a device.
 
     Holds the draws of as many epochs as a mini-batch may straddle, at epoch modulo that number, so that a
     position of the stream is read at the position modulo the held length. The host draws and uploads once an epoch.
@@ -59,7 +59,7 @@ class CropSampler:
         self._offsets = torch.arange(batch_size, device=device)[shard]
 
     def epoch(self, epoch: int) -> np.ndarray:
-        """(4, num_images) int64: index, top, left, flip of each position of this epoch."""
+        """Return (4, num_images) int64: index, top, left, flip of each position of this epoch."""
         draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, epoch))))
         n, offsets = self.num_images, 2 * self.padding + 1  # both ends included: 9 offsets for 4 zeros
         views = (
@@ -71,7 +71,7 @@ class CropSampler:
         return np.stack(views)
 
     def load(self, iteration: int) -> None:
-        """Uploads the epochs that mini-batch `iteration`, counted from 0, needs, where they are not there yet."""
+        """Upload the epochs that mini-batch `iteration`, counted from 0, needs, where they are not there yet."""
         first = iteration * self.batch_size
         for epoch in range(first // self.num_images, (first + self.batch_size - 1) // self.num_images + 1):
             slot = epoch % len(self._held)
@@ -84,14 +84,14 @@ class CropSampler:
                 self._held[slot] = epoch
 
     def at(self, iteration: Tensor) -> Crops:
-        """The views of mini-batch `iteration`, a () int64 tensor on the device, whose epochs are loaded."""
+        """Return the views of mini-batch `iteration`, a () int64 tensor on the device, whose epochs are loaded."""
         position = (iteration * self.batch_size + self._offsets) % self._draws.shape[1]
         index, top, left, flip = self._draws.index_select(1, position)
         return Crops(index=index, top=top, left=left, flip=flip)
 
 
 class InMemoryPipeline:
-    """A data set on its device, and the network's input cut from it.
+    """Hold a dataset on its device, and cut the net's input from it.
 
     Images stay bytes. The mean is padded with zeros as the images are, so what lies outside is zero
     *after* the mean is subtracted, as in the paper; there is no division by a standard deviation.
@@ -129,7 +129,7 @@ class InMemoryPipeline:
         )
 
     def train(self, view: Crops) -> tuple[Tensor, Tensor]:
-        """Augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""
+        """Return augmented training images: (N, 3, H, W) float32, channels-last; and labels (N,)."""
         rows = (view.top[:, None] + self.rows)[:, :, None]  # (N, H, 1)
         columns = torch.where(view.flip[:, None].bool(), self.columns.flip(0), self.columns)
         pixels = rows * self.padded_mean.shape[1] + (view.left[:, None] + columns)[:, None, :]  # (N, H, W)
@@ -141,11 +141,11 @@ class InMemoryPipeline:
         return x.view(*pixels.shape, 3).permute(0, 3, 1, 2), self.train_labels[view.index]
 
     def test(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The single view of these test images: (N, 3, H, W) float32 and labels (N,)."""
+        """Return the single view of these test images: (N, 3, H, W) float32 and labels (N,)."""
         return (self.test_images[index] - self.mean).permute(0, 3, 1, 2), self.test_labels[index]
 
     def clean_train(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """These training images without augmentation."""
+        """Return these training images without augmentation, as `test` does."""
         (height, width), p = self.side, self.padding
         images = self.train_images[index, p : p + height, p : p + width]
         return (images - self.mean).permute(0, 3, 1, 2), self.train_labels[index]

@@ -1,4 +1,4 @@
-"""Embedded data set: small geometric shapes in clutter, drawn by numpy from a seed (nothing to download)."""
+"""Embedded dataset: small geometric shapes in clutter, drawn by numpy from a seed (nothing to download)."""
 
 import math
 from collections.abc import Callable
@@ -35,9 +35,10 @@ Array = NDArray[np.floating]  # float32 in fact: numpy's type stubs lose the wid
 
 
 def _distance(name: str, x: Array, y: Array) -> Array:
-    """Signed distance (negative inside, exact enough near the outline) to a shape that fills about [-1, 1]^2.
+    """Return the signed distance to a shape that fills about [-1, 1]^2.
 
-    Every shape is its own mirror image in x, so that a horizontal flip cannot change the class.
+    It is negative inside, and exact enough near the outline. Every shape is its own mirror image in x, so that a
+    horizontal flip cannot change the class.
     """
     ax, ay = np.abs(x), np.abs(y)
     radius = np.hypot(x, y)
@@ -101,7 +102,7 @@ def _draw(rng: np.random.Generator, labels: NDArray[np.int64]) -> NDArray[np.uin
 
 
 def _make(rng: np.random.Generator, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """`count` images (N, 16, 16, 3) and their labels (N,), balanced to within one and in random order."""
+    """Draw `count` images (N, 16, 16, 3) and labels (N,), balanced to within one and in random order."""
     labels = rng.permutation(np.arange(count, dtype=np.int64) % len(CLASS_NAMES))
     chunks = [_draw(rng, labels[start : start + CHUNK]) for start in range(0, count, CHUNK)]
     return np.concatenate(chunks), labels
@@ -120,6 +121,6 @@ def generate(
     return *_make(train_rng, num_train), *_make(test_rng, num_test)
 
 
-def load(*, name: str, path: str, data_dir: Path) -> Images:
-    """The set that `quickstart` and the tests use: 20,000 training and 2,000 test images of seed 0."""
+def load(_data_dir: Path) -> Images:
+    """Draw the set that `quickstart` and the tests use: 20,000 training and 2,000 test images of seed 0."""
     return Images.from_numpy(*generate(), num_classes=len(CLASS_NAMES))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from resrepro.config.datasets import DATASETS, check_dataset, dataset_title
+from resrepro.config.datasets import check_dataset, dataset_title
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files import imagenet
-from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.loading import load_dataset, open_image_folder
 from resrepro.errors import UserError
 from support.images import write_tree
 
@@ -58,7 +59,8 @@ def test_imagenette_without_a_network(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_catalog_knows_the_trees(tmp_path: Path) -> None:
     assert [dataset_title(name) for name in ("imagenet", "folder:/some/birds")] == ["ImageNet", "birds"]
     assert dataset_title(f"folder:{tmp_path}/.") == tmp_path.name
-    assert DATASETS["imagenet"].module == DATASETS["imagenette"].module == "trees"
+    with pytest.raises(UserError, match="dataset 'imagenette': its images differ in size"):
+        load_dataset("imagenette", DataOptions(data_dir=tmp_path))
     check_dataset("imagenette")
     with pytest.raises(UserError, match="dataset 'shapes': image files are expected here"):
         open_image_folder("shapes", data_dir=tmp_path)

@@ -23,8 +23,7 @@ from support.images import encoded, name_of, picture
 
 def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
     tree = open_image_folder(name_of(root), data_dir=data_dir, prepared=False)
-    chosen = {"num_workers": 0, "skip_corrupt": False, "progress": lambda *_: None, **options}
-    return packed.prepare(tree, name_of(root), data_dir=data_dir, **chosen)  # type: ignore[arg-type]
+    return packed.prepare(tree, name_of(root), DataOptions(data_dir=data_dir, **options))  # type: ignore[arg-type]
 
 
 def packs(root: Path, data_dir: Path) -> dict[str, bytes]:
@@ -66,12 +65,12 @@ from pathlib import Path
 from resrepro.data.image_files import packed as store
 from resrepro.data.image_files.imagenet import open_image_folder
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
-store.CHUNK = 2
+packed.CHUNK = 2
 def progress(part, done, total):
     print(part, done, flush=True)
     if done == count and not inside:
         time.sleep(60)
-real = store.os.fsync
+real = packed.os.fsync
 def slow(number):
     real(number)
     if inside and len(calls) == count // 2:
@@ -79,9 +78,9 @@ def slow(number):
         time.sleep(60)
     calls.append(0)
 calls = []
-store.os.fsync = slow
+packed.os.fsync = slow
 tree = open_image_folder(name, data_dir=data_dir, prepared=False)
-store.prepare(tree, name, data_dir=data_dir, num_workers=0, skip_corrupt=False, progress=progress)
+packed.prepare(tree, name, DataOptions(data_dir=data_dir, progress=progress))
 """
 
 

@@ -15,14 +15,14 @@ from PIL import Image
 from resrepro import results
 from resrepro.config.recipe import Recipe, ScaleCrop
 from resrepro.config.run import Run
-from resrepro.data.dataset import silent
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files import pipeline
 from resrepro.data.image_files.listing import list_image_folder
 from resrepro.data.image_files.packed import prepare
 from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import CenterCrops, ScaleCropViews
-from resrepro.data.loading import Sources
+from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
 from resrepro.models import build
@@ -64,14 +64,7 @@ def photo_run(tree: Path, **changes: Any) -> Run:
 
 def batches(tree: Path, num_workers: int = 0) -> ImageFilePipeline:
     mean = torch.full((CROP.size, CROP.size, 3), 100.0)
-    return ImageFilePipeline(
-        list_image_folder(tree),
-        CROP,
-        mean=mean,
-        num_workers=num_workers,
-        skip_corrupt=False,
-        device=torch.device("cpu"),
-    )
+    return ImageFilePipeline(list_image_folder(tree), CROP, mean, DataOptions(data_dir=tree, num_workers=num_workers))
 
 
 def mini_batch(source: ImageFilePipeline, views: Any, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,7 +123,7 @@ def test_all_test_images_are_measured_also_in_a_last_part_that_is_short(
     source, fp32 = batches(tree), choose("cpu", "fp32")
     net = build("plain18", num_classes=2, seed=0)
     small = source.test_split
-    views = CenterCrops(source.tree.test, image_size=CROP.size, shorter_side=36, batch_size=7)
+    views = CenterCrops(source.folder.test, image_size=CROP.size, shorter_side=36, batch_size=7)
     made = views[0]
     logits = net.eval()(source.net_input.single_view(made.images))
     loss = torch.nn.functional.cross_entropy(logits, made.labels).item()
@@ -186,7 +179,7 @@ def test_a_run_does_not_go_on_with_other_images(tree: Path) -> None:
     files.record.unlink()
     assert runner(where).run_all([run]) == []  # the same
     files.record.unlink()
-    prepare(list_image_folder(tree), run.dataset, data_dir=where, num_workers=0, skip_corrupt=False, progress=silent)
+    prepare(list_image_folder(tree), run.dataset, DataOptions(data_dir=where))
     assert runner(where).run_all([run]) == []  # a store of the files as they are: no image is above 480 pixels
     files.record.unlink()
     shutil.rmtree(where / "prepared")
@@ -208,13 +201,13 @@ def test_a_signal_stops_also_while_the_mean_is_made(tree: Path) -> None:
 
 
 def test_the_mean_is_of_the_recipes_center_crops_and_shared(tree: Path, tmp_path: Path) -> None:
-    sources = Sources(data_dir=tmp_path, device=torch.device("cpu"), num_workers=0)
-    run = photo_run(tree)
-    sources.load(run)
-    source = sources.batches(run)
-    assert sources.batches(run) is source and sources.num_classes(run) == 2 and sources.image_size(run) == (32, 32)
+    options, asked = DataOptions(data_dir=tmp_path), recipe()
+    dataset = load_dataset(f"folder:{tree}", options, as_files=True)
+    source = dataset.input_pipeline(asked)
+    assert dataset.input_pipeline(asked.model_copy(update={"lr": 1.0})) is source
+    assert dataset.num_classes == 2 and dataset.image_size(asked) == (32, 32)
     crop = ScaleCrop(size=32, shorter_side=(36, 68))
-    mean = pixel_mean(list_image_folder(tree).train, crop, dataset="x", data_dir=tmp_path, num_workers=0)
+    mean = pixel_mean(list_image_folder(tree).train, crop, "x", options)
     assert isinstance(source, ImageFilePipeline) and source.net_input.mean[0].permute(1, 2, 0).equal(mean)
 
 
@@ -259,7 +252,7 @@ def test_the_host_waits_for_a_device_that_is_behind(tree: Path, monkeypatch: pyt
             waited_for.append(self)
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
-    loaded = batches(tree).views(recipe(), seed=0)._loaded
+    loaded = batches(tree).views(recipe(), seed=0)
     for _ in range(7):
         loaded._wait()
     assert waited_for == recorded[:3] and len(recorded) == 7

@@ -11,7 +11,6 @@ from PIL import Image
 
 from resrepro.config.recipe import IMAGENET_CROP
 from resrepro.data.image_files.decoding import decode, resized_size
-from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import HostBatch
 from resrepro.data.image_files.training_views import (
@@ -22,6 +21,7 @@ from resrepro.data.image_files.training_views import (
     ScaleCropSampler,
 )
 from resrepro.data.in_memory.pipeline import CropSampler
+from resrepro.data.loading import open_image_folder
 from resrepro.errors import UserError
 from support.images import SIDES, encoded, views
 
@@ -30,7 +30,7 @@ def same(a: HostBatch, b: HostBatch) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
 
 
-def test_the_stream_is_that_of_the_small_data_sets() -> None:
+def test_the_stream_is_that_of_the_small_datasets() -> None:
     crops = ScaleCropSampler(num_images=10, batch_size=4, seed=3, shorter_side=SIDES)
     stream = CropSampler(num_images=10, batch_size=4, padding=4, seed=3, device=torch.device("cpu"))
     expected = np.concatenate([stream.epoch(epoch)[0] for epoch in range(3)])
@@ -98,10 +98,10 @@ def test_crop_offsets_reach_both_ends(tmp_path: Path) -> None:
     assert min(corners.values()) > 8
 
 
-def test_parts_make_up_the_mini_batch(files: ImageFiles) -> None:
+def test_shards_make_up_the_mini_batch(files: ImageFiles) -> None:
     whole = views(files)[7]
-    parts = [views(files, part=slice(2 * i, 2 * i + 2))[7] for i in range(2)]
-    assert same(whole, HostBatch(*(torch.cat(columns) for columns in list(zip(*parts, strict=True))[:4])))
+    shards = [views(files, shard=slice(2 * i, 2 * i + 2))[7] for i in range(2)]
+    assert same(whole, HostBatch(*(torch.cat(columns) for columns in list(zip(*shards, strict=True))[:4])))
 
 
 def test_center_crops_are_torchvisions(files: ImageFiles) -> None:

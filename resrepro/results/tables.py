@@ -20,11 +20,16 @@ class Table:
     notes: tuple[str, ...]
 
     def to_markdown(self) -> str:
+        """Return title, rows and notes as Markdown."""
+        return f"**{self.title}**\n\n{self.rows_to_markdown()}" + "".join(f"\n{note}\n" for note in self.notes)
+
+    def rows_to_markdown(self) -> str:
+        """Return the rows alone as a Markdown table."""
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
-        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        return f"**{self.title}**\n\n{table}" + "".join(f"\n{note}\n" for note in self.notes)
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def to_csv(self) -> str:
+        """Return the rows as CSV, without title and notes."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
         return text.getvalue()

@@ -48,5 +48,6 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], option: st
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
+def write_text(path: Path, text: str, option: str = "--results-dir") -> None:
+    """Write text as UTF-8; arguments and errors as in `write_atomically`."""
+    write_atomically(path, lambda file: file.write(text.encode()), option)

@@ -14,14 +14,13 @@ from test_end_to_end import run
 from test_results import record
 
 from resrepro import results
-from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.experiment import Experiment, FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.figures import FIGURES
-from resrepro.figures.data import _read
+from resrepro.figures.data import read_figure, read_runs
 from resrepro.figures.files import draw_experiment
-from resrepro.figures.layout import FigureContext
+from resrepro.figures.kinds import FIGURES
 from resrepro.results import csv_rows
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.records import ConstructedComparison, LayerNorms, Response, RunRecord
@@ -57,18 +56,16 @@ def write_norms(files: results.RunFiles, norms: dict[tuple[int, str], list[float
     csv_rows.write_rows(files.gradients, LayerNorms, found)
 
 
-def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...], **context: object) -> Figure:
+def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...]) -> Figure:
     spec = FigureSpec(name="f", kind=kind, title="T", panel=tuple(PanelSpec(title="p", runs=p) for p in panels))
-    table, _, problems = _read(results_dir, runs, FIGURES[kind])
-    assert not problems
-    names = {name for panel in panels for name in panel}
-    given = {
-        "labels": {n: n for n in names},
-        "depths": {n: int("".join(filter(str.isdigit, n.partition("-")[0]))) for n in names},
-        "residual": {n: n.startswith("resnet") for n in names},
-        **context,
-    }
-    return FIGURES[kind].draw(table, spec, FigureContext(note="", **given))
+    first = runs[0]
+    experiment = Experiment(
+        name="e", address="e", title="T", reproduces="", dataset=first.dataset, own_dataset=first.dataset, cost="",
+        expect="", beyond_paper=True, runs=tuple(runs),
+    )  # fmt: skip
+    rows, data = read_figure(experiment, spec, FIGURES[kind], results_dir)
+    assert not data.problems
+    return FIGURES[kind].draw(rows, spec, data)
 
 
 def lines(axes: Axes) -> list[tuple[list[float], list[float]]]:
@@ -124,7 +121,7 @@ def test_a_zero_a_nan_and_a_divergence_are_shown(tmp_path: Path) -> None:
     norms = {(0, "initialization"): [0.0, 2, 3, 4, 5, 6, 7, 8], (6, "before drop 1"): [math.nan] * 8}
     write_norms(stored(tmp_path, run_of("plain8-nobn"), status="diverged", diverged_iter=10), norms)
     figure = draw(
-        tmp_path, "gradients", [run_of("plain8-nobn")], ("plain8-nobn",), diverged_iter={"plain8-nobn": 10}
+        tmp_path, "gradients", [run_of("plain8-nobn")], ("plain8-nobn",)
     )  # fmt: skip
     upper = figure.axes[0]
     assert math.isnan(lines(upper)[0][1][0]) and lines(upper)[0][1][1:] == [2.0, 3, 4, 5, 6, 7, 8]
@@ -225,10 +222,10 @@ def test_gradients_that_are_cut_short_are_named(tmp_path: Path) -> None:
     whole = files.gradients.read_text()
     assert len(read_rows(files.gradients, LayerNorms)) == 16
     files.gradients.write_text("\n".join(whole.splitlines()[:-1]) + "\n")
-    _, _, problems = _read(tmp_path, [run], FIGURES["gradients"])
+    _, _, problems = read_runs(tmp_path, [run], FIGURES["gradients"])
     assert "gradients.csv: cut short: 15 rows, expected 8 a moment; restore it" in problems[run]
     files.gradients.unlink()
-    _, _, problems = _read(tmp_path, [run], FIGURES["gradients"])
+    _, _, problems = read_runs(tmp_path, [run], FIGURES["gradients"])
     assert "not there (finished by an older version)" in problems[run]
 
 

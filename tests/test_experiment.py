@@ -7,7 +7,7 @@ import pytest
 
 from resrepro.config.toml_files import experiment_names, find_experiment, read_experiment
 from resrepro.errors import UserError
-from resrepro.figures import FIGURES
+from resrepro.figures.kinds import FIGURES
 
 
 @pytest.mark.parametrize("name", experiment_names())

@@ -117,9 +117,9 @@ def _cell(text: str) -> str:
 def _picture(picture: PageFigure, anchor: str) -> str:
     notes = "".join(f"<li>{_text(note)}</li>" for note in picture.notes)
     caption = f"<figcaption><h3>{_text(picture.title)}</h3><ul>{notes}</ul></figcaption>"
-    if picture.file is None:
+    if picture.drawing is None:
         return f'<figure class="missing">{caption}</figure>\n'
-    drawn = _inline(picture.file.read_text(encoding="utf-8"), anchor, f"{picture.title}: {picture.notes[0]}")
+    drawn = _inline(picture.drawing.svg, anchor, f"{picture.title}: {picture.notes[0]}")
     label = escape(picture.title, quote=True)
     return (
         f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{label}">{drawn}</div>{caption}</figure>\n'

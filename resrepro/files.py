@@ -58,13 +58,13 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], option: st
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, option: str = "--results-dir") -> None:
     """Write a text as UTF-8, atomically.
 
     Raises:
         UserError: the disk is full or not writable; the old file is untouched.
     """
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, lambda file: file.write(text.encode()), option)
 
 
 @contextmanager

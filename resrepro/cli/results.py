@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,8 @@ from resrepro.cli.options import (
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiments
 from resrepro.errors import UserError, did_you_mean
-from resrepro.files import write_text
 from resrepro.report.tables import TABLES
+from resrepro.results.tables import write_table
 
 
 def table(
@@ -46,9 +47,7 @@ def table(
     console.print(shown)
     for note in found.notes:
         console.print(note, soft_wrap=True)
-    for suffix, text in (("md", found.to_markdown()), ("csv", found.to_csv())):
-        path = results.table_file(results_dir, number, suffix)
-        write_text(path, text)
+    for path in write_table(found, partial(results.table_file, results_dir, number)):
         console.print(path, soft_wrap=True)
 
 
@@ -63,14 +62,12 @@ def report(
     Write report.html and report.md: every claim with its verdict, every figure and every table. What is missing is
     named with the command that makes it.
     """
-    from resrepro.report import html, markdown
+    from resrepro.report import files
     from resrepro.report.content import gather
 
-    folder = output_dir or results_dir
     page = gather(results_dir)
-    for name, text in (("report.html", html.write(page)), ("report.md", markdown.write(page, folder))):
-        write_text(folder / name, text)
-        console.print(folder / name, soft_wrap=True)
+    for path in files.write(page, output_dir or results_dir):
+        console.print(path, soft_wrap=True)
     for line in page.lead:
         console.print(line, soft_wrap=True)
     counts = ", ".join(f"{count} {status}" for status, count in page.counts.items())

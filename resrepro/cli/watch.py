@@ -22,10 +22,9 @@ from resrepro.cli.options import (
     console,
     duration,
 )
+from resrepro.figures.palette import COLORS, VERMILION
 from resrepro.results.status import RunStatus, Watch
 
-# Okabe and Ito's palette, without the colors that vanish on a dark or on a light ground.
-COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
 STATE_STYLES = {"training": "bold", "stopped": "", "finished": "dim", "diverged": "bold"}
 QUIET_S = 600.0  # a checkpoint is due each minute, but a deep net is tested for several
 PLOT_HEIGHT = 18  # where no window's height is to be filled
@@ -76,7 +75,7 @@ def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
         parts += _curves(drawn, width, plot_height)
     for why in skipped:
         why = why.removeprefix(f"{watched.results_dir}/")
-        parts.append(Text(f"skipped: {why}", "#D55E00", no_wrap=height is not None, overflow="ellipsis"))
+        parts.append(Text(f"skipped: {why}", VERMILION, no_wrap=height is not None, overflow="ellipsis"))
     return Group(*parts)
 
 

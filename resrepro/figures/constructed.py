@@ -1,4 +1,4 @@
-"""Error against depth: plain nets trained from scratch, made deeper by identity layers, and trained on (Sec. 1)."""
+"""Draw error against depth for plain nets: from scratch, made deeper by identity layers, and trained on (Sec. 1)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.layout import COLORS, FONT_PT, FigureContext, add_remarks, missing_run_remarks, new_figure, style
+from resrepro.figures.data import FigureData
+from resrepro.figures.layout import FONT_PT, add_remarks, missing_run_remarks, new_figure, style
+from resrepro.figures.palette import BLUE, GREEN, VERMILION
 from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, RunRecord
 
 PANEL_INCHES = (4.4, 3.6)
 STATES: dict[str, dict[str, Any]] = {  # how a net came to be -> its line
-    "trained from scratch": {"color": COLORS[3], "marker": "o", "linestyle": "-"},
-    "made of the shallower net and identity layers": {"color": COLORS[4], "marker": "s", "linestyle": (0, (3, 1.5))},
-    "made so, and trained on": {"color": COLORS[1], "marker": "^", "linestyle": "-"},
+    "trained from scratch": {"color": VERMILION, "marker": "o", "linestyle": "-"},
+    "made of the shallower net and identity layers": {"color": BLUE, "marker": "s", "linestyle": (0, (3, 1.5))},
+    "made so, and trained on": {"color": GREEN, "marker": "^", "linestyle": "-"},
 }
 SCRATCH, MADE, TRAINED_ON = STATES
 ABOVE = {SCRATCH: 6, MADE: 6, TRAINED_ON: -12}  # where a value is written, points from its marker
@@ -32,7 +34,7 @@ FIELDS = ("state", "depth", *COLUMNS.values(), "largest_difference", "largest_ou
 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """A row a state of the net: as made, with the shallower net where that line begins; and as trained."""
+    """Read a row a state of the net: as made, with the shallower net where that line begins; and as trained."""
     depth, found = architecture(run.arch).depth, []
     if run.start_from is not None:
         parts = {row.part: row for row in read_rows(files.identity, ConstructedComparison)}
@@ -60,20 +62,24 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     return found
 
 
-def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
-    """A panel an error, the mean over the seeds."""
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw a panel an error, the mean over the seeds.
+
+    Args:
+        rows: a row a state of a net and seed, as `rows` reads them.
+    """
     num_panels = len(spec.panel)
-    figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], PANEL_INCHES[1])
+    figure = new_figure(data, num_panels * PANEL_INCHES[0], PANEL_INCHES[1])
     all_axes = figure.subplots(1, num_panels, squeeze=False)[0]
     lines = {}
     for axes, panel in zip(all_axes, spec.panel, strict=True):
-        own = table[table["run"].isin(panel.runs)]
+        own = rows[rows["run"].isin(panel.runs)]
         _draw_panel(axes, own, panel)
         first = _difference(own) if axes is all_axes[0] else []
-        lines[axes] = first + missing_run_remarks(panel.runs, context) + _unfinished(own, context)
+        lines[axes] = first + missing_run_remarks(panel.runs, data) + _unfinished(own, data)
     add_remarks(figure, lines)
     all_axes[0].set_ylabel("error (%)", fontsize=FONT_PT)
-    if not table.empty:
+    if not rows.empty:
         handles = [Line2D([], [], label=state, markersize=5, **line) for state, line in STATES.items()]
         figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
     return figure
@@ -112,6 +118,6 @@ def _difference(own: pd.DataFrame) -> list[str]:
     ]
 
 
-def _unfinished(own: pd.DataFrame, context: FigureContext) -> list[str]:
+def _unfinished(own: pd.DataFrame, data: FigureData) -> list[str]:
     names = own[own["status"] == "unfinished"]["run"].unique()
-    return [f"not yet trained on: {', '.join(context.labels[name] for name in names)}"] if len(names) else []
+    return [f"not yet trained on: {', '.join(data.runs[name].label for name in names)}"] if len(names) else []

@@ -1,4 +1,4 @@
-"""Error against iterations: Fig. 1, Fig. 6 and their like."""
+"""Draw error against iterations: Fig. 1, Fig. 6 and their like."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
+from resrepro.figures.data import FigureData
 from resrepro.figures.layout import (
-    COLORS,
     FONT_PT,
-    FigureContext,
+    LINE_COLORS,
     add_remarks,
     depth_colors,
     missing_run_remarks,
@@ -40,7 +40,7 @@ LABEL_INCHES = 1.7  # room for the labels at the lines' ends
 
 @dataclass(kw_only=True)
 class _End:
-    """A label at a line's end."""
+    """Hold a label at a line's end."""
 
     y: float
     text: str
@@ -48,48 +48,48 @@ class _End:
 
 
 def rows(files: RunFiles, _run: Run, _record: RunRecord | None) -> list[dict[str, object]]:
-    """The curve points of a run, finished or not."""
+    """Read the curve points of a run, finished or not."""
     return [dict(point) for point in read_points(files)]
 
 
-def draw(curves: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
-    """Draws one figure.
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw a panel of curves beside another.
 
     Args:
-        curves: a row a curve point, as `drawing` reads them.
+        rows: a row a curve point and seed, as `rows` reads them.
     """
     if spec.until_iter is not None:
-        curves = curves[curves["iteration"] <= spec.until_iter]
+        rows = rows[rows["iteration"] <= spec.until_iter]
     num_panels = len(spec.panel)
     width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
-    figure = new_figure(spec, context, width, PANEL_INCHES[1])
-    colors = _colors(spec, context)
-    shown = curves[curves["run"].isin(spec.run_names)]
-    axis = _error_axis(shown, spec, context)
+    figure = new_figure(data, width, PANEL_INCHES[1])
+    colors = _colors(spec, data)
+    shown = rows[rows["run"].isin(spec.run_names)]
+    axis = _error_axis(shown, spec, data)
     lines = {}
     for index, panel in enumerate(spec.panel):
         axes = figure.add_subplot(1, num_panels, index + 1)
-        lines[axes] = _draw_panel(axes, curves, panel, context, colors, axis, spec.train_line)
+        lines[axes] = _draw_panel(axes, rows, panel, data, colors, axis, spec.train_line)
         if index == 0:
             axes.set_ylabel("error (%)", fontsize=FONT_PT)
     add_remarks(figure, lines)
     if not shown.empty:
-        _legend(figure, spec, context)
+        _legend(figure, spec, data)
     return figure
 
 
-def _colors(spec: FigureSpec, context: FigureContext) -> dict[str, str]:
-    """A color a depth, as in the paper; a color a run where one panel compares runs of one depth."""
-    names = spec.run_names
-    if all(len({context.depths[n] for n in p.runs}) == len(p.runs) for p in spec.panel):
-        of_depth = depth_colors(context.depths[n] for n in names)
-        return {n: of_depth[context.depths[n]] for n in names}
-    return {n: COLORS[i % len(COLORS)] for i, n in enumerate(names)}
+def _colors(spec: FigureSpec, data: FigureData) -> dict[str, str]:
+    """Choose a color a depth, as in the paper; a color a run if one panel compares runs of one depth."""
+    depths = {name: data.runs[name].depth for name in spec.run_names}
+    if all(len({depths[name] for name in panel.runs}) == len(panel.runs) for panel in spec.panel):
+        of_depth = depth_colors(depths.values())
+        return {name: of_depth[depth] for name, depth in depths.items()}
+    return {name: LINE_COLORS[i % len(LINE_COLORS)] for i, name in enumerate(depths)}
 
 
-def _error_axis(shown: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> tuple[float, float]:
-    """The paper's axis for the paper's runs; otherwise what the later two thirds of the curves need."""
-    if spec.error_max_pct is not None and not context.note:
+def _error_axis(shown: pd.DataFrame, spec: FigureSpec, data: FigureData) -> tuple[float, float]:
+    """Return the paper's axis for the paper's runs, otherwise what the later two thirds of the curves need."""
+    if spec.error_max_pct is not None and not data.note:
         return spec.error_min_pct, spec.error_max_pct
     if shown.empty:
         return 0.0, 100.0
@@ -100,17 +100,17 @@ def _error_axis(shown: pd.DataFrame, spec: FigureSpec, context: FigureContext) -
 
 def _draw_panel(
     axes: Axes,
-    curves: pd.DataFrame,
+    rows: pd.DataFrame,
     panel: PanelSpec,
-    context: FigureContext,
+    data: FigureData,
     colors: dict[str, str],
     axis: tuple[float, float],
     train_line: str,
 ) -> list[str]:
-    """Returns remarks."""
+    """Draw the curves of one panel. Returns the remarks to write under it."""
     axes.set_title(panel.title, fontsize=FONT_PT + 1)
     style(axes)
-    present = curves[curves["run"].isin(panel.runs)]
+    present = rows[rows["run"].isin(panel.runs)]
     last = float(present["iteration"].max()) if len(present) else 64000.0
     unit = 1e4 if last >= 1e4 else 1.0
     axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.", fontsize=FONT_PT)
@@ -121,13 +121,13 @@ def _draw_panel(
         axes.set(xticks=[], yticks=[])
     ends, outside = [], []
     for name in panel.runs:
-        rows = _rows(curves, name)
-        if rows.empty:
+        own = _counted(rows[rows["run"] == name])
+        if own.empty:
             continue
-        for kind in panel.show:
-            value = _draw_run(axes, rows, kind, train_line, unit, colors[name])
-        paper = _paper_tick(panel, name, context)
-        text = _end_text(rows, context.labels[name], value, paper)
+        for which in panel.show:
+            value = _draw_run(axes, own, which, train_line, unit, colors[name])
+        paper = _paper_tick(panel, name, data)
+        text = _end_text(own, data.runs[name].label, value, paper)
         if not axis[0] <= value <= axis[1]:
             outside.append(text)
         else:
@@ -138,44 +138,48 @@ def _draw_panel(
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
     _label_ends(axes, ends, axis)
-    return [f"outside the axis: {text}" for text in outside] + missing_run_remarks(panel.runs, context)
+    return [f"outside the axis: {text}" for text in outside] + missing_run_remarks(panel.runs, data)
 
 
-def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The run's finished seeds; where there are none, what there is."""
-    rows = curves[curves["run"] == name]
-    done = rows[rows["status"] == "finished"]
-    return rows if done.empty else done
+def _counted(own: pd.DataFrame) -> pd.DataFrame:
+    """Return a run's finished seeds, or what there is if none is finished."""
+    done = own[own["status"] == "finished"]
+    return own if done.empty else done
 
 
-def _draw_run(axes: Axes, rows: pd.DataFrame, kind: str, train_line: str, unit: float, color: str) -> float:
-    """Mean line and band of +- one standard deviation over the seeds. Returns the line's last value."""
-    by_iteration = rows.groupby("iteration")[COLUMNS[kind]]
-    num_seeds = rows["seed"].nunique()
+def _draw_run(axes: Axes, own: pd.DataFrame, which: str, train_line: str, unit: float, color: str) -> float:
+    """Draw the mean over the seeds and a band of one standard deviation on each side. Returns the line's last value.
+
+    Args:
+        which: train or test.
+        unit: iterations to one on the axis.
+    """
+    by_iteration = own.groupby("iteration")[COLUMNS[which]]
+    num_seeds = own["seed"].nunique()
     complete = by_iteration.count() == num_seeds
     mean = by_iteration.mean()[complete]
     x = mean.index.to_numpy() / unit
-    axes.plot(x, mean, color=color, **STYLES[train_line if kind == "train" else kind])
+    axes.plot(x, mean, color=color, **STYLES[train_line if which == "train" else which])
     if num_seeds > 1:
         std = by_iteration.std()[complete]
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
-    if (rows["status"] == "diverged").any():
+    if (own["status"] == "diverged").any():
         axes.plot(x[-1], mean.iloc[-1], marker="x", markersize=7, color=color, clip_on=False)
     return float(mean.iloc[-1])
 
 
-def _end_text(rows: pd.DataFrame, label: str, value: float, paper: float | None) -> str:
-    num_seeds = rows["seed"].nunique()
+def _end_text(own: pd.DataFrame, label: str, value: float, paper: float | None) -> str:
+    num_seeds = own["seed"].nunique()
     remarks = ([f"n={num_seeds}"] if num_seeds > 1 else []) + ([] if paper is None else [f"paper {paper:.2f}"])
     text = f"{label}  {value:.2f}" + (f" ({', '.join(remarks)})" if remarks else "")
-    statuses = set(rows["status"])
+    statuses = set(own["status"])
     if "diverged" in statuses:
         return f"{text}, diverged"
     return f"{text}, unfinished" if "unfinished" in statuses else text
 
 
 def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float]) -> None:
-    """Labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
+    """Write labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
     height = (axis[1] - axis[0]) * (FONT_PT * 1.35 / 72) / (PANEL_INCHES[1] - 0.9)
     ends.sort(key=lambda end: end.y)
     places = [end.y for end in ends]
@@ -198,18 +202,18 @@ def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float]) -> None
         )  # fmt: skip
 
 
-def _legend(figure: Figure, spec: FigureSpec, context: FigureContext) -> None:
-    """The styles of the lines, below the panels; a figure of one kind names it in its panels' titles."""
-    kinds = [kind for kind in NAMES if any(kind in panel.show for panel in spec.panel)]
-    texts = [f"{NAMES[kind]} error" for kind in kinds]
+def _legend(figure: Figure, spec: FigureSpec, data: FigureData) -> None:
+    """Explain the lines below the panels; a figure that shows one error alone names it in its panels' titles."""
+    shown = [which for which in NAMES if any(which in panel.show for panel in spec.panel)]
+    texts = [f"{NAMES[which]} error" for which in shown]
     texts[-1] += " (last value in the labels)"
-    styles = [STYLES[spec.train_line if kind == "train" else kind] for kind in kinds]
+    styles = [STYLES[spec.train_line if which == "train" else which] for which in shown]
     handles = [Line2D([], [], color="0.3", label=text, **look) for text, look in zip(texts, styles, strict=True)]
-    if any(_paper_tick(panel, name, context) is not None for panel in spec.panel for name in panel.runs):
+    if any(_paper_tick(panel, name, data) is not None for panel in spec.panel for name in panel.runs):
         handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
     if len(handles) > 1 and all(len(panel.show) > 1 for panel in spec.panel):
         figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
 
 
-def _paper_tick(panel: PanelSpec, name: str, context: FigureContext) -> float | None:
-    return context.paper_error_pct.get(name) if panel.paper_error and "test" in panel.show else None
+def _paper_tick(panel: PanelSpec, name: str, data: FigureData) -> float | None:
+    return data.runs[name].paper_error_pct if panel.paper_error and "test" in panel.show else None

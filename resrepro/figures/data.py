@@ -1,72 +1,174 @@
-"""What a figure shows, read from the files of its runs."""
+"""Read what a figure shows from the files of its runs, each file once."""
 
 from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from resrepro import paper, results
+from resrepro.config.architectures import architecture
 from resrepro.config.datasets import dataset_title
-from resrepro.config.experiment import Experiment
+from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Run
 from resrepro.config.toml_files import shipped_runs
 from resrepro.errors import UserError
-from resrepro.figures import FigureKind
 from resrepro.results.records import RunRecord
+from resrepro.results.tables import Table
 
 
-def _read(
+@dataclass(frozen=True, kw_only=True)
+class FigureRun:
+    """Say what a figure shows of one run, over all its seeds, beside its rows.
+
+    Args:
+        depth: number of weighted layers.
+        residual: whether the net has shortcuts.
+        command: what trains the run, as typed.
+        missing: whether none of its seeds has been started.
+        paper_error_pct: the paper's final test error; None if it gives none, or if the data or the schedule differ.
+        records: one a finished or diverged seed.
+        diverged_iter: the iteration at which a seed diverged; None if none did.
+        problem: why a seed is left out and what mends that, in lines that fit a panel; empty if none is.
+    """
+
+    label: str
+    depth: int
+    residual: bool = False
+    command: str = ""
+    missing: bool = False
+    paper_error_pct: float | None = None
+    records: tuple[RunRecord, ...] = ()
+    diverged_iter: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureData:
+    """Say what a figure shows beside its rows.
+
+    Args:
+        title: the figure's, which names the dataset that its runs were trained on.
+        note: how data or schedule differ from the paper's, written under the title; empty if they do not.
+        runs: by their names, in the figure's order.
+        problems: what is wrong with files that could not be used, a line each.
+    """
+
+    title: str
+    note: str
+    runs: Mapping[str, FigureRun]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureKind:
+    """Describe one kind of figure.
+
+    Args:
+        columns: of its rows, after run (its name), label, seed and status (finished, diverged, unfinished).
+        rows: reads what is drawn of a run, a dict a row; raises UserError if the run's files are damaged, or lack
+            something that a finished run has.
+        draw: draws the rows of all runs.
+        table: makes the table that is written beside the figure; None if there is none.
+    """
+
+    columns: tuple[str, ...]
+    rows: Callable[[results.RunFiles, Run, RunRecord | None], list[dict[str, object]]]
+    draw: Callable[[pd.DataFrame, FigureSpec, FigureData], Figure]
+    table: Callable[[FigureSpec, FigureData], Table] | None = None
+
+
+def read_figure(
+    experiment: Experiment, spec: FigureSpec, kind: FigureKind, results_dir: Path
+) -> tuple[pd.DataFrame, FigureData]:
+    """Read what a figure of an experiment shows, also if runs are missing or damaged.
+
+    Returns:
+        The rows that `kind` draws, and everything else that the figure says.
+    """
+    note, tables, runs, problems = _note(experiment), [], {}, list[str]()
+    for name in spec.run_names:
+        command, declared = _declaration(experiment, name)
+        rows, records, its_problems = read_runs(results_dir, declared, kind)
+        tables += rows
+        problems += its_problems.values()
+        diverged = [record.diverged_iter for record in records if record.diverged_iter is not None]
+        mending = [_mending(why, results.run_files(results_dir, run), command) for run, why in its_problems.items()]
+        net, first = architecture(declared[0].arch), declared[0]
+        runs[name] = FigureRun(
+            label=first.label,
+            depth=net.depth,
+            residual=net.residual,
+            command=command,
+            missing=not (rows or diverged or its_problems),
+            paper_error_pct=None if note else paper.TEST_ERROR_PCT.get((first.dataset, name)),
+            records=tuple(records),
+            diverged_iter=diverged[-1] if diverged else None,
+            problem=mending[-1] if mending else "",
+        )
+    own, here = dataset_title(experiment.own_dataset), dataset_title(experiment.dataset)
+    data = FigureData(title=spec.title.replace(own, here), note=note, runs=runs, problems=tuple(problems))
+    return as_table(tables, kind), data
+
+
+def read_runs(
     results_dir: Path, runs: list[Run], kind: FigureKind
-) -> tuple[pd.DataFrame, dict[Run, RunRecord | None], dict[Run, str]]:
-    """The table that a kind of figure draws, the records, and what is wrong with the runs that are in neither."""
+) -> tuple[list[dict[str, object]], list[RunRecord], dict[Run, str]]:
+    """Read the seeds of one run, also those that are stored and not declared.
+
+    Returns:
+        The rows that `kind` draws, the records of seeds that ended, and what is wrong with the seeds that are in
+        neither.
+    """
     rows: list[dict[str, object]] = []
-    records: dict[Run, RunRecord | None] = {}
+    records: list[RunRecord] = []
     problems: dict[Run, str] = {}
-    for run in runs:
+    for run in results.with_stored_seeds(results_dir, runs):
         try:
             record = results.read_finished(results_dir, run)
             found = kind.rows(results.run_files(results_dir, run), run, record)
-        except UserError as error:
+        except (UserError, OSError) as error:
             problems[run] = str(error)
             continue
-        records[run] = record
+        records += [] if record is None else [record]
         status = record.status if record else "unfinished"
         rows += [{"run": run.name, "label": run.label, "seed": run.seed, "status": status, **row} for row in found]
-    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *kind.columns]), records, problems
+    return rows, records, problems
+
+
+def as_table(rows: list[dict[str, object]], kind: FigureKind) -> pd.DataFrame:
+    """Return the rows as a table, with the columns of this kind of figure even if there is no row."""
+    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *kind.columns])
 
 
 def _mending(problem: str, files: results.RunFiles, command: str) -> str:
-    """What is wrong with a run's file, in short, and the command that makes it anew, in lines that fit a panel."""
+    """Say what is wrong with a run's file, in short, and which command makes it anew, in lines that fit a panel."""
     what = problem.partition(";")[0].replace(f"{files.folder}/", "")
     without = "file" if files.checkpoint.exists() else f"folder {files.folder.parent.name}/{files.folder.name}"
     return f"  {textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}:\n  {command}"
 
 
-def runs_by_name(experiment: Experiment) -> dict[str, tuple[str, list[Run]]]:
-    """Run name -> (command that trains it, its runs): the experiment's own, then the shipped experiments'."""
+def _declaration(experiment: Experiment, name: str) -> tuple[str, list[Run]]:
+    """Find the command that trains a run, and its seeds: the experiment's own, else those of a shipped experiment."""
     variation = experiment.variation
-    found: dict[str, tuple[str, list[Run]]] = {}
-    for name, pairs in shipped_runs(experiment.own_dataset).items():
-        num_seeds = Counter(experiment_name for experiment_name, _ in pairs)
-        source = min(num_seeds, key=num_seeds.__getitem__)  # the least work
-        runs = tuple(run for experiment_name, run in pairs if experiment_name == source)
-        varied = experiment.model_copy(update={"runs": runs}).variant(variation)
-        found[name] = (f"resrepro run {source}{variation.options}", list(varied.runs))
-    own = f"resrepro run {experiment.address}{variation.options}"
-    for name in experiment.run_names():
-        found[name] = (own, [run for run in experiment.runs if run.name == name])
-    return found
-
-
-def _paper_errors(runs: dict[str, list[Run]]) -> dict[str, float]:
-    keys = {name: (seeds[0].dataset, name) for name, seeds in runs.items()}
-    return {name: paper.TEST_ERROR_PCT[key] for name, key in keys.items() if key in paper.TEST_ERROR_PCT}
+    own = [run for run in experiment.runs if run.name == name]
+    if own:
+        return f"resrepro run {experiment.address}{variation.options}", own
+    pairs = shipped_runs(experiment.own_dataset)[name]
+    num_seeds = Counter(source for source, _ in pairs)
+    source = min(num_seeds, key=num_seeds.__getitem__)  # the least work
+    runs = tuple(run for other, run in pairs if other == source)
+    varied = experiment.model_copy(update={"runs": runs}).variant(variation)
+    return f"resrepro run {source}{variation.options}", list(varied.runs)
 
 
 def _note(experiment: Experiment) -> str:
+    """Say how data and schedule differ from the paper's."""
     variation, notes = experiment.variation, []
     if variation.dataset is not None:
         notes.append(f"here on {dataset_title(experiment.dataset)}, not {dataset_title(experiment.own_dataset)}")

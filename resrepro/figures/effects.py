@@ -1,8 +1,7 @@
-"""What each choice changes in the test error, beside the noise between seeds: a figure, and its table."""
+"""Show what each choice changes in the test error, beside the noise between seeds: a figure, and its table."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -11,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
-from resrepro.figures.layout import COLORS, FONT_PT, FigureContext, new_figure
-from resrepro.results.tables import Table
+from resrepro.figures.data import FigureData, FigureRun
+from resrepro.figures.layout import FONT_PT, new_figure
+from resrepro.figures.palette import BLUE
+from resrepro.results.tables import Table, standard_error
 
 WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32
@@ -21,7 +22,7 @@ COLUMNS = ("choice", "test error (%)", "std", "difference", "standard error", "s
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """One choice over its finished seeds.
+    """Say what one choice does over its finished seeds.
 
     Args:
         errors_pct: the last iteration's test error of each seed.
@@ -37,73 +38,62 @@ class Effect:
     remark: str = ""
 
 
-def effects(panel: PanelSpec, context: FigureContext) -> list[Effect]:
-    """The panel's first run, which is the default; BN re-estimation in its nets; the other runs; what is not here."""
-    default, *others = panel.runs
-    base = _errors(default, context)
-    precisions = {record.precision for record in context.records.get(default, ())}
-    found = [
-        Effect(choice=f"{context.labels[default]}: the default", errors_pct=base, remark=_remark(default, context)),
-        _reestimated(default, context),
-    ]
-    for name in others:
-        errors = _errors(name, context)
-        difference = fmean(errors) - fmean(base) if errors and base else None
-        strange = {record.precision for record in context.records.get(name, ())} - precisions if base else set()
-        remark = _remark(name, context) or (f"in {', '.join(sorted(strange))}, unlike the default" if strange else "")
-        found.append(
-            Effect(
-                choice=context.labels[name],
-                errors_pct=errors,
-                difference=difference,
-                standard_error=_welch(errors, base),
-                remark=remark,
-            )
-        )
+def effects(panel: PanelSpec, data: FigureData) -> list[Effect]:
+    """Compare a panel's runs with its first, which is the default.
+
+    Returns:
+        The default; BN re-estimation in its nets; the other runs; what cannot be compared here.
+    """
+    default, *others = [data.runs[name] for name in panel.runs]
+    first = Effect(choice=f"{default.label}: the default", errors_pct=_errors(default), remark=_remark(default))
+    found = [first, _reestimated(default), *(_compared(run, default) for run in others)]
     return found + [Effect(choice=choice, remark=why) for choice, why in panel.not_here.items()]
 
 
-def _errors(name: str, context: FigureContext) -> tuple[float, ...]:
-    ends = [record.final_test_error_pct for record in context.records.get(name, ())]
-    return tuple(end for end in ends if end is not None)
+def _compared(run: FigureRun, default: FigureRun) -> Effect:
+    """Compare a run with the default: the noise is that of both."""
+    errors, base = _errors(run), _errors(default)
+    precisions = {record.precision for record in run.records} - {record.precision for record in default.records}
+    unlike = f"in {', '.join(sorted(precisions))}, unlike the default" if precisions and base else ""
+    return Effect(
+        choice=run.label,
+        errors_pct=errors,
+        difference=fmean(errors) - fmean(base) if errors and base else None,
+        standard_error=standard_error(errors, base) if min(len(errors), len(base)) > 1 else None,
+        remark=_remark(run) or unlike,
+    )
 
 
-def _reestimated(default: str, context: FigureContext) -> Effect:
-    """The same nets with other BN statistics: the noise is that of each net's own difference."""
-    pairs = [
-        (record.final_test_error_bn_reestimated_pct, record.final_test_error_pct)
-        for record in context.records.get(default, ())
-    ]
+def _reestimated(default: FigureRun) -> Effect:
+    """Compare the default's nets with themselves: the noise is that of each net's own difference."""
+    pairs = [(r.final_test_error_bn_reestimated_pct, r.final_test_error_pct) for r in default.records]
     both = [(new, old) for new, old in pairs if new is not None and old is not None]
     changes = [new - old for new, old in both]
     return Effect(
         choice="BN statistics re-estimated (same nets)",
         errors_pct=tuple(new for new, _ in both),
         difference=fmean(changes) if changes else None,
-        standard_error=stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else None,
-        remark="" if both else _remark(default, context),
+        standard_error=standard_error(changes) if len(changes) > 1 else None,
+        remark="" if both else _remark(default),
     )
 
 
-def _welch(errors: tuple[float, ...], base: tuple[float, ...]) -> float | None:
-    """The standard error of a difference of two means whose variances need not be equal."""
-    if min(len(errors), len(base)) < 2:
-        return None
-    return math.sqrt(stdev(errors) ** 2 / len(errors) + stdev(base) ** 2 / len(base))
+def _errors(run: FigureRun) -> tuple[float, ...]:
+    return tuple(r.final_test_error_pct for r in run.records if r.final_test_error_pct is not None)
 
 
-def _remark(name: str, context: FigureContext) -> str:
-    if name in context.missing:
-        return f"not run: {context.missing[name]}"
-    if name in context.diverged_iter:
-        return f"a seed diverged at iteration {context.diverged_iter[name]}"
-    return "" if _errors(name, context) else "unfinished"
+def _remark(run: FigureRun) -> str:
+    if run.missing:
+        return f"not run: {run.command}"
+    if run.diverged_iter is not None:
+        return f"a seed diverged at iteration {run.diverged_iter}"
+    return "" if _errors(run) else "unfinished"
 
 
-def table(spec: FigureSpec, context: FigureContext) -> Table:
-    """All panels' effects, COLUMNS: mean and standard deviation over seeds, difference to the default."""
+def table(spec: FigureSpec, data: FigureData) -> Table:
+    """Return all panels' effects, COLUMNS: mean and standard deviation over seeds, difference to the default."""
     rows = []
-    for effect in (effect for panel in spec.panel for effect in effects(panel, context)):
+    for effect in (effect for panel in spec.panel for effect in effects(panel, data)):
         errors = effect.errors_pct
         numbers = (
             f"{fmean(errors):.2f}" if errors else "",
@@ -112,16 +102,16 @@ def table(spec: FigureSpec, context: FigureContext) -> Table:
             "" if effect.standard_error is None else f"{effect.standard_error:.2f}",
             str(len(errors)) if errors else "",
         )
-        remark = "; ".join(filter(None, (effect.remark, context.note if errors else "")))
+        remark = "; ".join(filter(None, (effect.remark, data.note if errors else "")))
         rows.append((effect.choice, *numbers, remark))
-    return Table(title=spec.title, columns=COLUMNS, rows=tuple(rows), notes=())
+    return Table(title=data.title, columns=COLUMNS, rows=tuple(rows), notes=())
 
 
-def draw(_: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
-    """A row a choice: each seed, their mean, and the standard error of its difference to the default."""
-    panels = [effects(panel, context) for panel in spec.panel]
+def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw a row a choice: each seed, their mean, and the standard error of its difference to the default."""
+    panels = [effects(panel, data) for panel in spec.panel]
     heights = [ROW_INCHES * len(rows) + 0.4 for rows in panels]
-    figure = new_figure(spec, context, WIDTH_INCHES, sum(heights) + 1.1)
+    figure = new_figure(data, WIDTH_INCHES, sum(heights) + 1.1)
     grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
     axes: Axes | None = None
     for index, (panel, rows) in enumerate(zip(spec.panel, panels, strict=True)):
@@ -151,7 +141,7 @@ def _draw_rows(axes: Axes, rows: list[Effect]) -> None:
     for y, effect in enumerate(rows):
         difference = 0.0 if effect is rows[0] and default else effect.difference
         if difference is not None:
-            color = "0.3" if effect is rows[0] else COLORS[4]
+            color = "0.3" if effect is rows[0] else BLUE
             shifted = [error - fmean(default) for error in effect.errors_pct]
             axes.plot(shifted, [y] * len(shifted), "o", color=color, alpha=0.35, markersize=3.5)
             axes.errorbar(difference, y, xerr=effect.standard_error, fmt="o", color=color, markersize=6, capsize=3)
@@ -163,7 +153,7 @@ def _draw_rows(axes: Axes, rows: list[Effect]) -> None:
 
 
 def _text(effect: Effect) -> str:
-    """What stands right of the row."""
+    """Return what stands on the right of the row."""
     parts = []
     if effect.errors_pct:
         parts.append(f"{fmean(effect.errors_pct):.2f} %")

@@ -1,22 +1,27 @@
-"""From experiments and results to figure files."""
+"""Draw the figures of experiments and save them."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
 
 from resrepro import results
-from resrepro.config.architectures import architecture
-from resrepro.config.datasets import dataset_title
 from resrepro.config.experiment import Experiment
-from resrepro.figures import FIGURES
-from resrepro.figures.data import _mending, _note, _paper_errors, _read, runs_by_name
-from resrepro.figures.layout import FigureContext
-from resrepro.files import write_atomically, write_text
+from resrepro.figures.data import read_figure
+from resrepro.figures.kinds import FIGURES
+from resrepro.files import write_atomically
+from resrepro.results.tables import write_table
 
 FORMATS = ("png", "pdf", "svg")
 DOTS_PER_INCH = 200
+# Letters that the page's fonts draw, and the same names each time.
+INLINE_SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "resrepro"}
 
 
 def draw_experiment(
@@ -26,56 +31,36 @@ def draw_experiment(
     formats: tuple[str, ...],
     report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Draws every figure of an experiment, with its table, also where runs are missing or damaged: those are named.
+    """Draw every figure of an experiment and write its table, also if runs are missing or damaged: the figure says so.
 
     Args:
+        experiment: as asked for; the figure says what its variation changes.
         report: is given a line about each damaged run.
-        experiment: as asked for; what its variation changes is said in the figure.
 
     Returns:
         The files written.
     """
-    known = runs_by_name(experiment)
     written = []
-    data_set, own = dataset_title(experiment.dataset), dataset_title(experiment.own_dataset)
-    for declared in experiment.figures:
-        spec = declared.model_copy(update={"title": declared.title.replace(own, data_set)})
-        names = spec.run_names
-        runs = {name: known[name][1] for name in names}
-        all_runs = [r for seeds in runs.values() for r in results.with_stored_seeds(results_dir, seeds)]
-        kind_of_figure = FIGURES[spec.kind]
-        rows, records, problems = _read(results_dir, all_runs, kind_of_figure)
-        for problem in problems.values():
+    for spec in experiment.figures:
+        kind = FIGURES[spec.kind]
+        rows, data = read_figure(experiment, spec, kind, results_dir)
+        for problem in data.problems:
             report(problem)
-        diverged = {run.name: r.diverged_iter for run, r in records.items() if r and r.diverged_iter is not None}
-        shown = {*rows["run"], *diverged, *(run.name for run in problems)}
-        note = _note(experiment)
-        context = FigureContext(
-            note=note,
-            labels={name: seeds[0].label for name, seeds in runs.items()},
-            depths={name: architecture(seeds[0].arch).depth for name, seeds in runs.items()},
-            residual={name: architecture(seeds[0].arch).residual for name, seeds in runs.items()},
-            paper_error_pct={} if note else _paper_errors(runs),
-            diverged_iter=diverged,
-            records={n: tuple(r for run, r in records.items() if r and run.name == n) for n in names},
-            missing={name: known[name][0] for name in names if name not in shown},
-            problems={
-                run.name: _mending(problem, results.run_files(results_dir, run), known[run.name][0])
-                for run, problem in problems.items()
-            },
-        )
-        figure = kind_of_figure.draw(rows, spec, context)
-        stem = spec.name + experiment.variation.suffix
-        for kind in formats:
+        figure = kind.draw(rows, spec, data)
+        path_of = partial(results.figure_file, results_dir, spec.name + experiment.variation.suffix)
+        for format in formats:
             image = io.BytesIO()
-            figure.savefig(image, format=kind, dpi=DOTS_PER_INCH)
-            path = results.figure_file(results_dir, stem, kind)
-            write_atomically(path, lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
-            written.append(path)
-        if kind_of_figure.table is not None:
-            table = kind_of_figure.table(spec, context)
-            for kind, text in (("md", table.to_markdown()), ("csv", table.to_csv())):
-                path = results.figure_file(results_dir, stem, kind)
-                write_text(path, text)
-                written.append(path)
+            figure.savefig(image, format=format, dpi=DOTS_PER_INCH)
+            write_atomically(path_of(format), lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
+            written.append(path_of(format))
+        if kind.table is not None:
+            written += write_table(kind.table(spec, data), path_of)
     return written
+
+
+def to_svg(figure: Figure) -> str:
+    """Return a figure as SVG with its text as text, the same each time it is drawn."""
+    image = io.StringIO()
+    with matplotlib.rc_context(INLINE_SVG):
+        figure.savefig(image, format="svg", metadata={"Date": None})
+    return image.getvalue()

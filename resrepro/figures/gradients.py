@@ -1,4 +1,4 @@
-"""Norms of each layer's gradient and weights at a few moments of the training (Sec. 4.1)."""
+"""Draw the norms of each layer's gradient and weights at a few moments of the training (Sec. 4.1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.layout import COLORS, FONT_PT, FigureContext, add_remarks, missing_run_remarks, new_figure, style
+from resrepro.figures.data import FigureData
+from resrepro.figures.layout import FONT_PT, LINE_COLORS, add_remarks, missing_run_remarks, new_figure, style
 from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import LayerNorms, RunRecord
@@ -23,7 +24,7 @@ COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the 
 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """A row a layer and moment, as far as the run has come."""
+    """Read a row a layer and moment, as far as the run has come."""
     found = read_rows(files.gradients, LayerNorms)
     if record is not None and not found:
         raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
@@ -33,14 +34,18 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     return [dict(row) for row in found]
 
 
-def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
-    """A column a run: above the gradient's norms, below the weights'; a line a moment, the mean over the seeds."""
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw a column a run: above the gradient's norms, below the weights'; a line a moment, the mean over the seeds.
+
+    Args:
+        rows: a row a layer, moment and seed, as `rows` reads them.
+    """
     num_panels = len(spec.panel)
-    figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
+    figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(2, num_panels, squeeze=False, sharex="col", sharey="row")
     names = [panel.runs[0] for panel in spec.panel]
-    shown = table[table["run"].isin(names)].sort_values("iteration", kind="stable")
-    colors = dict(zip(shown["moment"].unique(), COLORS, strict=False))
+    shown = rows[rows["run"].isin(names)].sort_values("iteration", kind="stable")
+    colors = dict(zip(shown["moment"].unique(), LINE_COLORS, strict=False))
     for row, (column, text) in enumerate(COLUMNS.items()):
         grid[row, 0].set_ylabel(text, fontsize=FONT_PT)
         grid[row, 0].set_yscale("log")
@@ -58,7 +63,7 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figur
         upper.set_title(panel.title + unfinished, fontsize=FONT_PT + 1)
         if own.empty:
             upper.set_xticks([])
-        lines[lower] = _not_finite(own) + missing_run_remarks(panel.runs, context)
+        lines[lower] = _not_finite(own) + missing_run_remarks(panel.runs, data)
     add_remarks(figure, lines)
     if shown.empty:
         for axes in grid.flat:
@@ -98,6 +103,6 @@ def _not_finite(own: pd.DataFrame) -> list[str]:
 
 
 def _moment(shown: pd.DataFrame, moment: str) -> str:
-    """With its iteration, where all runs have the same."""
+    """Name a moment, with its iteration if all runs have the same."""
     iterations = shown[shown["moment"] == moment]["iteration"].unique()
     return f"{moment} (iteration {iterations[0]})" if len(iterations) == 1 else moment

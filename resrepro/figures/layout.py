@@ -1,20 +1,18 @@
-"""What several kinds of figures share."""
+"""Lay out what several kinds of figures share: title, colors, remarks."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resrepro.config.experiment import FigureSpec
-from resrepro.results.records import RunRecord
+from resrepro.figures.data import FigureData
+from resrepro.figures.palette import COLORS
 
-# Okabe and Ito's palette, told apart by the color-blind; its yellow is too pale for a line on white.
-COLORS = ("#E69F00", "#009E73", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#000000")
+LINE_COLORS = (*COLORS, "#000000")  # black is seen on the figures' white ground
 DEPTHS = ((20, 32, 44, 56, 110, 1202), (18, 34, 50, 101, 152))  # the paper's
 FONT_PT = 8.0
 TITLE_PT = FONT_PT + 2
@@ -22,72 +20,42 @@ REMARK_CHARACTERS = 60  # fit a panel
 LINE_SPACING = 1.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class FigureContext:
-    """What a figure shows beside its data.
-
-    Args:
-        note: departure from the paper's data or schedule, written under the title; empty if there is none.
-        labels: run name -> label.
-        depths: run name -> weighted layers.
-        residual: run name -> whether it has shortcuts.
-        paper_error_pct: run name -> the paper's final test error.
-        missing: run name -> the command that trains it.
-        diverged_iter: run name -> iteration at which one of its seeds diverged.
-        records: run name -> the records of its finished and diverged seeds.
-        problems: run name -> why a finished seed of it is left out, and what mends that.
-    """
-
-    note: str
-    labels: Mapping[str, str]
-    depths: Mapping[str, int]
-    residual: Mapping[str, bool] = field(default_factory=dict)
-    paper_error_pct: Mapping[str, float] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
-    diverged_iter: Mapping[str, int] = field(default_factory=dict)
-    records: Mapping[str, tuple[RunRecord, ...]] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-
-def new_figure(spec: FigureSpec, context: FigureContext, width: float, height: float) -> Figure:
-    """With title and note, in as many lines as they need; inches."""
+def new_figure(data: FigureData, width: float, height: float) -> Figure:
+    """Make a figure of this size in inches, with title and note in as many lines as they need."""
     per_line = int(width * 72 / (0.55 * TITLE_PT))  # a letter is about half as wide as high
-    lines = [line for text in (spec.title, context.note) for line in textwrap.wrap(text, per_line)]
+    lines = [line for text in (data.title, data.note) for line in textwrap.wrap(text, per_line)]
     figure = Figure(figsize=(width, height + 0.25 * (len(lines) - 1)), layout="constrained")
     figure.suptitle("\n".join(lines), fontsize=TITLE_PT)
     return figure
 
 
 def depth_colors(depths: Iterable[int]) -> dict[int, str]:
-    """A color a depth; the paper's depths have theirs in every figure."""
+    """Choose a color for each depth; the paper's depths have the same ones in every figure."""
     shown = sorted(set(depths))
     order = next((family for family in DEPTHS if set(shown) <= set(family)), tuple(shown))
-    return {depth: COLORS[order.index(depth) % len(COLORS)] for depth in shown}
+    return {depth: LINE_COLORS[order.index(depth) % len(LINE_COLORS)] for depth in shown}
 
 
 def style(axes: Axes) -> None:
+    """Give axes the look of all figures: small tick labels, a pale grid, no frame above and on the right."""
     axes.tick_params(which="both", labelsize=FONT_PT)
     axes.grid(color="0.9", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def missing_run_remarks(names: Sequence[str], context: FigureContext) -> list[str]:
-    """Lines about what diverged, what is missing and the command that makes it, and what had to be left out."""
-    lines = []
-    for name in (n for n in names if n in context.diverged_iter):
-        lines.append(f"diverged at iteration {context.diverged_iter[name]}: {context.labels[name]}")
-    missing: dict[str, list[str]] = {}
-    for name in names:
-        if name in context.missing:
-            missing.setdefault(context.missing[name], []).append(context.labels[name])
-    for command, labels in missing.items():
-        what = textwrap.fill(f"not run: {', '.join(labels)}", REMARK_CHARACTERS, subsequent_indent="  ")
+def missing_run_remarks(names: Sequence[str], data: FigureData) -> list[str]:
+    """Say which runs diverged, which are missing with the command that trains them, and which had to be left out."""
+    runs = [data.runs[name] for name in names]
+    lines = [f"diverged at iteration {r.diverged_iter}: {r.label}" for r in runs if r.diverged_iter is not None]
+    for command in dict.fromkeys(run.command for run in runs if run.missing):
+        labels = ", ".join(run.label for run in runs if run.missing and run.command == command)
+        what = textwrap.fill(f"not run: {labels}", REMARK_CHARACTERS, subsequent_indent="  ")
         lines.append(f"{what}\n  {command}")
-    return lines + [f"left out: {context.labels[n]}\n{context.problems[n]}" for n in names if n in context.problems]
+    return lines + [f"left out: {run.label}\n{run.problem}" for run in runs if run.problem]
 
 
 def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]]) -> None:
-    """Writes the lines under their axes, for which the figure grows, or into them where nothing is drawn."""
+    """Write the lines under their axes, for which the figure grows, or into the axes if nothing is drawn there."""
     style: dict[str, Any] = {"fontsize": FONT_PT - 1, "color": "0.25", "linespacing": LINE_SPACING}
     most = 0
     for axes, of_axes in lines.items():

@@ -1,18 +1,22 @@
-"""Standard deviation of layer responses: Fig. 7."""
+"""Draw the standard deviation of layer responses: Fig. 7."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
+from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.layout import (
     FONT_PT,
-    FigureContext,
     add_remarks,
     depth_colors,
     missing_run_remarks,
@@ -28,7 +32,7 @@ FAR = 5  # times the median: the rest would be flat on a linear axis
 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """A row a 3x3 layer of a finished run."""
+    """Read a row a 3x3 layer of a finished run."""
     if record is None or record.status == "diverged":
         return []
     found = read_rows(files.responses, Response)
@@ -39,14 +43,17 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     return [dict(row) for row in found]
 
 
-def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figure:
-    """Above the layers in their order, below sorted, the largest first; a line a run, the mean over its seeds."""
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw the layers in their order above, and sorted below, the largest first; a line a run, the mean over its seeds.
+
+    Args:
+        rows: a row a layer and seed, as `rows` reads them.
+    """
     num_panels = len(spec.panel)
-    figure = new_figure(spec, context, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
+    figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
-    shown = [name for name in spec.run_names if name in set(table["run"])]
-    colors = depth_colors(context.depths[name] for name in spec.run_names)
-    drawn = {}
+    colors = depth_colors(run.depth for run in data.runs.values())
+    drawn: dict[str, Line2D] = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
         for axes, order in ((upper, "original order"), (lower, "sorted")):
@@ -57,28 +64,14 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figur
             if column == 0:
                 axes.set_ylabel("standard deviation", fontsize=FONT_PT)
         upper.set_title(panel.title, fontsize=FONT_PT + 1)
-        for name in (name for name in panel.runs if name in shown):
-            std = table[table["run"] == name].groupby("layer")["std"].mean()
-            line = {
-                "color": colors[context.depths[name]],
-                "linestyle": "-" if context.residual[name] else (0, (3, 1.5)),
-                "linewidth": 1.4,
-            }
-            (drawn[name],) = upper.plot(std.index, std, **line)
-            ordered = std.sort_values(ascending=False)
-            lower.plot(range(1, len(ordered) + 1), ordered, **line)
+        for name in (name for name in panel.runs if name in set(rows["run"])):
+            drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors)
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
-    add_remarks(figure, {grid[1, i]: missing_run_remarks(panel.runs, context) for i, panel in enumerate(spec.panel)})
+    add_remarks(figure, {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)})
     if drawn:
-        if table["std"].max() > FAR * table["std"].median():
-            grid[0, 0].set_yscale("log")
-            grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            grid[0, 0].yaxis.set_minor_locator(NullLocator())
-            grid[0, 0].yaxis.set_major_formatter("{x:g}")
-        else:
-            grid[0, 0].set_ylim(0, 1.05 * float(table["std"].max()))
-        labels = [_label(table, name, context) for name in drawn]
+        _scale(grid[0, 0], rows["std"])
+        labels = [_label(rows, name, data) for name in drawn]
         figure.legend(
             drawn.values(), labels, fontsize=FONT_PT, frameon=False, loc="outside lower center",
             ncols=min(len(labels), 3 * num_panels), handlelength=3,
@@ -86,6 +79,27 @@ def draw(table: pd.DataFrame, spec: FigureSpec, context: FigureContext) -> Figur
     return figure
 
 
-def _label(table: pd.DataFrame, name: str, context: FigureContext) -> str:
-    num_seeds = table[table["run"] == name]["seed"].nunique()
-    return context.labels[name] + (f" (mean of {num_seeds} seeds)" if num_seeds > 1 else "")
+def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, colors: dict[int, str]) -> Line2D:
+    """Draw a run's mean over its seeds into both axes. Returns the upper line."""
+    std = own.groupby("layer")["std"].mean()
+    linestyle: Any = "-" if run.residual else (0, (3, 1.5))
+    look: Any = {"color": colors[run.depth], "linestyle": linestyle, "linewidth": 1.4}
+    (line,) = upper.plot(std.index, std, **look)
+    lower.plot(range(1, len(std) + 1), std.sort_values(ascending=False), **look)
+    return line
+
+
+def _scale(axes: Axes, std: pd.Series[float]) -> None:
+    """Choose the axis that all axes share: from zero, or logarithmic if a few values are far above the others."""
+    if std.max() > FAR * std.median():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(0, 1.05 * float(std.max()))
+
+
+def _label(rows: pd.DataFrame, name: str, data: FigureData) -> str:
+    num_seeds = rows[rows["run"] == name]["seed"].nunique()
+    return data.runs[name].label + (f" (mean of {num_seeds} seeds)" if num_seeds > 1 else "")

@@ -10,7 +10,7 @@ from resrepro.config.experiment import Experiment
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
 from resrepro.report import claims
-from resrepro.report.departures import DEPARTURES
+from resrepro.report.departures import EVERYTHING_ELSE, departures_table
 from resrepro.report.page import Block, BulletList, Page, Section
 from resrepro.report.page_figures import PageFigures
 from resrepro.report.run_table import provenance, runs_table, stored_records
@@ -52,7 +52,7 @@ def gather(results_dir: Path) -> Page:
         _beyond([e for e in shipped if e not in papers], pictures, results_dir),
         Section(title="Every run", blocks=(runs_table(stored),)),
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
-        Section(title="How this differs from the paper", blocks=_departures()),
+        Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table())),
     ]
     if problems:
         what = "These files could not be used:"
@@ -128,12 +128,3 @@ def _beyond(experiments: list[Experiment], pictures: PageFigures, results_dir: P
     blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
     blocks += [block for e in experiments for block in pictures.of(e, missing=True)]
     return Section(title="Beyond the paper", blocks=tuple(blocks))
-
-
-def _departures() -> tuple[Block, ...]:
-    rows = tuple((d.point, d.paper, d.here, d.other_way) for d in DEPARTURES)
-    table = Table(
-        title="Where the paper is silent, or we differ", columns=("point", "the paper", "here", "the other way"),
-        rows=rows, notes=("where a run's recipe differs further is said in its row of the table above",),
-    )  # fmt: skip
-    return ("Everything else is Sec. 3.4 and 4.2.", table)

@@ -1,13 +1,25 @@
-"""Where this reproduction differs from the paper, or the paper is silent: one list, for the README and the report."""
+"""List where this reproduction differs from the paper, or the paper is silent: for docs/differences.md and the report.
+
+The list is the only source of both.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resrepro.results.tables import Table
+
 
 @dataclass(frozen=True, kw_only=True)
 class Departure:
-    """One point, in Markdown. `other_way`: the switch, run or option that does it otherwise; empty if there is none."""
+    """Say how one point is done, in Markdown.
+
+    Args:
+        point: what is done differently, or left open by the paper.
+        paper: what the paper says of it.
+        here: what this reproduction does.
+        other_way: the switch, run or option that does it otherwise; empty if there is none.
+    """
 
     point: str
     paper: str
@@ -136,3 +148,20 @@ DEPARTURES = (
         here="PyTorch's default; convolutions: He, normal, fan_out",
     ),
 )
+
+EVERYTHING_ELSE = (
+    "Everything else is as in Sec. 3.4 (ImageNet) and Sec. 4.2 (CIFAR-10) of the paper. For CIFAR-10: mini-batches of "
+    "128; SGD with momentum 0.9, without Nesterov, and weight decay 1e-4; a learning rate of 0.1, divided by 10 at 32k "
+    "and 48k of 64k iterations; the per-pixel mean of the training images subtracted, and no division by a standard "
+    "deviation; 4 zeros on each side, 9 x 9 crops and flips for training, the single view for testing."
+)
+
+
+def departures_table() -> Table:
+    """Return the list as a table, a row a point."""
+    return Table(
+        title="Where the paper is silent, or we differ",
+        columns=("point", "the paper", "here", "the other way"),
+        rows=tuple((d.point, d.paper, d.here, d.other_way) for d in DEPARTURES),
+        notes=("Where a run's recipe differs further, its row in the table of runs says so.",),
+    )

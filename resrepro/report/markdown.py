@@ -1,8 +1,8 @@
-"""The page as Markdown, for GitHub; figures are links to their files."""
+"""Write the page as Markdown, for GitHub; figures are links to their files."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,17 +10,21 @@ from resrepro.report.page import Block, BulletList, Page, PageFigure
 from resrepro.results.tables import Table
 
 
-def write(page: Page, folder: Path) -> str:
-    """The file's text; links are relative to `folder`, where it will lie."""
+def write(page: Page, pictures: Mapping[str, Path]) -> str:
+    """Return the file's text.
+
+    Args:
+        pictures: the name of each drawing -> its path, relative to the file's folder.
+    """
     counts = " · ".join(f"**{count}** {status}" for status, count in page.counts.items())
     parts = [f"# {page.title}", f"Claims of the paper: {counts}.", *page.lead]
     for section in page.sections:
         parts.append(f"## {section.title}")
-        parts += [_block(block, folder) for block in section.blocks]
+        parts += [_block(block, pictures) for block in section.blocks]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _block(block: Block, folder: Path) -> str:
+def _block(block: Block, pictures: Mapping[str, Path]) -> str:
     match block:
         case str():
             return block
@@ -30,8 +34,8 @@ def _block(block: Block, folder: Path) -> str:
             return _escaped(block).to_markdown()
         case PageFigure():
             lines = [f"### {block.title}"]
-            if block.file is not None:
-                lines.append(f"![{block.title}]({quote(Path(os.path.relpath(block.file, folder)).as_posix())})")
+            if block.drawing is not None:
+                lines.append(f"![{block.title}]({quote(pictures[block.drawing.name].as_posix())})")
             return "\n\n".join([*lines, "; ".join(block.notes)])
 
 

@@ -1,25 +1,32 @@
-"""What a page is made of; html and markdown write it out. In texts, `code` stands between backticks."""
+"""Define what a page is made of; html and markdown write it out. In texts, `code` stands between backticks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from resrepro.results.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """Hold a drawn figure: its SVG, and the name of its file beside the Markdown."""
+
+    name: str
+    svg: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageFigure:
-    """A figure. `file`: its SVG, None where there is nothing to draw; the notes then say what is missing."""
+    """Show a figure, with notes below it. Without a drawing the notes say what is missing."""
 
     title: str
-    file: Path | None
+    drawing: Drawing | None
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BulletList:
-    """A list of sentences."""
+    """List sentences."""
 
     items: tuple[str, ...]
 
@@ -29,15 +36,27 @@ Block = str | BulletList | Table | PageFigure
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
+    """Put blocks under a heading."""
+
     title: str
     blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """`counts`: of the paper's claims by verdict, shown at the top with what `lead` says."""
+    """Hold the whole page.
+
+    Args:
+        lead: sentences at the top.
+        counts: number of the paper's claims by verdict, shown at the top.
+    """
 
     title: str
     lead: tuple[str, ...]
     counts: dict[str, int]
     sections: tuple[Section, ...]
+
+    def drawings(self) -> list[Drawing]:
+        """Return the drawings of all figures, in their order."""
+        blocks = [block for section in self.sections for block in section.blocks]
+        return [block.drawing for block in blocks if isinstance(block, PageFigure) and block.drawing is not None]

@@ -1,4 +1,4 @@
-"""Whether a claim of the paper holds in our runs: one rule, in words on the report's page too."""
+"""Decide whether a claim of the paper holds in our runs: one rule, which the report's page states in words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean
 from typing import Literal
-
-import numpy as np
 
 from resrepro import results
 from resrepro.config.experiment import Claim, Experiment, Measure
@@ -19,6 +17,7 @@ from resrepro.paper import EvaluationProtocol
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, LayerNorms, Response, RunRecord
+from resrepro.results.tables import standard_error
 
 ALPHA = 0.05
 RULE = (
@@ -43,7 +42,13 @@ ELSEWHERE: dict[Status, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`values`: what each run's finished seeds measured. `p_value`: None where a run has a single seed: no test."""
+    """Say whether a claim holds, and what decides.
+
+    Args:
+        detail: what was measured; of a claim that is not run, what is missing.
+        values: what each run's finished seeds measured, by the run's name.
+        p_value: None if a run has a single seed, for then there is no test.
+    """
 
     claim: Claim
     status: Status
@@ -53,7 +58,7 @@ class Verdict:
 
     @property
     def test(self) -> str:
-        """The test that decided, in words."""
+        """Return the test that decided, in words."""
         if self.status == "not run":
             return ""
         if self.p_value is None:
@@ -65,6 +70,8 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class _Read:
+    """Describe a measure: its words and unit, and how it is read from a run's files; None if the run lacks it."""
+
     words: str
     unit: str
     of: Callable[[RunFiles, RunRecord, EvaluationProtocol], float | None]
@@ -76,7 +83,7 @@ def _response_std(files: RunFiles, _record: RunRecord, _protocol: EvaluationProt
 
 
 def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _protocol: EvaluationProtocol) -> float | None:
-    """Of the norms of the first and the last convolution, the smallest ratio over the moments: 0 where they vanish."""
+    """Return the smallest ratio over the moments of the first to the last convolution's norm: 0 if they vanish."""
     moments: dict[int, list[float]] = {}
     for row in csv_rows.read_rows(files.gradients, LayerNorms):
         moments.setdefault(row.iteration, []).append(row.gradient_norm)
@@ -105,14 +112,14 @@ MEASURES: dict[Measure, _Read] = {
 
 
 def decidable(experiment: Experiment) -> list[Claim]:
-    """The claims that its runs can decide: under a variation no bounds on errors, for these are the paper's numbers."""
+    """Return the claims that its runs can decide: without bounds on errors, the paper's numbers, under a variation."""
     if not experiment.is_varied:
         return list(experiment.claims)
     return [claim for claim in experiment.claims if claim.run is None or not claim.column.endswith("error_pct")]
 
 
 def judge(experiment: Experiment, claim: Claim, results_dir: Path) -> Verdict:
-    """Decides by RULE."""
+    """Decide a claim by RULE."""
     values: dict[str, tuple[float, ...]] = {}
     for name in claim.runs:
         values[name], why = _values(experiment, claim, name, results_dir)
@@ -134,7 +141,11 @@ def judge(experiment: Experiment, claim: Claim, results_dir: Path) -> Verdict:
 
 
 def _values(experiment: Experiment, claim: Claim, name: str, results_dir: Path) -> tuple[tuple[float, ...], str]:
-    """What the finished seeds of a run measured; where there is nothing, or not all that finished may count, why."""
+    """Read what the finished seeds of a run measured.
+
+    Returns:
+        The values; or none and the reason, also if not all seeds that finished may count.
+    """
     runs = [run for run in experiment.runs if run.name == name]
     records, problems = results.read_finished_seeds(results_dir, runs)
     diverged = [run.seed for run, record in records.items() if record.status == "diverged"]
@@ -170,7 +181,7 @@ def _holds(claim: Claim, means: list[float]) -> bool:
 
 
 def _p_values(claim: Claim, values: dict[str, tuple[float, ...]]) -> list[float]:
-    """One for each comparison that the claim makes."""
+    """Return a p for each comparison that the claim makes."""
     if claim.run is not None:
         (only,) = values.values()
         bounds = [(claim.above, 1), (claim.below, -1)]
@@ -184,21 +195,22 @@ def _p_values(claim: Claim, values: dict[str, tuple[float, ...]]) -> list[float]
 
 
 def welch(high: tuple[float, ...], low: tuple[float, ...], margin: float) -> float:
-    """One-sided p of mean(high) - mean(low) <= margin, variances not assumed equal.
+    """Return the one-sided p of mean(high) - mean(low) <= margin, variances not assumed equal.
 
-    Of two values or more; a single one in `low` is a constant, and the test then Student's of one mean.
+    Args:
+        high: two values or more.
+        low: likewise, or a single one: that is a constant, and the test is Student's of one mean.
     """
-    difference = fmean(high) - fmean(low) - margin
-    parts = [(variance(sample) / len(sample), len(sample) - 1) for sample in (high, low) if len(sample) > 1]
-    squared = sum(part for part, _ in parts)
-    if squared == 0:
+    difference, error = fmean(high) - fmean(low) - margin, standard_error(high, low)
+    if error == 0:
         return 0.0 if difference > 0 else 1.0
-    degrees = squared**2 / sum(part**2 / freedom for part, freedom in parts)
-    return t_tail(difference / math.sqrt(squared), degrees)
+    samples = [sample for sample in (high, low) if len(sample) > 1]
+    degrees = error**4 / sum(standard_error(sample) ** 4 / (len(sample) - 1) for sample in samples)
+    return t_tail(difference / error, degrees)
 
 
 def t_tail(t: float, degrees: float) -> float:
-    """P(T > t) of Student's t: its density is cos(x)**(degrees - 1) in x = atan(t / sqrt(degrees)), up to a factor."""
-    x = np.linspace(math.atan(t / math.sqrt(degrees)), math.pi / 2, 20001)
-    factor = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
-    return float(np.trapezoid(np.cos(x) ** (degrees - 1), x) * factor)
+    """Return P(T > t) of Student's t."""
+    from scipy.special import stdtr  # where it is needed: it takes 0.2 s to import
+
+    return float(stdtr(degrees, -t))

@@ -17,7 +17,7 @@ from resrepro.config.experiment import Claim, FigureSpec, PanelSpec
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves
-from resrepro.figures.curves import FigureContext
+from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
 from resrepro.figures.layout import depth_colors
 from resrepro.report.verdicts import judge
@@ -39,12 +39,16 @@ SPEC = FigureSpec(
     name="f", title="T", error_max_pct=20,
     panel=(PanelSpec(title="left", runs=("plain20", "plain56")), PanelSpec(title="right", runs=("resnet20",))),
 )  # fmt: skip
-CONTEXT = FigureContext(
+DATA = FigureData(
+    title="T",
     note="",
-    labels={"plain20": "plain-20", "plain56": "plain-56", "resnet20": "ResNet-20"},
-    depths={"plain20": 20, "plain56": 56, "resnet20": 20},
-    paper_error_pct={"resnet20": 8.75},
-    missing={"resnet20": "resrepro run cifar-resnet"},
+    runs={
+        "plain20": FigureRun(label="plain-20", depth=20, command="resrepro run cifar-plain"),
+        "plain56": FigureRun(label="plain-56", depth=56, command="resrepro run cifar-plain"),
+        "resnet20": FigureRun(
+            label="ResNet-20", depth=20, command="resrepro run cifar-resnet", missing=True, paper_error_pct=8.75
+        ),
+    },
 )
 TABLE = pd.DataFrame(
     rows("plain20", 0, [10, 6], [12, 9])
@@ -53,12 +57,17 @@ TABLE = pd.DataFrame(
 )
 
 
+def changed(name: str, **fields: Any) -> FigureData:
+    """Return DATA with these fields of one run."""
+    return replace(DATA, runs={**DATA.runs, name: replace(DATA.runs[name], **fields)})
+
+
 def texts(axes: Axes) -> str:
     return "\n".join(t.get_text() for t in axes.texts)
 
 
 def test_lines_are_the_curves_dashed_training_bold_test_mean_over_seeds() -> None:
-    left = curves.draw(TABLE, SPEC, CONTEXT).axes[0]
+    left = curves.draw(TABLE, SPEC, DATA).axes[0]
     lines = {(line.get_color(), line.get_linestyle()): line for line in left.lines}
     assert len(lines) == 4
     colors = list(dict.fromkeys(color for color, _ in lines))
@@ -74,22 +83,22 @@ def test_labels_at_the_ends_say_error_and_seeds_and_do_not_overlap() -> None:
     close = pd.DataFrame(
         [r for i, n in enumerate(("plain20", "plain56")) for r in rows(n, 0, [9, 8], [9, 8 + i / 100])]
     )
-    labels = [t for t in curves.draw(close, SPEC, CONTEXT).axes[0].texts if "plain" in t.get_text()]
+    labels = [t for t in curves.draw(close, SPEC, DATA).axes[0].texts if "plain" in t.get_text()]
     assert {t.get_text() for t in labels} == {"plain-20  8.00", "plain-56  8.01"}
     low, high = sorted(t.xyann[1] for t in labels)
     assert high - low > 20 * 0.04
-    assert "plain-56  14.00 (n=2)" in texts(curves.draw(TABLE, SPEC, CONTEXT).axes[0])
+    assert "plain-56  14.00 (n=2)" in texts(curves.draw(TABLE, SPEC, DATA).axes[0])
 
 
 def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
-    left, right = curves.draw(TABLE, SPEC, CONTEXT).axes
+    left, right = curves.draw(TABLE, SPEC, DATA).axes
     assert "not run: ResNet-20\n  resrepro run cifar-resnet" in texts(right)
     assert "not run" not in texts(left)
     odd = pd.DataFrame(rows("plain20", 0, [70, 65], [70, 66]) + rows("plain56", 0, [9], [9], "diverged"))
-    left = curves.draw(odd, SPEC, CONTEXT).axes[0]
+    left = curves.draw(odd, SPEC, DATA).axes[0]
     assert "outside the axis: plain-20  66.00" in texts(left) and "plain-56  9.00, diverged" in texts(left)
     assert any(line.get_marker() == "x" for line in left.lines)
-    assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, CONTEXT).axes[0])
+    assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, DATA).axes[0])
 
 
 def test_a_depth_has_its_color_in_every_figure() -> None:
@@ -98,8 +107,7 @@ def test_a_depth_has_its_color_in_every_figure() -> None:
 
 
 def test_remarks_hide_nothing() -> None:
-    absent = replace(CONTEXT, missing={"plain56": "resrepro run cifar-plain", "resnet20": "resrepro run cifar-resnet"})
-    figure = curves.draw(TABLE[TABLE["run"] == "plain20"], SPEC, absent)
+    figure = curves.draw(TABLE[TABLE["run"] == "plain20"], SPEC, changed("plain56", missing=True))
     figure.draw_without_rendering()
     left = figure.axes[0]
     (remark,) = (t for t in left.texts if "not run" in t.get_text())
@@ -110,24 +118,24 @@ def test_remarks_hide_nothing() -> None:
 
 def test_finished_seeds_are_drawn_and_early_divergence_is_named() -> None:
     begun = pd.concat([TABLE, pd.DataFrame(rows("plain56", 2, [50], [50], "unfinished"))])
-    left = curves.draw(begun, SPEC, CONTEXT).axes[0]
+    left = curves.draw(begun, SPEC, DATA).axes[0]
     assert "plain-56  14.00 (n=2)" in texts(left) and "unfinished" not in texts(left)
-    diverged = FigureContext(**{**vars(CONTEXT), "missing": {}, "diverged_iter": {"resnet20": 100}})
+    diverged = changed("resnet20", missing=False, diverged_iter=100)
     assert "diverged at iteration 100: ResNet-20" in texts(curves.draw(TABLE, SPEC, diverged).axes[1])
 
 
 def test_the_papers_error_is_a_tick_at_the_right_edge() -> None:
     table = pd.DataFrame(rows("resnet20", 0, [3, 1], [9, 8.5]))
-    right = curves.draw(table, SPEC, CONTEXT).axes[1]
+    right = curves.draw(table, SPEC, DATA).axes[1]
     ticks = [line for line in right.lines if line.get_marker() == "<"]
     assert [(t.get_xdata()[0], t.get_ydata()[0]) for t in ticks] == [(6.4, 8.75)]
 
 
 def test_one_color_a_depth_unless_a_panel_compares_one_depth() -> None:
-    colors = curves._colors(SPEC, CONTEXT)
+    colors = curves._colors(SPEC, DATA)
     assert colors["plain20"] == colors["resnet20"] != colors["plain56"]
     spec = SPEC.model_copy(update={"panel": (PanelSpec(title="", runs=("plain20", "resnet20")),)})
-    assert len(set(curves._colors(spec, CONTEXT).values())) == 2
+    assert len(set(curves._colors(spec, DATA).values())) == 2
 
 
 def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from resrepro import results
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves, effects
-from resrepro.figures.curves import FigureContext
+from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
@@ -31,19 +31,22 @@ def records(errors: list[float], reestimated: list[float] | None = None, **chang
     )
 
 
-def context(**changes: Any) -> FigureContext:
-    values = {
-        "note": "",
-        "labels": {"base": "Base", "other": "Other", "one": "One", "absent": "Absent"},
-        "depths": {},
-        "missing": {"absent": "resrepro run x"},
-        "records": {
-            "base": records([8.0, 8.2], [7.9, 8.2]),
-            "other": records([8.5, 8.9, 8.7]),
-            "one": records([8.0]),
-        },
+def context(note: str = "", **changes: dict[str, Any]) -> FigureData:
+    """Return four runs, with the changes that are given by the name of a run."""
+    runs = {
+        "base": {"records": records([8.0, 8.2], [7.9, 8.2])},
+        "other": {"records": records([8.5, 8.9, 8.7])},
+        "one": {"records": records([8.0])},
+        "absent": {"missing": True, "command": "resrepro run x"},
     }
-    return FigureContext(**{**values, **changes})
+    return FigureData(
+        title="T",
+        note=note,
+        runs={
+            name: FigureRun(label=name.title(), depth=20, **{**fields, **changes.get(name, {})})
+            for name, fields in runs.items()
+        },
+    )
 
 
 def test_difference_and_standard_error() -> None:
@@ -72,8 +75,8 @@ def test_the_table_has_mean_deviation_difference_noise_and_number() -> None:
 
 
 def test_without_the_default_there_is_no_difference() -> None:
-    known = context().records
-    lacking = context(records={"other": known["other"]}, missing={"base": "resrepro run y"})
+    none = {"records": ()}
+    lacking = context(base={**none, "missing": True, "command": "resrepro run y"}, one=none, absent={"missing": False})
     found = [dict(zip(effects.COLUMNS, row, strict=True)) for row in effects.table(SPEC, lacking).rows]
     assert {row["difference"] for row in found} == {""} and found[2]["test error (%)"] == "8.70"
     assert [row["remark"] for row in found[:2]] == ["not run: resrepro run y"] * 2
@@ -81,10 +84,10 @@ def test_without_the_default_there_is_no_difference() -> None:
 
 
 def test_divergence_and_another_precision_are_said() -> None:
-    found = {**context().records, "other": records([8.5], precision="bf16")}
-    remarks = [e.remark for e in effects.effects(PANEL, context(records=found, diverged_iter={"one": 7}))]
+    data = context(other={"records": records([8.5], precision="bf16")}, one={"diverged_iter": 7})
+    remarks = [effect.remark for effect in effects.effects(PANEL, data)]
     assert remarks[2] == "in bf16, unlike the default" and remarks[3] == "a seed diverged at iteration 7"
-    assert effects.effects(PANEL, context(missing={}))[4].remark == "unfinished"
+    assert effects.effects(PANEL, context(absent={"missing": False}))[4].remark == "unfinished"
 
 
 def test_the_figure_has_each_seed_its_mean_and_its_bar() -> None:
@@ -128,7 +131,8 @@ def test_a_figure_may_show_the_beginning_alone() -> None:
         ]
     )  # fmt: skip
     spec = FigureSpec(name="f", title="T", until_iter=1000, panel=(PanelSpec(title="p", runs=("a",)),))
-    (axes,) = curves.draw(table, spec, FigureContext(note="", labels={"a": "a"}, depths={"a": 20})).axes
+    data = FigureData(title="T", note="", runs={"a": FigureRun(label="a", depth=20)})
+    (axes,) = curves.draw(table, spec, data).axes
     assert axes.get_xlim() == (0, 1000) and list(axes.lines[0].get_xdata()) == [500, 1000]
 
 

@@ -1,0 +1,17 @@
+"""List the kinds of figures: one kind a module."""
+
+from __future__ import annotations
+
+from resrepro.figures import constructed, curves, effects, gradients, responses
+from resrepro.figures.data import FigureKind
+from resrepro.results.records import CurvePoint, LayerNorms, Response
+
+FIGURES = {
+    "curves": FigureKind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=curves.draw),
+    "effects": FigureKind(
+        columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=effects.draw, table=effects.table
+    ),
+    "responses": FigureKind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
+    "gradients": FigureKind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),
+    "identity": FigureKind(columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw),
+}

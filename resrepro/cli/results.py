@@ -21,23 +21,30 @@ from resrepro.cli.options import (
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiments
 from resrepro.errors import UserError, did_you_mean
+from resrepro.report.distances import DISTANCES
 from resrepro.report.tables import TABLES
 from resrepro.results.tables import write_table
 
 
 def table(
-    number: Annotated[
-        int, typer.Argument(metavar="1...6", show_default=False, help="Number the table as the paper does.")
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="1...6|fig4|fig6|fig7",
+            show_default=False,
+            help="Name a table of the paper; or a figure, for the distance of our curves from the paper's.",
+        ),
     ],
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Print a table of the paper with our numbers beside it.
+    """Print a table of the paper with our numbers beside it, or the distance from its curves.
 
     Also write it as Markdown and CSV, beside the figures.
     """
-    if number not in TABLES:
-        raise UserError(f"table {number}: expected {', '.join(map(str, TABLES))}")
-    found = TABLES[number](results_dir)
+    tables = {**{str(number): make for number, make in TABLES.items()}, **DISTANCES}
+    if name not in tables:
+        raise UserError(f"table {name}: expected {', '.join(tables)}{did_you_mean(name, tables)}")
+    found = tables[name](results_dir)
     shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
     for index, texts in enumerate(zip(found.columns, *found.rows, strict=True)):
         longest_word = max(len(word) for text in texts for word in text.split())
@@ -47,7 +54,9 @@ def table(
     console.print(shown)
     for note in found.notes:
         console.print(note, soft_wrap=True)
-    for path in write_table(found, partial(results.table_file, results_dir, number)):
+    for path in write_table(
+        found, partial(results.figure_file, results_dir, f"table{name}" if name.isdigit() else f"{name}-distance")
+    ):
         console.print(path, soft_wrap=True)
 
 
@@ -88,10 +97,13 @@ def plot(
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
+    no_paper: Annotated[
+        bool, typer.Option("--no-paper", help="Leave out the paper's own curves, the thin gray lines.")
+    ] = False,
 ) -> None:
     """Draw the figures of experiments from the stored CSV files.
 
-    Each panel names its runs that are missing or damaged.
+    Each panel names its runs that are missing or damaged. The paper's own curves lie behind ours.
     """
     from resrepro.figures.files import FORMATS, draw_experiment
 
@@ -102,7 +114,9 @@ def plot(
     problems: list[str] = []
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
     for experiment in (found.variant(variation) for found in find_experiments(names or [])):
-        files = draw_experiment(experiment, results_dir, formats=formats, report=problems.append)
+        files = draw_experiment(
+            experiment, results_dir, formats=formats, report=problems.append, with_paper=not no_paper
+        )
         for file in files:
             console.print(file, soft_wrap=True)
         if not files:

@@ -35,7 +35,7 @@ class FigureSpec(StrictModel):
     """
 
     name: str = Field(pattern=NAME)
-    kind: Literal["curves", "effects", "responses", "gradients", "identity"] = "curves"
+    kind: Literal["curves", "distance", "effects", "responses", "gradients", "identity"] = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)
     train_line: Literal["dashed", "thin"] = "dashed"

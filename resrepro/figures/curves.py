@@ -17,6 +17,7 @@ from resrepro.figures.data import FigureData
 from resrepro.figures.layout import (
     FONT_PT,
     LINE_COLORS,
+    PUBLISHED,
     add_remarks,
     depth_colors,
     missing_run_remarks,
@@ -48,8 +49,8 @@ class _End:
 
 
 def rows(files: RunFiles, _run: Run, _record: RunRecord | None) -> list[dict[str, object]]:
-    """Read the curve points of a run, finished or not."""
-    return [dict(point) for point in read_points(files)]
+    """Read the curve points of a run, finished or not; test errors with averaged BN statistics where recorded."""
+    return [{**dict(point), "test_error_pct": point.shown_test_error_pct} for point in read_points(files)]
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
@@ -119,6 +120,7 @@ def _draw_panel(
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     if present.empty:
         axes.set(xticks=[], yticks=[])
+    _draw_published(axes, panel, data, set(present["run"]), train_line, unit)
     ends, outside = [], []
     for name in panel.runs:
         own = _counted(rows[rows["run"] == name])
@@ -132,13 +134,25 @@ def _draw_panel(
             outside.append(text)
         else:
             ends.append(_End(y=value, text=text, color=colors[name]))
-        if paper is not None:
+        if paper is not None and not data.runs[name].published:  # else its curve says more
             axes.plot(
                 last / unit, paper, marker="<", markersize=5, color=colors[name],
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
     _label_ends(axes, ends, axis)
     return [f"outside the axis: {text}" for text in outside] + missing_run_remarks(panel.runs, data)
+
+
+def _draw_published(
+    axes: Axes, panel: PanelSpec, data: FigureData, present: set[str], train_line: str, unit: float
+) -> None:
+    """Draw the paper's own curves of the nets that we have run as thin gray lines behind ours."""
+    for which in panel.show:
+        runs = [data.runs[name] for name in panel.runs if name in present]
+        found = [run.published[which] for run in runs if which in run.published]
+        for curve in {curve.run: curve for curve in found}.values():  # each net once
+            line = STYLES[train_line if which == "train" else which]["linestyle"]
+            axes.plot(curve.iterations / unit, curve.error_pct, linestyle=line, **PUBLISHED)
 
 
 def _counted(own: pd.DataFrame) -> pd.DataFrame:
@@ -209,8 +223,11 @@ def _legend(figure: Figure, spec: FigureSpec, data: FigureData) -> None:
     texts[-1] += " (last value in the labels)"
     styles = [STYLES[spec.train_line if which == "train" else which] for which in shown]
     handles = [Line2D([], [], color="0.3", label=text, **look) for text, look in zip(texts, styles, strict=True)]
-    if any(_paper_tick(panel, name, data) is not None for panel in spec.panel for name in panel.runs):
+    shown_ticks = (name for panel in spec.panel for name in panel.runs if _paper_tick(panel, name, data) is not None)
+    if any(not data.runs[name].published for name in shown_ticks):
         handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
+    if any(data.runs[name].published for name in spec.run_names):
+        handles.append(Line2D([], [], label="the paper's curves", **PUBLISHED))
     if len(handles) > 1 and all(len(panel.show) > 1 for panel in spec.panel):
         figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
 

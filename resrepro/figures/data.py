@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,8 @@ from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Run
 from resrepro.config.toml_files import shipped_runs
 from resrepro.errors import UserError
+from resrepro.paper.curves import Kind, PublishedCurve
+from resrepro.results.distance import published
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
 
@@ -32,6 +34,7 @@ class FigureRun:
         command: what trains the run, as typed.
         missing: whether none of its seeds has been started.
         paper_error_pct: the paper's final test error; None if it gives none, or if the data or the schedule differ.
+        published: the paper's curves of this net, test and train; empty if data or schedule differ.
         records: one a finished or diverged seed.
         diverged_iter: the iteration at which a seed diverged; None if none did.
         problem: why a seed is left out and what mends that, in lines that fit a panel; empty if none is.
@@ -43,6 +46,7 @@ class FigureRun:
     command: str = ""
     missing: bool = False
     paper_error_pct: float | None = None
+    published: Mapping[Kind, PublishedCurve] = field(default_factory=dict)
     records: tuple[RunRecord, ...] = ()
     diverged_iter: int | None = None
     problem: str = ""
@@ -74,19 +78,22 @@ class FigureKind:
         rows: reads what is drawn of a run, a dict a row; raises UserError if the run's files are damaged, or lack
             something that a finished run has.
         draw: draws the rows of all runs.
-        table: makes the table that is written beside the figure; None if there is none.
+        table: makes the table that is written beside the figure of the same rows; None if there is none.
     """
 
     columns: tuple[str, ...]
     rows: Callable[[results.RunFiles, Run, RunRecord | None], list[dict[str, object]]]
     draw: Callable[[pd.DataFrame, FigureSpec, FigureData], Figure]
-    table: Callable[[FigureSpec, FigureData], Table] | None = None
+    table: Callable[[pd.DataFrame, FigureSpec, FigureData], Table] | None = None
 
 
 def read_figure(
-    experiment: Experiment, spec: FigureSpec, kind: FigureKind, results_dir: Path
+    experiment: Experiment, spec: FigureSpec, kind: FigureKind, results_dir: Path, *, with_paper: bool = True
 ) -> tuple[pd.DataFrame, FigureData]:
     """Read what a figure of an experiment shows, also if runs are missing or damaged.
+
+    Args:
+        with_paper: whether the paper's own curves are shown behind ours.
 
     Returns:
         The rows that `kind` draws, and everything else that the figure says.
@@ -107,6 +114,7 @@ def read_figure(
             command=command,
             missing=not (rows or diverged or its_problems),
             paper_error_pct=None if note else paper.TEST_ERROR_PCT.get((first.dataset, name)),
+            published=published(first) if with_paper else {},
             records=tuple(records),
             diverged_iter=diverged[-1] if diverged else None,
             problem=mending[-1] if mending else "",

@@ -90,7 +90,7 @@ def _remark(run: FigureRun) -> str:
     return "" if _errors(run) else "unfinished"
 
 
-def table(spec: FigureSpec, data: FigureData) -> Table:
+def table(_rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
     """Return all panels' effects, COLUMNS: mean and standard deviation over seeds, difference to the default."""
     rows = []
     for effect in (effect for panel in spec.panel for effect in effects(panel, data)):

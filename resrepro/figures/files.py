@@ -30,12 +30,14 @@ def draw_experiment(
     *,
     formats: tuple[str, ...],
     report: Callable[[str], None] = lambda _: None,
+    with_paper: bool = True,
 ) -> list[Path]:
     """Draw every figure of an experiment and write its table, also if runs are missing or damaged: the figure says so.
 
     Args:
         experiment: as asked for; the figure says what its variation changes.
         report: is given a line about each damaged run.
+        with_paper: whether the paper's own curves are drawn behind ours.
 
     Returns:
         The files written.
@@ -43,7 +45,7 @@ def draw_experiment(
     written = []
     for spec in experiment.figures:
         kind = FIGURES[spec.kind]
-        rows, data = read_figure(experiment, spec, kind, results_dir)
+        rows, data = read_figure(experiment, spec, kind, results_dir, with_paper=with_paper)
         for problem in data.problems:
             report(problem)
         figure = kind.draw(rows, spec, data)
@@ -54,7 +56,7 @@ def draw_experiment(
             write_atomically(path_of(format), lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
             written.append(path_of(format))
         if kind.table is not None:
-            written += write_table(kind.table(spec, data), path_of)
+            written += write_table(kind.table(rows, spec, data), path_of)
     return written
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resrepro.figures import constructed, curves, effects, gradients, responses
+from resrepro.figures import constructed, curves, distance, effects, gradients, responses
 from resrepro.figures.data import FigureKind
 from resrepro.results.records import CurvePoint, LayerNorms, Response
 
@@ -10,6 +10,9 @@ FIGURES = {
     "curves": FigureKind(columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=curves.draw),
     "effects": FigureKind(
         columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=effects.draw, table=effects.table
+    ),
+    "distance": FigureKind(
+        columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=distance.draw, table=distance.table
     ),
     "responses": FigureKind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
     "gradients": FigureKind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),

@@ -15,6 +15,8 @@ from resrepro.figures.palette import COLORS
 LINE_COLORS = (*COLORS, "#000000")  # black is seen on the figures' white ground
 DEPTHS = ((20, 32, 44, 56, 110, 1202), (18, 34, 50, 101, 152))  # the paper's
 FONT_PT = 8.0
+# The paper's own curves: above the grid, behind our lines.
+PUBLISHED: dict[str, Any] = {"color": "0.55", "linewidth": 0.7, "zorder": 1.5}
 TITLE_PT = FONT_PT + 2
 REMARK_CHARACTERS = 60  # fit a panel
 LINE_SPACING = 1.2

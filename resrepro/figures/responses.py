@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,15 +18,18 @@ from resrepro.errors import UserError
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.layout import (
     FONT_PT,
+    PUBLISHED,
     add_remarks,
     depth_colors,
     missing_run_remarks,
     new_figure,
     style,
 )
+from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Response, RunRecord
+from resrepro.results.tables import Table
 
 PANEL_INCHES = (5.5, 2.4)
 FAR = 5  # times the median: the rest would be flat on a linear axis
@@ -41,6 +45,39 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     if found[-1].layer < architecture(run.arch).depth - 2:  # what follows the last 3x3 layer: a 1x1 at most, and fc
         raise UserError(f"{files.responses}: cut short after layer {found[-1].layer}; {MEND}")
     return [dict(row) for row in found]
+
+
+def distance_table(rows: pd.DataFrame, _spec: FigureSpec, data: FigureData) -> Table:
+    """Tabulate the mean response beside the paper's, and the root mean square of the differences over the layers."""
+    cells = []
+    for name, run in data.runs.items():
+        own, published = rows[rows["run"] == name], published_responses(name)
+        if own.empty or published is None:
+            continue
+        std = own.groupby("layer")["std"].mean()
+        apart = response_difference(published, std)
+        level = f"{std.mean() / published.std.mean() - 1:+.0%}".replace("%", " %")
+        by_layer, by_rank = (f"{np.sqrt(np.mean(values**2)):.2f}" for values in (apart.by_layer, apart.by_rank))
+        cells.append(
+            (
+                run.label,
+                str(own["seed"].nunique()),
+                f"{published.std.mean():.2f}",
+                f"{std.mean():.2f}",
+                level,
+                by_layer,
+                by_rank,
+            )
+        )
+    return Table(
+        title=data.title,
+        columns=("net", "seeds", "paper, mean", "ours, mean", "level", "layer by layer", "sorted"),
+        rows=tuple(cells),
+        notes=(
+            "mean: of the standard deviations over the 3x3 layers; level: ours against the paper's",
+            "layer by layer, sorted: root mean square of the differences over the layers, as in Fig. 7 top and bottom",
+        ),
+    )
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
@@ -65,13 +102,17 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
                 axes.set_ylabel("standard deviation", fontsize=FONT_PT)
         upper.set_title(panel.title, fontsize=FONT_PT + 1)
         for name in (name for name in panel.runs if name in set(rows["run"])):
+            _draw_published(upper, lower, name, data.runs[name])
             drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors)
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
     add_remarks(figure, {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)})
     if drawn:
-        _scale(grid[0, 0], rows["std"])
+        _scale(grid[0, 0], [y for axes in grid.flat for line in axes.lines for y in np.asarray(line.get_ydata())])
         labels = [_label(rows, name, data) for name in drawn]
+        if any(data.runs[name].published for name in drawn):
+            drawn["the paper's"] = Line2D([], [], **PUBLISHED)
+            labels.append("the paper's")
         figure.legend(
             drawn.values(), labels, fontsize=FONT_PT, frameon=False, loc="outside lower center",
             ncols=min(len(labels), 3 * num_panels), handlelength=3,
@@ -79,25 +120,38 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     return figure
 
 
+def _draw_published(upper: Axes, lower: Axes, name: str, run: FigureRun) -> None:
+    """Draw the paper's own responses as thin gray lines behind ours."""
+    found = published_responses(name) if run.published else None
+    if found is not None:
+        look: Any = {**PUBLISHED, "linestyle": _linestyle(run)}
+        upper.plot(found.layers, found.std, **look)
+        lower.plot(range(1, len(found.std) + 1), sorted(found.std, reverse=True), **look)
+
+
+def _linestyle(run: FigureRun) -> Any:
+    return "-" if run.residual else (0, (3, 1.5))
+
+
 def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, colors: dict[int, str]) -> Line2D:
     """Draw a run's mean over its seeds into both axes. Returns the upper line."""
     std = own.groupby("layer")["std"].mean()
-    linestyle: Any = "-" if run.residual else (0, (3, 1.5))
-    look: Any = {"color": colors[run.depth], "linestyle": linestyle, "linewidth": 1.4}
+    look: Any = {"color": colors[run.depth], "linestyle": _linestyle(run), "linewidth": 1.4}
     (line,) = upper.plot(std.index, std, **look)
     lower.plot(range(1, len(std) + 1), std.sort_values(ascending=False), **look)
     return line
 
 
-def _scale(axes: Axes, std: pd.Series[float]) -> None:
-    """Choose the axis that all axes share: from zero, or logarithmic if a few values are far above the others."""
-    if std.max() > FAR * std.median():
+def _scale(axes: Axes, drawn: list[float]) -> None:
+    """Choose the axes that all share: layers from 1; from zero, or logarithmic if a few values are far above others."""
+    axes.set_xlim(left=1)
+    if max(drawn) > FAR * float(np.median(drawn)):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter("{x:g}")
     else:
-        axes.set_ylim(0, 1.05 * float(std.max()))
+        axes.set_ylim(0, 1.05 * max(drawn))
 
 
 def _label(rows: pd.DataFrame, name: str, data: FigureData) -> str:

@@ -46,7 +46,7 @@ class PageFigures:
                 drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg)
                 blocks.append(PageFigure(title=title, drawing=drawing, notes=_notes(experiment, data)))
                 if kind.table is not None:
-                    blocks.append(replace(kind.table(spec, data), title=title))
+                    blocks.append(replace(kind.table(rows, spec, data), title=title))
             elif missing:
                 blocks.append(PageFigure(title=title, drawing=None, notes=_commands(data)))
         return blocks

@@ -34,6 +34,12 @@ class CurvePoint(StrictModel):
     elapsed_s: float
     test_error_bn_averaged_pct: float | None = None
 
+    @property
+    def shown_test_error_pct(self) -> float:
+        """The test error that figures show: with averaged BN statistics if the recipe asks for them, as the paper's."""
+        averaged = self.test_error_bn_averaged_pct
+        return self.test_error_pct if averaged is None else averaged
+
 
 Kernels = Literal["fused", "compiled", "torch"]
 

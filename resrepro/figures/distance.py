@@ -1,0 +1,104 @@
+"""Draw ours minus the paper's own curves over the iterations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from resrepro.config.experiment import FigureSpec
+from resrepro.figures.data import FigureData
+from resrepro.figures.layout import FONT_PT, add_remarks, depth_colors, missing_run_remarks, new_figure, style
+from resrepro.paper.curves import Difference, Kind
+from resrepro.results.distance import WHICH, Distance, distance_table, distances
+from resrepro.results.records import CurvePoint
+from resrepro.results.tables import Table
+
+PANEL_INCHES = (4.6, 2.3)
+BAND = 2  # standard deviations of one point of the paper's
+SCATTER: dict[str, Any] = {"color": "0.85", "linewidth": 0}
+NAMES: dict[Kind, str] = {"test": "test error", "train": "training error"}
+
+
+def of_runs(rows: pd.DataFrame, data: FigureData) -> dict[str, dict[Kind, Distance]]:
+    """Take the distances of all runs that have a curve in the paper, by run name.
+
+    Args:
+        rows: a row a curve point and seed, as `curves.rows` reads them.
+    """
+    found = {}
+    for name, run in data.runs.items():
+        own = rows[(rows["run"] == name) & (rows["status"] != "diverged")]
+        seeds = [
+            [
+                CurvePoint(**{str(k): v for k, v in row.items()})
+                for row in of_seed[[*CurvePoint.model_fields]].to_dict("records")
+            ]
+            for _, of_seed in own.groupby("seed")
+        ]
+        if seeds and run.published:
+            found[name] = distances(run.label, run.published, seeds)
+    return found
+
+
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw the differences: test errors above, training errors below; a gray band is the paper's own scatter."""
+    num_panels = len(spec.panel)
+    figure = new_figure(data, num_panels * PANEL_INCHES[0], len(WHICH) * PANEL_INCHES[1] + 0.5)
+    grid = figure.subplots(len(WHICH), num_panels, squeeze=False, sharex=True, sharey="row")
+    found = of_runs(rows, data)
+    colors = depth_colors(run.depth for run in data.runs.values())
+    for row, which in enumerate(WHICH):
+        for column, panel in enumerate(spec.panel):
+            axes = grid[row, column]
+            style(axes)
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+            axes.set_title(f"{panel.title}: {NAMES[which]}", fontsize=FONT_PT + 1)
+            if column == 0:
+                axes.set_ylabel("ours minus the paper's (%)", fontsize=FONT_PT)
+            shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]
+            if shown:
+                _draw_scatter(axes, [distance.difference for _, distance in shown])
+            for name, distance in shown:
+                color, apart = colors[data.runs[name].depth], distance.difference
+                linestyle = "-" if data.runs[name].residual else (0, (3, 1.5))
+                label = data.runs[name].label
+                axes.plot(
+                    apart.iterations / 1e4,
+                    apart.difference_pct,
+                    color=color,
+                    linestyle=linestyle,
+                    linewidth=1.2,
+                    label=label,
+                )
+            if shown:
+                axes.legend(fontsize=FONT_PT, frameon=False, loc="upper right", ncols=2, handlelength=2.5)
+            if row == len(WHICH) - 1:
+                axes.set_xlabel("iter. (1e4)", fontsize=FONT_PT)
+    last = {grid[-1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
+    add_remarks(figure, last)
+    if found:
+        band = Patch(label=f"scatter of the paper's points ({BAND} standard deviations, largest net)", **SCATTER)
+        figure.legend(handles=[band], fontsize=FONT_PT, frameon=False, loc="outside lower center")
+    return figure
+
+
+def _draw_scatter(axes: Axes, differences: list[Difference]) -> None:
+    """Draw the zero line, and two standard deviations of the paper's points: the largest of the nets shown."""
+    axes.axhline(0, color="0.35", linewidth=0.8)
+    for at in range(len(differences[0].windows)):
+        window = differences[0].windows[at].window
+        scatters = [d.windows[at].paper_scatter_pct for d in differences]
+        most = BAND * max((s for s in scatters if s is not None), default=0.0)
+        ends = window.first_iter / 1e4, window.last_iter / 1e4
+        axes.fill_between(ends, -most, most, zorder=0.5, **SCATTER)
+
+
+def table(rows: pd.DataFrame, _spec: FigureSpec, data: FigureData) -> Table:
+    """Tabulate the means of the differences over the plateau, after the first drop, and at the end."""
+    of_all = of_runs(rows, data).values()
+    return distance_table(data.title, (distance for of_run in of_all for distance in of_run.values()))

@@ -1,0 +1,91 @@
+"""How far stored curves lie from the paper's own (Fig. 4 and 6). Imports no torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from resrepro.config.architectures import architecture
+from resrepro.config.recipe import PRESETS
+from resrepro.config.run import Run
+from resrepro.paper.curves import Difference, Kind, PublishedCurve, difference, published_curve
+from resrepro.results.records import CurvePoint
+from resrepro.results.tables import Table
+
+WHICH: tuple[Kind, ...] = ("test", "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """One curve of a run, the mean over its seeds, beside the paper's curve of the same net."""
+
+    label: str
+    num_seeds: int
+    difference: Difference
+
+
+def published(run: Run) -> dict[Kind, PublishedCurve]:
+    """Find the paper's curves of the run's net; none if data or schedule of the run are not the paper's.
+
+    Another choice that the paper leaves open does not matter, nor does an earlier end: the curves are compared by
+    iteration.
+    """
+    preset = PRESETS[architecture(run.arch).family]
+    recipe = run.recipe
+    drops = tuple(drop for drop in preset["lr_drop_iters"] if drop < recipe.total_iters)
+    same = (recipe.lr, recipe.batch_size, recipe.lr_drop_iters) == (preset["lr"], preset["batch_size"], drops)
+    if not same or run.schedule_scale != 1 or run.image_size is not None or run.start_from is not None:
+        return {}
+    found = {which: published_curve(run.dataset, run.arch, which) for which in WHICH}
+    return {which: curve for which, curve in found.items() if curve is not None}
+
+
+def distances(
+    label: str, curves: Mapping[Kind, PublishedCurve], seeds: Sequence[Iterable[CurvePoint]]
+) -> dict[Kind, Distance]:
+    """Take ours, the mean over the seeds at the iterations that all have, minus the paper's; test errors as recorded.
+
+    Args:
+        curves: as `published` finds them.
+        seeds: the curve points of each.
+    """
+    by_iteration: dict[int, list[CurvePoint]] = defaultdict(list)
+    for points in seeds:
+        for point in points:
+            by_iteration[point.iteration].append(point)
+    shared = {i: points for i, points in sorted(by_iteration.items()) if len(points) == len(seeds)}
+    errors: dict[Kind, list[float]] = {
+        "train": [fmean(p.train_error_pct for p in points) for points in shared.values()],
+        "test": [fmean(p.shown_test_error_pct for p in points) for points in shared.values()],
+    }
+    return {
+        which: Distance(label=label, num_seeds=len(seeds), difference=difference(curve, [*shared], errors[which]))
+        for which, curve in curves.items()
+        if shared
+    }
+
+
+def distance_table(title: str, found: Iterable[Distance]) -> Table:
+    """Tabulate the distances, a row a curve and three windows; the paper's scatter beside them, to compare with."""
+    rows = []
+    for distance in found:
+        cells: list[str] = []
+        for mean in distance.difference.windows:
+            scatter = "" if mean.paper_scatter_pct is None else f" ± {mean.paper_scatter_pct:.2f}"
+            cells += ["–" if mean.paper_pct is None else f"{mean.paper_pct:.2f}{scatter}"]
+            cells += ["–" if mean.difference_pct is None else f"{mean.difference_pct:+.2f}"]
+        rows.append((distance.label, distance.difference.curve.kind, str(distance.num_seeds), *cells))
+    notes = (
+        "paper (%): mean over the published iterations that our run has reached, ± the scatter of a point about "
+        "a smooth curve; ours: minus the paper's, in points of error",
+        "plateau: before the first drop of the rate, iterations 20,000 to 31,999 on CIFAR-10; drop: after the first, "
+        "33,000 to 47,999; end: 55,000 to 64,000 (on ImageNet the same fractions of the schedule)",
+    )
+    return Table(
+        title=title,
+        columns=("net", "error", "n", "plateau, paper", "ours", "drop, paper", "ours", "end, paper", "ours"),
+        rows=tuple(rows),
+        notes=notes if rows else ("no run yet that has a curve in the paper: `resrepro run plain-vs-resnet`",),
+    )

@@ -1,0 +1,125 @@
+"""The paper's curves behind ours, and the distance from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resrepro import results
+from resrepro.config.run import Run, Variation
+from resrepro.config.toml_files import find_experiment
+from resrepro.figures import distance
+from resrepro.figures.data import read_figure
+from resrepro.figures.files import draw_experiment
+from resrepro.figures.kinds import FIGURES
+from resrepro.paper.curves import published_curve
+from resrepro.report.distances import DISTANCES
+from resrepro.results.csv_rows import write_rows
+from resrepro.results.distance import distances, published
+from resrepro.results.records import CurvePoint, Response
+from support.records import record
+
+
+def run_of(experiment: str, name: str) -> Run:
+    return next(run for run in find_experiment(experiment).runs if run.name == name)
+
+
+def store(results_dir: Path, run: Run, shift_pct: float, *, averaged: bool = False) -> None:
+    """Store a run whose curves are the paper's, plus a constant."""
+    test, train = (published_curve("cifar10", run.arch, which) for which in ("test", "train"))
+    assert test is not None and train is not None
+    points = []
+    for iteration in range(6000, 64001, 1000):
+        error = float(np.interp(iteration, test.iterations, test.error_pct)) + shift_pct
+        points.append(
+            CurvePoint(
+                iteration=iteration, lr=0.1, train_loss=1.0, test_loss=1.0, elapsed_s=1.0,
+                train_error_pct=float(np.interp(iteration, train.iterations, train.error_pct)) - shift_pct,
+                test_error_pct=99.0 if averaged else error, test_error_bn_averaged_pct=error if averaged else None,
+            )
+        )  # fmt: skip
+    files = results.run_files(results_dir, run)
+    write_rows(files.curves, CurvePoint, points)
+    write_rows(
+        files.responses,
+        Response,
+        [Response(layer=i, name=f"conv{i}", std=1.0, num_images=10) for i in range(1, 20)],
+    )
+    results.write_record(files, record(run))
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_constant_shift_is_the_distance_in_every_window(averaged: bool, tmp_path: Path) -> None:
+    run = run_of("cifar-plain", "plain20")
+    store(tmp_path, run, 0.5, averaged=averaged)
+    table = DISTANCES["fig6"](tmp_path)
+    found = {row[1]: row for row in table.rows}
+    assert list(found["test"][4::2]) == ["+0.50"] * 3
+    assert list(found["train"][4::2]) == ["-0.50"] * 3
+    assert found["test"][3].startswith("13.06 ± ")
+
+
+def test_the_distance_is_of_the_mean_over_seeds() -> None:
+    curve = published_curve("cifar10", "plain20", "test")
+    assert curve is not None
+
+    def points(shift: float) -> list[CurvePoint]:
+        return [
+            CurvePoint(
+                iteration=int(i), lr=0.1, train_loss=1.0, train_error_pct=1.0, test_loss=1.0,
+                test_error_pct=float(e) + shift, elapsed_s=1.0,
+            )
+            for i, e in zip(curve.iterations, curve.error_pct, strict=True)
+        ]  # fmt: skip
+
+    found = distances("x", {"test": curve}, [points(1.0), points(2.0)])["test"]
+    assert found.num_seeds == 2
+    assert found.difference.difference_pct == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "shown"),
+    [
+        ("cifar-plain", "plain56", True),
+        ("recipe-forensics", "plain56-32k-guess", True),
+        ("plain-longer", "plain56-3x", False),
+        ("quickstart", "plain-deep", False),
+        ("constructed-identity", "plain56-from-plain20", False),
+    ],
+)
+def test_a_counterpart_has_the_papers_data_and_schedule(experiment: str, name: str, shown: bool) -> None:
+    assert bool(published(run_of(experiment, name))) == shown
+
+
+def test_a_shortened_run_has_no_counterpart() -> None:
+    run = find_experiment("cifar-plain").variant(Variation(schedule_scale=0.1)).runs[0]
+    assert published(run) == {}
+
+
+def test_the_papers_curves_are_drawn_unless_left_out(tmp_path: Path) -> None:
+    store(tmp_path, run_of("cifar-plain", "plain20"), 0.5)
+    fig1 = find_experiment("plain20-vs-plain56")
+    with_paper, without = (
+        draw_experiment(fig1, tmp_path, formats=("svg",), with_paper=shown)[0].read_text() for shown in (True, False)
+    )
+    assert "#8c8c8c" in with_paper and "#8c8c8c" not in without  # the gray of the paper's lines
+
+
+def test_the_figure_has_a_line_a_run_and_the_papers_scatter(tmp_path: Path) -> None:
+    store(tmp_path, run_of("cifar-plain", "plain20"), 0.5)
+    experiment = find_experiment("plain-vs-resnet")
+    spec = next(figure for figure in experiment.figures if figure.kind == "distance")
+    rows, data = read_figure(experiment, spec, FIGURES["distance"], tmp_path)
+    upper, lower = distance.draw(rows, spec, data).axes
+    for axes, shift in ((upper, 0.5), (lower, -0.5)):
+        (line,) = [line for line in axes.lines if line.get_label() == "plain-20"]
+        assert np.asarray(line.get_ydata()) == pytest.approx(shift)
+        assert len(axes.collections) == 3  # the scatter, a window each
+
+
+def test_fig7_compares_level_and_layers(tmp_path: Path) -> None:
+    store(tmp_path, run_of("cifar-plain", "plain20"), 0.0)
+    (row,) = DISTANCES["fig7"](tmp_path).rows
+    assert row[:5] == ("plain-20", "1", "1.82", "1.00", "-45 %")

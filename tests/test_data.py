@@ -15,19 +15,14 @@ import torchvision
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from resrepro.config.datasets import DATASETS
 from resrepro.data.dataset import DataOptions
 from resrepro.data.in_memory.images import Images
-from resrepro.data.loading import OPENERS, load_dataset
+from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 
 
 def load(name: str, *, data_dir: Path) -> Images:
     return load_dataset(name, DataOptions(data_dir=data_dir)).images
-
-
-def test_every_dataset_has_an_opener() -> None:
-    assert OPENERS.keys() == DATASETS.keys()
 
 
 def test_shapes_are_a_function_of_nothing_and_balanced(tmp_path: Path) -> None:

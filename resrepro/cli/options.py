@@ -28,7 +28,7 @@ ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are 
 ReadDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.", callback=_there)]
 DataDir = Annotated[
     Path,
-    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
+    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where datasets are, or are downloaded to."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
@@ -52,7 +52,7 @@ SkipCorrupt = Annotated[
 ]
 DatasetName = Annotated[
     str | None,
-    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
+    typer.Option("--dataset", help="Another dataset: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
 ]
 
 

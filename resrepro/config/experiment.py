@@ -150,7 +150,7 @@ class Experiment(StrictModel):
         """The same experiment on other data, with a shortened schedule, smaller images, other seeds, or fewer runs.
 
         Raises:
-            UserError: unknown data set or run, or a scale that is not in (0, 1].
+            UserError: unknown dataset or run, or a scale that is not in (0, 1].
         """
         if not 0 < schedule_scale <= 1:
             raise UserError(f"--schedule-scale {schedule_scale:g}: expected more than 0 and at most 1, such as 0.05")

@@ -88,7 +88,7 @@ def _heading(results_dir: Path, runs: list[RunStatus], num_skipped: int, *, live
 
 
 def _drawn(shown: list[RunStatus]) -> list[RunStatus]:
-    """The runs whose curves fit into one plot: of the first one's data set, and not of another length."""
+    """The runs whose curves fit into one plot: of the first one's dataset, and not of another length."""
     begun = [run for run in shown if run.points]
     lengths = {begun[0].total_iters, None} if begun else set()
     fitting = [run for run in begun if _dataset(run) == _dataset(begun[0]) and run.total_iters in lengths]
@@ -100,7 +100,7 @@ def _dataset(run: RunStatus) -> str:
 
 
 def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
-    """A row a run, its data set named if there are several. In a narrow window columns go, then parts of names."""
+    """A row a run, its dataset named if there are several. In a narrow window columns go, then parts of names."""
     one = len({_dataset(run) for run in shown}) == 1
     rows = [_cells(run, run.name.partition("/")[2] if one else run.name) for run in shown]
     used = [column for column in rows[0] if any(row[column] for row in rows)]

@@ -90,7 +90,7 @@ class Recipe(StrictModel):
         decay: of `all` parameters, of the `weights` of convolutions and fc alone, or of the `convolutions` alone.
         momentum_form: `pytorch` is v = m v + g, w -= lr v; `caffe` is v = m v + lr g, w -= v, another one where lr
             changes.
-        train_images: so many training images, the first in the data set's order; None: all.
+        train_images: so many training images, the first in the dataset's order; None: all.
         plateau: None, or when the rate is divided by 10 earlier.
         scale_crop: None (small images of one size, padded and cropped), or how images of any size are.
         init: He initialization of the convolutions (He et al. 2015, [13]): normal with variance 2 / `fan_in` or

@@ -89,7 +89,7 @@ class EvaluationOptions:
 
 
 def load(nets: Sequence[TrainedNet], setup: EvaluationOptions, options: DataOptions) -> Dataset:
-    """Open the dataset of these nets, which is on the device of `options`.
+    """Open the dataset of these nets: as files where they see crops, else in memory.
 
     Raises:
         UserError: it cannot be had, or the options do not fit the nets, or these not one another.

@@ -125,7 +125,7 @@ class ConstructedComparison(StrictModel):
     """One row of `identity.csv`: a net made deeper by identity layers, not yet trained on, beside the shallower one.
 
     Args:
-        part: of the data set: train (without augmentation) or test; BN's moving averages.
+        part: of the dataset: train (without augmentation) or test; BN's moving averages.
         shallower_error_pct: top-1 error of the net that it was made of, %.
         error_pct: its own, %.
         largest_difference: between two outputs (before softmax) for one image and class.

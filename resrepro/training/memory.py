@@ -15,7 +15,7 @@ CONTEXT_BYTES = 512 * 2**20  # libraries, kernels
 def needed_bytes(
     counts: Complexity, recipe: Recipe, compute: Compute, *, activation_checkpointing: bool, num_processes: int = 1
 ) -> int:
-    """Peak memory of training without its data set, estimated from the activations kept for the gradient.
+    """Peak memory of training without its dataset, estimated from the activations kept for the gradient.
 
     Of one process, where several share each mini-batch.
     """

@@ -115,7 +115,7 @@ class Runner:
         return [outcome.message for outcome in outcomes if outcome.kind == "failed"]
 
     def _dataset(self, run: Run) -> Dataset:
-        """The run's dataset, opened once for all runs that read it the same way."""
+        """Return the run's dataset, opened once for all runs that read it the same way."""
         key = run.dataset, run.recipe.scale_crop is not None
         if key not in self._datasets:
             options = DataOptions(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)

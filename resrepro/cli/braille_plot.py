@@ -1,4 +1,8 @@
-"""Curves drawn with braille characters, each of 2 x 4 dots."""
+"""Draw curves with braille characters, each of 2 x 4 dots.
+
+plotext 6.1 does not take its place: it draws no dashed curves, so that training and test errors look alike without
+colors, it writes the marks of runs that end with the same error over each other, and takes 0.25 s to import.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ DASH_DOTS = 2  # drawn, and as many left out
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One curve: at least one point, x increasing from 0 or more.
+    """Describe one curve: at least one point, x increasing from 0 or more.
 
     Args:
         style: of its dots, as rich writes it.
@@ -32,7 +36,7 @@ class Line:
 
 
 def plot(lines: Sequence[Line], *, width: int, height: int, x_max: float, y_max: float) -> list[Text]:
-    """Axes from 0 to `x_max` and `y_max`, later lines over earlier ones. What lies outside is not drawn.
+    """Draw lines between axes from 0 to `x_max` and `y_max`, later ones over earlier ones, and nothing outside.
 
     Returns:
         `height` rows of at most `width` characters, with the axes and their labels.
@@ -72,7 +76,7 @@ def plot(lines: Sequence[Line], *, width: int, height: int, x_max: float, y_max:
 
 
 def _joined(dots: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The dots, and those on the straight ways between them."""
+    """Yield the dots, and those on the straight ways between them."""
     yield dots[0]
     for (x0, y0), (x1, y1) in pairwise(dots):
         steps = max(abs(x1 - x0), abs(y1 - y0))

@@ -1,1 +1,1 @@
-"""Paper against ours on one page, from `results/` alone. Imports no torch."""
+"""Set the paper's numbers beside ours on one page, from `results/` alone. Imports no torch."""

@@ -1,4 +1,4 @@
-"""The paper's claims as a table: its value, ours, their difference, n, what decides, and the verdict."""
+"""Show claims as a table: the paper's value, ours, their difference, n, what decides, and the verdict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Judged = list[tuple[Experiment, Verdict]]
 
 
 def verdicts(experiments: list[Experiment], results_dir: Path) -> Judged:
-    """Each claim that can be decided once, though several experiments may make it."""
+    """Judge the claims that can be decided, each once, though several experiments may make it."""
     found = {}
     for experiment in experiments:
         for claim in decidable(experiment):
@@ -32,7 +32,7 @@ def verdicts(experiments: list[Experiment], results_dir: Path) -> Judged:
 
 
 def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
-    """A row a claim, those decided first; where data or schedule are not the paper's, without its values.
+    """Return a row a claim, those decided first; without the paper's values if data or schedule are not the paper's.
 
     Args:
         words: what a status is called here.
@@ -46,7 +46,7 @@ def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
 
 
 def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
-    """The cells by column; a cell may have several lines."""
+    """Return the cells by column; a cell may have several lines."""
     claim, options = verdict.claim, experiment.variation.options
     published = _published(experiment, verdict)
     labels = {run.name: run.label for run in experiment.runs}
@@ -80,7 +80,7 @@ def _measured(verdict: Verdict) -> str:
 
 
 def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
-    """The paper's number for each run of a claim, or none at all."""
+    """Return the paper's number for each run of a claim, or none at all."""
     claim = verdict.claim
     if claim.column != "test_error_pct":
         return {}
@@ -90,7 +90,7 @@ def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
 
 
 def _labeled(labels: dict[str, str], values: dict[str, str]) -> str:
-    """A line a run, or the one value."""
+    """Return a line a run, or the one value."""
     if len(values) == 1:
         return next(iter(values.values()))
     return "\n".join(f"{labels[name]}: {value}" for name, value in values.items())

@@ -1,4 +1,4 @@
-"""What the report says: claims, figures, tables, runs and departures, gathered from `results/`."""
+"""Gather what the report says from `results/`: claims, figures, tables, runs and departures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,9 @@ PAPERS: dict[Status, str] = {status: status for status in ELSEWHERE}
 
 
 def gather(results_dir: Path) -> Page:
-    """Everything, also from a folder with nothing in it: what is missing is named with its command.
-
-    Writes the figures' files under the results directory.
-    """
+    """Gather the whole page, also from a folder with nothing in it: what is missing is named with its command."""
     stored, problems = stored_records(results_dir)
-    pictures = PageFigures(results_dir, problems)
+    figures = PageFigures(results_dir, problems)
     shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
     papers = [e for e in shipped if e.dataset in paper.ITS_DATASETS and not e.beyond_paper]
     judged = claims.verdicts(papers, results_dir)
@@ -43,13 +40,13 @@ def gather(results_dir: Path) -> Page:
     claims_table = claims.table("Claims of the paper", judged, PAPERS)
     papers_own = [
         Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", BulletList(items=RULE))),
-        Section(title="Figures", blocks=tuple(b for e in papers for b in pictures.of(e, missing=True))),
+        Section(title="Figures", blocks=tuple(b for e in papers for b in figures.of(e, missing=True))),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir, problems))),
     ]
-    beside = [_elsewhere(scope, its, pictures) for scope, its in elsewhere]
+    beside = [_elsewhere(scope, its, figures) for scope, its in elsewhere]
     sections = [
         *(papers_own + beside if full else beside + papers_own),  # what there is, before what is missing
-        _beyond([e for e in shipped if e not in papers], pictures, results_dir),
+        _beyond([e for e in shipped if e not in papers], figures, results_dir),
         Section(title="Every run", blocks=(runs_table(stored),)),
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
         Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table())),
@@ -71,7 +68,7 @@ def _lead(
     elsewhere: list[tuple[VariedExperiments, claims.Judged]],
     problems: list[str],
 ) -> tuple[str, ...]:
-    """What a reader in haste must know."""
+    """Return the sentences that a reader in haste must know."""
     lines = []
     if not full:
         lines.append("No run under the paper's whole schedule is in the results yet.")
@@ -92,7 +89,7 @@ def _lead(
 
 
 def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
-    """Table 1 is counted on nets, which needs torch: here it is what `resrepro table 1` wrote."""
+    """Return Tables 1 to 6. Table 1 is counted on nets, which needs torch: here it is what `resrepro table 1` wrote."""
     found: list[Block] = []
     for number, table in TABLES.items():
         if number > 1:
@@ -111,20 +108,20 @@ def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
     return found
 
 
-def _elsewhere(scope: VariedExperiments, judged: claims.Judged, pictures: PageFigures) -> Section:
-    """The same claims and figures on other data or under another schedule; only what is there."""
+def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFigures) -> Section:
+    """Return claims and figures on other data or under another schedule, as far as there are runs."""
     decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
     blocks: list[Block] = [scope.note]
     if decided:
         blocks.append(claims.table("Claims, decided here", decided, ELSEWHERE))
-    blocks += [block for e in scope.experiments for block in pictures.of(e, missing=False)]
+    blocks += [block for e in scope.experiments for block in figures.of(e, missing=False)]
     return Section(title=scope.title, blocks=tuple(blocks))
 
 
-def _beyond(experiments: list[Experiment], pictures: PageFigures, results_dir: Path) -> Section:
-    """The shipped experiments that are no part of the paper."""
+def _beyond(experiments: list[Experiment], figures: PageFigures, results_dir: Path) -> Section:
+    """Return the claims and figures of the shipped experiments that are no part of the paper."""
     blocks: list[Block] = ["These experiments are no part of the paper; their claims are our own, or other authors'."]
     judged = claims.verdicts(experiments, results_dir)
     blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
-    blocks += [block for e in experiments for block in pictures.of(e, missing=True)]
+    blocks += [block for e in experiments for block in figures.of(e, missing=True)]
     return Section(title="Beyond the paper", blocks=tuple(blocks))

@@ -58,7 +58,7 @@ def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
     shown = [run for run in data.runs.values() if run.records]
     records = [record for run in shown for record in run.records]
     if not records:
-        return ("no run of it has ended yet", f"`resrepro run {experiment.address}{variation.options}`")
+        return ("none of its runs has ended yet", f"`resrepro run {experiment.address}{variation.options}`")
     seeds = [
         f"{run.label} (seed{'s' * (len(run.records) > 1)} {', '.join(str(record.seed) for record in run.records)})"
         for run in shown
@@ -78,7 +78,7 @@ def _commands(data: FigureData) -> tuple[str, ...]:
     labels: dict[str, list[str]] = {}
     for run in data.runs.values():
         labels.setdefault(run.command, []).append(run.label)
-    return tuple(f"nothing to draw of {', '.join(names)}; `{command}`" for command, names in labels.items())
+    return tuple(f"no data of {', '.join(names)} yet; to train: `{command}`" for command, names in labels.items())
 
 
 def _title(experiment: Experiment, spec: FigureSpec) -> str:

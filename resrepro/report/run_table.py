@@ -1,4 +1,4 @@
-"""The finished runs: what each gave, on what, and how its recipe differs from the paper's."""
+"""List the finished runs: their errors, on what they were trained, and how their recipes differ from the paper's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ COLUMNS = (
 
 
 def stored_records(results_dir: Path) -> tuple[dict[Path, RunRecord], list[str]]:
-    """Every finished or diverged run by its folder, whoever declared it; what is wrong with others, a line each."""
+    """Read every finished or diverged run.
+
+    Returns:
+        The records by their folders below `results_dir`, and what is wrong with other runs, a line each.
+    """
     records, problems = {}, []
     for files in results.stored_runs(results_dir):
         try:
@@ -37,7 +41,7 @@ def stored_records(results_dir: Path) -> tuple[dict[Path, RunRecord], list[str]]
 
 
 def provenance(records: Iterable[RunRecord]) -> str:
-    """On what these runs were trained, in a line: each device, precision and commit once."""
+    """Say in a line on what these runs were trained: each device, precision and commit once."""
     records = list(records)
     if not records:
         return ""
@@ -46,13 +50,13 @@ def provenance(records: Iterable[RunRecord]) -> str:
 
 
 def short_commit(record: RunRecord) -> str:
-    """Twelve digits, and `+changes` where the source was altered."""
+    """Return the commit's first twelve digits, and `+changes` if the source was altered."""
     commit, plus, changes = (record.commit or "unknown").partition("+")
     return commit[:12] + plus + changes
 
 
 def departures(record: RunRecord) -> str:
-    """Where the recorded recipe is not the preset of this kind of net. How often curves are recorded does not count."""
+    """Say where the recorded recipe is not the preset of this kind of net, but for how often curves are recorded."""
     try:
         preset = PRESETS[architecture(record.arch).family]
     except UserError:
@@ -66,7 +70,7 @@ def departures(record: RunRecord) -> str:
 
 
 def runs_table(stored: dict[Path, RunRecord]) -> Table:
-    """A row for the seeds of a run that share everything else."""
+    """Return a row for the seeds of a run that share everything else."""
 
     def key(item: tuple[Path, RunRecord]) -> tuple[str, ...]:
         folder, record = item

@@ -1,4 +1,4 @@
-"""What `resrepro bench` measured on each device."""
+"""Show what `resrepro bench` measured on each device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLUMNS = ("device", "net", "loop", "runs at once", "precision", "images/s", "ti
 
 
 def speed_table(results_dir: Path, problems: list[str]) -> Table:
-    """A row a measurement. A file that cannot be read is appended to `problems`."""
+    """Return a row a measurement; `problems` gets a line about each file that cannot be read."""
     rows: list[tuple[str, ...]] = []
     for path in results.bench_files(results_dir):
         try:

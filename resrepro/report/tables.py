@@ -1,4 +1,4 @@
-"""Tables 1 to 6: the paper's numbers beside ours, from `results/`. Only Table 1, which counts on nets, needs torch."""
+"""Make Tables 1 to 6: the paper's numbers beside ours, from `results/`. Only Table 1 needs torch: it counts on nets."""
 
 from __future__ import annotations
 
@@ -20,21 +20,27 @@ OVER_SEEDS = "ours: last iteration, mean ± standard deviation over seeds"
 
 @dataclass(frozen=True, kw_only=True)
 class _Ours:
-    """Our net beside a published error. `missing` says why there is no number and what gives it; else it is empty."""
+    """Hold our errors beside a published one.
+
+    Args:
+        errors: one a seed, %.
+        text: what the table shows.
+        missing: why there is no number and which command measures it; empty if there is one.
+    """
 
     errors: tuple[float, ...]
     text: str
     missing: str
 
     def cells(self, published: float | None) -> tuple[str, str]:
-        """Mean ± standard deviation over the seeds, and its difference to the paper's error."""
+        """Return mean ± standard deviation over the seeds, and the difference to the paper's error."""
         if not self.errors or published is None:
             return self.text, ""
         return self.text, f"{fmean(self.errors) - published:+.2f}"
 
 
 def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtocol, top: int = 1) -> _Ours:
-    """What all finished seeds of a net recorded under just this protocol."""
+    """Read what all finished seeds of a net recorded under just this protocol."""
     pairs = shipped_runs(dataset)[arch]
     found, damaged = results.read_finished_seeds(results_dir, [run for _, run in pairs])
     records = list(found.values())
@@ -60,7 +66,7 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtoc
 
 
 def _command(dataset: str, experiments: list[str]) -> str:
-    """What trains a net: the experiment with most nets and fewest other runs."""
+    """Return the command that trains a net: of the experiment with most nets and fewest other runs."""
     declared = {name: {e for e, _ in pairs} for name, pairs in shipped_runs(dataset).items()}
     nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
     runs = Counter(e for these in declared.values() for e in these)
@@ -68,13 +74,13 @@ def _command(dataset: str, experiments: list[str]) -> str:
 
 
 def _missing_notes(missing: list[tuple[str, str]]) -> tuple[str, ...]:
-    """A line for each reason, with the nets it holds for."""
+    """Return a line for each reason, with the nets it holds for."""
     reasons = dict.fromkeys(reason for _, reason in missing if reason)
     return tuple(f"{', '.join(name for name, why in missing if why == reason)}: {reason}" for reason in reasons)
 
 
 def table1(_results_dir: Path) -> Table:
-    """Architectures for ImageNet: the paper's stages, sizes and multiply-adds, and those counted on our nets."""
+    """Make Table 1, architectures for ImageNet: the paper's stages, sizes and multiply-adds, and those of our nets."""
     from resrepro.models.complexity import complexity
 
     rows = []
@@ -110,7 +116,7 @@ def _spaced(numbers: tuple[int, ...] | list[int]) -> str:
 def _imagenet(
     title: str, rows: tuple[paper.ImageNetRow, ...], protocol: EvaluationProtocol, results_dir: Path
 ) -> Table:
-    """Tables 2 to 4. A column pair a published top-k error; a table without top-5 errors has none for it."""
+    """Make one of Tables 2 to 4, with columns for each published top-k error."""
     tops = [1] + [5] * any(row.top5_pct is not None for row in rows)
     cells, missing = [], []
     for row in rows:
@@ -137,19 +143,22 @@ def _imagenet(
 
 
 def table2(results_dir: Path) -> Table:
+    """Make Table 2: plain and residual nets on ImageNet."""
     return _imagenet("Table 2: ImageNet, plain and residual nets", paper.TABLE_2, "10-crop", results_dir)
 
 
 def table3(results_dir: Path) -> Table:
+    """Make Table 3: single models on ImageNet, 10-crop."""
     return _imagenet("Table 3: ImageNet, 10-crop", paper.TABLE_3, "10-crop", results_dir)
 
 
 def table4(results_dir: Path) -> Table:
+    """Make Table 4: single models on ImageNet, multi-scale."""
     return _imagenet("Table 4: ImageNet, single models, multi-scale", paper.TABLE_4, "multi-scale", results_dir)
 
 
 def table5(results_dir: Path) -> Table:
-    """Ensembles. The paper does not say which six models its own has, so ours are whichever `evaluate` put together."""
+    """Make Table 5, ensembles. The paper does not name its six models, so ours are all that `evaluate` recorded."""
     *others, own = paper.TABLE_5
     ours = [e for e in results.ensembles(results_dir, "imagenet") if e.as_in_paper("multi-scale")]
     rows = []
@@ -176,7 +185,7 @@ def table5(results_dir: Path) -> Table:
 
 
 def table6(results_dir: Path) -> Table:
-    """CIFAR-10. The difference is to the paper's mean where it gives one, else to its only value."""
+    """Make Table 6, CIFAR-10. The difference is to the paper's mean if it gives one, else to its only value."""
     rows, missing = [], []
     for row in paper.TABLE_6:
         published = f"{row.error_pct:.2f}"

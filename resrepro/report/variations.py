@@ -1,4 +1,4 @@
-"""The paper's experiments on other data, smaller images or under a shortened schedule."""
+"""Find the paper's experiments on other data, on smaller images or under a shortened schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resrepro.results.records import RunRecord
 
 @dataclass(frozen=True, kw_only=True)
 class VariedExperiments:
-    """Experiments of which one variation has runs. The note says what it changes."""
+    """Hold experiments of which one variation has runs; the note says what it changes."""
 
     title: str
     note: str
@@ -21,7 +21,7 @@ class VariedExperiments:
 
 
 def varied_experiments(shipped: list[Experiment], stored: dict[Path, RunRecord]) -> list[VariedExperiments]:
-    """A scope for each variation that has runs of a shipped experiment."""
+    """Find each variation that has runs of a shipped experiment."""
     runs = {folder.parent for folder in stored}
     found: dict[tuple[str, str], list[Experiment]] = {}
     for dataset, scale, size in sorted({_asked(record) for record in stored.values()}):
@@ -36,7 +36,7 @@ def varied_experiments(shipped: list[Experiment], stored: dict[Path, RunRecord])
 
 
 def _asked(record: RunRecord) -> tuple[str, float, int]:
-    """Data set, scale of the schedule, and size of the images; 0 where they are taken as they are."""
+    """Return dataset, scale of the schedule, and size of the images; 0 if they are taken as they are."""
     return record.dataset, record.schedule_scale, (record.recipe.get("scale_crop") or {"size": 0})["size"]
 
 

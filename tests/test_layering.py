@@ -45,6 +45,14 @@ def test_imports_run_strictly_downwards(file: Path) -> None:
         assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
 
 
+def test_no_function_has_more_than_60_lines() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                num_lines = (node.end_lineno or 0) - node.lineno + 1
+                assert num_lines <= 60, f"{file.relative_to(PACKAGE)}: {node.name} has {num_lines} lines"
+
+
 QUICK = [
     "--help",
     "list",

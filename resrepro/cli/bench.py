@@ -1,4 +1,4 @@
-"""The commands about nets: summary, bench."""
+"""`resrepro bench`: measure the speed of training."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ def bench(
     archs: Annotated[
         list[str] | None, typer.Argument(help="Such as resnet20 resnet56; or imagenet, and nets after it.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data to train on; cifar10, or imagenet, without it.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset; by default cifar10, or imagenet with 'bench imagenet'.")
+    ] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     jobs: Annotated[
-        str | None, typer.Option(help="Runs at once that ours is timed with.", show_default="1,2,4,8")
+        str | None, typer.Option(help="Numbers of runs at once with which our loop is timed.", show_default="1,2,4,8")
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="How often the loops take turns.", min=1, show_default="5")] = None,
-    seconds: Annotated[float, typer.Option(help="Of a round, at least.", min=0.01)] = 3.0,
+    seconds: Annotated[float, typer.Option(help="Duration of a round, at least.", min=0.01)] = 3.0,
     image_size: ImageSize = None,
     workers: Workers = None,
 ) -> None:
-    """Speed beside the standard PyTorch loop.
+    """Measure the speed beside the standard PyTorch loop.
 
-    Both end to end on the same data, in turns; ours alone and several at once. The 20 to 1202 layers of Sec. 4.2
-    without names. 'bench imagenet' times the way from image files to trained mini-batches: decode, augmentation,
-    step alone, end to end, and which bounds. Also written as JSON below the results.
+    Both run end to end on the same data, in turns; ours alone and several at once. Without names, the nets are those
+    of Sec. 4.2 with 20 to 1202 layers. 'bench imagenet' times the way from image files to trained mini-batches:
+    decode, augmentation, step alone, end to end, and which bounds. It is also written as JSON below the results.
     """
     if archs and archs[0] == "imagenet":
         from resrepro.bench import imagenet

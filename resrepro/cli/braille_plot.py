@@ -1,4 +1,4 @@
-"""Curves drawn with braille characters, each of 2 x 4 dots."""
+"""Draw curves with braille characters, each of 2 x 4 dots."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DASH_DOTS = 2  # drawn, and as many left out
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One curve: at least one point, x increasing from 0 or more.
+    """Describes one curve: at least one point, x increasing from 0 or more.
 
     Args:
-        style: of its dots, as rich writes it.
-        dashed: every other pair of dots is left out.
+        style: the style of its dots, as rich writes it.
+        dashed: whether every other pair of dots is left out.
         mark: a character beside its last point.
     """
 
@@ -32,7 +32,7 @@ class Line:
 
 
 def plot(lines: Sequence[Line], *, width: int, height: int, x_max: float, y_max: float) -> list[Text]:
-    """Axes from 0 to `x_max` and `y_max`, later lines over earlier ones. What lies outside is not drawn.
+    """Draw curves on axes from 0 to `x_max` and `y_max`, later lines over earlier ones; points outside are left out.
 
     Returns:
         `height` rows of at most `width` characters, with the axes and their labels.
@@ -72,7 +72,7 @@ def plot(lines: Sequence[Line], *, width: int, height: int, x_max: float, y_max:
 
 
 def _joined(dots: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The dots, and those on the straight ways between them."""
+    """Return the dots, and those on the straight lines between them."""
     yield dots[0]
     for (x0, y0), (x1, y1) in pairwise(dots):
         steps = max(abs(x1 - x0), abs(y1 - y0))

@@ -1,4 +1,4 @@
-"""The commands about data sets that stay files: data prepare, data check."""
+"""`resrepro data`: prepare and check datasets of image files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from resrepro.cli.options import DEFAULT_DATA, DataDir, console
 if TYPE_CHECKING:
     from resrepro.data.dataset import Progress
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare and check image data sets.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare and check image datasets.")
 
 NAMED = 20  # unreadable files that are printed
 Dataset = Annotated[str, typer.Argument(metavar="imagenet|imagenette|folder:PATH", show_default=False)]
-Workers = Annotated[int | None, typer.Option("--workers", help="Threads that decode; one a core without it.", min=0)]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Threads that decode; by default one for each core.", min=0)
+]
 
 
 @app.command()
@@ -97,7 +99,7 @@ def _num_workers(workers: int | None) -> int:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar a part; a line at each tenth where the output is no terminal."""
+    """Show a bar for each part of the work; where the output is no terminal, a line at each tenth."""
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 

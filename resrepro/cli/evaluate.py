@@ -33,27 +33,29 @@ def evaluate(
     nets: Annotated[list[Path], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False)],
     protocol: Annotated[str, typer.Option(help="center, 10-crop, multi-scale.")] = "center",
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Also all nets together: the mean softmax.")] = False,
-    arch: Annotated[str | None, typer.Option(help="Of WEIGHTS: one, or one each: resnet50,resnet101.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Of WEIGHTS: one for all, or one each: resnet50,resnet101.")] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Of WEIGHTS: cifar10, imagenet, imagenette, folder:PATH ...")
+        str | None, typer.Option(help="Dataset of WEIGHTS: cifar10, imagenet, imagenette, folder:PATH ...")
     ] = None,
     preprocess: Annotated[
-        str, typer.Option(help="Of WEIGHTS: pixel-mean (the paper's), or channel-mean-std (torchvision's).")
+        str,
+        typer.Option(help="Of WEIGHTS: pixel-mean (the paper's) or channel-mean-std (torchvision's)."),
     ] = "pixel-mean",
     mean: Annotated[str | None, typer.Option(help="Channel means for channel-mean-std: r,g,b in 0...1.")] = None,
     std: Annotated[str | None, typer.Option(help="Channel standard deviations: r,g,b in 0...1.")] = None,
     scales: Annotated[str | None, typer.Option(help="Shorter sides, for nets trained on 224 pixels.")] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Of WEIGHTS: side of the images they were trained on, else the paper's.", min=32)
+        int | None,
+        typer.Option(help="Side of the images that WEIGHTS were trained on, pixels; by default the paper's.", min=32),
     ] = None,
-    max_images: Annotated[int | None, typer.Option(help="A look at so many images; not recorded.", min=1)] = None,
+    max_images: Annotated[int | None, typer.Option(help="Test on so many images only; not recorded.", min=1)] = None,
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
     device: Device = "auto",
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:
-    """Test errors of trained nets, one by one and together.
+    """Test trained nets, one by one and together.
 
     A RUN is a folder such as results/imagenet/resnet50/seed0: it is tested before and after BN is re-estimated, and the
     errors are recorded there for the tables. WEIGHTS is our checkpoint, or anyone's state dict: bare or under

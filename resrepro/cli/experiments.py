@@ -1,4 +1,4 @@
-"""The commands about experiments: parse, call, print. Each imports torch or pandas only if it needs them."""
+"""`resrepro list` and `resrepro show`: experiments, and how far they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resrepro.results.status import RunStatus, run_status
 
 
 def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
-    """All experiments, and how far each is."""
+    """List all experiments, and how far each is."""
     table = Table(box=None, header_style="bold")
     table.add_column("experiment", no_wrap=True)
     for column in ("reproduces", "data", "finished", "cost"):
@@ -34,7 +34,7 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
 
 
 def show(name: str, results_dir: ReadDir = DEFAULT_RESULTS) -> None:
-    """One experiment: recipe, runs, what to expect."""
+    """Show one experiment: recipe, runs, what to expect."""
     experiment = find_experiment(name)
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
     console.print(

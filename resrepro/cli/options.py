@@ -1,4 +1,4 @@
-"""The console, and the options that several commands share."""
+"""Define the console, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are 
 ReadDir = Annotated[Path, typer.Option("--results-dir", help="Where runs are stored.", callback=_there)]
 DataDir = Annotated[
     Path,
-    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where data sets are, or are downloaded to."),
+    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Where datasets are, or are downloaded to."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto (CUDA, else CPU), cpu, cuda, cuda:N.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="auto, fp32, tf32, bf16.")]
@@ -41,23 +41,31 @@ Scale = Annotated[
 ]
 ImageSize = Annotated[
     int | None,
-    typer.Option("--image-size", help="Smaller crops than ImageNet's 224 pixels, such as 64; own name.", min=8),
+    typer.Option(
+        "--image-size", help="Smaller crops than ImageNet's 224 pixels, such as 64; such a run has its own name.", min=8
+    ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Threads that decode image files for a run; else as the cores allow.", min=0),
+    typer.Option(
+        "--workers", help="Threads that decode image files for a run; by default as many as the cores allow.", min=0
+    ),
 ]
 SkipCorrupt = Annotated[
     bool, typer.Option("--skip-corrupt", help="Train on without images that cannot be decoded; they are named.")
 ]
 DatasetName = Annotated[
     str | None,
-    typer.Option("--dataset", help="Another data set: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
+    typer.Option("--dataset", help="Another dataset: cifar10, cifar100, shapes, imagenet, imagenette, folder:PATH."),
 ]
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:
-    """`0,1,2` -> (0, 1, 2), each once. Raises UserError."""
+    """Read numbers separated by commas: `0,1,2` -> (0, 1, 2), each once.
+
+    Raises:
+        UserError: one of them is no integer, or negative, or too large.
+    """
     try:
         found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as error:
@@ -68,7 +76,7 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
 
 
 def duration(seconds: float) -> str:
-    """`2d03h`, `3h05m`, `4m08s`"""
+    """Write a number of seconds as `2d03h`, `3h05m` or `4m08s`."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)

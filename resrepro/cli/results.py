@@ -1,4 +1,4 @@
-"""The commands that only read results."""
+"""`resrepro plot`, `table` and `report`: commands that only read results."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def table(
     number: Annotated[int, typer.Argument(metavar="1...6", show_default=False)],
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """A table of the paper with our numbers beside it.
+    """Print a table of the paper with our numbers beside it.
 
-    Written as Markdown and CSV too, beside the figures.
+    It is also written as Markdown and CSV, beside the figures.
     """
     if number not in TABLES:
         raise UserError(f"table {number}: expected {', '.join(map(str, TABLES))}")
@@ -56,9 +56,10 @@ def report(
     ] = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Paper against ours on one page: report.html and report.md.
+    """Write paper and results on one page.
 
-    Every claim with its verdict, every figure and table; what is missing is named with its command.
+    The page is report.html and report.md. It has every claim with its verdict, every figure and table; what is missing
+    is named with its command.
     """
     from resrepro.report import html, markdown
     from resrepro.report.content import gather

@@ -13,11 +13,11 @@ from resrepro.cli.options import (
 
 
 def summary(
-    arch: Annotated[str | None, typer.Argument(help="One architecture; all of them without it.")] = None,
+    arch: Annotated[str | None, typer.Argument(help="One architecture; by default all.")] = None,
 ) -> None:
-    """Layers, parameters, multiply-adds, sizes.
+    """Count layers, parameters, multiply-adds, sizes.
 
-    The columns of Table 1 and Table 6, counted by torch on the nets themselves.
+    These are the columns of Table 1 and Table 6, counted by torch on the nets themselves.
     vgg16 and vgg19 are there to compare with.
     """
     from resrepro.config.architectures import ARCHITECTURES

@@ -1,4 +1,4 @@
-"""The live view of runs in a terminal: a table of them, and their curves."""
+"""`resrepro watch`: a live view of runs in the terminal, as a table and as curves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MIN_NAME_WIDTH = 20
 
 
 def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, console: Console) -> None:
-    """Shows the runs until Ctrl-C; one frame with `once`, or where the output is no terminal."""
+    """Show the runs until Ctrl-C; one frame with `once`, or where the output is no terminal."""
     watched = Watch(results_dir, words)
     if once or not console.is_terminal or console.is_dumb_terminal:
         console.print(frame(watched, console.width, None))
@@ -51,14 +51,19 @@ def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, c
 
 
 def _wait(console: Console, every_s: float) -> None:
-    """Until the next frame is due; not if the window's size changes."""
+    """Wait until the next frame is due, or the window's size changes."""
     size, end = console.size, time.monotonic() + every_s
     while console.size == size and (left := end - time.monotonic()) > 0:
         time.sleep(min(0.2, left))
 
 
 def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
-    """All that is shown: heading, runs, curves, and what was skipped. `height` None: as high as it needs."""
+    """Return all that is shown: heading, runs, curves, and what was skipped.
+
+    Args:
+        width: of the window, characters.
+        height: of the window, lines; None: as many as are needed.
+    """
     runs, skipped = watched.look(time.time())
     heading = _heading(watched.results_dir, runs, len(skipped), live=height is not None)
     if height is None:
@@ -89,7 +94,7 @@ def _heading(results_dir: Path, runs: list[RunStatus], num_skipped: int, *, live
 
 
 def _drawn(shown: list[RunStatus]) -> list[RunStatus]:
-    """The runs whose curves fit into one plot: of the first one's data set, and not of another length."""
+    """Return the runs whose curves fit into one plot: those with the dataset and the length of the first one."""
     begun = [run for run in shown if run.points]
     lengths = {begun[0].total_iters, None} if begun else set()
     fitting = [run for run in begun if _dataset(run) == _dataset(begun[0]) and run.total_iters in lengths]
@@ -101,7 +106,7 @@ def _dataset(run: RunStatus) -> str:
 
 
 def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
-    """A row a run, its data set named if there are several. In a narrow window columns go, then parts of names."""
+    """Return a row for each run, with its dataset if there are several; a narrow window has fewer columns."""
     one = len({_dataset(run) for run in shown}) == 1
     rows = [_cells(run, run.name.partition("/")[2] if one else run.name) for run in shown]
     used = [column for column in rows[0] if any(row[column] for row in rows)]
@@ -157,7 +162,7 @@ def _state(run: RunStatus) -> str:
 
 
 def _curves(drawn: list[RunStatus], width: int, height: int) -> list[Text]:
-    """The curves of the runs, numbered as in the table: training errors dim and dashed, test errors over them."""
+    """Draw the curves of the runs, numbered as in the table: training errors dim and dashed, test errors over them."""
     lines = []
     for column in ("train_error_pct", "test_error_pct"):
         test = column == "test_error_pct"
@@ -179,7 +184,7 @@ def _curves(drawn: list[RunStatus], width: int, height: int) -> list[Text]:
 
 
 def _error_max(drawn: list[RunStatus]) -> float:
-    """What the later two thirds of each curve need, as in the figures."""
+    """Return the axis maximum in %: it shows the later two thirds of each curve, as in the figures."""
     late = [p for run in drawn for p in run.points if p.iteration >= run.points[-1].iteration / 3]
     highest = 1.1 * max(max(p.train_error_pct, p.test_error_pct) for p in late)
     step = 10 if highest > 10 else 1
@@ -189,7 +194,7 @@ def _error_max(drawn: list[RunStatus]) -> float:
 def watch(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|PATH.toml|RUN]", show_default=False)] = None,
     every: Annotated[float, typer.Option(help="Seconds between two looks at the files.", min=0.1)] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print one frame and end; so it is without a terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end, as without a terminal.")] = False,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Follow runs live: curves, errors, ETA.

@@ -1,4 +1,4 @@
-"""The paper's networks, and ResNeXts."""
+"""Build the paper's networks, and ResNeXts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["CifarNet", "ImageNetNet", "build"]
 
 
 def build(arch: str, *, num_classes: int, seed: int | None = None) -> CifarNet | ImageNetNet:
-    """The network `arch` with He initialization, a pure function of `seed` (None: torch's global state).
+    """Build the network `arch` with He initialization.
+
+    Args:
+        seed: decides the initial weights; None: torch's global state does.
 
     Raises:
         UserError: unknown architecture.
@@ -28,7 +31,7 @@ def build(arch: str, *, num_classes: int, seed: int | None = None) -> CifarNet |
 
 
 def initialize(net: nn.Module) -> None:
-    """He initialization: normal, fan_out, for convolutions; BN starts as the identity; fc: torch's default."""
+    """Initialize convolutions from He's normal distribution with fan_out; BN starts as the identity, fc as in torch."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

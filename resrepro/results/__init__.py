@@ -1,4 +1,4 @@
-"""The files below the results directory: their names, their columns, reading and writing them. Imports no torch."""
+"""Name, read and write the files below the results directory. Imports no torch."""
 
 from __future__ import annotations
 

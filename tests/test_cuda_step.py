@@ -169,7 +169,7 @@ def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32:
         assert all(group["lr"] == torch.tensor(lr) for group in engine.optimizer.param_groups)
 
 
-@pytest.mark.parametrize("failing", ["compiled", "recorded"])
+@pytest.mark.parametrize("failing", ["compiled", "captured"])
 def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     images: Images, fp32: Compute, failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +182,7 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     calls_set: list[stage.Call] = []
     monkeypatch.setattr(engine, "_set_call", calls_set.append)
     monkeypatch.setattr(engine, "_warm_up", fail if failing == "compiled" else lambda: None)
-    monkeypatch.setattr(engine, "_capture", fail if failing == "recorded" else lambda: None)
+    monkeypatch.setattr(engine, "_capture", fail if failing == "captured" else lambda: None)
     engine._prepare()
     (note,) = engine.notes
     assert note.endswith("RuntimeError the driver says no")

@@ -1,4 +1,4 @@
-"""The one kind of error that a person can mend."""
+"""The one kind of error that a user can fix, and how messages are made short and helpful."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend: the message gives place, value, expectation and fix, on one line."""
+    """Reports what the user can fix. The message names place, value, expectation and fix, on one line."""
 
 
 def first_line(error: BaseException | str) -> str:
-    """Of its message, cut where it is long; where it has none, the kind of error."""
+    """Return the first line of an error's message, at most 160 characters; without a message, the kind of the error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'X'?` with the known word that begins so, or is nearest; the list of all where none is near."""
+    """Return `; did you mean 'X'?` with the known word that begins with `word`, or is nearest to it.
+
+    Where no word is near, return the list of all.
+    """
     known = list(known)
     near = [k for k in known if word and k.startswith(word)] or difflib.get_close_matches(
         word.lower(), known, n=1, cutoff=0.5

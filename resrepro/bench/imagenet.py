@@ -38,15 +38,15 @@ def measure(
     seconds: float,
     console: Console,
 ) -> None:
-    """Prints images a second and writes them as JSON.
+    """Measure images per second, print them, and write them as JSON.
 
     Args:
         image_size: side of the crop, pixels; None: the paper's 224.
         num_workers: threads that decode.
-        seconds: of each measurement, at least.
+        seconds: duration of each measurement, at least.
 
     Raises:
-        UserError: no data, an unknown architecture, a crop that does not fit.
+        UserError: the dataset is missing, an architecture is unknown, or the crop does not fit.
     """
     recipe = Recipe.model_validate(PRESETS["imagenet"])
     recipe = recipe if image_size is None else recipe.with_image_size(image_size)
@@ -60,31 +60,51 @@ def measure(
         soft_wrap=True,
     )
     rates = loader_rates(folder, crop, options, seconds=seconds)
+    _print_loader(rates, console)
+    batches = ImageFilePipeline(folder, crop, torch.zeros(crop.size, crop.size, 3), options)
+    rows = [_net_rates(arch, len(folder.classes), batches, recipe, compute, seconds, rates["loader"]) for arch in archs]
+    _print_nets(rows, recipe, console)
+    path = results.bench_file(results_dir, compute.name, "imagenet")
+    found = {"dataset": dataset, "image_size": crop.size, "num_workers": num_workers, "loader_images_per_s": rates}
+    _write(path, compute, {**found, "nets": rows})
+    console.print(path, soft_wrap=True)
+
+
+def _net_rates(
+    arch: str,
+    num_classes: int,
+    batches: ImageFilePipeline,
+    recipe: Recipe,
+    compute: Compute,
+    seconds: float,
+    loader_rate: float,
+) -> dict[str, Any]:
+    """Return how fast one net trains, images per second: the step alone and with the loader."""
+    with device_errors(compute, f"bench {arch}"), compute.stream():
+        net = build(arch, num_classes=num_classes, seed=0)
+        engine = Engine(net, batches, recipe, seed=0, compute=compute)
+        end_to_end = _rate(engine, seconds)
+        engine.views = _Held(engine.views)
+        step = _rate(engine, seconds)
+    return {
+        "architecture": arch,
+        "step_images_per_s": step,
+        "end_to_end_images_per_s": end_to_end,
+        "bound_by": "step" if step <= loader_rate else "loader",
+        "share_of_bound": end_to_end / min(step, loader_rate),
+    }
+
+
+def _print_loader(rates: dict[str, float], console: Console) -> None:
     console.print(
         f"images/s: decode {rates['decode']:.0f} a thread, with resize and crop {rates['view']:.0f}; augmentation on "
         f"the device {rates['augment']:.0f}; loader {rates['loader']:.0f}, the standard one {rates['standard']:.0f} "
         f"({rates['loader'] / rates['standard']:.1f} times)",
         soft_wrap=True,
     )
-    batches = ImageFilePipeline(folder, crop, torch.zeros(crop.size, crop.size, 3), options)
-    rows: list[dict[str, Any]] = []
-    for arch in archs:
-        with device_errors(compute, f"bench {arch}"), compute.stream():
-            net = build(arch, num_classes=len(folder.classes), seed=0)
-            engine = Engine(net, batches, recipe, seed=0, compute=compute)
-            end_to_end = _rate(engine, seconds)
-            engine.views = _Held(engine.views)
-            step = _rate(engine, seconds)
-        bound = min(step, rates["loader"])
-        rows.append(
-            {
-                "architecture": arch,
-                "step_images_per_s": step,
-                "end_to_end_images_per_s": end_to_end,
-                "bound_by": "step" if step <= rates["loader"] else "loader",
-                "share_of_bound": end_to_end / bound,
-            }
-        )
+
+
+def _print_nets(rows: list[dict[str, Any]], recipe: Recipe, console: Console) -> None:
     table = Table("net", "step alone", "end to end", "bound by", "of the bound", box=None, header_style="bold")
     for row in rows:
         table.add_row(
@@ -93,30 +113,20 @@ def measure(
         )  # fmt: skip
     console.print(table)
     console.print(f"images/s, mini-batches of {recipe.batch_size}, BN in {recipe.bn_devices} parts", soft_wrap=True)
-    path = results.bench_file(results_dir, compute.name, "imagenet")
-    write_text(
-        path,
-        json.dumps(
-            {
-                "device": compute.name,
-                "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "torch": torch.__version__,
-                "precision": compute.precision,
-                "dataset": dataset,
-                "image_size": crop.size,
-                "num_workers": num_workers,
-                "loader_images_per_s": rates,
-                "nets": rows,
-            },
-            indent=1,
-        )
-        + "\n",
-    )
-    console.print(path, soft_wrap=True)
+
+
+def _write(path: Path, compute: Compute, found: dict[str, Any]) -> None:
+    machine = {
+        "device": compute.name,
+        "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "torch": torch.__version__,
+        "precision": compute.precision,
+    }
+    write_text(path, json.dumps({**machine, **found}, indent=1) + "\n")
 
 
 class _Held:
-    """The views of one mini-batch again and again: what was loaded last."""
+    """Gives the mini-batch that was loaded last again and again."""
 
     def __init__(self, views: TrainingViews) -> None:
         self.at = views.at
@@ -125,7 +135,7 @@ class _Held:
 
 
 def _rate(engine: Engine, seconds: float) -> float:
-    """Images a second of training, after two mini-batches."""
+    """Return the images per second of training, measured after two mini-batches."""
     done, first = 0, 2
     start = time.perf_counter()
     while done <= first or time.perf_counter() - start < seconds:

@@ -1,4 +1,4 @@
-"""The command line: one table of its commands. Each imports torch or pandas only if it needs them."""
+"""Define the command line. A module of this room holds one command or a few, and they import torch only if needed."""
 
 from __future__ import annotations
 

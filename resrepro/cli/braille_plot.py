@@ -23,8 +23,8 @@ class Line:
     """Describe one curve: at least one point, x increasing from 0 or more.
 
     Args:
-        style: of its dots, as rich writes it.
-        dashed: every other pair of dots is left out.
+        style: the style of its dots, as rich writes it.
+        dashed: whether every other pair of dots is left out.
         mark: a character beside its last point.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,9 @@ from resrepro.paper import EvaluationProtocol
 from resrepro.results.records import Errors
 
 if TYPE_CHECKING:
-    from resrepro.evaluation.evaluate import Scores
+    from resrepro.data.dataset import DataOptions
+    from resrepro.evaluation.evaluate import EvaluationOptions, Scores
+    from resrepro.evaluation.trained_nets import TrainedNet
 
 PROTOCOLS: dict[str, EvaluationProtocol] = {"center": "single view", "10-crop": "10-crop", "multi-scale": "multi-scale"}
 
@@ -83,60 +86,74 @@ def evaluate(
         raise UserError(f"--ensemble: expected several nets, got {nets[0]} alone")
 
     from resrepro.data.dataset import DataOptions
-    from resrepro.evaluation.evaluate import EvaluationOptions, load, save_evaluation
-    from resrepro.evaluation.evaluate import evaluate as scores_of
+    from resrepro.evaluation.evaluate import EvaluationOptions
     from resrepro.evaluation.trained_nets import find
-    from resrepro.runtime import device as devices
-    from resrepro.runtime.versions import commit
+    from resrepro.runtime.device import choose, num_cores
 
     found = find(nets, arch=arch, dataset=dataset)
     setup = EvaluationOptions(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
-        compute=devices.choose(device, precision),
+        compute=choose(device, precision),
     )  # fmt: skip
+    num_workers = num_cores() if workers is None else workers
+    options = DataOptions(
+        data_dir=data_dir, device=setup.compute.device, num_workers=num_workers, skip_corrupt=skip_corrupt
+    )
+    _evaluate(found, setup, protocol, options, ensemble=ensemble)
+
+
+def _evaluate(
+    nets: list[TrainedNet], setup: EvaluationOptions, protocol: str, options: DataOptions, *, ensemble: bool
+) -> None:
+    """Test the nets, record their errors, and print them."""
+    from resrepro.evaluation.evaluate import evaluate, load, save_evaluation
+    from resrepro.runtime.versions import commit
+
     status = console.status("testing")
 
     def preparing(what: str, done: int, total: int) -> None:
         status.update("testing" if done == total else f"{what}: {done} of {total}")
 
-    num_workers = devices.num_cores() if workers is None else workers
-    data_options = DataOptions(
-        data_dir=data_dir, device=setup.compute.device, num_workers=num_workers, skip_corrupt=skip_corrupt,
-        progress=preparing,
-    )  # fmt: skip
-    data = load(found, setup, data_options)
-    views = setup.views(found[0])
-    table = Table(box=None, header_style="bold")
-    table.add_column("net", overflow="fold")
-    for column in ("BN", "top-1 (%)", "top-5 (%)", "loss"):
-        table.add_column(column, justify="left" if column == "BN" else "right", no_wrap=True)
+    data = load(nets, setup, replace(options, progress=preparing))
+    views = setup.views(nets[0])
+    table = _table()
     files = []
     with status:
-        for index, scores in enumerate(scores_of(found, setup, data, ensemble=ensemble)):
-            members = found[index : index + 1] or found
+        for index, scores in enumerate(evaluate(nets, setup, data, ensemble=ensemble)):
+            members = nets[index : index + 1] or nets
             at = views.scales if data.resizes_images else ()
             files.append(save_evaluation(members, setup, scores, scales=at, commit=commit()))
             _add_rows(table, scores)
     sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data.resizes_images else ""
     num_images = len(data.test_labels)
     num_tested = len(setup.numbers(num_images))
-    look = "" if num_tested == num_images else f", of which this is a look at {num_tested}, not recorded"
-    console.print(f"test errors on {found[0].dataset}, {protocol}{sides}, {num_images} images{look}", soft_wrap=True)
-    for net in found:
-        if (
-            net.record
-            and net.record.precision != setup.compute.precision
-            and net.record.final_test_error_pct is not None
-        ):
-            console.print(
-                f"in {setup.compute.precision}; {net.name} was trained in {net.record.precision}, and recorded there "
-                f"{net.record.final_test_error_pct:.2f} % (single view)",
-                soft_wrap=True,
-            )
+    sample = "" if num_tested == num_images else f", of which this is a look at {num_tested}, not recorded"
+    console.print(f"test errors on {nets[0].dataset}, {protocol}{sides}, {num_images} images{sample}", soft_wrap=True)
+    _print_other_precisions(nets, setup.compute.precision)
     console.print(table)
     for file in filter(None, files):
         console.print(file, soft_wrap=True)
+
+
+def _print_other_precisions(nets: list[TrainedNet], precision: str) -> None:
+    """Print the nets that were trained, and tested then, in another precision than this one."""
+    for net in nets:
+        record = net.record
+        if record and record.precision != precision and record.final_test_error_pct is not None:
+            console.print(
+                f"in {precision}; {net.name} was trained in {record.precision}, and recorded there "
+                f"{record.final_test_error_pct:.2f} % (single view)",
+                soft_wrap=True,
+            )
+
+
+def _table() -> Table:
+    table = Table(box=None, header_style="bold")
+    table.add_column("net", overflow="fold")
+    for column in ("BN", "top-1 (%)", "top-5 (%)", "loss"):
+        table.add_column(column, justify="left" if column == "BN" else "right", no_wrap=True)
+    return table
 
 
 def _add_rows(table: Table, scores: Scores) -> None:

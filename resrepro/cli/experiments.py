@@ -1,4 +1,4 @@
-"""The commands about experiments: parse, call, print. Each imports torch or pandas only if it needs them."""
+"""`resrepro list` and `resrepro show`: experiments, and how far they are."""
 
 from __future__ import annotations
 

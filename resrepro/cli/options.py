@@ -1,4 +1,4 @@
-"""The console, and the options that several commands share."""
+"""Define the console, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -69,7 +69,11 @@ DatasetName = Annotated[
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:
-    """`0,1,2` -> (0, 1, 2), each once. Raises UserError."""
+    """Read numbers separated by commas: `0,1,2` -> (0, 1, 2), each once.
+
+    Raises:
+        UserError: one of them is no integer, or negative, or too large.
+    """
     try:
         found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as error:
@@ -80,7 +84,7 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
 
 
 def duration(seconds: float) -> str:
-    """`2d03h`, `3h05m`, `4m08s`"""
+    """Write a number of seconds as `2d03h`, `3h05m` or `4m08s`."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)

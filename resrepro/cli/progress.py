@@ -1,4 +1,4 @@
-"""What `run` shows in the terminal: a bar a run, or plain lines where the output is no terminal."""
+"""Show in the terminal what `run` does: a bar for each run, or plain lines where the output is no terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFRESH_S = 0.1  # a step on a GPU takes less time than a line of text
 
 @dataclass
 class _Shown:
-    """One run's bar; where this session took over, and when it was last drawn."""
+    """Holds the bar of one run, where this session went on from, and when the bar was last drawn."""
 
     task: TaskID
     from_iteration: int
@@ -28,7 +28,7 @@ class _Shown:
 
 
 class TerminalReporter:
-    """A Reporter. Use as a context manager around the runs."""
+    """Shows the progress of runs in the terminal while it is entered."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -51,7 +51,7 @@ class TerminalReporter:
         self.progress.stop()
 
     def preparing(self, what: str, done: int, total: int) -> None:
-        """What is made before the runs, such as the per-pixel mean."""
+        """Show the progress of work before the runs, such as the per-pixel mean."""
         if what not in self._preparing:
             self._preparing[what] = self.progress.add_task("", total=total, run=what, state="")
             if not self.console.is_terminal:
@@ -59,6 +59,7 @@ class TerminalReporter:
         self.progress.update(self._preparing[what], completed=done)
 
     def started(self, run: Run, training: Training) -> None:
+        """Show the bar of a run, and what the machine lacks to be as fast as it could be."""
         total = run.recipe.total_iters
         for note in training.engine.notes:
             if note not in self._notes:  # once for all runs
@@ -76,6 +77,7 @@ class TerminalReporter:
             self.console.print(f"{run}: started, {total - run.first_iter} iterations", highlight=False)
 
     def advanced(self, run: Run, training: Training, point: CurvePoint | None) -> None:
+        """Move the bar of a run; it is drawn at most ten times a second."""
         shown = self._shown[run]
         now = time.monotonic()
         if point is not None:
@@ -90,6 +92,7 @@ class TerminalReporter:
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None:
+        """Show how a run ended."""
         if run in self._shown:
             shown = self._shown[run]
             self.progress.update(shown.task, state=note if note else f"done  {shown.errors}")

@@ -1,4 +1,4 @@
-"""The commands that only read results."""
+"""`resrepro plot`, `table` and `report`: commands that only read results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live view of runs in a terminal: a table of them, and their curves."""
+"""`resrepro watch`: a live view of runs in the terminal, as a table and as curves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIN_NAME_WIDTH = 20
 
 
 def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, console: Console) -> None:
-    """Shows the runs until Ctrl-C; one frame with `once`, or where the output is no terminal."""
+    """Show the runs until Ctrl-C; one frame with `once`, or where the output is no terminal."""
     watched = Watch(results_dir, words)
     if once or not console.is_terminal or console.is_dumb_terminal:
         console.print(frame(watched, console.width, None))
@@ -50,14 +50,19 @@ def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, c
 
 
 def _wait(console: Console, every_s: float) -> None:
-    """Until the next frame is due; not if the window's size changes."""
+    """Wait until the next frame is due, or the window's size changes."""
     size, end = console.size, time.monotonic() + every_s
     while console.size == size and (left := end - time.monotonic()) > 0:
         time.sleep(min(0.2, left))
 
 
 def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
-    """All that is shown: heading, runs, curves, and what was skipped. `height` None: as high as it needs."""
+    """Return all that is shown: heading, runs, curves, and what was skipped.
+
+    Args:
+        width: of the window, characters.
+        height: of the window, lines; None: as many as are needed.
+    """
     runs, skipped = watched.look(time.time())
     heading = _heading(watched.results_dir, runs, len(skipped), live=height is not None)
     if height is None:
@@ -156,7 +161,7 @@ def _state(run: RunStatus) -> str:
 
 
 def _curves(drawn: list[RunStatus], width: int, height: int) -> list[Text]:
-    """The curves of the runs, numbered as in the table: training errors dim and dashed, test errors over them."""
+    """Draw the curves of the runs, numbered as in the table: training errors dim and dashed, test errors over them."""
     lines = []
     for column in ("train_error_pct", "test_error_pct"):
         test = column == "test_error_pct"
@@ -178,7 +183,7 @@ def _curves(drawn: list[RunStatus], width: int, height: int) -> list[Text]:
 
 
 def _error_max(drawn: list[RunStatus]) -> float:
-    """What the later two thirds of each curve need, as in the figures."""
+    """Return the axis maximum in %: it shows the later two thirds of each curve, as in the figures."""
     late = [p for run in drawn for p in run.points if p.iteration >= run.points[-1].iteration / 3]
     highest = 1.1 * max(max(p.train_error_pct, p.test_error_pct) for p in late)
     step = 10 if highest > 10 else 1

@@ -1,4 +1,4 @@
-"""The paper's networks, and ResNeXts."""
+"""Build the paper's networks, and ResNeXts."""
 
 from __future__ import annotations
 

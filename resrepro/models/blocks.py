@@ -1,4 +1,4 @@
-"""The two building blocks (Fig. 5), plain and residual.
+"""Build the two building blocks (Fig. 5), plain and residual.
 
 The shortcut is called `downsample`, and the layers `conv1`, `bn1`, ..., so that state dicts have torchvision's
 keys. The shortcut is added before the last ReLU.
@@ -19,7 +19,7 @@ from resrepro.models.stage import Stage
 
 
 class Bias(nn.Module):
-    """What stands in BN's place in a net without it: a bias for each channel, zero at the start. (N, C, H, W)"""
+    """Adds a bias for each channel, zero at the start, in place of BN: (N, C, H, W) -> (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,12 +30,16 @@ class Bias(nn.Module):
 
 
 def batch_norm(channels: int, spec: Architecture) -> nn.Module:
-    """BN, or what stands in its place: what comes out is the layer's response in both."""
+    """Return BN, or the bias in its place: the output is the layer's response in both."""
     return nn.BatchNorm2d(channels) if spec.batch_norm else Bias(channels)
 
 
 def activation(bn: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-    """relu(bn(x)), or relu(bn(x) + shortcut), where `bn` is as `batch_norm` gives it: (N, C, H, W) each."""
+    """Compute relu(bn(x)), or relu(bn(x) + shortcut): (N, C, H, W) each.
+
+    Args:
+        bn: what `batch_norm` returned.
+    """
     if isinstance(bn, nn.BatchNorm2d):
         return bn_relu(bn, x, shortcut)
     y = bn(x)
@@ -43,7 +47,7 @@ def activation(bn: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tens
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 layers (Fig. 5 left): (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+    """Computes two 3x3 layers (Fig. 5 left): (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
 
     expansion: ClassVar[int] = 1
 
@@ -61,10 +65,10 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 layers (Fig. 5 right): (N, C_in, H, W) -> (N, 4 width, H/stride, W/stride).
+    """Computes 1x1, 3x3 and 1x1 layers (Fig. 5 right): (N, C_in, H, W) -> (N, 4 width, H/stride, W/stride).
 
     A ResNeXt's 3x3 layer is a grouped convolution: form (c) of Fig. 3 in Xie et al. 2017. It equals the sum of
-    `cardinality` bottlenecks side by side (a), for the last 1x1 layer adds up what its groups give.
+    `cardinality` bottlenecks side by side (a), because the last 1x1 layer adds the outputs of the groups.
     """
 
     expansion: ClassVar[int] = 4
@@ -96,7 +100,7 @@ def stage(
     stride: int,
     spec: Architecture,
 ) -> Stage:
-    """`num_blocks` blocks, the first with the stride."""
+    """Build a stage of `num_blocks` blocks, the first of them with the stride."""
     out_channels = width * block.expansion
     return Stage(
         block(in_channels, width, stride, spec),

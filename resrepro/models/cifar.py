@@ -1,4 +1,4 @@
-"""The CIFAR nets of Sec. 4.2, and the ResNeXts for CIFAR."""
+"""Build the CIFAR nets of Sec. 4.2, and the ResNeXts for CIFAR."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from resrepro.models.blocks import BasicBlock, Bottleneck, activation, batch_nor
 
 
 class CifarNet(nn.Module):
-    """6n+2 weighted layers: a 3x3 layer, 3 stages of 2n 3x3 layers with 16, 32, 64 filters, fc.
+    """Computes 6n+2 weighted layers: a 3x3 layer, 3 stages of 2n 3x3 layers with 16, 32, 64 filters, fc.
 
-    Option A everywhere, so a residual net has the parameters of its plain counterpart. A ResNeXt (Xie et al. 2017,
-    appendix A) has 9n+2 layers: 64 filters, 3 stages of n bottlenecks with 256, 512, 1024 filters at their end.
+    It uses option A everywhere, so a residual net has the parameters of its plain counterpart. A ResNeXt (Xie et al.
+    2017, appendix A) has 9n+2 layers: 64 filters, 3 stages of n bottlenecks with 256, 512, 1024 filters at their end.
     (N, 3, H, W) -> (N, num_classes); the paper's H = W = 32.
 
     Raises:

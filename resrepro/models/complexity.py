@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and output sizes: Table 1's and Table 6's columns."""
+"""Count parameters, multiply-adds and output sizes: the columns of Table 1 and Table 6."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ VGG = ("vgg16", "vgg19")  # what the paper compares its nets with: torchvision's
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """Of one forward pass of one image.
+    """Holds the counts of one forward pass of one image.
 
     Args:
         num_layers: weighted layers, as the paper counts them (shortcut projections are not counted).
         num_multiply_adds: of convolutions and fc (Table 1's "FLOPs").
         num_activations: elements that training keeps for the gradient: inputs and outputs of convolutions.
         num_activations_checkpointed: the same where each block keeps its input only (activation checkpointing).
-        image_size: (height, width) of the input.
-        num_blocks: of each stage.
+        image_size: (height, width) of the input, pixels.
+        num_blocks: blocks of each stage.
         output_sizes: stage -> (channels, height, width).
     """
 
@@ -43,7 +43,10 @@ class Complexity:
 
 
 def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Complexity:
-    """Counts on torch's meta device, without computing anything; the paper's input size by default.
+    """Count on torch's meta device, without computing anything.
+
+    Args:
+        image_size: (height, width) of the input, pixels; None: the paper's.
 
     Raises:
         UserError: neither an architecture nor one of VGG.

@@ -1,4 +1,4 @@
-"""The ImageNet nets of Table 1."""
+"""Build the ImageNet nets of Table 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
 
 
 class ImageNetNet(nn.Module):
-    """Plain and residual nets of Table 1, and ResNeXts; state dicts have torchvision's keys.
+    """Computes the plain and residual nets of Table 1, and ResNeXts; state dicts have torchvision's keys.
 
     (N, 3, H, W) -> (N, num_classes); the paper's H = W = 224.
     """

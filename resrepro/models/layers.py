@@ -1,4 +1,4 @@
-"""The weighted layers of a net, numbered as the paper counts them."""
+"""List the weighted layers of a net, numbered as the paper counts them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A convolution or fc.
+    """Describes a convolution or fc.
 
     Args:
         number: from 1, in the order of the forward pass.
-        name: in the net, such as `layer1.0.conv2`.
-        bn: what gives the layer's response: BN, or what stands in its place; None after fc.
+        name: its name in the net, such as `layer1.0.conv2`.
+        bn: computes the layer's response: BN, or the bias in its place; None after fc.
     """
 
     number: int
@@ -24,7 +24,7 @@ class Layer:
 
 
 def weighted_layers(net: nn.Module) -> list[Layer]:
-    """All of them but the shortcuts' projections, which the paper does not count."""
+    """Return all weighted layers but the projections of shortcuts, which the paper does not count."""
     modules = dict(net.named_modules())
     found = [(n, m) for n, m in modules.items() if isinstance(m, nn.Conv2d | nn.Linear) and "downsample" not in n]
     return [

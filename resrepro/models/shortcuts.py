@@ -1,4 +1,4 @@
-"""Shortcut options A, B, C (Sec. 3.3)."""
+"""Build the shortcut options A, B, C (Sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from resrepro.config.architectures import Shortcut
 
 
 class ZeroPadding(nn.Module):
-    """Option A where dimensions change: every second pixel, and zero channels, half on each side.
+    """Computes option A where dimensions change: every second pixel, and zero channels, half on each side.
 
-    (N, C_in, H, W) -> (N, C_out, H/2, W/2). Has no parameters.
+    (N, C_in, H, W) -> (N, C_out, H/2, W/2). It has no parameters.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -26,12 +26,12 @@ class ZeroPadding(nn.Module):
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """A 1x1 convolution with BN: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+    """Build a 1x1 convolution with BN: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 def shortcut(option: Shortcut | None, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
-    """The shortcut of one block; None in a plain net, `nn.Identity` where x passes unchanged."""
+    """Build the shortcut of one block; return None in a plain net, `nn.Identity` where x passes unchanged."""
     if option is None:
         return None
     changes = stride != 1 or in_channels != out_channels

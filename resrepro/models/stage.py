@@ -1,4 +1,4 @@
-"""How a training step calls a net's blocks: plainly, compiled, or computed again for the gradient.
+"""Choose how a training step calls a net's blocks: plainly, compiled, or computed again for the gradient.
 
 None of them changes what is computed: `compiled` rounds differently, `activation_checkpointing` does not.
 """
@@ -17,12 +17,13 @@ Call = Callable[[nn.Module, Tensor], Tensor]
 
 
 def plain(block: nn.Module, x: Tensor) -> Tensor:
+    """Call the block."""
     y: Tensor = block(x)
     return y
 
 
 def compiled() -> Call:
-    """`plain`, compiled. Blocks of one shape share a graph, so the time it takes does not grow with depth."""
+    """Compile `plain`. Blocks of one shape share a graph, so the compile time does not grow with depth."""
     graphs: Call = torch.compile(plain, dynamic=False)
 
     def call(block: nn.Module, x: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ def compiled() -> Call:
 
 
 def activation_checkpointing(call: Call) -> Call:
-    """Keeps a block's input only, and calls the block once more when its gradient is needed: less memory, more time."""
+    """Keep a block's input only, and call the block once more when its gradient is needed: less memory, more time."""
 
     def again(block: nn.Module, x: Tensor) -> Tensor:
         y: Tensor = checkpoint(
@@ -47,7 +48,7 @@ def activation_checkpointing(call: Call) -> Call:
 
 @contextmanager
 def calling_blocks_by(net: nn.Module, call: Call) -> Iterator[None]:
-    """Inside, all stages of the net train by `call`; afterwards as before."""
+    """Let all stages of the net train by `call`, and afterwards as before."""
     stages = [module for module in net.modules() if isinstance(module, Stage)]
     kept = [stage.call for stage in stages]
     set_block_call(net, call)
@@ -60,7 +61,7 @@ def calling_blocks_by(net: nn.Module, call: Call) -> Iterator[None]:
 
 @contextmanager
 def restoring(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Afterwards these tensors hold what they held before."""
+    """Give tensors afterwards the values that they had before."""
     kept = [t.detach().clone() for t in tensors]
     try:
         yield
@@ -82,14 +83,14 @@ def mode(net: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 def set_block_call(net: nn.Module, call: Call) -> None:
-    """For all stages of the net, when they train."""
+    """Let all stages of the net call their blocks by `call` in training."""
     for module in net.modules():
         if isinstance(module, Stage):
             module.call = call
 
 
 class Stage(nn.Sequential):
-    """Blocks one after the other. `call` is how each is called in training; evaluation calls it plainly."""
+    """Computes blocks one after the other. `call` is how each is called in training; evaluation calls it plainly."""
 
     call: Call = staticmethod(plain)
 
@@ -106,7 +107,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 
 @contextmanager
 def _already_seen(block: nn.Module) -> Iterator[None]:
-    """Inside, BN leaves its moving averages alone: they had this mini-batch when the block was called first."""
+    """Let BN leave its moving averages alone: they had this mini-batch when the block was called first."""
     layers = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [(bn.momentum, bn.num_batches_tracked) for bn in layers]
     for bn in layers:

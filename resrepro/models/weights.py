@@ -1,4 +1,4 @@
-"""Weights of our checkpoints and of other people's files, for our nets."""
+"""Load weights into our nets, from our checkpoints and from other people's files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,25 @@ CHECKPOINT_FORMAT = "resrepro checkpoint 2"
 
 
 def load_weights(net: nn.Module, path: Path, arch: str) -> None:
-    """Loads a checkpoint of ours, or a state dict: bare or under `state_dict`, keys with or without `module.`,
+    """Load a file of weights into a net.
+
+    The file is a checkpoint of ours, or a state dict: bare or under `state_dict`, its keys with or without `module.`,
     the final layer called `fc` or `linear`.
 
     Raises:
-        UserError: not weights, or of another architecture; names the first key that does not fit.
+        UserError: the file cannot be read, or holds no weights, or those of another architecture; names the first key
+            that does not fit.
     """
-    found = _unwrap(read_saved(path))
+    load_saved(net, read_saved(path), path, arch)
+
+
+def load_saved(net: nn.Module, saved: Any, path: Path, arch: str) -> None:
+    """Load what `read_saved` returned, as `load_weights` does; `path` is only named in errors.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
+    found = _unwrap(saved)
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()) or not found:
         raise UserError(f"{path}: holds no state dict; expected one saved bare or under 'state_dict'")
     state = {_our_key(str(k)): v for k, v in found.items()}
@@ -43,6 +55,7 @@ def load_weights(net: nn.Module, path: Path, arch: str) -> None:
 
 
 def _unwrap(found: Any) -> Any:
+    """Return the state dict in a checkpoint of ours, or under `state_dict`; anything else as it is."""
     if isinstance(found, dict) and found.get("format") == CHECKPOINT_FORMAT:
         return found["engine"]["model"]
     return found["state_dict"] if isinstance(found, dict) and "state_dict" in found else found
@@ -54,10 +67,10 @@ def _our_key(key: str) -> str:
 
 
 def read_saved(path: Path) -> Any:
-    """What `torch.save` wrote, with `weights_only=True`, on the CPU.
+    """Read what `torch.save` wrote to the CPU, without running code from the file (`weights_only=True`).
 
     Raises:
-        UserError: absent, not to be read, damaged, or holding more than weights and plain values.
+        UserError: the file is missing, unreadable or damaged, or holds more than tensors and plain values.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Small CSV files: a line a record."""
+"""Read and write small CSV files, one record a line."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ MEND = (
 
 
 def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
-    """The columns are the model's fields."""
+    """Write rows atomically; the columns are the fields of the model.
+
+    Raises:
+        UserError: the file cannot be written; the old one stays.
+    """
     write_text(path, _text([list(model.model_fields), *map(_values, rows)]))
 
 
 def append_row(path: Path, row: StrictModel) -> None:
-    """Adds one row; if it does not fit on the disk the file is left as it was.
+    """Add one row; if it does not fit on the disk, the file stays as it was.
 
     Raises:
-        UserError: the row could not be written.
+        UserError: the row cannot be written.
     """
     with user_errors(path), path.open("ab") as file:
         end = file.tell()
@@ -48,10 +52,10 @@ def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     An empty cell is None. Older files lack the last columns, those that have a default.
 
     Args:
-        torn: whether a last line that is cut short is left out, as of a file that is being written.
+        torn: whether to leave out a last line that is cut short, as in a file that is being written.
 
     Raises:
-        UserError: damaged, cut short within a line, or with other columns.
+        UserError: the file is damaged, is cut short within a line, or has other columns.
     """
     if not path.exists():
         return []

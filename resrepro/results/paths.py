@@ -25,7 +25,7 @@ from resrepro.config.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The files of one run."""
+    """Names the files of one run; the module says what each holds."""
 
     folder: Path
 
@@ -59,6 +59,7 @@ class RunFiles:
 
     @property
     def checkpoint(self) -> Path:
+        """Return the path of the checkpoint; the file is not committed."""
         return self.folder / "checkpoint.pt"
 
     @property
@@ -67,15 +68,17 @@ class RunFiles:
 
     @property
     def holder(self) -> Path:
+        """Return the path of the file that names the process that trains the run."""
         return self.folder / ".holder"
 
 
 def run_files(results_dir: Path, run: Run) -> RunFiles:
+    """Return the files of a run, whether they exist or not."""
     return RunFiles(folder=results_dir / run.path)
 
 
 def stored_runs(results_dir: Path) -> list[RunFiles]:
-    """Every folder with a run's files, begun or finished, also one that is not named as ours are."""
+    """Find every folder that has files of a run, begun or finished, also where it is not named as ours are."""
     places = [f"{'*/' * depth}{name}" for depth in (1, 2, 3) for name in ("curves.csv", "run.json")]
     return [
         RunFiles(folder=folder) for folder in sorted({p.parent for place in places for p in results_dir.glob(place)})
@@ -83,22 +86,29 @@ def stored_runs(results_dir: Path) -> list[RunFiles]:
 
 
 def figure_file(results_dir: Path, name: str, suffix: str) -> Path:
-    """Of a figure, or of a table."""
+    """Return the path of a figure, or of a table."""
     return results_dir / "figures" / f"{name}.{suffix}"
 
 
 def table_file(results_dir: Path, number: int, suffix: str) -> Path:
+    """Return the path of a table of the paper with our numbers."""
     return figure_file(results_dir, f"table{number}", suffix)
 
 
 def ensembles_file(results_dir: Path, dataset: str) -> Path:
+    """Return the path of the errors of several nets together, for one dataset."""
     return results_dir / dataset_folder(dataset) / "ensembles.json"
 
 
 def bench_file(results_dir: Path, device: str, what: str = "") -> Path:
-    """`NVIDIA H200` -> `bench/nvidia-h200.json`; `bench/imagenet/nvidia-h200.json`."""
+    """Return the path of a machine's measured speeds, such as `bench/nvidia-h200.json` for `NVIDIA H200`.
+
+    Args:
+        what: a folder below `bench`.
+    """
     return results_dir / "bench" / what / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
 
 
 def bench_files(results_dir: Path) -> list[Path]:
+    """Find the measured speeds of all machines."""
     return sorted((results_dir / "bench").glob("*.json"))

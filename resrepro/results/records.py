@@ -1,4 +1,4 @@
-"""The columns of the files under `results/`."""
+"""Define the columns of the files under `results/`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 
 
 class CurvePoint(StrictModel):
-    """One row of `curves.csv`.
+    """Holds one row of `curves.csv`.
 
     Args:
         iteration: completed iterations (the paper's x axis).
@@ -45,7 +45,13 @@ Kernels = Literal["fused", "compiled", "torch"]
 
 
 class Errors(StrictModel):
-    """On the test set: top-1 and top-5 error in % (None with fewer than 5 classes), and mean cross-entropy."""
+    """Holds errors on the test set.
+
+    Args:
+        top1_pct: top-1 error, %.
+        top5_pct: top-5 error, %; None with fewer than 5 classes.
+        loss: mean cross-entropy.
+    """
 
     top1_pct: float
     top5_pct: float | None
@@ -53,13 +59,14 @@ class Errors(StrictModel):
 
 
 class Evaluation(StrictModel):
-    """One entry of `evaluations.json` or `ensembles.json`: a finished run, or several together, under a test protocol.
+    """Holds one entry of `evaluations.json` or `ensembles.json`: one run, or several together, under a test protocol.
 
     Args:
         members: the runs, `<dataset>/<run>/seed<k>` each; their softmax is averaged.
-        finished_at: of each run, as its record says: an entry about a run that was trained anew counts no more.
-        scales: in the paper's pixels: of a net trained on 64 pixels, 224 means 64.
-        moving, reestimated: with BN's moving averages, and with averages over training mini-batches.
+        finished_at: when each run ended, as its record says; the entry is void once one of them was trained again.
+        scales: shorter sides in the paper's pixels: of a net trained on 64 pixels, 224 means 64.
+        moving: the errors with BN's moving averages.
+        reestimated: the errors with averages over training mini-batches in their place.
     """
 
     members: tuple[str, ...]
@@ -74,21 +81,22 @@ class Evaluation(StrictModel):
 
     @property
     def subject(self) -> tuple[object, ...]:
-        """What it is about: of two entries with the same one, the later replaces the other."""
+        """Return what the entry is about: a later entry with the same subject replaces it."""
         return self.members, self.protocol, self.scales
 
     def as_in_paper(self, protocol: EvaluationProtocol) -> bool:
+        """Tell whether the protocol is this one, at the scales of the paper."""
         return self.protocol == protocol and self.scales == EVALUATION_SCALES[protocol]
 
 
 class Response(StrictModel):
-    """One row of `responses.csv`: a 3x3 layer of the trained net (Fig. 7).
+    """Holds one row of `responses.csv`: a 3x3 layer of the trained net (Fig. 7).
 
     Args:
         layer: its number among the weighted layers, from 1.
-        name: of its convolution in the net.
-        std: standard deviation, over images, positions and channels, of what BN gives, before the shortcut's addition
-            and ReLU; BN in inference mode, in the run's precision.
+        name: the name of its convolution in the net.
+        std: standard deviation of BN's output over images, positions and channels, before the shortcut's addition and
+            ReLU; BN in inference mode, in the run's precision.
         num_images: training images it was measured on, without augmentation.
     """
 
@@ -99,16 +107,16 @@ class Response(StrictModel):
 
 
 class LayerNorms(StrictModel):
-    """One row of `gradients.csv`: a convolution or fc at one moment of the training (Sec. 4.1).
+    """Holds one row of `gradients.csv`: a convolution or fc at one moment of the training (Sec. 4.1).
 
     Args:
         iteration: completed iterations.
         moment: initialization, after the warm-up, before drop 1, ..., end.
         layer: its number among the weighted layers, from 1.
-        name: in the net.
-        gradient_norm: of its weights' gradient, of the mean loss over fixed training mini-batches (BN in training mode,
-            without weight decay); NaN or infinite where a run diverges.
-        weight_norm: of its weights.
+        name: its name in the net.
+        gradient_norm: L2 norm of the gradient of its weights, for the mean loss over fixed training mini-batches (BN in
+            training mode, without weight decay); NaN or infinite where a run diverges.
+        weight_norm: L2 norm of its weights.
     """
 
     model_config = ConfigDict(allow_inf_nan=True)
@@ -122,12 +130,12 @@ class LayerNorms(StrictModel):
 
 
 class ConstructedComparison(StrictModel):
-    """One row of `identity.csv`: a net made deeper by identity layers, not yet trained on, beside the shallower one.
+    """Holds one row of `identity.csv`: a net made deeper by identity layers, before its training, beside the other net.
 
     Args:
         part: of the dataset: train (without augmentation) or test; BN's moving averages.
         shallower_error_pct: top-1 error of the net that it was made of, %.
-        error_pct: its own, %.
+        error_pct: its own top-1 error, %.
         largest_difference: between two outputs (before softmax) for one image and class.
         largest_output: the largest magnitude of an output, to compare with.
     """
@@ -141,9 +149,11 @@ class ConstructedComparison(StrictModel):
 
 
 class Session(StrictModel):
-    """The part of a run that began at `from_iter`, and what computed it: another number of threads rounds differently.
+    """Describes the part of a run from `from_iter` on, and what computed it.
 
-    `num_processes`: that shared each mini-batch; `num_threads` are of one of them.
+    Args:
+        num_threads: threads of each process; another number rounds differently.
+        num_processes: processes that shared each mini-batch.
     """
 
     from_iter: int
@@ -153,17 +163,19 @@ class Session(StrictModel):
 
 
 class RunRecord(StrictModel):
-    """`run.json`: what was trained, how, and how it ended. Written last: its presence means finished.
+    """Holds `run.json`: what was trained, how, and how it ended. It is written last: its presence means finished.
 
-    `kernels`: what blocks ran in: kernels of our own on a CPU, torch's compiler, or torch's operations; they round
-    differently.
-    `images`: a hash that tells the training images from others; older records lack it.
-    `lr_drop_iters`: from which iterations on the rate was divided by 10.
-    `device`, `num_threads`, `num_processes`: as in `Session`, when it ended; `earlier`: before, where they were others
-    (older records and checkpoints do not say).
-    `start_from`: the run with whose weights it started, if any.
-    `status` is `diverged` where the loss became NaN or infinite, at `diverged_iter`; the result fields
-    are then null. Errors are of the last iteration; `best_*` is recorded beside it, never reported alone.
+    Errors are of the last iteration; `best_*` is recorded beside them, never reported alone.
+
+    Args:
+        status: `diverged` where the loss became NaN or infinite, at `diverged_iter`; the errors are then None.
+        start_from: the name of the run with whose weights it started, if any.
+        lr_drop_iters: the iterations from which on the rate was divided by 10.
+        kernels: what computed the blocks: our kernels on a CPU, torch's compiler, or torch's operations; they round
+            differently.
+        device, num_threads, num_processes: of the last session.
+        earlier: sessions before it that differ from it (older records and checkpoints do not say).
+        images: a hash that tells the training images from others; older records lack it.
     """
 
     status: Literal["finished", "diverged"]
@@ -199,10 +211,13 @@ class RunRecord(StrictModel):
     evaluations: tuple[Evaluation, ...] = Field(default=(), exclude=True)  # read from `evaluations.json`
 
     def error_pct(self, protocol: EvaluationProtocol, top: int) -> float | None:
-        """The test error under just this protocol, None where it is not recorded: no other one stands in for it.
+        """Return the test error under just this protocol, %; None where it is not recorded, for no other replaces it.
 
         A run itself records the single view's top-1 error, with BN's moving averages as in its curve. The others are
-        recorded by `evaluate`; theirs are with BN's statistics re-estimated, as the authors had them in the end.
+        recorded by `evaluate`, with BN's statistics re-estimated, as the authors had them in the end.
+
+        Args:
+            top: 1 or 5.
         """
         if (protocol, top) == ("single view", 1):
             return self.final_test_error_pct

@@ -1,17 +1,4 @@
-"""Everything about files under the results directory: this module alone knows their names.
-
-<results>/<dataset>/<run name>/seed<k>/
-    asked.json      what is trained; there until run.json, which says it too, is written
-    curves.csv      one row a curve point, appended while the run goes on
-    gradients.csv   norms of each layer's gradient and weights at a few moments, rewritten at each
-    identity.csv    of a net made deeper by identity layers: how it compares with the shallower one, before training
-    responses.csv   standard deviation of each 3x3 layer's response, written when the run finishes
-    checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
-    run.json        the record, written last: its presence means finished
-    evaluations.json  the finished run under the test protocols, as `evaluate` found
-<results>/<dataset>/ensembles.json  several runs together, likewise
-<results>/figures/  drawn from the above
-"""
+"""Read and write the files of runs; `paths` names them."""
 
 from __future__ import annotations
 
@@ -31,17 +18,25 @@ _EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
 def read_points(files: RunFiles) -> list[CurvePoint]:
-    """The rows of `curves.csv`, also while they are written. Raises UserError where it is damaged."""
+    """Read the rows of `curves.csv`, also while the run goes on.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     return csv_rows.read_rows(files.curves, CurvePoint, torn=True)
 
 
 def write_asked(files: RunFiles, run: Run) -> None:
-    """Says what is trained, from the start of a run on."""
+    """Write to `asked.json` what is trained, at the start of a run.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     write_text(files.asked, run.model_dump_json(indent=2) + "\n")
 
 
 def read_asked(files: RunFiles) -> Run | None:
-    """What is trained, None where the run is finished or does not say.
+    """Read what is trained; return None where the run is finished, or no file says it.
 
     Raises:
         UserError: `asked.json` is damaged.
@@ -55,10 +50,10 @@ def read_asked(files: RunFiles) -> Run | None:
 
 
 def read_record(files: RunFiles) -> RunRecord | None:
-    """The record of a finished run, None where it is not finished.
+    """Read the record of a run, with its evaluations; return None where the run is not finished.
 
     Raises:
-        UserError: `run.json` is damaged.
+        UserError: `run.json` or `evaluations.json` is damaged.
     """
     if not files.record.exists():
         return None
@@ -76,7 +71,7 @@ def read_record(files: RunFiles) -> RunRecord | None:
 
 
 def read_evaluations(path: Path) -> list[Evaluation]:
-    """What `evaluate` recorded; nothing where there is no such file.
+    """Read what `evaluate` recorded; return an empty list where there is no such file.
 
     Raises:
         UserError: the file is damaged.
@@ -90,7 +85,11 @@ def read_evaluations(path: Path) -> list[Evaluation]:
 
 
 def ensembles(results_dir: Path, dataset: str) -> list[Evaluation]:
-    """The recorded ensembles of runs none of which was trained anew, or removed, since."""
+    """Read the recorded ensembles; those are left out of which a run was trained again, or removed, since.
+
+    Raises:
+        UserError: a file is damaged.
+    """
 
     def current(member: str) -> str | None:
         record = read_record(RunFiles(folder=results_dir / member))
@@ -101,18 +100,31 @@ def ensembles(results_dir: Path, dataset: str) -> list[Evaluation]:
 
 
 def record_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Adds it, in place of an earlier one of the same subject."""
+    """Add an evaluation to a file, in place of an earlier one of the same subject.
+
+    Raises:
+        UserError: the file is damaged, or cannot be written.
+    """
     kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
     write_atomically(path, lambda file: file.write(_EVALUATIONS.dump_json([*kept, evaluation], indent=2) + b"\n"))
 
 
 def write_record(files: RunFiles, record: RunRecord) -> None:
+    """Write the record, which makes the run a finished one.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     write_text(files.record, json.dumps(record.model_dump(), indent=2) + "\n")
     files.asked.unlink(missing_ok=True)
 
 
 def read_finished(results_dir: Path, run: Run) -> RunRecord | None:
-    """The record if the run is finished, after a check that it is the run asked for."""
+    """Read the record of a run; return None where the run is not finished.
+
+    Raises:
+        UserError: the record is damaged, or is that of another run.
+    """
     files = run_files(results_dir, run)
     record = read_record(files)
     if record is not None:
@@ -141,10 +153,13 @@ def read_complete(results_dir: Path, run: Run) -> RunRecord | None:
 
 
 def read_finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
-    """The records of the seeds of one run that ended, also of seeds that are stored and not declared.
+    """Read the records of all seeds of one run, also of seeds that are stored and not declared.
+
+    Args:
+        runs: differ in their seed alone.
 
     Returns:
-        The records by run, and what is wrong with those that cannot be read, a line each.
+        The records by run, and what is wrong with those that cannot be read, one line each.
     """
     records, problems = {}, []
     for run in with_stored_seeds(results_dir, runs):
@@ -159,10 +174,10 @@ def read_finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, R
 
 
 def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
-    """Whether `curves.csv` of a finished run does not reach its last iteration.
+    """Tell whether `curves.csv` of a finished run ends before the run's last iteration.
 
     Raises:
-        UserError: so it is, and there is no checkpoint to repair it from.
+        UserError: it does, and there is no checkpoint to repair it from.
     """
     points = read_points(files)
     if record.status == "diverged" or (points and points[-1].iteration == record.recipe["total_iters"]):
@@ -177,14 +192,14 @@ def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
 
 
 def lacks_analyses(files: RunFiles, record: RunRecord) -> bool:
-    """Whether a finished run has no CSV of an analysis, and a checkpoint to make it from."""
+    """Tell whether a CSV of an analysis is missing from a finished run that has a checkpoint to make it from."""
     needed = [files.gradients, files.responses] + ([files.identity] if record.start_from else [])
     missing = any(not path.exists() for path in needed)
     return missing and record.status == "finished" and files.checkpoint.exists()
 
 
 def with_stored_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:
-    """Runs that differ in their seed alone, and those of further seeds that are stored beside them."""
+    """Return runs that differ in their seed alone, and those with the further seeds that are stored beside them."""
     seeds = {run.seed: run for run in runs}
     for folder in (results_dir / runs[0].path).parent.glob("seed*"):
         number = folder.name.removeprefix("seed")

@@ -1,4 +1,4 @@
-"""What makes two runs the same, and what is stored the run that is asked for."""
+"""Tell whether the run that is stored is the run that is asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from resrepro.results.records import RunRecord
 
 
 def check(recorded: dict[str, Any], run: Run, place: Path) -> None:
-    """Raises UserError, naming the first field, if what is stored at `place` is not the run now asked for."""
+    """Check that the run stored at `place` is the run that is asked for.
+
+    Args:
+        recorded: what makes the stored run the same, as `of_run` returns it.
+
+    Raises:
+        UserError: it is another run; names the first field that differs.
+    """
     recorded = {**{f"recipe.{name}": default for name, default in SWITCHES.items()}, **recorded}
     asked = of_run(run)
     for key, value in asked.items():
@@ -25,7 +32,7 @@ def check(recorded: dict[str, Any], run: Run, place: Path) -> None:
 
 
 def of_run(run: Run) -> dict[str, Any]:
-    """What makes two runs the same, flat: dataset, arch, seed, recipe.lr, ..."""
+    """Return what makes two runs the same, as a flat dict: dataset, arch, seed, recipe.lr, ..."""
     recipe = json.loads(run.recipe.model_dump_json())
     fields = {
         "dataset": run.dataset,
@@ -38,5 +45,6 @@ def of_run(run: Run) -> dict[str, Any]:
 
 
 def of_record(record: RunRecord) -> dict[str, Any]:
+    """Return the same dict for a recorded run."""
     fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale", "start_from")}
     return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}

@@ -1,4 +1,4 @@
-"""How far runs are, as their files tell. It writes nothing, takes no lock and imports no torch."""
+"""Read how far runs are from their files. It writes nothing, takes no lock and imports no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STORED = re.compile(r"(.+?)(?:-\d+px)?(?:-x(\d+(?:\.\d+)?(?:e-\d+)?))?")  # Run.
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """How far one run is.
+    """Says how far one run is.
 
     Args:
         name: its folder below the results directory.
@@ -47,7 +47,7 @@ class RunStatus:
 
     @property
     def iteration(self) -> int:
-        """The iteration of its last curve point; of a diverged run, the one at which it diverged."""
+        """Return the iteration of its last curve point; of a diverged run, the one at which it diverged."""
         if self.record is not None and self.record.diverged_iter is not None:
             return self.record.diverged_iter
         return self.points[-1].iteration if self.points else 0
@@ -64,7 +64,7 @@ def run_status(results_dir: Path, run: Run) -> RunStatus:
 
 
 class Watch:
-    """The stored runs that are asked for: all, or those that `words` name.
+    """Finds the stored runs that are asked for: all, or those that `words` name.
 
     Args:
         words: experiments, TOML files, or runs: `resnet20`, `cifar10/resnet20`, `cifar10/resnet20/seed0`, `cifar10`.

@@ -1,4 +1,4 @@
-"""Where and in which precision to compute."""
+"""Choose the device and the precision to compute in, and turn the device's errors into one line."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ Precision = Literal["fp32", "tf32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """A device and a precision that it has. Weights, BN statistics and loss are fp32 in each of them."""
+    """Describes a device and a precision that it has. Weights, BN statistics and loss are fp32 in every precision."""
 
     device: torch.device
     precision: Precision
 
     def autocast(self) -> AbstractContextManager[object]:
-        # no cache: each weight is used once a step, and a recording must not read what was cast before it
+        # no cache: each weight is used once a step, and a captured graph must not read what was cast before it
+        """Return a context in which convolutions and fc compute in the precision."""
         enabled = self.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """Inside, this thread's work is in a CUDA stream of its own, beside that of other threads."""
+        """Run this thread's work in a CUDA stream of its own, beside that of other threads."""
         if self.device.type == "cpu":
             yield
             return
@@ -43,29 +44,33 @@ class Compute:
             yield
 
     def synchronize(self) -> None:
-        """Waits for the device."""
+        """Wait for the device."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def free_bytes(self) -> int | None:
-        """Memory that a run may take now; None where the system does not say."""
+        """Return the memory that a run may take now, bytes; None where the system does not say."""
         if self.device.type == "cuda":
             return torch.cuda.mem_get_info(self.device)[0]
         return _available_bytes()
 
     @property
     def name(self) -> str:
-        """The device as a person knows it, such as `NVIDIA H200`."""
+        """Return the device's name, such as `NVIDIA H200`."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return _cpu_name()
 
 
 def choose(device: str, precision: str) -> Compute:
-    """`auto` is CUDA where there is one; `auto` precision is bf16 where the device computes in it.
+    """Choose a device and a precision.
+
+    Args:
+        device: `auto` is CUDA where there is a GPU, else the CPU; `cpu`, `cuda`, `cuda:N`.
+        precision: `auto` is bf16 where the device computes in it, else fp32; `fp32`, `tf32`, `bf16`.
 
     Raises:
-        UserError: no such device here, or a precision that it lacks.
+        UserError: the machine has no such device, or the device lacks the precision.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -92,18 +97,28 @@ def choose(device: str, precision: str) -> Compute:
 
 @cache
 def _stream(device: torch.device, _thread: int) -> torch.cuda.Stream:
-    """One for each thread: torch hands out 32 in turn, so a new one for each run could be that of a run going on."""
+    """Return the stream of a thread.
+
+    Torch hands out 32 streams in turn, so a new one for each run may be that of another run in progress.
+    """
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def num_cores() -> int:
-    """That this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def device_errors(compute: Compute, what: str) -> Iterator[None]:
-    """Turns what torch raises when memory ends, or the device is lost, into one line that says what to do."""
+    """Turn what torch raises when memory is full, or the device is lost, into one line that says what to do.
+
+    Args:
+        what: what was computed, such as a run's name; the message begins with it.
+
+    Raises:
+        UserError: memory is full, or the device is lost.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -121,11 +136,13 @@ def device_errors(compute: Compute, what: str) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that the device's memory, or the machine's, is full."""
     signs = ("can't allocate memory", "ALLOC_FAILED", "out of memory")
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
 def device_lost(error: BaseException) -> bool:
+    """Tell whether an error means that the device failed."""
     return any(sign in str(error) for sign in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS"))
 
 
@@ -147,14 +164,14 @@ def _precision(device: torch.device, precision: str) -> Precision:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether convolutions run on bf16 instructions; emulated, they are slower than fp32."""
+    """Tell whether convolutions run on bf16 instructions; emulated, they are slower than fp32."""
     if platform.machine().lower() in ("x86_64", "amd64"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _keep_freed_memory() -> None:
-    """Tells glibc to keep what tensors free for the next step, not to hand it to the kernel page by page.
+    """Tell glibc to keep the memory of freed tensors for the next step, and not to return it to the kernel.
 
     Measured: without it a step of ResNet-20 takes 7,000 page faults and 10 % more time.
     """

@@ -1,7 +1,7 @@
-"""Data-parallel training under torchrun: who takes part, what the processes exchange, and how they end together.
+"""Train in several processes under torchrun: who takes part, what the processes exchange, and how they end together.
 
-After each step every process has the same weights, momenta, BN averages and totals, so all come to the same decisions,
-and what the first process writes holds for all. Where they exchange something, all call the same in the same order.
+After each step every process has the same weights, momenta, BN averages and totals. So all make the same decisions,
+and what the first process writes holds for all. A collective is called by all processes, in the same order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RESULT = TypeVar("RESULT")
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The processes that train a run together. `local`: among those of one machine."""
+    """Holds the numbers of the processes that train a run together; the `local` ones are those of one machine."""
 
     rank: int = 0
     size: int = 1
@@ -44,7 +44,7 @@ class World:
 
     @classmethod
     def from_environment(cls) -> World:
-        """As torchrun says; alone without it."""
+        """Read the numbers that torchrun sets; without torchrun the process is alone."""
         names = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
         if not all(name in os.environ for name in names.values()):
             return cls()
@@ -52,14 +52,17 @@ class World:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process writes the files, and speaks."""
+        """Tell whether this process is the one that writes files and prints."""
         return self.rank == 0
 
     def device(self, asked: str) -> str:
-        """What `--device` means here: the GPU of this process's number.
+        """Return the device of this process: of the GPUs, the one with its local rank.
+
+        Args:
+            asked: the value of `--device`.
 
         Raises:
-            UserError: another GPU is asked for, or there are more processes than GPUs.
+            UserError: a certain GPU is asked for, or there are more processes than GPUs.
         """
         if self.size == 1 or asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
             return asked
@@ -73,7 +76,16 @@ class World:
         return f"cuda:{self.local_rank}"
 
     def check(self, batch_size: int, bn_devices: int, what: str) -> None:
-        """Raises UserError if the processes cannot have equal shares of a mini-batch, and of BN's parts of it."""
+        """Check that the processes can have equal shares of a mini-batch, and of the parts of it that BN sees.
+
+        Args:
+            batch_size: images of a mini-batch.
+            bn_devices: parts of a mini-batch that BN sees alone.
+            what: the run's name; the message begins with it.
+
+        Raises:
+            UserError: one of the numbers is not a multiple of the number of processes.
+        """
         if batch_size % self.size:
             raise UserError(
                 f"{what}: {self.size} processes do not divide the mini-batch of {batch_size} images; start "
@@ -87,12 +99,12 @@ class World:
             )
 
     def shard(self, whole: int) -> slice:
-        """This process's share of a mini-batch of so many images."""
+        """Return which images of a mini-batch of `whole` images this process computes."""
         share = whole // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def wrap_ddp(self, net: nn.Module) -> nn.Module:
-        """The net whose gradients are means over the processes; its weights become those of the first."""
+        """Return the net with gradients averaged over the processes, and with the weights of the first process."""
         if self.size == 1:
             return net
         # of BN's averages it would keep those of the first process alone
@@ -102,12 +114,12 @@ class World:
         return DistributedDataParallel(net, **options)
 
     def all_reduce_sum(self, tensor: Tensor) -> None:
-        """Sums over the processes, in place."""
+        """Replace a tensor by its sum over the processes."""
         if self.size > 1:
             dist.all_reduce(tensor)
 
     def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
-        """Means over the processes, in place."""
+        """Replace tensors by their means over the processes, in one message."""
         if self.size > 1 and tensors:
             flat = torch.cat([t.flatten() for t in tensors])  # one message
             dist.all_reduce(flat)
@@ -115,13 +127,13 @@ class World:
             torch._foreach_copy_([*tensors], [mean.view_as(t) for mean, t in zip(means, tensors, strict=True)])
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Those of the first process, in place."""
+        """Replace tensors by those of the first process."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.data, 0)
 
     def all_reduce_max(self, number: int) -> int:
-        """Of the numbers of all processes. The hosts wait for each other, not for their devices."""
+        """Return the largest of the processes' numbers. The hosts wait for each other, not for their devices."""
         if self.size == 1:
             return number
         found = torch.tensor(number)
@@ -129,11 +141,11 @@ class World:
         return int(found)
 
     def barrier(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         self.all_reduce_max(0)
 
     def on_rank_zero(self, work: Callable[[], RESULT]) -> RESULT:
-        """What `work` gives in the first process, in all: the others need not see its files."""
+        """Run `work` in the first process, and return its result in all: the others need not see its files."""
         if self.size == 1:
             return work()
         told = [work() if self.is_rank_zero else None]
@@ -141,7 +153,10 @@ class World:
         return told[0]  # type: ignore[return-value]
 
     def local_rank_zero_first(self, work: Callable[[], RESULT]) -> RESULT:
-        """What `work` gives here. One process of each machine goes first; the others find what it left on the disk."""
+        """Run `work` in all processes, and return the result of each.
+
+        One process of each machine goes first; the others find what it left on the disk.
+        """
         if self.local_rank:
             self.barrier()
         result = work()
@@ -151,7 +166,7 @@ class World:
 
     @contextmanager
     def process_group(self) -> Iterator[None]:
-        """Inside, the processes are connected. An error in one ends all, and is said once."""
+        """Connect the processes. An error in one of them ends all, and is printed once."""
         if self.size == 1:
             yield
             return
@@ -178,9 +193,10 @@ ALONE = World()
 
 
 def _fresh(store: Store, world: World) -> Store:
-    """A part of the store for these processes: torchrun keeps it over restarts, with what the dead have left there.
+    """Return a part of the store for these processes alone.
 
-    The first process names the part, and answers each of the others by a name that only the living one knows.
+    Torchrun keeps the store over restarts, with what dead processes left in it. The first process names the part, and
+    answers each of the others by a name that only the living one knows.
     """
     mine = uuid.uuid4().hex
     if not world.is_rank_zero:
@@ -202,7 +218,7 @@ def _fresh(store: Store, world: World) -> Store:
 
 
 def _end(error: Exception, store: Store) -> None:
-    """Ends this process, and so the others, which lose it. Whoever comes first says why."""
+    """End this process, and so the others, which lose it. The first one that ends prints why."""
     try:
         is_first = store.add("said why", 1) == 1
     except RuntimeError:  # the process that keeps the store is gone

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as something that work looks at where it can stop."""
+"""Note SIGINT and SIGTERM, so that work can stop where it is safe."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 
 class Interrupted(Exception):
-    """A signal was noted, and the work came to a place where it can stop."""
+    """Reports that a signal was noted, and that the work came to a place where it can stop."""
 
 
 class Signals:
-    """Inside, the first SIGINT or SIGTERM is noted. The second ends the process.
+    """Notes the first SIGINT or SIGTERM while it is entered. The second one ends the process.
 
-    Enter in the main thread; any thread may look.
+    It must be entered in the main thread; any thread may ask.
 
     Args:
-        agreed: makes of the signal noted here, or 0, that of all processes that work together.
+        agreed: is given the signal noted here, or 0, and returns that of all processes that work together.
     """
 
     def __init__(self, agreed: Callable[[int], int] = lambda noted: noted) -> None:
@@ -39,10 +39,14 @@ class Signals:
             signal.signal(n, signal.SIG_DFL)
 
     def received(self) -> int:
-        """The signal that was noted, 0 for none."""
+        """Return the number of the signal that was noted, or 0."""
         return self._agreed(self._noted)
 
     def check(self) -> None:
-        """Raises Interrupted once a signal was noted."""
+        """Stop the work if a signal was noted.
+
+        Raises:
+            Interrupted: a signal was noted.
+        """
         if self.received():
             raise Interrupted

@@ -1,4 +1,4 @@
-"""Which source and which libraries a number comes from."""
+"""Tell which source and which libraries a number comes from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import resrepro
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of this package, Python, torch and torchvision."""
     return {
         "resrepro": resrepro.__version__,
         "python": platform.python_version(),
@@ -22,7 +23,10 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this source tree, `+changes` if it was altered; None where it is no checkout."""
+    """Return the commit of this source tree, with `+changes` if files differ from it.
+
+    It is None where there is no git checkout.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

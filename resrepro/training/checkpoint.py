@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, read without running code."""
+"""Write checkpoints atomically, and read them without running code from the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from resrepro.config.run import Run
 from resrepro.errors import UserError, first_line
@@ -17,12 +16,16 @@ from resrepro.files import write_atomically
 from resrepro.models.weights import CHECKPOINT_FORMAT, read_saved
 from resrepro.results import same_run
 from resrepro.runtime.device import device_lost, out_of_memory
-from resrepro.runtime.distributed import ALONE, World
+from resrepro.runtime.distributed import World
 from resrepro.training.loop import Training
 
 
 def save(path: Path, run: Run, training: Training) -> None:
-    """Raises UserError if it cannot be written; the checkpoint before it then stays."""
+    """Write all that a later process needs to go on with the training.
+
+    Raises:
+        UserError: the file cannot be written; the checkpoint before it stays.
+    """
     state = {
         "format": CHECKPOINT_FORMAT,
         "run": same_run.of_run(run),
@@ -36,12 +39,12 @@ def save(path: Path, run: Run, training: Training) -> None:
 
 
 def load(path: Path, run: Run, training: Training) -> None:
-    """Puts `training` where the checkpoint was taken; the first process reads it for all.
+    """Put `training` where the checkpoint was taken.
 
     Raises:
-        UserError: damaged, not ours, of another run, or begun in another arithmetic or with other images.
+        UserError: as `reading`; or the run began in another arithmetic, or with other images.
     """
-    with _reading(path, run, training.engine.world) as state:
+    with reading(path, run, training.engine.world) as state:
         _check_arithmetic(state["arithmetic"], training.engine.arithmetic, path)
         images = training.engine.batches.fingerprint
         if state.get("images", images) != images:  # older checkpoints do not say
@@ -52,14 +55,13 @@ def load(path: Path, run: Run, training: Training) -> None:
         training.load_state_dict(state)
 
 
-def load_weights(path: Path, run: Run, net: nn.Module, world: World = ALONE) -> None:
-    """The net of a run's checkpoint alone, in whichever arithmetic it was trained. Raises as `load` does."""
-    with _reading(path, run, world) as state:
-        net.load_state_dict(state["engine"]["model"])
-
-
 @contextmanager
-def _reading(path: Path, run: Run, world: World) -> Iterator[dict[str, Any]]:
+def reading(path: Path, run: Run, world: World) -> Iterator[dict[str, Any]]:
+    """Read the checkpoint of a run in the first process, for all; the block then loads what it needs of it.
+
+    Raises:
+        UserError: the file is damaged or no checkpoint of ours, is of another run, or does not fit where it is loaded.
+    """
     state = world.on_rank_zero(lambda: read_saved(path))
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of resrepro; move it away to start the run anew")

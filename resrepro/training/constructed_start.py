@@ -1,4 +1,4 @@
-"""A net that starts with another run's final weights, made deeper by identity layers (Sec. 1)."""
+"""Start a net with another run's final weights, made deeper by identity layers (Sec. 1)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from resrepro.data.dataset import Split
 from resrepro.errors import UserError
 from resrepro.evaluation import constructed
 from resrepro.models import build
+from resrepro.models.weights import load_saved
 from resrepro.results import csv_rows
 from resrepro.results.records import ConstructedComparison
 from resrepro.training import checkpoint
@@ -23,12 +24,15 @@ from resrepro.training.step import Engine
 
 
 def construct(run: Run, source: Run, results_dir: Path, training: Training, check_stop: Callable[[], None]) -> None:
-    """Gives the net the weights of `source` and identity layers, and records how alike the two nets are.
+    """Give the net the weights of `source` and identity layers, and write to `identity.csv` how alike the nets are.
 
-    Later than at the start of the training the net is left alone, and what is recorded is only repaired.
+    After the start of the training the net stays as it is, and only a missing file is written again.
+
+    Args:
+        check_stop: is called between mini-batches, and may raise to stop.
 
     Raises:
-        UserError: `source` is not finished, or its weights are gone.
+        UserError: `source` is not finished, or its checkpoint is missing or damaged.
     """
     files, fresh = results.run_files(results_dir, run), training.iteration == training.first_iter
     engine = training.engine
@@ -38,26 +42,22 @@ def construct(run: Run, source: Run, results_dir: Path, training: Training, chec
     deep = engine.net if fresh else deepcopy(engine.net)
     mini_batches = (engine.mini_batch(training.first_iter + i)[0] for i in range(constructed.NUM_BATCHES))
     batches = engine.batches
-    sets: dict[constructed.Name, Split] = {
-        "train": batches.train_split,
-        "test": batches.test_split,
-    }
+    sets: dict[constructed.Name, Split] = {"train": batches.train_split, "test": batches.test_split}
     equalities = constructed.construct(deep, shallow, mini_batches, sets, engine.compute, check_stop)
-    engine.world.broadcast(
-        [*deep.parameters(), *deep.buffers()]
-    )  # each process has computed them: rounded differently?
+    engine.world.broadcast([*deep.parameters(), *deep.buffers()])  # processes may have rounded differently
     if engine.world.is_rank_zero:
         csv_rows.write_rows(files.identity, ConstructedComparison, equalities)
 
 
 def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:
-    """The net of `source` with its final weights, where the engine's net is."""
+    """Return the net of `source` with its final weights, on the engine's device."""
     files = results.run_files(results_dir, source)
     engine.world.on_rank_zero(lambda: _check_trained(run, source, results_dir))
     with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
         net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
     net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
-    checkpoint.load_weights(files.checkpoint, source, net, engine.world)
+    with checkpoint.reading(files.checkpoint, source, engine.world) as saved:
+        load_saved(net, saved, files.checkpoint, source.arch)
     return net
 
 

@@ -1,4 +1,4 @@
-"""CUDA graphs: work that the host launches once, as a whole."""
+"""Capture work as a CUDA graph, which the host launches as a whole."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from resrepro.models.stage import restoring
 
-WARM_UP_CALLS = 3  # libraries choose their kernels and reserve their memory before a recording
+WARM_UP_CALLS = 3  # libraries choose their kernels and reserve their memory before the capture
 
 
 def capture(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = None) -> tuple[Callable[[], None], Any]:
-    """Records `work` on the current CUDA stream, which must not be the default one.
+    """Capture `work` on the current CUDA stream, which must not be the default one.
 
     Args:
         work: reads nothing on the host, and changes no tensor but its own and `changed`.
-        changed: are left as they were.
-        pool: memory of an earlier recording, to be shared; the two are never replayed at once.
+        changed: tensors that the work changes; they are left as they were.
+        pool: memory of an earlier graph, to be shared; the two are never replayed at once.
 
     Returns:
-        what repeats the work, in one launch; and its pool.
+        A function that repeats the work, in one launch; and the memory pool of the graph.
     """
     with restoring(changed):
         for _ in range(WARM_UP_CALLS):

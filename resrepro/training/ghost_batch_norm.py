@@ -1,4 +1,4 @@
-"""Virtual devices: what BN sees of a mini-batch at a time."""
+"""Normalize parts of a mini-batch alone (ghost batch norm), as several devices would."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 
 class GhostBatchNorm(nn.Module):
-    """The net as a step calls it: BN sees each of `count` equal parts of the input alone.
+    """Calls the net so that BN sees each of `count` equal parts of the mini-batch alone.
 
     All parts enter BN's moving averages with equal weight, r <- (1 - m) r + m mean(s). That is linear, so it is also
-    the mean of what processes make of their own parts. (Data-parallel frameworks keep the first device's averages, of
-    one part of each mini-batch.)
+    the mean of the averages of processes that see their own parts. (Data-parallel frameworks keep the first device's
+    averages, of one part of each mini-batch.)
 
     Args:
         net: in training mode, on its device; its buffers are never replaced.
+        count: number of parts; it divides the mini-batch.
     """
 
     def __init__(self, net: nn.Module, count: int) -> None:
@@ -25,7 +26,7 @@ class GhostBatchNorm(nn.Module):
         self.counters = [b.data for b in net.buffers() if not b.is_floating_point()]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, classes)."""
+        """Return the logits: (N, C, H, W) -> (N, num_classes)."""
         if self.count == 1 or not self.averages:  # or a net without BN
             y: Tensor = self.net(x)
             return y

@@ -1,4 +1,4 @@
-"""The loop: yields after every iteration; the caller records. What it yields is the next curve point, or None."""
+"""Train one net iteration by iteration; the caller records the curve points that it yields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resrepro.training.step import Engine, Totals
 
 
 class Diverged(Exception):
-    """The loss became NaN or infinite."""
+    """Reports that the loss became NaN or infinite."""
 
     def __init__(self, iteration: int) -> None:
         super().__init__(f"the loss is not finite at iteration {iteration}")
@@ -24,9 +24,10 @@ class Diverged(Exception):
 
 
 class Training:
-    """One run in progress. Between two iterations `state_dict` is all that a later process needs to go on.
+    """Holds one training in progress. Between two iterations `state_dict` is all that a later process needs to go on.
 
-    `first_iter`: the iteration it starts at, where its net is a trained one already.
+    Args:
+        first_iter: the iteration it starts at; not 0 where its net is a trained one already.
     """
 
     def __init__(self, recipe: Recipe, engine: Engine, first_iter: int = 0) -> None:
@@ -44,17 +45,19 @@ class Training:
 
     @property
     def elapsed_s(self) -> float:
-        """Training and evaluation time over all sessions, seconds."""
+        """Return the training and evaluation time over all sessions, seconds."""
         return self._elapsed_before_s + time.perf_counter() - self._started
 
     @property
     def lr(self) -> float:
-        """The learning rate of the iteration to come."""
+        """Return the learning rate of the next iteration."""
         opened = self.warmup_opened_iter is not None
         return learning_rate(self.recipe, len(self.drops), warmup_open=opened)
 
     def steps(self) -> Iterator[CurvePoint | None]:
-        """Trains to the end of the recipe. The host reads from the device at curve points and while the gate is closed.
+        """Train to the end of the recipe, and yield after each iteration: a curve point where one is due, else None.
+
+        The host reads from the device only at curve points, and while the gate of the warm-up is closed.
 
         Raises:
             Diverged: the loss is NaN or infinite.
@@ -100,7 +103,7 @@ class Training:
                 self.drops.append(drop)
 
     def _moment(self) -> str | None:
-        """Whether the coming iteration is one before which norms are taken, and what it is called."""
+        """Return the name of the moment before the next iteration if gradient norms are taken then, else None."""
         names: dict[int | None, str] = {
             self.warmup_opened_iter: "after the warm-up",
             **{drop: f"before drop {number}" for number, drop in enumerate(self.drops, 1)},
@@ -147,6 +150,7 @@ class Training:
             raise Diverged(self.iteration)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state of the training, which `load_state_dict` puts back."""
         return {
             "iteration": self.iteration,
             "warmup_opened_iter": self.warmup_opened_iter,
@@ -161,6 +165,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put the training where `state_dict` was called; states of older versions lack some of the keys."""
         self.engine.load_state_dict(state["engine"])
         self.iteration = state["iteration"]
         self.warmup_opened_iter = state["warmup_opened_iter"]

@@ -1,4 +1,4 @@
-"""What a run needs in memory, before it starts."""
+"""Estimate the memory that runs need, before they start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from resrepro.errors import UserError
 from resrepro.models.complexity import Complexity
 from resrepro.runtime.device import Compute
 
-WEIGHT_BYTES = 4 * 4  # fp32 weight, gradient, momentum, and the copy that a recording restores from
+WEIGHT_BYTES = 4 * 4  # fp32 weight, gradient, momentum, and the copy that the capture of the step restores from
 RESERVE = 1.25  # workspaces, and what the allocator cannot use: an allowance
 CONTEXT_BYTES = 512 * 2**20  # libraries, kernels
 
@@ -17,7 +17,8 @@ def needed_bytes(
 ) -> int:
     """Peak memory of training without its dataset, estimated from the activations kept for the gradient.
 
-    Of one process, where several share each mini-batch.
+    Args:
+        num_processes: processes that share each mini-batch; the memory is that of one.
     """
     activations = counts.num_activations_checkpointed if activation_checkpointing else counts.num_activations
     element = 2 if compute.precision == "bf16" else 4
@@ -26,15 +27,20 @@ def needed_bytes(
 
 
 def plan(needs: list[tuple[int, int]], free: int | None, jobs: int | None, auto: int) -> tuple[int, bool]:
-    """How many runs at once, and whether their activations are computed twice to fit.
+    """Choose how many runs train at once, and whether activation checkpointing is needed to fit them.
 
     Args:
-        needs: of each run, in bytes: as it is, and with activation checkpointing.
-        free: bytes; None where the system does not say.
-        jobs: as asked for; None: as many of `auto` as fit without recomputing.
+        needs: bytes that each run needs: as it is, and with activation checkpointing.
+        free: free bytes; None where the system does not say.
+        jobs: runs at once, as asked for; None: as many of `auto` as fit without activation checkpointing.
+        auto: the largest number of runs at once where none is asked for.
+
+    Returns:
+        The number of runs at once, and whether they use activation checkpointing. A single run is always tried, because
+        the need is an estimate.
 
     Raises:
-        UserError: `jobs` does not fit; says how many would. A single run is always tried, for this is an estimate.
+        UserError: `jobs` runs do not fit; says how many do.
     """
     most = min(auto if jobs is None else jobs, max(1, len(needs)))
 

@@ -27,7 +27,7 @@ AUTO_JOBS = {"cpu": 1, "cuda": 4}  # runs at once
 
 
 class Stopped(Exception):
-    """The user or the system asked the process to end; what was running has a checkpoint."""
+    """Reports that the user or the system asked the process to end; what was running has a checkpoint."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the attempt to train a run ended.
+    """Says how the attempt to train a run ended.
 
     Args:
         kind: `done` also where the run diverged: it has a record, and is not trained again.

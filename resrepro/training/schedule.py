@@ -1,4 +1,4 @@
-"""The learning rate (Sec. 3.4, 4.2), and the gate of the 110-layer warm-up."""
+"""Compute the learning rate (Sec. 3.4, 4.2), and decide when the warm-up of the 110-layer net ends."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ GATE_WINDOW_ITERS = 100  # the gate looks at the training error of the last 100 
 
 
 def learning_rate(recipe: Recipe, num_drops: int, *, warmup_open: bool) -> float:
-    """The rate after so many divisions by 10; with a warm-up, its rate until the gate has opened."""
+    """Return the rate after `num_drops` divisions by 10; with a warm-up that is not over, the warm-up's rate."""
     if recipe.warmup is not None and not warmup_open:
         return recipe.warmup.lr
     return recipe.lr / float(10**num_drops)
 
 
 def drop_due(recipe: Recipe, iteration: int, drops: Sequence[int], points: Sequence[CurvePoint]) -> int | None:
-    """The iteration from which on the rate is one more time divided by 10, if `iteration` is it or past it.
+    """Return the iteration from which on the rate is divided by 10 once more, or None if `iteration` is before it.
 
     Args:
-        iteration: that is to come, counted from 0.
-        drops: where the rate was divided before.
-        points: of the curves up to now.
+        iteration: the next one, counted from 0.
+        drops: iterations at which the rate was divided before.
+        points: curve points up to now.
     """
     if len(drops) == len(recipe.lr_drop_iters):
         return None
@@ -35,7 +35,7 @@ def drop_due(recipe: Recipe, iteration: int, drops: Sequence[int], points: Seque
 
 
 def _stopped_falling(plateau: Plateau, since: int, points: Sequence[CurvePoint]) -> bool:
-    """Whether no late point is lower than the lowest of the early ones, of those after `since`."""
+    """Tell whether no late point is lower than the lowest of the early ones, among the points after `since`."""
     after = [point for point in points if point.iteration > since]
     bound = after[-1].iteration - plateau.patience_iters if after else 0
     early = [point.train_error_pct for point in after if point.iteration <= bound]
@@ -44,5 +44,5 @@ def _stopped_falling(plateau: Plateau, since: int, points: Sequence[CurvePoint])
 
 
 def gate_opens(recipe: Recipe, window_error_pct: float) -> bool:
-    """Whether the warm-up ends: the measured training error is below the bound."""
+    """Tell whether the warm-up ends: the measured training error is below the bound."""
     return recipe.warmup is not None and window_error_pct < recipe.warmup.until_train_error_pct

@@ -47,7 +47,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSession:
-    """One run, trained in this process from its last checkpoint to its end.
+    """Trains one run in this process, from its last checkpoint to its end.
 
     All processes of `world` train it together, and the first one writes its files.
 
@@ -66,7 +66,7 @@ class RunSession:
 
     @property
     def files(self) -> RunFiles:
-        """The files of the run."""
+        """Return the files of the run."""
         return results.run_files(self.results_dir, self.run)
 
     def train(self) -> RunRecord:

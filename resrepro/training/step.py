@@ -1,7 +1,7 @@
-"""One training step on a device: mini-batch, forward, loss, backward, SGD.
+"""Train one step on a device: mini-batch, forward, loss, backward, SGD.
 
 The step is written once. It reads and changes tensors on the device alone, the iteration and the learning rate among
-them, so that CUDA can record it and repeat it in one launch; the host acts where an epoch or a rate begins.
+them, so that CUDA can capture it and repeat it in one launch; the host acts where an epoch or a rate begins.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from resrepro.training.ghost_batch_norm import GhostBatchNorm
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """Sums over the mini-batches since the start, as trained. `loss` is the sum over images."""
+    """Holds sums over the mini-batches since the start, as trained. `loss` is the sum over images."""
 
     loss: float
     num_wrong: float
     num_images: float
 
     def since(self, start: Totals) -> tuple[float, float]:
-        """(mean loss, error in %) of the mini-batches between two totals."""
+        """Return the mean loss and the error in % of the mini-batches between two totals."""
         n = self.num_images - start.num_images
         return (self.loss - start.loss) / n, 100 * (self.num_wrong - start.num_wrong) / n
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a step is computed, where the device has it; only `compiled` changes a result, by rounding.
+    """Says how a step is computed, where the device can; only `compiled` changes a result, by rounding.
 
     Args:
-        compiled: CUDA: elementwise work of each block fused by torch's compiler.
-        cuda_graph: CUDA: the step is captured as one CUDA graph.
+        compiled: on CUDA, torch's compiler fuses the elementwise work of each block.
+        cuda_graph: on CUDA, the step is captured as one CUDA graph.
         activation_checkpointing: a block's inner activations are computed twice, not kept: less memory.
     """
 
@@ -59,14 +59,15 @@ class Execution:
 
 
 class Engine:
-    """The step: channels-last, autocast, fused SGD; fused BN and ReLU on the CPU, compiled and recorded on CUDA.
+    """Computes steps: channels-last, autocast, fused SGD; fused BN and ReLU on the CPU, compiled and captured on CUDA.
 
-    `notes` says, a line each, what the machine lacks to be as fast as it could.
+    `notes` says, one line each, what the machine lacks to be as fast as it could be.
 
     Args:
         net: is moved to the device; its weights stay fp32.
-        batches: on the same device.
-        world: each of its processes takes its share of each mini-batch; `recipe.batch_size` is that of all.
+        batches: the dataset and its mini-batches, on the same device.
+        seed: decides the order of the images and their augmentation.
+        world: each of its processes computes its shard of each mini-batch; `recipe.batch_size` is that of all.
     """
 
     def __init__(
@@ -111,23 +112,23 @@ class Engine:
     def _prepare(self) -> None:
         call: stage.Call = stage.plain
         if self.compute.device.type == "cpu":
-            unfused = load_kernels()
-            if unfused:
-                self.notes.append(f"a quarter slower, without the kernels of our own: {unfused}")
-            self.kernels = "torch" if unfused else "fused"
+            reason = load_kernels()
+            if reason is not None:
+                self.notes.append(f"a quarter slower, because our own kernels cannot be used: {reason}")
+            self.kernels = "fused" if reason is None else "torch"
         elif self.execution.compiled:
             call = stage.compiled()
             self.kernels = "compiled"
         if self.execution.activation_checkpointing:
-            self.notes.append("a third slower, for the memory free does not hold all activations: some computed twice")
+            self.notes.append("a third slower: free memory does not hold all activations, so some are computed twice")
         self._set_call(call)
-        if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, for blocks are not compiled"):
+        if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, because blocks are not compiled"):
             self.kernels = "torch"
             self._set_call(stage.plain)
         if self.compute.device.type == "cuda" and self.world.size > 1:
-            self.notes.append("the step is not recorded as a CUDA graph, for it is shared among processes")
+            self.notes.append("the step is not captured as a CUDA graph, because several processes share it")
         elif self.compute.device.type == "cuda" and self.execution.cuda_graph:
-            self._tried(self._record, "slower, for the step is not recorded as a CUDA graph")
+            self._tried(self._capture, "slower, because the step is not captured as a CUDA graph")
 
     def _set_call(self, call: stage.Call) -> None:
         stage.set_block_call(
@@ -149,21 +150,21 @@ class Engine:
         with stage.restoring(self._changed()):
             self._gradients()
 
-    def _record(self) -> None:
+    def _capture(self) -> None:
         work, pool = capture(self._step, self._changed())
         with stage.mode(self.net, training=False):
             test = capture(self.single_view.evaluate_chunk, [self.single_view.start, self.single_view.totals], pool)[0]
         self._work, self._test_chunk = work, test
 
     def _changed(self) -> list[Tensor]:
-        """All that a step changes."""
+        """Return all tensors that a step changes."""
         return [*self.net.parameters(), *self.net.buffers(), *self._momenta(), self._totals, self._iteration]
 
     def _momenta(self) -> list[Tensor]:
         return [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
 
     def step(self, iteration: int, lr: float) -> None:
-        """Mini-batch `iteration`, counted from 0, at learning rate `lr`. Does not wait for the device."""
+        """Train on mini-batch `iteration`, counted from 0, at learning rate `lr`. Does not wait for the device."""
         self.views.load(iteration)
         if iteration != self._next:
             self._iteration.fill_(iteration)
@@ -188,7 +189,7 @@ class Engine:
             self._iteration += 1
 
     def _gradients(self) -> Tensor:
-        """Mini-batch, forward, loss, backward. Gives what is added to the totals, (3,) float64."""
+        """Compute mini-batch, forward, loss and backward; return what is added to the totals: (3,) float64."""
         x, y = self.batches.train(self.views.at(self._iteration))
         with self.compute.autocast():
             logits = self._forward(x)
@@ -202,12 +203,12 @@ class Engine:
             return torch.stack((loss.double() * num_images, wrong.double(), num_images))
 
     def totals(self) -> Totals:
-        """Waits for the device."""
+        """Return the totals. Waits for the device."""
         loss, wrong, images = self._totals.tolist()
         return Totals(loss=loss, num_wrong=wrong, num_images=images)
 
     def test(self) -> LossAndError:
-        """The test set, single view, BN's moving averages."""
+        """Test on a single view of each test image, with BN's moving averages."""
         return self.single_view.measure(self._test_chunk)
 
     def test_bn_averaged(
@@ -217,7 +218,8 @@ class Engine:
 
         The net is left as it was, to the bit.
 
-        `check_stop` is called before each part of the work; it may raise to stop.
+        Args:
+            check_stop: is called before each part of the work, and may raise to stop.
         """
         with reestimated(self.net, self._inputs(iteration, num_batches, check_stop), self.compute):
             self.world.all_reduce_mean(
@@ -226,11 +228,18 @@ class Engine:
             return self.single_view.measure(self._test_chunk, check_stop)
 
     def clean_train(self, check_stop: Callable[[], None]) -> LossAndError:
-        """The training set without augmentation, BN's moving averages. `check_stop`: as above."""
+        """Test on the training images without augmentation, with BN's moving averages.
+
+        Args:
+            check_stop: is called before each part of the work, and may raise to stop.
+        """
         return self.clean_view.measure(check_stop=check_stop)
 
     def gradient_norms(self) -> list[Norms]:
-        """Of the net as it is, on the same mini-batches whenever it is called, in BN's parts; changes nothing."""
+        """Return the norms of each layer's gradient and weights, on the same mini-batches at each call; change nothing.
+
+        BN sees the parts of a mini-batch that it sees in training.
+        """
 
         def parts() -> Iterator[tuple[Tensor, Tensor]]:
             for i in range(NUM_BATCHES):
@@ -240,7 +249,7 @@ class Engine:
         return gradient_norms(self.net, parts(), self.compute)
 
     def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """What a step of all processes reads, augmented: inputs (N, 3, H, W) and labels (N,)."""
+        """Return the augmented mini-batch of all processes: inputs (N, 3, H, W) and labels (N,)."""
         return self._read(self._whole_views, iteration)
 
     def _read(self, views: TrainingViews, iteration: int) -> tuple[Tensor, Tensor]:
@@ -254,10 +263,11 @@ class Engine:
 
     @property
     def arithmetic(self) -> dict[str, Any]:
-        """What decides how results are rounded: a run ends in the arithmetic it began in."""
+        """Return what decides how results are rounded: a run ends in the arithmetic it began in."""
         return {"device": self.compute.device.type, "precision": self.compute.precision, "kernels": self.kernels}
 
     def state_dict(self) -> dict[str, Any]:
+        """Return weights, BN averages, momenta, learning rate and totals."""
         names = [name for name, _ in self.net.named_parameters()]
         return {
             "model": self.net.state_dict(),
@@ -267,7 +277,7 @@ class Engine:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """In place: a recording goes on reading the same tensors."""
+        """Put back what `state_dict` returned, in place: a captured graph goes on reading the same tensors."""
         self.net.load_state_dict(state["model"])
         for name, p in self.net.named_parameters():
             self.optimizer.state[p]["momentum_buffer"].copy_(state["momentum"][name])

@@ -58,6 +58,37 @@ def test_no_test_module_imports_another(file: Path) -> None:
             assert part not in ("tests", "conftest") and not part.startswith("test_"), f"imports {part}"
 
 
+def test_no_function_has_more_than_60_lines() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                num_lines = (node.end_lineno or 0) - node.lineno + 1
+                assert num_lines <= 60, f"{file.relative_to(PACKAGE)}: {node.name} has {num_lines} lines"
+
+
+TORCH_FREE = {"errors", "paper", "files", "config", "results", "figures", "report", "cli"}
+TORCH = {"torch", "torchvision"}
+NEEDS_TORCH = {"runtime", "models", "data", "evaluation", "training", "bench"}
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_torch_free_rooms_import_no_torch_at_module_level(file: Path) -> None:
+    """`cli.progress` is imported by `run` alone."""
+    place = file.relative_to(PACKAGE)
+    if place.parts[0].removesuffix(".py") not in TORCH_FREE or place == Path("cli/progress.py"):
+        return
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] if node.module != "resrepro" else [f"resrepro.{a.name}" for a in node.names]
+        else:
+            continue  # also `if TYPE_CHECKING`
+        for name in names:
+            first, *rest = name.split(".")
+            assert first not in TORCH and not (first == "resrepro" and rest and rest[0] in NEEDS_TORCH), name
+
+
 QUICK = [
     "--help",
     "list",

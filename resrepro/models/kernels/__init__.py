@@ -1,1 +1,1 @@
-"""Kernels of our own for the CPU."""
+"""Compute blocks on the CPU in kernels of our own."""

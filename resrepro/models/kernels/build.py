@@ -1,4 +1,4 @@
-"""Kernels in C++ for the CPU, built once on the machine they run on."""
+"""Build the CPU kernels, which are written in C++, once on each machine."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def load() -> str | None:
 
 
 def _build() -> Path:
-    """The library for these sources, torch, compiler and machine; compiled if it is not there yet.
+    """Return the library for these sources, torch, compiler and machine; compile it if it is not there yet.
 
     Raises:
-        OSError: no compiler, or no place to write. CalledProcessError: it does not compile.
+        OSError: no compiler, or no place to write.
+        CalledProcessError: the sources do not compile.
     """
     compiler = shutil.which("g++")
     if compiler is None:
@@ -59,7 +60,7 @@ def _build() -> Path:
 
 
 def _cpu_flags() -> str:
-    """What -march=native depends on."""
+    """Return the CPU's features, on which -march=native depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

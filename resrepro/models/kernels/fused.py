@@ -1,7 +1,7 @@
-"""The layers of a block: in torch's operations, or in kernels of our own on the CPU (`native/`), when training.
+"""Compute the layers of a block in torch's operations or, in training on the CPU, in kernels of our own.
 
 BN, the shortcut's addition and ReLU are one kernel, which reads and writes each activation a third as often as separate
-operations do. The weights' gradient of a 3x3 convolution is another. `resrepro bench` measures what they give.
+operations do. The weights' gradient of a 3x3 convolution is another. `resrepro bench` measures the time they save.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def load_kernels() -> str | None:
 
 
 def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-    """relu(bn(x)), or relu(bn(x) + shortcut): (N, C, H, W) each."""
+    """Compute relu(bn(x)), or relu(bn(x) + shortcut): (N, C, H, W) each."""
     if _fused and bn.training and _fits(x, shortcut):
         return _bn_relu_fused(bn, x, shortcut)
     y = bn(x)  # needed by nothing else, so what follows works in place
@@ -38,7 +38,7 @@ def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Te
 
 
 def conv3x3(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """conv(x): (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+    """Compute a 3x3 convolution: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
     if _fused and conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
         y: Tensor = torch.ops.resrepro.conv3x3(x, conv.weight)
         return y

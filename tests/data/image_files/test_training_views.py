@@ -100,7 +100,7 @@ def test_crop_offsets_reach_both_ends(tmp_path: Path) -> None:
 
 def test_parts_make_up_the_mini_batch(files: ImageFiles) -> None:
     whole = views(files)[7]
-    parts = [views(files, part=slice(2 * i, 2 * i + 2))[7] for i in range(2)]
+    parts = [views(files, shard=slice(2 * i, 2 * i + 2))[7] for i in range(2)]
     assert same(whole, HostBatch(*(torch.cat(columns) for columns in list(zip(*parts, strict=True))[:4])))
 
 

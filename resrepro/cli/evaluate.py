@@ -29,6 +29,22 @@ if TYPE_CHECKING:
     from resrepro.evaluation.trained_nets import TrainedNet
 
 PROTOCOLS: dict[str, EvaluationProtocol] = {"center": "single view", "10-crop": "10-crop", "multi-scale": "multi-scale"}
+Preprocess = Annotated[
+    str,
+    typer.Option(
+        help="Prepare the input of WEIGHTS by pixel-mean (as the paper), or channel-mean-std (as torchvision)."
+    ),
+]
+WeightsImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Give the side of the images that WEIGHTS were trained on, pixels; by default, the paper's.", min=32
+    ),
+]
+WeightsDataset = Annotated[
+    str | None, typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette or folder:PATH.")
+]
+MaxImages = Annotated[int | None, typer.Option(help="Test this many images only, and record nothing.", min=1)]
 
 
 def evaluate(
@@ -42,15 +58,8 @@ def evaluate(
     arch: Annotated[
         str | None, typer.Option(help="Name the architecture of WEIGHTS; of several: resnet50,resnet101.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette or folder:PATH.")
-    ] = None,
-    preprocess: Annotated[
-        str,
-        typer.Option(
-            help="Prepare the input of WEIGHTS by pixel-mean (as the paper), or channel-mean-std (as torchvision)."
-        ),
-    ] = "pixel-mean",
+    dataset: WeightsDataset = None,
+    preprocess: Preprocess = "pixel-mean",
     mean: Annotated[
         str | None, typer.Option(help="Give the channels' means for channel-mean-std: r,g,b, from 0 to 1.")
     ] = None,
@@ -59,15 +68,8 @@ def evaluate(
         str | None,
         typer.Option(help="Resize to these shorter sides, such as 224,256 (for nets trained on 224 pixels)."),
     ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Give the side of the images that WEIGHTS were trained on, pixels; by default, the paper's.", min=32
-        ),
-    ] = None,
-    max_images: Annotated[
-        int | None, typer.Option(help="Test this many images only, and record nothing.", min=1)
-    ] = None,
+    image_size: WeightsImageSize = None,
+    max_images: MaxImages = None,
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
     device: Device = "auto",

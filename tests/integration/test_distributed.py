@@ -243,14 +243,15 @@ def torchrun(size: int, arguments: list[str], *options: str) -> subprocess.Popen
     )
 
 
-def test_four_processes_of_torchrun_give_what_one_gives(toml: Path, tmp_path: Path, alone: RunFiles) -> None:
-    process = torchrun(4, words(toml, tmp_path))
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_of_torchrun_give_what_one_gives(size: int, toml: Path, tmp_path: Path, alone: RunFiles) -> None:
+    process = torchrun(size, words(toml, tmp_path))
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 0, said
     assert said.count("finished in") == said.count("next: ") == 1  # the first speaks
-    assert "1 run(s) on 4 x " in said and "Warning" not in said
+    assert f"1 run(s) on {size} x " in said and "Warning" not in said
     assert_near(files_of(tmp_path), alone)
-    assert (record(files_of(tmp_path)).num_processes, record(alone).num_processes) == (4, 1)
+    assert (record(files_of(tmp_path)).num_processes, record(alone).num_processes) == (size, 1)
 
 
 def _slow_steps(_rank: int) -> None:
@@ -280,6 +281,7 @@ def test_a_signal_to_one_stops_all_at_one_iteration_and_another_number_goes_on(
     assert [(shard.from_iter, shard.num_processes) for shard in record(files).earlier] == [(0, 2)]
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_ends_all_and_the_same_command_gives_the_same_bits(toml: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run(2, words(toml, whole))
@@ -394,7 +396,7 @@ def test_torchruns_variables_say_who_takes_part(monkeypatch: pytest.MonkeyPatch)
 class Apart(World):
     """One of several processes, that never hears of the others."""
 
-    def add_up(self, tensor: torch.Tensor) -> None: ...
+    def all_reduce_sum(self, tensor: torch.Tensor) -> None: ...
 
 
 @pytest.mark.parametrize("size", [2, 3, 8])

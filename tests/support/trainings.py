@@ -50,8 +50,9 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def runner(results_dir: Path, precision: str = "fp32") -> Runner:
-    return Runner(results_dir=results_dir, data_dir=results_dir, compute=choose("cpu", precision), reporter=Silent())
+def runner(results_dir: Path, reporter: Silent | None = None, precision: str = "fp32") -> Runner:
+    compute = choose("cpu", precision)
+    return Runner(results_dir=results_dir, data_dir=results_dir, compute=compute, reporter=reporter or Silent())
 
 
 def rows(results_dir: Path, run: Run) -> list[dict[str, Any]]:

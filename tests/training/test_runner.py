@@ -13,23 +13,19 @@ import torch
 
 from resrepro import results
 from resrepro.errors import UserError
-from resrepro.runtime.device import Compute, choose, device_errors
+from resrepro.runtime.device import Compute, device_errors
 from resrepro.runtime.signals import Signals
 from resrepro.training import session
 from resrepro.training.loop import Training
-from resrepro.training.runner import Runner, Stopped
+from resrepro.training.runner import Stopped
 from support.recipes import tiny_run
 from support.reporters import Meeting, Silent
-from support.trainings import rows, state
+from support.trainings import rows, runner, state
 
 pytestmark = pytest.mark.usefixtures("few_images")
 
 
 RUNS = [tiny_run("resnet8"), tiny_run("plain8"), tiny_run("resnet8", seed=1)]
-
-
-def runner(results_dir: Path, reporter: Silent) -> Runner:
-    return Runner(results_dir=results_dir, data_dir=results_dir, compute=choose("cpu", "fp32"), reporter=reporter)
 
 
 def test_packed_runs_are_at_once_and_equal_to_the_bit_what_they_give_alone(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path, monkeypatch: 
     with pytest.raises(Killed):
         runner(tmp_path).run_all([tiny_run()])
     monkeypatch.undo()
-    (error,) = runner(tmp_path, "bf16").run_all([tiny_run()])
+    (error,) = runner(tmp_path, precision="bf16").run_all([tiny_run()])
     assert "began with precision fp32, now it is bf16; go on with --precision fp32" in error
 
 

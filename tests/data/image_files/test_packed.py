@@ -84,7 +84,7 @@ packed.prepare(tree, name, DataOptions(data_dir=data_dir, progress=progress))
 """
 
 
-@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("where", ["between", "inside"])
 def test_a_killed_preparation_goes_on(
     birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, where: str

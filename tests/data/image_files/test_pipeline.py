@@ -27,7 +27,7 @@ from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
 from resrepro.models import build
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import checkpoint
+from resrepro.training import checkpoint, step
 from resrepro.training.runner import Runner, Stopped
 from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
@@ -36,6 +36,12 @@ from support.trainings import rows, runner
 
 CROP = ScaleCrop(size=32, shorter_side=(36, 44))
 SIZES = ((60, 40), (40, 61), (50, 50), (38, 90))  # width, height
+
+
+@pytest.fixture(autouse=True)
+def few_mini_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BN is re-estimated on few mini-batches, for this net is a large one."""
+    monkeypatch.setattr(step, "NUM_MINI_BATCHES", 3)
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from resrepro.bench.loaders import loader_rates
-from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.config.recipe import ScaleCrop
+from resrepro.data.dataset import DataOptions
+from resrepro.data.loading import open_image_folder
 from support.images import SIDES, write_tree
 
 
@@ -14,6 +16,7 @@ def test_the_loaders_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("resrepro.bench.loaders.BATCH_SIZE", 2)
     tree = open_image_folder(f"folder:{write_tree(tmp_path / 'birds')}", data_dir=tmp_path)
     threads = torch.get_num_threads()
-    rates = loader_rates(tree, image_size=28, shorter_side=SIDES, num_workers=1, seconds=0.01)
+    crop, options = ScaleCrop(size=28, shorter_side=SIDES), DataOptions(data_dir=tmp_path, num_workers=1)
+    rates = loader_rates(tree, crop, options, seconds=0.01)
     assert list(rates) == ["decode", "view", "augment", "loader", "standard"]
     assert min(rates.values()) > 0 and torch.get_num_threads() == threads

@@ -9,7 +9,7 @@ import pytest
 
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import experiment_names, find_experiment, read_experiment
-from resrepro.figures import FIGURES
+from resrepro.figures.kinds import FIGURES
 
 
 @pytest.mark.parametrize("name", experiment_names())

@@ -13,8 +13,8 @@ import pytest
 import torchvision
 from torchvision.datasets import CIFAR10
 
-from resrepro.data import loading
 from resrepro.errors import UserError
+from support.images import load_images
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_no_network_says_where_to_put_the_files(
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
     with pytest.raises(UserError, match=r"cannot be downloaded .*(no route|IncompleteRead).*--data-dir"):
-        loading.load("cifar10", data_dir=tmp_path / "absent")
+        load_images("cifar10", data_dir=tmp_path / "absent")
 
 
 @pytest.mark.parametrize("another", [False, True], ids=["alone", "beside another process"])
@@ -49,5 +49,5 @@ def test_an_archive_becomes_a_whole_folder(another: bool, cifar: Path, monkeypat
         unpack(url, place, **rest)
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", unpacked)
-    assert len(loading.load("cifar10", data_dir=data_dir).train_images) == 100
+    assert len(load_images("cifar10", data_dir=data_dir).train_images) == 100
     assert sorted(path.name for path in data_dir.iterdir()) == [folder.name, CIFAR10.filename]

@@ -23,6 +23,7 @@ from resrepro.errors import UserError
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.runtime.device import choose
 from resrepro.training.runner import Runner
+from support.reporters import Silent
 
 SMALL = {"total_iters": 4, "batch_size": 4, "lr": 0.05, "lr_drop_iters": (), "curve_every_iters": 4, "plateau": None}
 WHOLE = Recipe.model_validate({**PRESETS["cifar"], **SMALL, "crop_padding": 1})
@@ -95,13 +96,6 @@ def test_views_of_whole_images_come_in_batches_in_order(birds: str, tmp_path: Pa
         ((places, pixels),) = view_batches(dataset, [3, 1, 2], views)
         assert places.tolist() == [0, 1, 2]
         assert pixels.equal(torch.stack([dataset.test_image(i) for i in (3, 1, 2)])[:, None])
-
-
-class Silent:
-    def preparing(self, *_: object) -> None: ...
-    def started(self, *_: object) -> None: ...
-    def advanced(self, *_: object) -> None: ...
-    def ended(self, *_: object) -> None: ...
 
 
 def test_the_runs_of_a_command_open_a_dataset_once_each_way(

@@ -9,9 +9,9 @@ import pytest
 
 from resrepro import results
 from resrepro.config.toml_files import find_experiment
-from resrepro.figures import FIGURES
-from resrepro.figures.data import _read
+from resrepro.figures.data import read_runs
 from resrepro.figures.files import draw_experiment
+from resrepro.figures.kinds import FIGURES
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.records import LayerNorms
 from support.stored_runs import run_of, stored, write_norms, write_responses
@@ -80,8 +80,8 @@ def test_gradients_that_are_cut_short_are_named(tmp_path: Path) -> None:
     whole = files.gradients.read_text()
     assert len(read_rows(files.gradients, LayerNorms)) == 16
     files.gradients.write_text("\n".join(whole.splitlines()[:-1]) + "\n")
-    _, _, problems = _read(tmp_path, [run], FIGURES["gradients"])
+    _, _, problems = read_runs(tmp_path, [run], FIGURES["gradients"])
     assert "gradients.csv: cut short: 15 rows, expected 8 a moment; restore it" in problems[run]
     files.gradients.unlink()
-    _, _, problems = _read(tmp_path, [run], FIGURES["gradients"])
+    _, _, problems = read_runs(tmp_path, [run], FIGURES["gradients"])
     assert "not there (finished by an older version)" in problems[run]

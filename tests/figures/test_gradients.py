@@ -28,9 +28,7 @@ def test_gradients_have_a_line_a_moment_on_a_log_axis(tmp_path: Path) -> None:
 def test_a_zero_a_nan_and_a_divergence_are_shown(tmp_path: Path) -> None:
     norms = {(0, "initialization"): [0.0, 2, 3, 4, 5, 6, 7, 8], (6, "before drop 1"): [math.nan] * 8}
     write_norms(stored(tmp_path, run_of("plain8-nobn"), status="diverged", diverged_iter=10), norms)
-    figure = draw(
-        tmp_path, "gradients", [run_of("plain8-nobn")], ("plain8-nobn",), diverged_iter={"plain8-nobn": 10}
-    )  # fmt: skip
+    figure = draw(tmp_path, "gradients", [run_of("plain8-nobn")], ("plain8-nobn",))
     upper = figure.axes[0]
     assert math.isnan(lines(upper)[0][1][0]) and lines(upper)[0][1][1:] == [2.0, 3, 4, 5, 6, 7, 8]
     (zero,) = [li for li in upper.lines if li.get_marker() == "v"]

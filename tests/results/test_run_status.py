@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from conftest import tiny_recipe, tiny_run
 from resrepro import results
 from resrepro.config.run import Run
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.status import RunStatus, Watch, run_status
+from support.recipes import tiny_recipe, tiny_run
 
 RUN = tiny_run()
 

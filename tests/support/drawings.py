@@ -7,25 +7,22 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.experiment import Experiment, FigureSpec, PanelSpec
 from resrepro.config.run import Run
-from resrepro.figures import FIGURES
-from resrepro.figures.data import _read
-from resrepro.figures.layout import FigureContext
+from resrepro.figures.data import read_figure
+from resrepro.figures.kinds import FIGURES
 
 
-def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...], **context: object) -> Figure:
+def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...]) -> Figure:
     spec = FigureSpec(name="f", kind=kind, title="T", panel=tuple(PanelSpec(title="p", runs=p) for p in panels))
-    table, _, problems = _read(results_dir, runs, FIGURES[kind])
-    assert not problems
-    names = {name for panel in panels for name in panel}
-    given = {
-        "labels": {n: n for n in names},
-        "depths": {n: int("".join(filter(str.isdigit, n.partition("-")[0]))) for n in names},
-        "residual": {n: n.startswith("resnet") for n in names},
-        **context,
-    }
-    return FIGURES[kind].draw(table, spec, FigureContext(note="", **given))
+    first = runs[0]
+    experiment = Experiment(
+        name="e", address="e", title="T", reproduces="", dataset=first.dataset, own_dataset=first.dataset, cost="",
+        expect="", beyond_paper=True, runs=tuple(runs),
+    )  # fmt: skip
+    rows, data = read_figure(experiment, spec, FIGURES[kind], results_dir)
+    assert not data.problems
+    return FIGURES[kind].draw(rows, spec, data)
 
 
 def lines(axes: Axes) -> list[tuple[list[float], list[float]]]:

@@ -11,10 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.training_views import (
     ScaleCropViews,
 )
+from resrepro.data.in_memory.images import Images
+from resrepro.data.loading import load_dataset
 
 
 def picture(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -69,3 +72,8 @@ def write_image(file: Path, height: int, width: int, seed: int) -> Tensor:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file)
     return pixels
+
+
+def load_images(name: str, *, data_dir: Path) -> Images:
+    """Read a dataset into memory."""
+    return load_dataset(name, DataOptions(data_dir=data_dir)).images

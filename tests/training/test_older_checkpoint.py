@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from conftest import tiny_recipe
 from resrepro import results
 from resrepro.config.run import Run
 from resrepro.models import build as build_whole
@@ -23,16 +22,11 @@ from resrepro.models.weights import read_saved
 from resrepro.runtime.device import choose
 from resrepro.training import session
 from resrepro.training.runner import Runner
+from support.recipes import tiny_recipe
+from support.reporters import Silent
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RUN = Run(dataset="folder:photos", name="resnet8", arch="resnet8", recipe=tiny_recipe(), seed=0, label="resnet8")
-
-
-class Silent:
-    def preparing(self, *_: object) -> None: ...
-    def started(self, *_: object) -> None: ...
-    def advanced(self, *_: object) -> None: ...
-    def ended(self, *_: object) -> None: ...
 
 
 def first_stage(arch: str, *, num_classes: int, seed: int) -> nn.Module:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.data.image_files.listing import ImageFiles
+from resrepro.data.loading import open_image_folder
 from support.images import write_tree
 
 

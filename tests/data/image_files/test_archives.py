@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from resrepro.data.image_files import archives
-from resrepro.data.image_files.archives import read_structs
-from resrepro.data.image_files.imagenet import open_image_folder
 from resrepro.data.image_files.listing import ImageFolder
+from resrepro.data.loading import open_image_folder
 from resrepro.errors import UserError
 from support.images import encoded, name_of, picture
 
@@ -27,6 +26,12 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
+
+
+def write_devkit(root: Path, meta: bytes, truth: bytes) -> None:
+    with tarfile.open(root / archives.DEVKIT, "w:gz") as devkit:
+        add(devkit, "ILSVRC2012_devkit_t12/data/meta.mat", meta)
+        add(devkit, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", truth)
 
 
 @pytest.fixture
@@ -44,9 +49,7 @@ def tars(tmp_path: Path) -> Path:
     with tarfile.open(root / archives.VAL, "w") as val:
         for k in (3, 1, 2, 6, 5, 4):  # not in order
             add(val, f"ILSVRC2012_val_{k:08}.JPEG", encoded(picture(20, 30, seed=k)))
-    with tarfile.open(root / archives.DEVKIT, "w:gz") as devkit:
-        add(devkit, "ILSVRC2012_devkit_t12/data/meta.mat", META.read_bytes())
-        add(devkit, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", b"3\n1\n2\n2\n1\n3\n")
+    write_devkit(root, META.read_bytes(), b"3\n1\n2\n2\n1\n3\n")
     return root
 
 
@@ -55,11 +58,24 @@ def unpack(root: Path) -> ImageFolder:
     return open_image_folder(name_of(root), data_dir=root)
 
 
-def test_matlabs_structs_are_read() -> None:
-    (synsets,) = read_structs(META.read_bytes())
-    assert [s["WNID"] for s in synsets] == [*WNIDS, "n00001740"]
-    assert [s["ILSVRC2012_ID"] for s in synsets] == [1, 2, 3, 4]
-    assert synsets[1]["words"] == "café" and synsets[0]["num_train_images"] == 1300
+@pytest.mark.parametrize(
+    ("meta", "truth"),
+    [(META.read_bytes()[:300], b"3\n1\n2\n2\n1\n3\n"), (b"", b"1\n"), (META.read_bytes(), b"3\n1\n2\n2\n1\n9\n")],
+    ids=["table cut short", "table empty", "unknown class"],
+)
+def test_a_devkit_with_damaged_tables_is_named(meta: bytes, truth: bytes, tars: Path) -> None:
+    write_devkit(tars, meta, truth)
+    with pytest.raises(
+        UserError, match=rf"{archives.DEVKIT}: its meta.mat or ground truth is damaged .*fetch"
+    ) as caught:
+        unpack(tars)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_devkit_of_other_images_is_named(tars: Path) -> None:
+    write_devkit(tars, META.read_bytes(), b"3\n1\n")
+    with pytest.raises(UserError, match="labels of 2 validation images, expected 6"):
+        unpack(tars)
 
 
 def test_the_official_archives_become_class_folders(tars: Path) -> None:

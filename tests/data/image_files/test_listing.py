@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.loading import open_image_folder
 from resrepro.errors import UserError
 from support.images import write_tree
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files import packed
 from resrepro.data.image_files.decoding import decode
-from resrepro.data.image_files.imagenet import open_image_folder
+from resrepro.data.loading import open_image_folder
 from resrepro.errors import UserError
 from support.images import encoded, name_of, picture
 
@@ -63,7 +64,6 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from resrepro.data.image_files import packed as store
-from resrepro.data.image_files.imagenet import open_image_folder
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
 packed.CHUNK = 2
 def progress(part, done, total):

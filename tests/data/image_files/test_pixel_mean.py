@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from resrepro.config.recipe import ScaleCrop
+from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import (
@@ -19,11 +20,12 @@ from support.images import SIDES, encoded, picture
 
 def mean_of(files: ImageFiles, data_dir: Path, **options: object) -> tuple[torch.Tensor, list[int]]:
     seen: list[int] = []
-    mean = pixel_mean(
-        files, ScaleCrop(size=28, shorter_side=SIDES), dataset="folder:birds", data_dir=data_dir, num_workers=0,
-        progress=lambda _what, done, _total: seen.append(done), **options,  # type: ignore[arg-type]
-    )  # fmt: skip
-    return mean, seen
+
+    def progress(_what: str, done: int, _total: int) -> None:
+        seen.append(done)
+
+    chosen = DataOptions(data_dir=data_dir, progress=progress, **options)  # type: ignore[arg-type]
+    return pixel_mean(files, ScaleCrop(size=28, shorter_side=SIDES), "folder:birds", chosen), seen
 
 
 def test_the_pixel_mean_is_of_the_center_crops_and_kept(

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from resrepro.data import loading
 from resrepro.errors import UserError
+from support.images import load_images
 
 
 def test_cifar10_is_read_with_all_its_training_images(cifar: Path) -> None:
-    images = loading.load("cifar10", data_dir=cifar)
+    images = load_images("cifar10", data_dir=cifar)
     assert images.train_images.shape == (100, 32, 32, 3) and images.test_images.shape == (20, 32, 32, 3)
     assert images.train_images.is_contiguous() and images.test_images.is_contiguous()
     stored = pickle.loads((cifar / "cifar-10-batches-py" / "data_batch_3").read_bytes())
@@ -23,11 +23,11 @@ def test_cifar10_truncated_altered_or_missing_names_the_file(cifar: Path) -> Non
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
     with pytest.raises(UserError, match=rf"{file}: .* wrong md5, expected .* truncated"):
-        loading.load("cifar10", data_dir=cifar)
+        load_images("cifar10", data_dir=cifar)
     file.unlink()
     with pytest.raises(UserError, match=rf"{file}: missing"):
-        loading.load("cifar10", data_dir=cifar)
+        load_images("cifar10", data_dir=cifar)
     file.write_bytes(whole)
     (file.parent / "batches.meta").write_bytes(b"")
     with pytest.raises(UserError, match=r"batches.meta: 0 bytes with a wrong md5"):
-        loading.load("cifar10", data_dir=cifar)
+        load_images("cifar10", data_dir=cifar)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resrepro.data import loading
 from resrepro.errors import UserError
+from support.images import load_images
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize("test", ["test", "val"])
 def test_a_folder_of_images_is_read_with_sorted_classes(tree: Callable[..., Path], test: str) -> None:
     root = tree(test)
-    images = loading.load(f"folder:{root}", data_dir=root)
+    images = load_images(f"folder:{root}", data_dir=root)
     assert images.train_images.shape == (6, 8, 6, 3) and images.num_classes == 2
     assert images.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
     with Image.open(root / "train" / "owl" / "1.png") as stored:
@@ -38,17 +38,17 @@ def test_a_folder_of_images_is_read_with_sorted_classes(tree: Callable[..., Path
 
 def test_a_folder_with_a_mistake_names_it(tree: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        loading.load("folder:/nowhere", data_dir=Path())
+        load_images("folder:/nowhere", data_dir=Path())
     root = tree()
     name = f"folder:{root}"
     (root / "val" / "emu").mkdir()
     with pytest.raises(UserError, match=r"val/emu: no such class"):
-        loading.load(name, data_dir=root)
+        load_images(name, data_dir=root)
     (root / "val" / "emu").rmdir()
     odd = root / "train" / "owl" / "0.png"
     Image.new("RGB", (5, 5)).save(odd)
     with pytest.raises(UserError, match=rf"{odd}: 5x5 pixels, but the first image is 6x8"):
-        loading.load(name, data_dir=root)
+        load_images(name, data_dir=root)
     odd.write_bytes(b"no image")
     with pytest.raises(UserError, match=rf"{odd}: not a readable image"):
-        loading.load(name, data_dir=root)
+        load_images(name, data_dir=root)

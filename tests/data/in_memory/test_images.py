@@ -11,6 +11,8 @@ import torch
 from resrepro import results
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
+from resrepro.data.dataset import DataOptions
+from resrepro.data.in_memory.dataset import InMemoryDataset
 from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
@@ -30,7 +32,7 @@ def test_fewer_training_images_have_their_own_mean_and_the_same_test_set(images:
         InMemoryPipeline(part, padding=0, device=cpu).mean, images.train_images[:20].float().mean(0)
     )
     assert images.first(None, "here") is images
-    with pytest.raises(UserError, match=r"^here: train_images 31: expected at most the 30 of the data set"):
+    with pytest.raises(UserError, match=r"^here: train_images 31: expected at most the 30 of the dataset"):
         images.first(31, "here")
     by_class = Images(**{**vars(images), "train_labels": images.train_labels.sort().values})
     with pytest.raises(UserError, match=r"train_images 12: the first 12 are of 2 of the 3 classes only; take more"):
@@ -65,10 +67,10 @@ def test_too_many_images_are_one_line_and_nothing_is_started(tmp_path: Path) -> 
 def test_the_45k_are_the_first_of_cifars_files(tmp_path: Path) -> None:
     pixels = torch.arange(50000)[:, None, None, None].expand(-1, 1, 1, 3).to(torch.uint8)
     labels = torch.arange(50000) % 10
-    trainer = runner(tmp_path)
-    trainer._sources._images["cifar10"] = Images(
+    images = Images(
         train_images=pixels, train_labels=labels, test_images=pixels[:10], test_labels=labels[:10], num_classes=10
     )
     run = next(r for r in find_experiment("split-45k").runs if r.name == "resnet20-45k")
-    part = trainer._sources._of_run(run)
-    assert len(part.train_labels) == 45000 and part.train_images[-1, 0, 0, 0] == 44999 % 256
+    recipe = run.recipe.model_copy(update={"crop_padding": 0})  # so that the pipeline holds the images as they are
+    pipeline = InMemoryDataset(images, DataOptions(data_dir=tmp_path)).input_pipeline(recipe)
+    assert len(pipeline.train_labels) == 45000 and pipeline.train_images[-1, 0, 0, 0] == 44999 % 256

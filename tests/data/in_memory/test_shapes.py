@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from resrepro.data import loading
+from support.images import load_images
 
 
 def test_shapes_are_a_function_of_nothing_and_balanced(tmp_path: Path) -> None:
-    a, b = (loading.load("shapes", data_dir=tmp_path) for _ in range(2))
+    a, b = (load_images("shapes", data_dir=tmp_path) for _ in range(2))
     assert (a.train_images == b.train_images).all() and (a.test_labels == b.test_labels).all()
     assert a.train_images.shape[1:] == (16, 16, 3) and a.num_classes == 10
     assert a.train_labels.bincount().min() == a.train_labels.bincount().max()
@@ -17,5 +17,5 @@ def test_shapes_are_a_function_of_nothing_and_balanced(tmp_path: Path) -> None:
 
 
 def test_per_pixel_mean_is_of_the_training_images(tmp_path: Path) -> None:
-    images = loading.load("shapes", data_dir=tmp_path)
+    images = load_images("shapes", data_dir=tmp_path)
     np.testing.assert_allclose(images.pixel_mean(), images.train_images.numpy().mean(0, dtype=np.float64), rtol=1e-6)

@@ -12,6 +12,7 @@ from resrepro.cli.options import (
     ReadDir,
     console,
 )
+from resrepro.config.experiment import Experiment
 from resrepro.config.recipe import SWITCHES
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.results.status import RunStatus, run_status
@@ -62,7 +63,24 @@ def show(
         table.add_row(run.name, str(run.seed), differences, str(status), "" if error is None else f"{error:.2f}")
     console.print(table)
     _print_problems(statuses)
+    _print_distances(experiment, statuses)
     console.print(f"\nresrepro run {name}\nresrepro plot {name}")
+
+
+def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
+    """Print how far the runs' curves are from the paper's, where it has a curve of the net; a row a curve."""
+    from resrepro.results.distance import distances, published
+
+    table = Table("ours minus the paper's (%)", "error", "plateau", "drop", "end", box=None, header_style="bold")
+    for run in {run.name: run for run in experiment.runs}.values():
+        seeds = [s.points for r, s in zip(experiment.runs, statuses, strict=True) if r.name == run.name and s.points]
+        for which, found in distances(run.name, published(run), seeds).items():
+            means = (window.difference_pct for window in found.difference.windows)
+            table.add_row(run.name, which, *("" if mean is None else f"{mean:+.2f}" for mean in means))
+    if table.row_count:
+        console.print()
+        console.print(table)
+        console.print("plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6")
 
 
 def _print_problems(statuses: list[RunStatus]) -> None:

@@ -21,13 +21,12 @@ from resrepro.cli.options import (
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiments
 from resrepro.errors import UserError, did_you_mean
-from resrepro.report.distances import DISTANCES
 from resrepro.report.tables import TABLES
 from resrepro.results.tables import write_table
 
 
 def table(
-    name: Annotated[
+    which: Annotated[
         str,
         typer.Argument(
             metavar="1...6|fig4|fig6|fig7",
@@ -37,14 +36,16 @@ def table(
     ],
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Print a table of the paper with our numbers beside it, or the distance from its curves.
+    """Print a table of the paper, or the distance from its curves.
 
-    Also write it as Markdown and CSV, beside the figures.
+    With our numbers beside the paper's. Also write it as Markdown and CSV, beside the figures.
     """
+    from resrepro.report.distances import DISTANCES  # with matplotlib and pandas
+
     tables = {**{str(number): make for number, make in TABLES.items()}, **DISTANCES}
-    if name not in tables:
-        raise UserError(f"table {name}: expected {', '.join(tables)}{did_you_mean(name, tables)}")
-    found = tables[name](results_dir)
+    if which not in tables:
+        raise UserError(f"table {which}: expected {', '.join(tables)}{did_you_mean(which, tables)}")
+    found = tables[which](results_dir)
     shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
     for index, texts in enumerate(zip(found.columns, *found.rows, strict=True)):
         longest_word = max(len(word) for text in texts for word in text.split())
@@ -55,7 +56,7 @@ def table(
     for note in found.notes:
         console.print(note, soft_wrap=True)
     for path in write_table(
-        found, partial(results.figure_file, results_dir, f"table{name}" if name.isdigit() else f"{name}-distance")
+        found, partial(results.figure_file, results_dir, f"table{which}" if which.isdigit() else f"{which}-distance")
     ):
         console.print(path, soft_wrap=True)
 

@@ -19,6 +19,8 @@ from resrepro.config.architectures import ARCHITECTURES, architecture
 from resrepro.config.datasets import DATASETS, check_dataset
 from resrepro.config.recipe import SWITCHES
 from resrepro.config.toml_files import find_experiment, read_experiment
+from resrepro.report.distances import DISTANCES
+from resrepro.report.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 MANUAL = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -108,6 +110,8 @@ def check_command_line(line: str) -> None:
 
 
 def check_names(command: str, given: dict[str, Any]) -> None:
+    if command == "table":
+        assert given["which"] in (*map(str, TABLES), *DISTANCES), given["which"]
     words = [given["name"]] if "name" in given else given.get("names") or []
     experiments = [find_experiment(w) for w in words if w not in (*PLACEHOLDERS, "all") and not w.endswith(".toml")]
     for run in filter(None, (given.get("only") or "").split(",")):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from resrepro.report.distances import DISTANCES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,7 +35,11 @@ def test_the_readmes_training_errors_are_the_records() -> None:
 @pytest.mark.parametrize("run", ["plain20", "plain56", "resnet20", "resnet56"])
 def test_the_readmes_times_are_the_records(run: str) -> None:
     label = {"plain": "plain-", "resnet": "ResNet-"}[run.rstrip("0256")] + run[-2:]
-    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(f"| {label} |"))
+    row = next(
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith(f"| {label} |") and " h |" in line
+    )
     assert f"{record(run)['wall_time_s'] / 3600:.1f} h |" in row
     assert ("later two" in row) == (record(run)["num_threads"] == 2)
 
@@ -66,3 +72,12 @@ def test_the_table_of_speeds_is_the_committed_measurement() -> None:
         hours = row["whole_run_s"] / 3600
         assert whole == (f"{60 * hours:.0f} min" if hours < 1.5 else f"{hours:.1f} h"), label
         assert roofline == f"{row['floor_operations_ms']:.0f}, {row['floor_bytes_ms']:.0f}", label
+
+
+def test_the_readmes_distances_are_those_of_the_stored_runs() -> None:
+    table = DISTANCES["fig6"](ROOT / "results")
+    for row in (
+        row for row in table.rows if row[1] == "test" and row[0] in ("plain-20", "plain-56", "ResNet-20", "ResNet-56")
+    ):
+        cells = " | ".join(row[4::2]).replace("-", "−")
+        assert f"| {row[0]} | {cells} |" in (ROOT / "README.md").read_text()

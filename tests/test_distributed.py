@@ -403,7 +403,7 @@ def test_torchruns_variables_say_who_takes_part(monkeypatch: pytest.MonkeyPatch)
 class Apart(World):
     """One of several processes, that never hears of the others."""
 
-    def add_up(self, tensor: torch.Tensor) -> None: ...
+    def all_reduce_sum(self, tensor: torch.Tensor) -> None: ...
 
 
 @pytest.mark.parametrize("size", [2, 3, 8])

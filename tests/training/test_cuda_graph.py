@@ -121,7 +121,7 @@ def test_recording_step_and_evaluation_changes_no_result(
     images: Images, fp32: Compute, switches: dict[str, Any], fake_graphs: list[Any]
 ) -> None:
     recorded, plainly = (training(images, fp32, tiny_recipe(**switches)) for _ in range(2))
-    recorded.engine._record()
+    recorded.engine._capture()
     assert fake_graphs == [None, "a pool"]
     recorded.engine._work, recorded.engine._test_chunk = (
         recorded.engine._step,
@@ -163,7 +163,7 @@ def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32:
         assert all(group["lr"] == torch.tensor(lr) for group in engine.optimizer.param_groups)
 
 
-@pytest.mark.parametrize("failing", ["compiled", "recorded"])
+@pytest.mark.parametrize("failing", ["compiled", "captured"])
 def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     images: Images, fp32: Compute, failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +176,7 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     calls_set: list[stage.Call] = []
     monkeypatch.setattr(engine, "_set_call", calls_set.append)
     monkeypatch.setattr(engine, "_warm_up", fail if failing == "compiled" else lambda: None)
-    monkeypatch.setattr(engine, "_record", fail if failing == "recorded" else lambda: None)
+    monkeypatch.setattr(engine, "_capture", fail if failing == "captured" else lambda: None)
     engine._prepare()
     (note,) = engine.notes
     assert note.endswith("RuntimeError the driver says no")

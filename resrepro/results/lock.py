@@ -56,7 +56,7 @@ def is_locked(holder: Path) -> bool:
         number, _, machine = holder.read_text().removeprefix("process ").partition(" on ")
         if machine == platform.node():
             os.kill(int(number), 0)
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return False
     except PermissionError:  # the process of another user
         return True

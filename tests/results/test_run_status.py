@@ -65,6 +65,11 @@ def test_it_goes_from_not_started_to_finished(tmp_path: Path, files: results.Run
     assert (str(done), done.record, done.iteration) == ("finished", record(), 12)
 
 
+def test_it_is_not_started_where_the_results_folder_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert status(tmp_path / "file").state == "not started"
+
+
 def test_a_diverged_run_says_where(tmp_path: Path, files: results.RunFiles) -> None:
     csv_rows.write_rows(files.curves, CurvePoint, [point(5)])
     results.write_record(files, record(status="diverged", diverged_iter=7, final_test_error_pct=None))

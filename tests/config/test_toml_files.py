@@ -37,7 +37,7 @@ from resrepro.errors import UserError
         ('preset = "cifar"', "preset = {x=1}", r"unknown preset"),
         ('title = "both"', 'title = "both"\nshow = []', r"show: got \(\)"),
         ('name = "tiny"', 'name = "tiny"\nkind = "gradients"', r"panel 'both' has 2 runs; kind 'gradients' has one a"),
-        ('name = "tiny"', 'name = "tiny"\nkind = "curve"', r"kind: got 'curve': input should be 'curves', 'eff"),
+        ('name = "tiny"', 'name = "tiny"\nkind = "curve"', r"kind: got 'curve': input should be 'curves', 'dist"),
         ('name = "tiny"', 'name = ".."', r"figure 1: name: got '..'"),
         ("[recipe]", "[recipe", r"cannot be read as TOML"),
     ],

@@ -22,6 +22,7 @@ from support.stored_runs import store_curve
 
 PANEL = PanelSpec(title="p", runs=("base", "other", "one", "absent"), not_here={"stride": "no bottleneck"})
 SPEC = FigureSpec(name="f", title="T", kind="effects", panel=(PANEL,))
+NO_ROWS = pd.DataFrame()  # the table is of the records
 
 
 def records(errors: list[float], reestimated: list[float] | None = None, **changes: Any) -> tuple[Any, ...]:
@@ -62,7 +63,7 @@ def test_difference_and_standard_error() -> None:
 
 
 def test_the_table_has_mean_deviation_difference_noise_and_number() -> None:
-    assert effects.table(SPEC, context()).rows == (
+    assert effects.table(NO_ROWS, SPEC, context()).rows == (
         ("Base: the default", "8.10", "0.14", "", "", "2", ""),
         ("BN statistics re-estimated (same nets)", "8.05", "0.21", "-0.05", "0.05", "2", ""),
         ("Other", "8.70", "0.20", "+0.60", "0.15", "3", ""),
@@ -70,14 +71,14 @@ def test_the_table_has_mean_deviation_difference_noise_and_number() -> None:
         ("Absent", "", "", "", "", "", "not run: resrepro run x"),
         ("stride", "", "", "", "", "", "no bottleneck"),
     )
-    scaled = effects.table(SPEC, context(note="schedule × 0.1, not the paper's"))
+    scaled = effects.table(NO_ROWS, SPEC, context(note="schedule × 0.1, not the paper's"))
     assert {remark for *_, remark in scaled.rows[:4]} == {"schedule × 0.1, not the paper's"}
 
 
 def test_without_the_default_there_is_no_difference() -> None:
     none = {"records": ()}
     lacking = context(base={**none, "missing": True, "command": "resrepro run y"}, one=none, absent={"missing": False})
-    found = [dict(zip(effects.COLUMNS, row, strict=True)) for row in effects.table(SPEC, lacking).rows]
+    found = [dict(zip(effects.COLUMNS, row, strict=True)) for row in effects.table(NO_ROWS, SPEC, lacking).rows]
     assert {row["difference"] for row in found} == {""} and found[2]["test error (%)"] == "8.70"
     assert [row["remark"] for row in found[:2]] == ["not run: resrepro run y"] * 2
     effects.draw(pd.DataFrame(), SPEC, lacking)

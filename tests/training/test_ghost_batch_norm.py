@@ -44,7 +44,9 @@ def test_virtual_devices_see_their_part_alone_and_average_their_gradients(
 
 
 def test_reestimation_sees_what_training_sees(images: Images, fp32: Compute) -> None:
-    seen = [list(training(images, fp32, tiny_recipe(bn_devices=n)).engine._next_inputs(lambda: None)) for n in (1, 2)]
+    seen = [
+        list(training(images, fp32, tiny_recipe(bn_devices=n)).engine._inputs(12, 100, lambda: None)) for n in (1, 2)
+    ]
     assert [x.shape[0] for x in seen[1]] == [4] * 200
     assert torch.equal(torch.cat(seen[0]), torch.cat(seen[1]))
 

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from resrepro import results
+from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.models import build as build_whole
 from resrepro.models.kernels import build, fused
@@ -29,9 +30,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 RUN = Run(dataset="folder:photos", name="resnet8", arch="resnet8", recipe=tiny_recipe(), seed=0, label="resnet8")
 
 
-def first_stage(arch: str, *, num_classes: int, seed: int) -> nn.Module:
+def first_stage(arch: str, *, num_classes: int, seed: int, recipe: Recipe) -> nn.Module:
     """A net whose checkpoint is small enough to be committed: the first stage, and the linear layer."""
-    net = build_whole(arch, num_classes=num_classes, seed=seed)
+    net = build_whole(arch, num_classes=num_classes, seed=seed, recipe=recipe)
     net.layer2 = net.layer3 = nn.Identity()
     net.fc = nn.Linear(16, num_classes)
     return net
@@ -66,7 +67,7 @@ def test_it_ends_as_the_version_that_wrote_it_did(tmp_path: Path, monkeypatch: p
         results_dir=Path("results"), data_dir=Path("data"), compute=choose("cpu", "fp32"), reporter=Silent()
     )
     assert trainer.run_all([RUN]) == []
-    rows = [point.model_dump(exclude={"elapsed_s"}) for point in results.read_points(files)]
+    rows = [point.model_dump(exclude={"elapsed_s"}, exclude_none=True) for point in results.read_points(files)]
     weights = read_saved(files.checkpoint)["engine"]["model"]
     norms = {name: tensor.double().norm().item() for name, tensor in weights.items()}
     assert [row["iteration"] for row in rows] == [5, 10, 12]

@@ -63,7 +63,9 @@ def test_several_processes_write_the_same_store(birds: Path, tmp_path: Path, mon
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from resrepro.data.image_files import packed as store
+from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files import packed
+from resrepro.data.loading import open_image_folder
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
 packed.CHUNK = 2
 def progress(part, done, total):

@@ -27,7 +27,7 @@ from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
 from resrepro.models import build
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import checkpoint, step
+from resrepro.training import checkpoint, session
 from resrepro.training.runner import Runner, Stopped
 from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
@@ -41,7 +41,7 @@ SIZES = ((60, 40), (40, 61), (50, 50), (38, 90))  # width, height
 @pytest.fixture(autouse=True)
 def few_mini_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """BN is re-estimated on few mini-batches, for this net is a large one."""
-    monkeypatch.setattr(step, "NUM_MINI_BATCHES", 3)
+    monkeypatch.setattr(session, "NUM_MINI_BATCHES", 3)
 
 
 @pytest.fixture

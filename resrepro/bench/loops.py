@@ -32,7 +32,7 @@ Loop = Callable[[int], None]  # trains for so many iterations, and waits for the
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one process is asked to time. Images travel as shared memory.
+    """Say what one process is asked to time. Images travel as shared memory.
 
     Args:
         loop: `standard` or `resrepro`.
@@ -71,7 +71,7 @@ class Round:
 
 
 def serve(job: Job, pipe: Connection) -> None:
-    """The process: warms up, then times a round whenever told to."""
+    """Warm up, then time a round whenever told to."""
     began = time.perf_counter()
     loop, compute, evaluations_s = (_standard if job.loop == "standard" else _ours)(job)
     loop(1)

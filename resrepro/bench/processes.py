@@ -14,7 +14,7 @@ from resrepro.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """One job's rounds."""
+    """Hold one job's rounds."""
 
     job: Job
     ready: Ready
@@ -22,7 +22,7 @@ class Timed:
 
 
 def time_in_turns(jobs: list[Job], num_rounds: int) -> list[Timed]:
-    """Each job in a process of its own, for peak memory and the allocator's settings belong to a process.
+    """Time each job in a process of its own, for peak memory and the allocator's settings belong to a process.
 
     Raises:
         UserError: a process ended early.

@@ -1,4 +1,4 @@
-"""The names that an experiment may use: architectures and datasets. Imports no torch."""
+"""Name the architectures that an experiment may use. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Shortcut = Literal["A", "B", "C"]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One network of the paper, or a ResNeXt (Xie, Girshick, Dollar, Tu, He 2017).
+    """Describe one network of the paper, or a ResNeXt (Xie, Girshick, Dollar, Tu, He 2017).
 
     Args:
         family: `cifar` (Sec. 4.2, 32x32 input) or `imagenet` (Table 1, 224x224 input).
@@ -40,12 +40,12 @@ class Architecture:
 
     @property
     def image_size(self) -> int:
-        """Side of the paper's input image, pixels."""
+        """Return the side of the paper's input image, pixels."""
         return 32 if self.family == "cifar" else 224
 
     @property
     def label(self) -> str:
-        """The paper's way to write it, such as `ResNet-34 B`, `plain-20` or `ResNeXt-50 (32x4d)`."""
+        """Return the name as the paper writes it, such as `ResNet-34 B`, `plain-20` or `ResNeXt-50 (32x4d)`."""
         if self.cardinality > 1:
             return f"ResNeXt-{self.depth} ({self.cardinality}x{self.base_width}d)"
         without = "" if self.batch_norm else " without BN"
@@ -86,7 +86,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture(name: str) -> Architecture:
-    """The named architecture, or the CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; with `-nobn`, it has no BN.
+    """Return the named architecture, or the CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; with `-nobn`, it has no BN.
 
     `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet.
 

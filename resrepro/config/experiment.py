@@ -1,4 +1,4 @@
-"""Run, FigureSpec, Claim, Experiment: what a TOML file says, as types. Imports no torch."""
+"""Say what a TOML file declares, as types: its figures, claims and runs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resrepro.paper import EvaluationProtocol
 
 
 class PanelSpec(StrictModel):
-    """One panel of a figure: its runs by name, and which of their curves it shows.
+    """Describe one panel of a figure: its runs by name, and which of their curves it shows.
 
     An `effects` figure compares with the first run; `not_here` is what it cannot compare, each with the reason.
     """
@@ -28,7 +28,7 @@ class PanelSpec(StrictModel):
 
 
 class FigureSpec(StrictModel):
-    """One figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end.
+    """Describe one figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end.
 
     Training error is a `dashed` line (Fig. 6) or a `thin` one (Fig. 4). The axis of the paper's own runs goes from
     `error_min_pct` to `error_max_pct`.
@@ -45,7 +45,7 @@ class FigureSpec(StrictModel):
 
     @property
     def run_names(self) -> list[str]:
-        """Of all panels, each once."""
+        """Return the names of the runs of all panels, each once."""
         return list(dict.fromkeys(name for panel in self.panel for name in panel.runs))
 
     @model_validator(mode="after")
@@ -62,7 +62,7 @@ Measure = Literal[
 
 
 class Claim(StrictModel):
-    """A sentence of the paper that runs decide; verdict.py has the rule.
+    """A sentence of the paper that runs decide; report/verdicts.py has the rule.
 
     Either an order: `higher`, then each of `between`, then `lower`, each above the next one in `column`. Or a bound:
     `run` is above `above` and below `below`.
@@ -105,12 +105,12 @@ class Claim(StrictModel):
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """An order's runs, the highest first; a bound's one."""
+        """Return the runs of an order, the highest first; of a bound, its one run."""
         return tuple(name for name in (self.higher, *self.between, self.lower, self.run) if name is not None)
 
 
 class Experiment(StrictModel):
-    """A TOML file: what it reproduces, its runs, its figures and claims.
+    """Hold what a TOML file declares: what it reproduces, its runs, its figures and claims.
 
     `address` is what names it on the command line: a shipped experiment's name, or the path of the file.
     `own_dataset` is the file's, whatever `variation` made of it.
@@ -133,7 +133,7 @@ class Experiment(StrictModel):
 
     @property
     def is_varied(self) -> bool:
-        """Whether data, schedule or size of the images are not the file's."""
+        """Tell whether data, schedule or size of the images differ from the file's."""
         return self.variation != Variation()
 
     def run_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Recipe: how a net is trained, as a TOML file says it. Imports no torch."""
+"""Say how a net is trained, as a TOML file does. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
 
 
 class Warmup(StrictModel):
-    """A smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
+    """Keep a smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
 
     lr: float = Field(gt=0)
     until_train_error_pct: float = Field(gt=0, le=100)
@@ -25,7 +25,7 @@ class Warmup(StrictModel):
 
 
 class Plateau(StrictModel):
-    """Where the training error stops falling, the rate is divided by 10 (Sec. 3.4 says no more than that).
+    """Divide the rate by 10 where the training error stops falling (Sec. 3.4 says no more than that).
 
     The error is that of the curves; it stops falling where no point of the last `patience_iters` iterations is lower
     by `min_fall_pct` than the lowest before them, counted anew from each division. The test set is not looked at.
@@ -42,7 +42,7 @@ class Plateau(StrictModel):
 
 
 class ScaleCrop(StrictModel):
-    """Images of any size (Sec. 3.4): resized, cropped to a square, flipped; colors augmented.
+    """Resize images of any size, crop them to a square, flip them, and augment their colors (Sec. 3.4).
 
     Args:
         size: side of the crop, pixels.
@@ -61,7 +61,7 @@ class ScaleCrop(StrictModel):
         return self
 
     def of_size(self, size: int) -> ScaleCrop:
-        """The same view of smaller images."""
+        """Return the same view of smaller images."""
         low, high = (round(side * size / self.size) for side in self.shorter_side)
         return ScaleCrop(size=size, shorter_side=(low, high))
 
@@ -73,7 +73,7 @@ IMAGENET_CROP = ScaleCrop(size=224, shorter_side=(256, 480))  # Sec. 3.4
 
 
 class Recipe(StrictModel):
-    """How a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
+    """Say how a net is trained (Sec. 4.2). All lengths are iterations of one mini-batch.
 
     What has a default is a switch: the default is our reading where the paper is silent or does not apply.
 
@@ -143,7 +143,7 @@ class Recipe(StrictModel):
         return self
 
     def scaled(self, scale: float) -> Recipe:
-        """The same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay."""
+        """Return the same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay."""
         if scale == 1:
             return self
         total = max(1, round(self.total_iters * scale))
@@ -159,7 +159,7 @@ class Recipe(StrictModel):
         )
 
     def with_image_size(self, size: int) -> Recipe:
-        """The same recipe on smaller images.
+        """Return the same recipe on smaller images.
 
         Raises:
             UserError: it takes images as they are.

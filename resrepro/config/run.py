@@ -1,4 +1,4 @@
-"""Run and Variation: what is trained, and what the command line changes of it. Imports no torch."""
+"""Say what is trained, and what the command line changes of it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SEED = 2**63 - 1
 
 
 class Run(StrictModel):
-    """What is trained once and stored once, whoever asks for it: (dataset, architecture, recipe, seed).
+    """Say what is trained and stored once, whoever asks for it: (dataset, architecture, recipe, seed).
 
     Args:
         image_size: side of the crop, pixels, where it is not the experiment's own.
@@ -38,33 +38,33 @@ class Run(StrictModel):
 
     @property
     def first_iter(self) -> int:
-        """The iteration it starts at: with trained weights it is the first drop, so that it has the last rates only."""
+        """Return the iteration it starts at: with trained weights the first drop, so that it has the last rates only."""
         return next(iter(self.recipe.lr_drop_iters), 0) if self.start_from else 0
 
     def replace(self, **fields: Any) -> Run:
-        """The same run with these fields; what it starts from changes alike."""
+        """Return the same run with these fields; what it starts from changes alike."""
         source = self.start_from and self.start_from.replace(**fields)
         return self.model_copy(update={**fields, "start_from": source})
 
     def scaled(self, scale: float) -> Run:
-        """The same run with a schedule `scale` times as long, and so what it starts from."""
+        """Return the same run with a schedule `scale` times as long, and so what it starts from."""
         source = self.start_from and self.start_from.scaled(scale)
         recipe = self.recipe.scaled(scale)
         return self.model_copy(update={"schedule_scale": scale, "recipe": recipe, "start_from": source})
 
     def with_image_size(self, size: int) -> Run:
-        """The same run on smaller images. Raises UserError where it takes images as they are."""
+        """Return the same run on smaller images. Raises UserError where it takes images as they are."""
         recipe = self.recipe.with_image_size(size)
         return self if recipe == self.recipe else self.model_copy(update={"image_size": size, "recipe": recipe})
 
     @property
     def stored_name(self) -> str:
-        """The run's folder name; a shortened schedule, or smaller images, are another run."""
+        """Return the run's folder name; a shortened schedule, or smaller images, are another run."""
         return self.name + _suffix(self.image_size, self.schedule_scale)
 
     @property
     def path(self) -> Path:
-        """Folder below the results directory."""
+        """Return its folder below the results directory."""
         return Path(dataset_folder(self.dataset)) / self.stored_name / f"seed{self.seed}"
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ def _suffix(image_size: int | None, schedule_scale: float) -> str:
 
 
 class Variation(StrictModel):
-    """What the command line changes of what an experiment trains; None: nothing.
+    """Say what the command line changes of what an experiment trains; None: nothing.
 
     Args:
         dataset: another one than the experiment's own.
@@ -91,13 +91,13 @@ class Variation(StrictModel):
 
     @property
     def options(self) -> str:
-        """As typed, with a space before each."""
+        """Return the options as typed, with a space before each."""
         options = "" if self.dataset is None else f" --dataset {self.dataset}"
         options += "" if self.schedule_scale == 1 else f" --schedule-scale {self.schedule_scale:g}"
         return options if self.image_size is None else f"{options} --image-size {self.image_size}"
 
     @property
     def suffix(self) -> str:
-        """Of a figure's name."""
+        """Return what a figure's name ends with."""
         folder = "" if self.dataset is None else f"-{dataset_folder(self.dataset)}"
         return folder + _suffix(self.image_size, self.schedule_scale)

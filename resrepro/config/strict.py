@@ -1,4 +1,4 @@
-"""The base of everything that is read from a file: immutable and strict. Imports no torch."""
+"""Be strict about everything that is read from a file. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StrictModel(BaseModel):
-    """Immutable, and strict about keys and types: a typing error in a file is an error, not a default."""
+    """Hold fields that never change, strict about keys and types: a typing error in a file is an error, not a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""Strict reading of `experiments/*.toml`: a typing error is one line that names place, value and fix."""
+"""Read `experiments/*.toml` strictly: a typing error is one line that names place, value and fix."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _File(StrictModel):
 
 
 def experiments_folder() -> Path:
-    """Where the shipped TOML files are: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the shipped TOML files: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
     return next(p for p in (package / "experiments", package.parent / "experiments") if p.is_dir())
 
@@ -55,7 +55,7 @@ def experiment_names() -> list[str]:
 
 
 def find_experiment(name: str) -> Experiment:
-    """The shipped experiment `name`, or the one in the user's file if `name` is a path to a TOML.
+    """Return the shipped experiment `name`, or the one in the user's file if `name` is a path to a TOML.
 
     Raises:
         UserError: no such experiment or file, or a mistake in it.
@@ -88,7 +88,7 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
 
 
 def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:
-    """Run name -> (experiment, run) pairs of the shipped experiments on `dataset`."""
+    """Return run name -> (experiment, run) pairs of the shipped experiments on `dataset`."""
     found: dict[str, list[tuple[str, Run]]] = {}
     for experiment in map(_shipped, experiment_names()):
         for run in experiment.runs:
@@ -98,7 +98,7 @@ def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:
 
 
 def _with_known_figures(experiment: Experiment) -> Experiment:
-    """A figure may show the experiment's own runs, and those of shipped ones on the same data."""
+    """Check that figures show the experiment's own runs, or those of shipped ones on the same data."""
     known = [*experiment.run_names(), *shipped_runs(experiment.dataset)]
     for figure in experiment.figures:
         for name in (name for panel in figure.panel for name in panel.runs):
@@ -109,7 +109,7 @@ def _with_known_figures(experiment: Experiment) -> Experiment:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Reads one TOML file.
+    """Read one TOML file.
 
     Raises:
         UserError: unreadable, or an unknown or mistyped key or value; names the place and the fix.
@@ -170,7 +170,7 @@ def _check_unique(runs: list[Run], place: str) -> None:
 
 
 def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str) -> Run:
-    """The run with what it starts from: a run of the same file that starts from scratch, with the same seed."""
+    """Return the run with what it starts from: a run of the same file that starts from scratch, with the same seed."""
     if run.name not in sources:
         return run
     name = sources[run.name]
@@ -211,14 +211,14 @@ def _parse(model: type[Parsed], table: dict[str, Any], place: str) -> Parsed:
 
 
 def _tuples(value: Any) -> Any:
-    """TOML and JSON know arrays only; our types are tuples, and strict."""
+    """Make tuples of arrays: TOML and JSON know arrays only, and our types are strict."""
     if isinstance(value, dict):
         return {k: _tuples(v) for k, v in value.items()}
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def _describe(error: ValidationError, model: type[StrictModel]) -> str:
-    """The first mistake as one line: key, offending value, what was expected, nearest known key."""
+    """Describe the first mistake in one line: key, offending value, what was expected, nearest known key."""
     first = error.errors()[0]
     *parents, key = first["loc"] or ("",)
     inside = "".join(f"{p + 1}: " if isinstance(p, int) else f"{p} " for p in parents)
@@ -233,7 +233,7 @@ def _describe(error: ValidationError, model: type[StrictModel]) -> str:
 
 
 def _keys(model: type[StrictModel], parents: list[int | str]) -> list[str]:
-    """The keys that the table at `parents` may have."""
+    """Return the keys that the table at `parents` may have."""
     tables: dict[str, type[StrictModel]] = {
         "run": _RunTable,
         "figure": FigureSpec,

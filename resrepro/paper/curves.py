@@ -46,7 +46,7 @@ PHASES_ITERS = {"imagenet": (150_000, 300_000, 600_000), "cifar10": (32_000, 48_
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A part of the training over which errors are averaged: first_iter <= iteration <= last_iter."""
+    """Name a part of the training over which errors are averaged: first_iter <= iteration <= last_iter."""
 
     name: Literal["plateau", "after the first drop", "end"]
     first_iter: int
@@ -55,7 +55,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowMean:
-    """A window's means over its published points that lie within our run.
+    """Hold a window's means over its published points that lie within our run.
 
     Attributes:
         num_points: how many these are, of `num_published`.
@@ -91,7 +91,7 @@ class ResponseDifference:
 
 
 def published_curve(dataset: str, run_name: str, kind: Kind) -> PublishedCurve | None:
-    """Finds the paper's curve of a run; None where it shows none.
+    """Find the paper's curve of a run; None where it shows none.
 
     The points are 1,000 iterations apart in Fig. 6, and 5,000 in Fig. 4. A point on the straight line between its
     neighbors is not in the drawing, so it is put back here. A Fig. 6 curve begins where it falls below 20 %.
@@ -103,7 +103,7 @@ def published_curve(dataset: str, run_name: str, kind: Kind) -> PublishedCurve |
 
 
 def published_responses(run_name: str) -> PublishedResponses | None:
-    """Finds the paper's layer responses of a CIFAR-10 run (Fig. 7 top); None where it shows none.
+    """Find the paper's layer responses of a CIFAR-10 run (Fig. 7 top); None where it shows none.
 
     Raises:
         UserError: the CSV is damaged.
@@ -112,7 +112,7 @@ def published_responses(run_name: str) -> PublishedResponses | None:
 
 
 def windows(dataset: str) -> tuple[Window, ...]:
-    """Gives the three windows of a data set's schedule, as fractions of its phases, the drops themselves left out.
+    """Give the three windows of a dataset's schedule, as fractions of its phases, the drops themselves left out.
 
     Plateau: the last 12/32 of the first phase, 20k to 31,999 on CIFAR-10 (Sec. 4.2: drops at 32k and 48k, end at 64k).
     After the first drop: the second phase without its first 1/16, in which the error still falls: 33k to 47,999.
@@ -128,7 +128,7 @@ def windows(dataset: str) -> tuple[Window, ...]:
 
 
 def scatter(error_pct: Floats) -> float | None:
-    """Estimates the noise of a smooth curve's evenly spaced points, as a standard deviation; None below three points.
+    """Estimate the noise of a smooth curve's evenly spaced points, as a standard deviation; None below three points.
 
     Each point but the outer two is compared with the mean of its two neighbors. Of independent noise of variance v
     that difference has the variance 1.5 v; a straight trend adds nothing (Gasser, Sroka, Jennen-Steinmetz 1986).
@@ -140,7 +140,7 @@ def scatter(error_pct: Floats) -> float | None:
 
 
 def difference(curve: PublishedCurve, iterations: ArrayLike, error_pct: ArrayLike) -> Difference:
-    """Takes ours minus the paper's at every published iteration within our run, ours interpolated linearly.
+    """Take ours minus the paper's at every published iteration within our run, ours interpolated linearly.
 
     Args:
         iterations: (M,) of ours, strictly increasing, on any grid.
@@ -173,7 +173,7 @@ def difference(curve: PublishedCurve, iterations: ArrayLike, error_pct: ArrayLik
 
 
 def response_difference(published: PublishedResponses, std: ArrayLike) -> ResponseDifference:
-    """Takes our layer responses minus the paper's.
+    """Take our layer responses minus the paper's.
 
     Args:
         std: (N,), of each 3x3 layer in the net's order.

@@ -29,7 +29,7 @@ MEND = "restore it from git, or write it anew with tools/read_paper_figures.py"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PublishedCurve:
-    """One curve of Fig. 4 or 6.
+    """Hold one curve of Fig. 4 or 6.
 
     Attributes:
         run: our name of the net, such as `plain20` or `resnet34-A`.
@@ -48,7 +48,7 @@ class PublishedCurve:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PublishedResponses:
-    """One curve of Fig. 7 top: standard deviations of layer responses, after BN and before addition and ReLU.
+    """Hold one curve of Fig. 7 top: standard deviations of layer responses, after BN and before addition and ReLU.
 
     Attributes:
         layers: (N,), 1 to N: each 3x3 layer, the first included.

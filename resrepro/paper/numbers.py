@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Table1Row:
-    """One net of Table 1: blocks in each of its four stages, and 1e9 multiply-adds (the paper's "FLOPs")."""
+    """Hold one net of Table 1: blocks in each of its four stages, and 1e9 multiply-adds (the paper's "FLOPs")."""
 
     arch: str
     num_blocks: tuple[int, int, int, int]
@@ -27,7 +27,7 @@ TABLE_1_OUTPUT_SIZES = (112, 56, 28, 14, 7)  # pixels a side: conv1, then conv2_
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetRow:
-    """One row of Tables 2 to 5. `arch` is our name of the net, None for other authors' methods and for ensembles."""
+    """Hold one row of Tables 2 to 5. `arch` is our name of the net, None for other authors' methods and for ensembles."""
 
     method: str
     arch: str | None = None
@@ -77,7 +77,7 @@ TABLE_5 = (  # test set, ensembles; the last is the paper's own
 
 @dataclass(frozen=True, kw_only=True)
 class Table6Row:
-    """One row of Table 6: CIFAR-10 test error.
+    """Hold one row of Table 6: CIFAR-10 test error.
 
     `arch` is our name of the net, None for the other authors' methods. `mean_pct` and `std_pct` are given
     where the paper gives "best (mean +- std)"; of ResNet-110, over five runs.
@@ -129,7 +129,7 @@ ITS_DATASETS = ("cifar10", "imagenet")  # Sec. 4.1 and 4.2
 
 
 def test_error_pct(dataset: str, run: str, protocol: EvaluationProtocol) -> float | None:
-    """The published top-1 test error of a net under just this protocol."""
+    """Return the published top-1 test error of a net under just this protocol."""
     if dataset == "imagenet":
         tables = {"10-crop": (*TABLE_2, *TABLE_3), "multi-scale": TABLE_4}.get(protocol, ())
         return next((row.top1_pct for row in tables if row.arch == run), None)

@@ -1,4 +1,4 @@
-"""How far stored curves lie from the paper's own (Fig. 4 and 6). Imports no torch."""
+"""Measure how far stored curves lie from the paper's own (Fig. 4 and 6). Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHICH: tuple[Kind, ...] = ("test", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """One curve of a run, the mean over its seeds, beside the paper's curve of the same net."""
+    """Hold one curve of a run, the mean over its seeds, beside the paper's curve of the same net."""
 
     label: str
     num_seeds: int

@@ -86,7 +86,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture(name: str) -> Architecture:
-    """Return the named architecture, or the CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; with `-nobn`, it has no BN.
+    """Return the named architecture, or a CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; `-nobn` has no BN.
 
     `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet.
 

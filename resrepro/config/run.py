@@ -38,7 +38,7 @@ class Run(StrictModel):
 
     @property
     def first_iter(self) -> int:
-        """Return the iteration it starts at: with trained weights the first drop, so that it has the last rates only."""
+        """Return the iteration it starts at: with trained weights the first drop, with the last rates only."""
         return next(iter(self.recipe.lr_drop_iters), 0) if self.start_from else 0
 
     def replace(self, **fields: Any) -> Run:

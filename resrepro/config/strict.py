@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StrictModel(BaseModel):
-    """Hold fields that never change, strict about keys and types: a typing error in a file is an error, not a default."""
+    """Hold fields that never change, strict about keys and types: a typing error is an error, not a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

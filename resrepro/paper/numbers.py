@@ -27,7 +27,7 @@ TABLE_1_OUTPUT_SIZES = (112, 56, 28, 14, 7)  # pixels a side: conv1, then conv2_
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetRow:
-    """Hold one row of Tables 2 to 5. `arch` is our name of the net, None for other authors' methods and for ensembles."""
+    """Hold one row of Tables 2 to 5. `arch` is our name of the net, None for methods of others and ensembles."""
 
     method: str
     arch: str | None = None

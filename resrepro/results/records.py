@@ -36,7 +36,7 @@ class CurvePoint(StrictModel):
 
     @property
     def shown_test_error_pct(self) -> float:
-        """Return the test error that figures show: with averaged BN statistics if the recipe asks for them, as the paper's."""
+        """Return the test error that figures show: with averaged BN statistics if the recipe asks for them."""
         averaged = self.test_error_bn_averaged_pct
         return self.test_error_pct if averaged is None else averaged
 

@@ -206,9 +206,9 @@ class Engine:
         loss, wrong, images = self._totals.tolist()
         return Totals(loss=loss, num_wrong=wrong, num_images=images)
 
-    def test(self) -> LossAndError:
-        """The test set, single view, BN's moving averages."""
-        return self.single_view.measure(self._test_chunk)
+    def test(self, check_stop: Callable[[], None] = lambda: None) -> LossAndError:
+        """Measure the test set, single view, with BN's moving averages. `check_stop`: see `test_bn_averaged`."""
+        return self.single_view.measure(self._test_chunk, check_stop)
 
     def test_bn_averaged(
         self, iteration: int, num_batches: int, check_stop: Callable[[], None] = lambda: None

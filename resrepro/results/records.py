@@ -208,7 +208,7 @@ class RunRecord(StrictModel):
     device: str
     precision: str
     kernels: Kernels
-    num_threads: int
+    num_threads: int = Field(ge=1, le=1024)
     num_processes: int = 1
     earlier: tuple[Session, ...] = ()
     images: str | None = None

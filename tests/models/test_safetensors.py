@@ -73,7 +73,7 @@ def test_absent_files_folders_and_other_nets_are_one_line(file: Path) -> None:
         load_weights(build("resnet8", num_classes=10), file, "resnet8")
     safetensors.torch.save_file({"theirs": torch.ones(1)}, file)
     assert read_metadata(file) == {}
-    with pytest.raises(UserError, match="lacks 'conv1.weight' of resnet8"):
+    with pytest.raises(UserError, match=r"lacks 'conv1\.weight' of resnet8"):
         load_weights(build("resnet8", num_classes=10), file, "resnet8")
     file.unlink()
     with pytest.raises(UserError, match="no such file; expected a safetensors file"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -119,6 +121,12 @@ class Recipe(StrictModel):
     init: Literal["fan_in", "fan_out"] = "fan_out"
     fc_init: Literal["pytorch", "he", "gaussian"] = "pytorch"
     bn_average_batches: int | None = Field(default=None, ge=1)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the recipe as JSON: sorted keys, no spaces, without the switches at their defaults."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> Recipe:

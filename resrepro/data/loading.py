@@ -20,19 +20,23 @@ from resrepro.errors import UserError
 
 
 class Openers(NamedTuple):
-    """Name what reads a kind of dataset, of the folder it is given: PATH of `folder:PATH`, else `data_dir`."""
+    """Name what reads a kind of dataset, of the folder it is given: PATH of `folder:PATH`, else `data_dir`.
 
+    `place`: the pattern of what it needs in that folder; empty where it needs nothing.
+    """
+
+    place: str = ""
     in_memory: Callable[[Path], Images] | None = None
     as_files: Callable[[Path], ImageFolder] | None = None
 
 
 OPENERS = {
-    "cifar10": Openers(in_memory=partial(cifar.load, "cifar10")),
-    "cifar100": Openers(in_memory=partial(cifar.load, "cifar100")),
+    "cifar10": Openers(place=cifar.CLASSES["cifar10"].base_folder, in_memory=partial(cifar.load, "cifar10")),
+    "cifar100": Openers(place=cifar.CLASSES["cifar100"].base_folder, in_memory=partial(cifar.load, "cifar100")),
     "shapes": Openers(in_memory=shapes.load),
-    "folder": Openers(in_memory=folder.load, as_files=list_image_folder),
-    "imagenet": Openers(as_files=open_imagenet),
-    "imagenette": Openers(as_files=open_imagenette),
+    "folder": Openers(place="*", in_memory=folder.load, as_files=list_image_folder),
+    "imagenet": Openers(place="imagenet", as_files=open_imagenet),
+    "imagenette": Openers(place="imagenette2*", as_files=open_imagenette),
 }
 
 
@@ -82,6 +86,13 @@ def open_image_folder(name: str, *, data_dir: Path, prepared: bool = True) -> Im
 def at_hand(name: str, *, data_dir: Path) -> bool:
     """Say whether a dataset is there or can be downloaded, which ImageNet cannot."""
     return name != "imagenet" or (data_dir / "imagenet").is_dir() or packed.directory(name, data_dir=data_dir).is_dir()
+
+
+def is_there(name: str, *, data_dir: Path) -> bool:
+    """Say whether a dataset can be opened without a download."""
+    pattern = _openers(name).place
+    found = not pattern or any(_place(name, data_dir).glob(pattern))
+    return found or packed.directory(name, data_dir=data_dir).is_dir()
 
 
 def differs_in_size(name: str) -> bool:

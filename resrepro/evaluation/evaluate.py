@@ -168,12 +168,13 @@ def _probabilities(net: TrainedNet, setup: EvaluationOptions, dataset: Dataset) 
     recipe = net.run.recipe
     first = recipe.total_iters  # what would have come next, as in the run's own record
     iterations = range(first, first + setup.num_mini_batches(recipe.batch_size))
-    inputs = _train_inputs(dataset.input_pipeline(recipe), net.run, iterations, compute.device)
+    inputs = training_inputs(dataset.input_pipeline(recipe), net.run, iterations, compute.device)
     with reestimated(model, inputs, compute):
         yield scores()
 
 
-def _train_inputs(pipeline: InputPipeline, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
+def training_inputs(pipeline: InputPipeline, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
+    """Yield the inputs that a run trains on in these iterations, in the parts that BN sees alone."""
     views = pipeline.views(run.recipe, run.seed)
     for iteration in iterations:
         views.load(iteration)

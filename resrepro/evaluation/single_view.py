@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from resrepro.data.dataset import Split
 from resrepro.models.stage import mode
+from resrepro.results.records import Prediction
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import ALONE, World
 
@@ -26,7 +27,7 @@ class LossAndError:
 
 
 class SingleView:
-    """Measure the net on a whole split, BN in inference mode.
+    """Measure the net on a whole split, BN in inference mode, and keep what it predicts for each image.
 
     `evaluate_chunk` reads and changes tensors on the device alone. Each process of a world measures `num_here` images,
     the next ones after those of the process before it.
@@ -41,6 +42,8 @@ class SingleView:
         self.offsets = torch.arange(size, device=compute.device)
         self.start = torch.zeros((), dtype=torch.int64, device=compute.device)
         self.totals = torch.zeros(2, dtype=torch.float64, device=compute.device)  # loss, number of wrong answers
+        # predicted class and label of each image; positions past the end share the last place
+        self.classes = torch.zeros(2, images.num_images + 1, dtype=torch.int64, device=compute.device)
 
     @torch.no_grad()
     def evaluate_chunk(self) -> None:
@@ -52,7 +55,9 @@ class SingleView:
             logits = self.net(x)
         logits = logits.float()
         loss = F.cross_entropy(logits, y, reduction="none").masked_fill(~inside, 0)
-        wrong = (logits.argmax(1) != y) & inside
+        predicted = logits.argmax(1)
+        wrong = (predicted != y) & inside
+        self.classes.index_copy_(1, position.clamp(max=self.images.num_images), torch.stack((predicted, y)))
         self.totals += torch.stack((loss.sum(dtype=torch.float64), wrong.sum(dtype=torch.float64)))
         self.start += len(self.offsets)
 
@@ -67,6 +72,7 @@ class SingleView:
         """
         self.start.fill_(self.first)
         self.totals.zero_()
+        self.classes.zero_()
         with mode(self.net, training=False):
             for number in range(self.num_chunks):
                 if check_stop is not None:
@@ -78,7 +84,27 @@ class SingleView:
         num_images = self.images.num_images
         return LossAndError(loss=loss / num_images, error_pct=100 * wrong / num_images)
 
+    def predictions(self) -> Tensor:
+        """Return the predicted class and the label of each image, (2, N) int64 on the CPU, of the last `measure`.
+
+        All processes of the world must call it.
+        """
+        classes = self.classes[:, : self.images.num_images].clone()  # zeros where another process measured
+        self.world.all_reduce_sum(classes)
+        return classes.cpu()
+
     def _loaded(self, number: int) -> int:
         """Return the first image of a chunk; of the split's last chunk where none is left for this process."""
         size = len(self.offsets)
         return min(self.first + number * size, (self.images.num_images - 1) // size * size)
+
+
+def prediction_rows(moving: Tensor, bn_averaged: Tensor) -> list[Prediction]:
+    """Return the rows of `predictions.csv`.
+
+    Args:
+        moving, bn_averaged: what `SingleView.predictions` returned with BN's moving averages, and with averaged ones.
+    """
+    (with_moving, labels), with_averaged = moving.tolist(), bn_averaged[0].tolist()
+    rows = enumerate(zip(labels, with_moving, with_averaged, strict=True))
+    return [Prediction(image=i, label=label, moving=m, bn_averaged=a) for i, (label, m, a) in rows]

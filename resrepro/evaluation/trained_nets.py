@@ -77,29 +77,31 @@ def _weights(file: Path, arch: str, dataset: str | None) -> TrainedNet:
 def _run(folder: Path) -> TrainedNet:
     files = RunFiles(folder=folder)
     record = results.read_record(files)
-    run = results.read_asked(files) if record is None else _recorded(record)
+    run = results.read_asked(files) if record is None else recorded_run(record)
     if run is None:
         raise UserError(
             f"{folder}: no run there: neither {files.record.name} nor {files.asked.name}; expected {EXPECTED}"
         )
     if record is not None and record.status == "diverged":
         raise UserError(f"{folder}: the run diverged at iteration {record.diverged_iter}; there is no net to evaluate")
-    if not files.checkpoint.is_file():
+    weights = files.weights if record and files.weights.is_file() else files.checkpoint
+    if not weights.is_file():
         raise UserError(
-            f"{files.checkpoint}: no such file, and it holds the weights; put it there (checkpoints are not "
-            f"committed), or move {folder} away and train the run again"
+            f"{weights}: no such file, and no {files.weights.name} beside it, and these hold the weights; put one of "
+            f"them there (checkpoints are not committed), or move {folder} away and train the run again"
         )
     return TrainedNet(
         name="/".join(folder.resolve().parts[-3:]),
         arch=run.arch,
         dataset=run.dataset,
-        weights=files.checkpoint,
+        weights=weights,
         run=run,
         record=record,
     )
 
 
-def _recorded(record: RunRecord) -> Run:
+def recorded_run(record: RunRecord) -> Run:
+    """Return the run that a record is of."""
     return Run(
         dataset=record.dataset,
         name=record.name,

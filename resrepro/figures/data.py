@@ -138,8 +138,10 @@ def read_runs(
     problems: dict[Run, str] = {}
     for run in results.with_stored_seeds(results_dir, runs):
         try:
-            record = results.read_finished(results_dir, run)
-            found = kind.rows(results.run_files(results_dir, run), run, record)
+            files, record = results.run_files(results_dir, run), results.read_finished(results_dir, run)
+            found = kind.rows(files, run, record)
+            if record is not None:
+                results.check_files(files, record)
         except (UserError, OSError) as error:
             problems[run] = str(error)
             continue

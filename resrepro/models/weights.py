@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from resrepro.errors import UserError, first_line
+from resrepro.files import write_atomically
 from resrepro.runtime.device import out_of_memory
 
 CHECKPOINT_FORMAT = "resrepro checkpoint 2"
+SUFFIX = ".safetensors"
 
 
 def load_weights(net: nn.Module, path: Path, arch: str) -> None:
     """Load a file of weights into a net.
 
     The file is a checkpoint of ours, or a state dict: bare or under `state_dict`, its keys with or without `module.`,
-    the final layer called `fc` or `linear`.
+    the final layer called `fc` or `linear`. A file named .safetensors holds a bare one.
 
     Raises:
         UserError: the file cannot be read, or holds no weights, or those of another architecture; names the first key
             that does not fit.
     """
-    load_saved(net, read_saved(path), path, arch)
+    load_saved(net, _read_safetensors(path) if path.suffix == SUFFIX else read_saved(path), path, arch)
 
 
 def load_saved(net: nn.Module, saved: Any, path: Path, arch: str) -> None:
@@ -72,16 +78,48 @@ def read_saved(path: Path) -> Any:
     Raises:
         UserError: the file is missing, unreadable or damaged, or holds more than tensors and plain values.
     """
-    try:
+    with _one_line(path, "weights saved by torch.save"):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def save_weights(path: Path, net: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write the net's state dict (fp32) with `metadata` as a safetensors file, atomically.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    content = safetensors.torch.save(state, dict(metadata))
+    write_atomically(path, lambda file: file.write(content))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what `save_weights` wrote beside the weights; nothing if another program wrote the file.
+
+    Raises:
+        UserError: absent, not to be read, or damaged.
+    """
+    with _one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with _one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+
+
+@contextmanager
+def _one_line(path: Path, expected: str) -> Iterator[None]:
+    """Turn whatever reading a file raises into one line."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; expected weights saved by torch.save") from error
+        raise UserError(f"{path}: no such file; expected {expected}") from error
     except (PermissionError, IsADirectoryError) as error:
         raise UserError(f"{path}: {error.strerror}; expected a file of weights that can be read") from error
-    except Exception as error:  # damaged bytes make torch raise almost anything
+    except Exception as error:  # damaged bytes make these libraries raise almost anything
         if out_of_memory(error):
             raise
         raise UserError(
-            f"{path}: damaged, or not weights saved by torch.save ({first_line(error)}); move it away, or give "
-            "another file"
+            f"{path}: damaged, or not {expected} ({first_line(error)}); move it away, or give another file"
         ) from error

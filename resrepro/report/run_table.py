@@ -35,6 +35,7 @@ def stored_records(results_dir: Path) -> tuple[dict[Path, RunRecord], list[str]]
             if record is not None:
                 records[files.folder.relative_to(results_dir)] = record
                 results.lacks_rows(files, record)
+                results.check_files(files, record)
         except (UserError, OSError) as error:
             problems.append(str(error))
     return records, problems

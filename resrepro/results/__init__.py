@@ -17,6 +17,8 @@ from resrepro.results.paths import (
     table_file,
 )
 from resrepro.results.run_store import (
+    check_files,
+    damaged_files,
     ensembles,
     lacks_rows,
     read_asked,
@@ -28,6 +30,7 @@ from resrepro.results.run_store import (
     read_record,
     read_whole,
     record_evaluation,
+    weights_metadata,
     with_stored_seeds,
     write_asked,
     write_record,
@@ -37,6 +40,8 @@ __all__ = [
     "RunFiles",
     "bench_file",
     "bench_files",
+    "check_files",
+    "damaged_files",
     "ensembles",
     "ensembles_file",
     "exclusive",
@@ -54,6 +59,7 @@ __all__ = [
     "run_files",
     "stored_runs",
     "table_file",
+    "weights_metadata",
     "with_stored_seeds",
     "write_asked",
     "write_record",

@@ -6,6 +6,8 @@
     gradients.csv   norms of each layer's gradient and weights at a few moments, rewritten at each
     identity.csv    of a net made deeper by identity layers: how it compares with the shallower one, before training
     responses.csv   standard deviation of each 3x3 layer's response, written when the run finishes
+    predictions.csv the class predicted for each test image, written when the run finishes
+    weights.safetensors  the weights of a finished run
     checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
     run.json        the record, written last: its presence means finished
     evaluations.json  the finished run under the test protocols, as `evaluate` found
@@ -48,6 +50,19 @@ class RunFiles:
     @property
     def responses(self) -> Path:
         return self.folder / "responses.csv"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.csv"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def csvs(self) -> tuple[Path, ...]:
+        """The CSVs of a finished run, there or not."""
+        return self.curves, self.gradients, self.responses, self.identity, self.predictions
 
     @property
     def record(self) -> Path:

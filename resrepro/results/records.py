@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -106,6 +107,29 @@ class Response(StrictModel):
     num_images: int
 
 
+class Prediction(StrictModel):
+    """One row of `predictions.csv`: what the trained net says of a test image, single view.
+
+    Args:
+        image: its number in the dataset's order, from 0.
+        label: its class, from 0.
+        moving: the class predicted with BN's moving averages.
+        bn_averaged: the class predicted with BN's statistics averaged over training mini-batches.
+    """
+
+    image: int
+    label: int
+    moving: int
+    bn_averaged: int
+
+    @staticmethod
+    def errors_pct(predictions: Sequence[Prediction]) -> tuple[float, float]:
+        """Return the test errors with BN's moving averages and with averaged statistics, %, as a record has them."""
+        moving = sum(p.moving != p.label for p in predictions)
+        bn_averaged = sum(p.bn_averaged != p.label for p in predictions)
+        return 100 * moving / len(predictions), 100 * bn_averaged / len(predictions)
+
+
 class LayerNorms(StrictModel):
     """Holds one row of `gradients.csv`: a convolution or fc at one moment of the training (Sec. 4.1).
 
@@ -176,6 +200,7 @@ class RunRecord(StrictModel):
         device, num_threads, num_processes: of the last session.
         earlier: sessions before it that differ from it (older records and checkpoints do not say).
         images: a hash that tells the training images from others; older records lack it.
+        sha256: of the run's CSVs and weights, by file name; older records have none.
     """
 
     status: Literal["finished", "diverged"]
@@ -201,13 +226,14 @@ class RunRecord(StrictModel):
     device: str
     precision: str
     kernels: Kernels
-    num_threads: int
+    num_threads: int = Field(ge=1, le=1024)
     num_processes: int = 1
     earlier: tuple[Session, ...] = ()
     images: str | None = None
     versions: dict[str, str]
     commit: str | None
     finished_at: str
+    sha256: dict[str, str] = Field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = Field(default=(), exclude=True)  # read from `evaluations.json`
 
     def error_pct(self, protocol: EvaluationProtocol, top: int) -> float | None:

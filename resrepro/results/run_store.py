@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -109,14 +111,62 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
     write_atomically(path, lambda file: file.write(_EVALUATIONS.dump_json([*kept, evaluation], indent=2) + b"\n"))
 
 
-def write_record(files: RunFiles, record: RunRecord) -> None:
-    """Write the record, which makes the run a finished one.
+def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ()) -> RunRecord:
+    """Write the record, with the digests of the files that are there now.
+
+    Args:
+        kept: names of files that were there before: the digests that the record has of them stay.
+
+    Returns:
+        The record with its digests.
 
     Raises:
         UserError: the file cannot be written.
     """
+    written = {p.name: sha256(p) for p in (*files.csvs, files.weights) if p.exists()}
+    record = record.model_copy(update={"sha256": written | {k: v for k, v in record.sha256.items() if k in kept}})
     write_text(files.record, json.dumps(record.model_dump(), indent=2) + "\n")
     files.asked.unlink(missing_ok=True)
+    return record
+
+
+def weights_metadata(run: Run, record: RunRecord, num_classes: int) -> dict[str, str]:
+    """Return what `weights.safetensors` says of the run beside its weights."""
+    return {
+        "run": run.path.as_posix(),
+        "arch": run.arch,
+        "dataset": run.dataset,
+        "num_classes": str(num_classes),
+        "recipe_sha256": run.recipe.sha256,
+        "commit": record.commit or "",
+        "final_test_error_pct": repr(record.final_test_error_pct),
+    }
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def damaged_files(paths: Collection[Path], record: RunRecord) -> list[str]:
+    """Return a line for each of these files that is there, and not as it was when the record was written."""
+    known = [(path, record.sha256[path.name]) for path in paths if path.name in record.sha256 and path.exists()]
+    return [
+        f"{path}: damaged, for its SHA-256 is not the one in run.json; {csv_rows.MEND}"
+        for path, digest in known
+        if sha256(path) != digest
+    ]
+
+
+def check_files(files: RunFiles, record: RunRecord) -> None:
+    """Check the CSVs of a finished run; the weights are left to `resrepro verify`, for they take longer.
+
+    Raises:
+        UserError: a CSV is not as it was when the record was written.
+    """
+    for line in damaged_files(files.csvs, record):
+        raise UserError(line)
 
 
 def read_finished(results_dir: Path, run: Run) -> RunRecord | None:
@@ -192,8 +242,9 @@ def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
 
 
 def lacks_analyses(files: RunFiles, record: RunRecord) -> bool:
-    """Tell whether a CSV of an analysis is missing from a finished run that has a checkpoint to make it from."""
-    needed = [files.gradients, files.responses] + ([files.identity] if record.start_from else [])
+    """Tell whether a finished run with a checkpoint lacks what is made from it: an analysis, or its weights."""
+    needed = [files.gradients, files.responses, files.predictions, files.weights]
+    needed += [files.identity] if record.start_from else []
     missing = any(not path.exists() for path in needed)
     return missing and record.status == "finished" and files.checkpoint.exists()
 

@@ -68,12 +68,13 @@ class Watch:
 
     Args:
         words: experiments, TOML files, or runs: `resnet20`, `cifar10/resnet20`, `cifar10/resnet20/seed0`, `cifar10`.
+        command: whose words they are, for the error.
 
     Raises:
         UserError: a word names neither an experiment nor a run.
     """
 
-    def __init__(self, results_dir: Path, words: list[str]) -> None:
+    def __init__(self, results_dir: Path, words: list[str], command: str = "watch") -> None:
         self.results_dir = results_dir
         words = [w if w.endswith(".toml") else w.removeprefix(f"{results_dir}/").rstrip("/") for w in words]
         shipped = [find_experiment(name) for name in experiment_names()]
@@ -84,7 +85,12 @@ class Watch:
         known = known.union(*map(self._called, results.stored_runs(results_dir)))
         for word in words:
             if word not in known and not word.endswith(".toml"):
-                raise UserError(f"watch: there is no experiment or run '{word}'{did_you_mean(word, sorted(known))}")
+                raise UserError(f"{command}: there is no experiment or run '{word}'{did_you_mean(word, sorted(known))}")
+
+    def stored(self) -> list[RunFiles]:
+        """Return the files of the runs that are asked for."""
+        every = results.stored_runs(self.results_dir)
+        return [files for files in every if not self._names or self._names & self._called(files)]
 
     def look(self, now: float) -> tuple[list[RunStatus], list[str]]:
         """Read how far the runs are.
@@ -96,8 +102,7 @@ class Watch:
             The runs, unfinished and most recently written first, those in training in the order of their names, so
             that they do not change places at every look; and the problems of damaged ones, one line each.
         """
-        stored = results.stored_runs(self.results_dir)
-        found = [self._look_at(f, now) for f in stored if not self._names or self._names & self._called(f)]
+        found = [self._look_at(files, now) for files in self.stored()]
         rank = {"training": 0, "stopped": 1}
         runs = [run for run in found if run.state != "damaged"]
         runs.sort(key=lambda r: (rank.get(r.state, 2), 0.0 if r.state == "training" else r.quiet_s, r.name))
@@ -132,6 +137,8 @@ def _read(files: RunFiles, name: str, now: float, asked: Run | None = None, decl
         elif asked is not None:
             same_run.check(same_run.of_record(record), asked, files.record)
         points = results.read_points(files)
+        if record is not None:
+            results.check_files(files, record)
         written = [path.stat().st_mtime for path in (files.curves, files.checkpoint, files.record) if path.exists()]
     except (UserError, OSError) as error:
         return RunStatus(name=name, state="damaged", problem=str(error))

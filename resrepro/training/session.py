@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,11 +17,13 @@ from resrepro.config.run import Run
 from resrepro.data.dataset import Dataset
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.evaluation.responses import Responses
+from resrepro.evaluation.single_view import prediction_rows
 from resrepro.models import build
 from resrepro.models.complexity import Complexity, complexity
+from resrepro.models.weights import save_weights
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import CurvePoint, LayerNorms, Response, RunRecord
+from resrepro.results.records import CurvePoint, LayerNorms, Prediction, Response, RunRecord
 from resrepro.runtime import versions
 from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import World
@@ -85,13 +87,14 @@ class RunSession:
                 self.reporter.started(self.run, training)
             try:
                 self._advance(training)
-                found = self._measure(training)
+                found = measured(training, self.signals.check)  # long for a deep net, so all trained is on the disk
             except Interrupted as interrupted:
                 saved_too = ", checkpoint written" if self.files.checkpoint.exists() else ""
                 raise Interrupted(f"{self.run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
             except Diverged as diverged:
-                found = {"diverged_iter": diverged.iteration}
-            return self._finish(training, make_record(self.run, training, count(self.run, self.dataset), **found))
+                found = Measured(results={"diverged_iter": diverged.iteration})
+            counts = count(self.run, self.dataset)
+            return self._finish(training, make_record(self.run, training, counts, **found.results), found)
 
     def _resume(self) -> Training:
         """Return the training at its last checkpoint, or at its start; the CSVs then end there, too."""
@@ -133,22 +136,38 @@ class RunSession:
                 raise Interrupted
             self.reporter.advanced(run, training, point)
 
-    def _measure(self, training: Training) -> dict[str, Any]:
-        """Take the last measurements: long for a deep net, so all that was trained is on the disk before."""
-        responses, errors = measured(training, self.signals.check)
-        if self.world.is_rank_zero:
-            csv_rows.write_rows(self.files.responses, Response, responses)
-        return errors
+    def _finish(self, training: Training, record: RunRecord, found: Measured) -> RunRecord:
+        """Write what was measured, the weights, and the record last; of a finished run, only what it lacks.
 
-    def _finish(self, training: Training, record: RunRecord) -> RunRecord:
-        """Write the record, unless there is one and only a CSV was to be made again; return the one on the disk."""
+        Returns:
+            The record on the disk: a finished run keeps its own.
+        """
         if not self.world.is_rank_zero:
             return record
-        csv_rows.write_rows(self.files.gradients, LayerNorms, training.norms)
-        finished = results.read_record(self.files)
-        if finished is None:
-            results.write_record(self.files, record)
-        return finished or record
+        files, finished = self.files, results.read_record(self.files)
+        once = (files.responses, files.identity, files.predictions, files.weights)
+        kept = {path for path in once if finished and path.exists()}
+        record = finished or record
+        csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
+        if record.status == "finished":
+            if files.responses not in kept:
+                csv_rows.write_rows(files.responses, Response, found.responses)
+            if files.predictions not in kept:
+                self._write_predictions(record, found.predictions)
+            if files.weights not in kept:
+                about = results.weights_metadata(self.run, record, self.dataset.num_classes)
+                save_weights(files.weights, training.engine.net, about)
+        return results.write_record(files, record, kept={path.name for path in kept})
+
+    def _write_predictions(self, record: RunRecord, predictions: list[Prediction]) -> None:
+        """Write the predictions, unless the run finished elsewhere and they do not give its errors to the digit."""
+        found = Prediction.errors_pct(predictions)
+        recorded = record.final_test_error_pct, record.final_test_error_bn_reestimated_pct
+        if found == recorded:
+            csv_rows.write_rows(self.files.predictions, Prediction, predictions)
+        else:
+            why = f"no predictions.csv: test errors {found} % here, but {recorded} % where the run finished"
+            self.reporter.ended(self.run, record, why)
 
 
 def count(run: Run, dataset: Dataset) -> Complexity:
@@ -156,36 +175,52 @@ def count(run: Run, dataset: Dataset) -> Complexity:
     return complexity(run.arch, num_classes=dataset.num_classes, image_size=dataset.image_size(run.recipe))
 
 
-def measured(training: Training, check_stop: Callable[[], None]) -> tuple[list[Response], dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What is measured when a run ends.
+
+    Args:
+        results: the errors that the record holds, in %, or `diverged_iter`.
+        responses: of the layers (Fig. 7).
+        predictions: for the test images.
+    """
+
+    results: dict[str, Any]
+    responses: list[Response] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+
+
+def measured(training: Training, check_stop: Callable[[], None]) -> Measured:
     """Measure the trained net.
 
     Args:
         check_stop: is called between mini-batches, and may raise to stop.
-
-    Returns:
-        The responses of the layers (Fig. 7), and the errors that the record holds, in %.
     """
     last, engine = training.points[-1], training.engine
     best = min(training.points, key=lambda p: p.test_error_pct)
     with Responses(engine.net, engine.clean_view.num_here, engine.world) as responses:
         clean_train = engine.clean_train(check_stop)
-    return responses.rows(), {
+    engine.test(check_stop)
+    moving = engine.single_view.predictions()
+    num_batches = training.recipe.bn_average_batches or NUM_MINI_BATCHES
+    bn_averaged_pct = engine.test_bn_averaged(last.iteration, num_batches, check_stop).error_pct
+    errors = {
         "final_train_error_pct": last.train_error_pct,
         "final_test_error_pct": last.test_error_pct,
         "best_test_error_pct": best.test_error_pct,
         "best_test_error_iter": best.iteration,
-        "final_test_error_bn_reestimated_pct": last.test_error_bn_averaged_pct
-        if last.test_error_bn_averaged_pct is not None
-        else engine.test_bn_averaged(last.iteration, NUM_MINI_BATCHES, check_stop).error_pct,
+        "final_test_error_bn_reestimated_pct": bn_averaged_pct,
         "final_train_error_clean_pct": clean_train.error_pct,
     }
+    predictions = prediction_rows(moving, engine.single_view.predictions())
+    return Measured(results=errors, responses=responses.rows(), predictions=predictions)
 
 
 def make_record(run: Run, training: Training, counts: Complexity, **found: Any) -> RunRecord:
     """Return what `run.json` says of a run that ends now.
 
     Args:
-        found: the errors of `measured`, or `diverged_iter`.
+        found: the `results` of `Measured`.
     """
     engine = training.engine
     *earlier, now = training.sessions

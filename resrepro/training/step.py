@@ -207,9 +207,9 @@ class Engine:
         loss, wrong, images = self._totals.tolist()
         return Totals(loss=loss, num_wrong=wrong, num_images=images)
 
-    def test(self) -> LossAndError:
-        """Test on a single view of each test image, with BN's moving averages."""
-        return self.single_view.measure(self._test_chunk)
+    def test(self, check_stop: Callable[[], None] = lambda: None) -> LossAndError:
+        """Test on a single view of each test image, with BN's moving averages. `check_stop`: see `test_bn_averaged`."""
+        return self.single_view.measure(self._test_chunk, check_stop)
 
     def test_bn_averaged(
         self, iteration: int, num_batches: int, check_stop: Callable[[], None] = lambda: None

@@ -60,9 +60,9 @@ def test_it_goes_from_not_started_to_finished(tmp_path: Path, files: results.Run
         assert now.eta_s == pytest.approx(7 * 1.5 / 5, abs=1)
     assert str(status(tmp_path)) == "stopped at iteration 5" and status(tmp_path).eta_s is None
     csv_rows.append_row(files.curves, point(12))
-    results.write_record(files, record())
+    stored = results.write_record(files, record())
     done = status(tmp_path)
-    assert (str(done), done.record, done.iteration) == ("finished", record(), 12)
+    assert (str(done), done.record, done.iteration) == ("finished", stored, 12)
 
 
 def test_it_is_not_started_where_the_results_folder_is_a_file(tmp_path: Path) -> None:

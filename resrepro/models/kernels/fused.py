@@ -29,6 +29,12 @@ def load_kernels() -> str | None:
     return reason
 
 
+def use_torch() -> None:
+    """Use torch's operations in all nets of this process, as before `load_kernels`."""
+    global _fused
+    _fused = False
+
+
 def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
     """Compute relu(bn(x)), or relu(bn(x) + shortcut): (N, C, H, W) each."""
     if _fused and bn.training and _fits(x, shortcut):

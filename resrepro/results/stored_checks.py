@@ -1,0 +1,88 @@
+"""What can be checked of a finished run without its net or its dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from resrepro.errors import UserError
+from resrepro.results import csv_rows
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import Prediction, RunRecord
+from resrepro.results.run_store import damaged_files, read_points
+
+
+@dataclass
+class Findings:
+    """Say what was found when a run was verified.
+
+    Args:
+        equal: what is as recorded.
+        differences: what is not, a line each.
+        notes: what was not checked, and why.
+    """
+
+    equal: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def compare(self, what: str, found: object, recorded: object) -> None:
+        """Note that a value is equal to the recorded one, or that it differs."""
+        if found == recorded:
+            self.equal.append(f"{what} {found}")
+        else:
+            self.differences.append(f"{what}: {found} here, {recorded} recorded")
+
+
+def check_stored(files: RunFiles, record: RunRecord) -> Findings:
+    """Compare the digests of all files, and the errors of `curves.csv` and `predictions.csv`, with the record."""
+    found = Findings()
+    paths = [path for path in (*files.csvs, files.weights) if path.name in record.sha256]
+    found.differences += damaged_files(paths, record)
+    found.differences += [f"{p}: missing; {csv_rows.MEND}" for p in paths if not p.exists() and p != files.weights]
+    if not paths:
+        found.notes.append("no digests recorded")
+    elif not found.differences:
+        found.equal.append(f"{sum(path.exists() for path in paths)} digests")
+    if record.status == "finished":
+        for check in (_check_curves, _check_predictions):
+            try:
+                check(files, record, found)
+            except UserError as error:
+                found.differences.append(str(error))
+    return found
+
+
+def _check_curves(files: RunFiles, record: RunRecord, found: Findings) -> None:
+    points = read_points(files)
+    if not points:
+        found.differences.append(f"{files.curves}: no curve point; {csv_rows.MEND}")
+        return
+    last, best = points[-1], min(points, key=lambda point: point.test_error_pct)
+    values = {
+        "last iteration": (last.iteration, record.recipe.get("total_iters")),
+        "training error (%)": (last.train_error_pct, record.final_train_error_pct),
+        "test error (%)": (last.test_error_pct, record.final_test_error_pct),
+        "best test error (%)": (best.test_error_pct, record.best_test_error_pct),
+        "iteration of the best test error": (best.iteration, record.best_test_error_iter),
+    }
+    differing = {what: pair for what, pair in values.items() if pair[0] != pair[1]}
+    for what, (here, recorded) in differing.items():
+        found.differences.append(f"{files.curves}: {what} {here}, but {recorded} in run.json")
+    if not differing:
+        found.equal.append("curves.csv")
+
+
+def _check_predictions(files: RunFiles, record: RunRecord, found: Findings) -> None:
+    predictions = csv_rows.read_rows(files.predictions, Prediction)
+    if not files.predictions.exists():
+        found.notes.append("no predictions stored")
+        return
+    if [p.image for p in predictions] != list(range(len(predictions))) or not predictions:
+        found.differences.append(f"{files.predictions}: not a row for each image in order; {csv_rows.MEND}")
+        return
+    errors = Prediction.errors_pct(predictions)
+    recorded = record.final_test_error_pct, record.final_test_error_bn_reestimated_pct
+    if errors == recorded:
+        found.equal.append("predictions.csv")
+    else:
+        found.differences.append(f"{files.predictions}: errors {errors} %, but {recorded} % in run.json")

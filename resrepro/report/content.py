@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -51,9 +52,10 @@ def gather(results_dir: Path) -> Page:
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
         Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table())),
     ]
+    problems = _each_file_once(problems)
     if problems:
         what = "These files could not be used:"
-        sections.append(Section(title="Left out", blocks=(what, BulletList(items=tuple(dict.fromkeys(problems))))))
+        sections.append(Section(title="Left out", blocks=(what, BulletList(items=tuple(problems)))))
     return Page(
         title="Deep Residual Learning for Image Recognition, reproduced",
         lead=_lead(judged, full, elsewhere, problems),
@@ -84,8 +86,16 @@ def _lead(
                 "this is no verdict on the paper's."
             )
     if problems:
-        lines.append(f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them.")
+        lines.append(f"Files that could not be used: {len(problems)}; the end of the page names them.")
     return tuple(lines)
+
+
+def _each_file_once(problems: list[str]) -> list[str]:
+    """Keep the first line about each file: `PATH: what is wrong`, or `PATH:LINE: what is wrong`."""
+    first: dict[str, str] = {}
+    for problem in problems:
+        first.setdefault(re.sub(r":\d+$", "", problem.partition(": ")[0]), problem)
+    return list(first.values())
 
 
 def _tables(results_dir: Path, problems: list[str]) -> list[Block]:

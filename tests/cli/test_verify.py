@@ -173,6 +173,8 @@ def test_wrong_names_and_damaged_records_are_one_line(files: RunFiles) -> None:
     said = error("verify", "resnet9", *where)
     assert said.startswith("verify: there is no experiment or run 'resnet9'; did you mean '")
     assert error("verify", "--device", "tpu", files.folder, *where).startswith("--device tpu: expected auto")
+    edit(files, recipe={**results.read_record(files).recipe, "lrr": 0.1})
+    assert "differs: run.json of resnet8, seed 0: recipe.lrr: Extra inputs are not permitted" in verify(files, code=1)
     files.record.write_text("{")
     assert "differs: " in verify(files, code=1) and "run.json: not a valid record" in verify(files, code=1)
 

@@ -89,8 +89,8 @@ def _run(folder: Path) -> TrainedNet:
     weights = files.weights if record and files.weights.is_file() else files.checkpoint
     if not weights.is_file():
         raise UserError(
-            f"{weights}: no such file, and no {files.weights.name} beside it, and these hold the weights; put one of "
-            f"them there (checkpoints are not committed), or move {folder} away and train the run again"
+            f"{weights}: no such file, and it holds the weights; put it or {files.weights.name} there (checkpoints are "
+            f"not committed), or move {folder} away and train the run again"
         )
     return TrainedNet(
         name="/".join(folder.resolve().parts[-3:]),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.datasets import dataset_folder
@@ -87,8 +89,8 @@ def _run(folder: Path) -> TrainedNet:
     weights = files.weights if record and files.weights.is_file() else files.checkpoint
     if not weights.is_file():
         raise UserError(
-            f"{weights}: no such file, and no {files.weights.name} beside it, and these hold the weights; put one of "
-            f"them there (checkpoints are not committed), or move {folder} away and train the run again"
+            f"{weights}: no such file, and it holds the weights; put it or {files.weights.name} there (checkpoints are "
+            f"not committed), or move {folder} away and train the run again"
         )
     return TrainedNet(
         name="/".join(folder.resolve().parts[-3:]),
@@ -101,12 +103,24 @@ def _run(folder: Path) -> TrainedNet:
 
 
 def recorded_run(record: RunRecord) -> Run:
-    """Return the run that a record is of."""
+    """Return the run that a record is of.
+
+    Raises:
+        UserError: its recipe is none that this version knows.
+    """
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(record.recipe))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(("recipe", *map(str, first["loc"])))
+        raise UserError(
+            f"run.json of {record.name}, seed {record.seed}: {where}: {first['msg']}; restore it"
+        ) from error
     return Run(
         dataset=record.dataset,
         name=record.name,
         arch=record.arch,
-        recipe=Recipe.model_validate_json(json.dumps(record.recipe)),
+        recipe=recipe,
         seed=record.seed,
         schedule_scale=record.schedule_scale,
         label=record.name,

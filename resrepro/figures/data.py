@@ -79,12 +79,14 @@ class FigureKind:
             something that a finished run has.
         draw: draws the rows of all runs.
         table: makes the table that is written beside the figure of the same rows; None if there is none.
+        csv: the file of a run that `rows` reads.
     """
 
     columns: tuple[str, ...]
     rows: Callable[[results.RunFiles, Run, RunRecord | None], list[dict[str, object]]]
     draw: Callable[[pd.DataFrame, FigureSpec, FigureData], Figure]
     table: Callable[[pd.DataFrame, FigureSpec, FigureData], Table] | None = None
+    csv: str = "curves.csv"
 
 
 def read_figure(
@@ -141,7 +143,7 @@ def read_runs(
             files, record = results.run_files(results_dir, run), results.read_finished(results_dir, run)
             found = kind.rows(files, run, record)
             if record is not None:
-                results.check_files(files, record)
+                results.check_files(files, record, kind.csv)
         except (UserError, OSError) as error:
             problems[run] = str(error)
             continue

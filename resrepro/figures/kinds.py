@@ -14,7 +14,13 @@ FIGURES = {
     "distance": FigureKind(
         columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=distance.draw, table=distance.table
     ),
-    "responses": FigureKind(columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw),
-    "gradients": FigureKind(columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw),
-    "identity": FigureKind(columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw),
+    "responses": FigureKind(
+        columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw, csv="responses.csv"
+    ),
+    "gradients": FigureKind(
+        columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw, csv="gradients.csv"
+    ),
+    "identity": FigureKind(
+        columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw, csv="identity.csv"
+    ),
 }

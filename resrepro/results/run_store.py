@@ -10,12 +10,28 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from resrepro.config.run import Run
+from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
 from resrepro.files import write_atomically, write_text
 from resrepro.results import csv_rows, same_run
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
-from resrepro.results.records import CurvePoint, Evaluation, RunRecord
+from resrepro.results.records import (
+    ConstructedComparison,
+    CurvePoint,
+    Evaluation,
+    LayerNorms,
+    Prediction,
+    Response,
+    RunRecord,
+)
 
+CSV_ROWS: dict[str, type[StrictModel]] = {
+    "curves.csv": CurvePoint,
+    "gradients.csv": LayerNorms,
+    "responses.csv": Response,
+    "identity.csv": ConstructedComparison,
+    "predictions.csv": Prediction,
+}
 _EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
@@ -112,7 +128,7 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ()) -> RunRecord:
-    """Write the record, with the digests of the files that are there now.
+    """Write the record, with the digests of the files that are there now; not if it is there and says the same.
 
     Args:
         kept: names of files that were there before: the digests that the record has of them stay.
@@ -125,7 +141,9 @@ def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ())
     """
     written = {p.name: sha256(p) for p in (*files.csvs, files.weights) if p.exists()}
     record = record.model_copy(update={"sha256": written | {k: v for k, v in record.sha256.items() if k in kept}})
-    write_text(files.record, json.dumps(record.model_dump(), indent=2) + "\n")
+    text = json.dumps(record.model_dump(), indent=2) + "\n"
+    if not files.record.exists() or files.record.read_bytes() != text.encode():
+        write_text(files.record, text)
     files.asked.unlink(missing_ok=True)
     return record
 
@@ -159,14 +177,19 @@ def damaged_files(paths: Collection[Path], record: RunRecord) -> list[str]:
     ]
 
 
-def check_files(files: RunFiles, record: RunRecord) -> None:
+def check_files(files: RunFiles, record: RunRecord, name: str | None = None) -> None:
     """Check the CSVs of a finished run; the weights are left to `resrepro verify`, for they take longer.
+
+    Args:
+        name: of the one CSV to check; None: all.
 
     Raises:
         UserError: a CSV is not as it was when the record was written.
     """
-    for line in damaged_files(files.csvs, record):
-        raise UserError(line)
+    for path in (path for path in files.csvs if name in (None, path.name)):
+        for line in damaged_files([path], record):
+            csv_rows.read_rows(path, CSV_ROWS[path.name], torn=path == files.curves)  # may say which line it is
+            raise UserError(line)
 
 
 def read_finished(results_dir: Path, run: Run) -> RunRecord | None:

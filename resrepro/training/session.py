@@ -157,7 +157,7 @@ class RunSession:
             if files.weights not in kept:
                 about = results.weights_metadata(self.run, record, self.dataset.num_classes)
                 save_weights(files.weights, training.engine.net, about)
-        return results.write_record(files, record, kept={path.name for path in kept})
+        return results.write_record(files, record, {path.name for path in kept})
 
     def _write_predictions(self, record: RunRecord, predictions: list[Prediction]) -> None:
         """Write the predictions, unless the run finished elsewhere and they do not give its errors to the digit."""

@@ -17,11 +17,11 @@ from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
 from resrepro.report.tables import TABLE_1_TITLE, TABLES
 from resrepro.report.variations import VariedExperiments, varied_experiments
-from resrepro.report.verdicts import ELSEWHERE, RULE, Status
+from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, RULE, STATUSES, Status
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
 
-PAPERS: dict[Status, str] = {status: status for status in ELSEWHERE}
+PAPERS: dict[Status, str] = {status: status for status in STATUSES}
 
 
 def gather(results_dir: Path) -> Page:
@@ -57,7 +57,7 @@ def gather(results_dir: Path) -> Page:
     return Page(
         title="Deep Residual Learning for Image Recognition, reproduced",
         lead=_lead(judged, full, elsewhere, problems),
-        counts={status: sum(verdict.status == status for _, verdict in judged) for status in PAPERS},
+        counts={status: sum(v.status == status and not v.claim.ours for _, v in judged) for status in STATUSES},
         sections=tuple(sections),
     )
 
@@ -72,17 +72,15 @@ def _lead(
     lines = []
     if not full:
         lines.append("No run under the paper's whole schedule is in the results yet.")
-    alone = sum(verdict.status == "reproduced" and verdict.p_value is None for _, verdict in judged)
-    if alone:
-        lines.append(f"With one seed of a run, so without a test: {alone} of the reproduced claims.")
+    own = Counter(verdict.status for _, verdict in judged if verdict.claim.ours)
+    if own:
+        counted = ", ".join(f"{own[status]} {status}" for status in STATUSES if own[status])
+        lines.append(f"Claims of our own beside the paper's, counted apart: {counted}.")
     for scope, its in elsewhere:
-        count = Counter(verdict.status for _, verdict in its)
-        decided = count["reproduced"] + count["not reproduced"]
-        if decided:
-            lines.append(
-                f"{scope.title}: {count['reproduced']} of {decided} claims hold in direction; "
-                "this is no verdict on the paper's."
-            )
+        count = Counter(ELSEWHERE[verdict.status].removesuffix(ONE_RUN) for _, verdict in its)
+        if sum(count.values()) > count["not run"]:
+            counted = ", ".join(f"{number} {word}" for word, number in sorted(count.items()) if word != "not run")
+            lines.append(f"{scope.title}, claims: {counted}; this is no verdict on the paper's.")
     if problems:
         lines.append(f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them.")
     return tuple(lines)

@@ -17,17 +17,17 @@ def test_the_same_claim_of_two_experiments_is_listed_once(tmp_path: Path) -> Non
 
 
 def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) -> None:
-    finish(tmp_path, "resnet56", [7.0, 7.2])
+    finish(tmp_path, "resnet56", [7.0, 7.2])  # one seed is declared
     finish(tmp_path, "resnet110", [6.5, 6.5, 6.8])
     judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path)
-    words = {"reproduced": "yes", "not reproduced": "no", "not run": "-"}
+    words = {"supported": "yes", "consistent (one run)": "yes", "inconclusive": "open", "not run": "-"}
     table = claims.table("T", judged, words)
     found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     row = next(row for row in found if row["claim"].startswith("ResNet-110 has a lower test error"))
     assert row["paper"] == "ResNet-56: 6.97\nResNet-110: 6.61"
-    assert row["ours"] == "ResNet-56: 7.10±0.14\nResNet-110: 6.60±0.17"
-    assert (row["difference"], row["n"], row["verdict"]) == ("+0.50 (+0.36)", "2, 3", "yes")
-    assert row["decided by"].startswith("p = 0.0")
+    assert row["ours"] == "ResNet-56: 7.00 (not counted: 7.20)\nResNet-110: 6.60±0.17"
+    assert (row["difference"], row["n"], row["verdict"]) == ("+0.40 (+0.36)", "1, 3", "open")
+    assert "95 % interval of the difference" in row["decided by"] and "p = " in row["decided by"]
     value = next(row for row in found if row["claim"].startswith("ResNet-110 reaches"))
     assert (value["paper"], value["ours"], value["difference"]) == ("6.61", "6.60±0.17", "-0.01")
     missing = next(row for row in found if row["claim"].startswith("ResNet-20 reaches"))

@@ -184,7 +184,7 @@ def test_a_shortened_schedule_never_counts_for_the_paper(tmp_path: Path) -> None
     assert "**0** supported · **0** consistent (one run) · **0** inconclusive" in markdown
     section = markdown.partition("## CIFAR-10, schedule × 0.1")[2].partition("\n## ")[0]
     assert "holds here" in section and "| supported |" not in section and "6400 iterations of 128, 0.1 of" in section
-    assert "8.75" not in section and "reaches the paper's test error" not in section
+    assert "8.75" not in section and "has the paper's test error" not in section
     assert section.count("![") == 3  # Fig. 1, Fig. 6 and Fig. 7: no figure that would show nothing new
     table6 = markdown.partition("Table 6")[2].partition("**")[0]
     assert "| ResNet | 20 | 0.27M | 8.75 | not run |" in markdown and "8.50" not in table6
@@ -290,3 +290,15 @@ def test_a_browser_has_nothing_to_complain_of(tmp_path: Path) -> None:
     page = f"file://{tmp_path}/report.html"
     done = subprocess.run([CHROMIUM, *words, page], capture_output=True, text=True, timeout=120, check=True)
     assert "</html>" in done.stdout and "CONSOLE" not in done.stderr
+
+
+def test_claims_of_our_own_are_counted_apart(tmp_path: Path) -> None:
+    four_runs(tmp_path)
+    _, markdown = report(tmp_path)
+    counted = next(line for line in markdown.splitlines() if line.startswith("Claims of the paper: "))
+    own = next(line for line in markdown.splitlines() if line.startswith("Claims of our own"))
+    rows = markdown.partition("**Claims of the paper**")[2].partition("\n\n\n")[0].partition("\n## ")[0]
+    num_rows = sum(line.startswith("| ") and "measured: " in line for line in rows.splitlines())
+    total = sum(map(int, re.findall(r"\*\*(\d+)\*\*", counted)))
+    assert total + sum(map(int, re.findall(r"(\d+) [a-z]", own))) == num_rows
+    assert rows.count("(ours, not the paper's)") == num_rows - total > 0

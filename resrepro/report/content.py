@@ -10,7 +10,7 @@ from resrepro.config.experiment import Experiment
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
 from resrepro.report import claims
-from resrepro.report.departures import EVERYTHING_ELSE, departures_table
+from resrepro.report.departures import EVERYTHING_ELSE, OUT_OF_SCOPE, departures_table
 from resrepro.report.page import Block, BulletList, Page, Section
 from resrepro.report.page_figures import PageFigures
 from resrepro.report.run_table import provenance, runs_table, stored_records
@@ -49,7 +49,7 @@ def gather(results_dir: Path) -> Page:
         _beyond([e for e in shipped if e not in papers], figures, results_dir),
         Section(title="Every run", blocks=(runs_table(stored),)),
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
-        Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table())),
+        Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table(), OUT_OF_SCOPE)),
     ]
     if problems:
         what = "These files could not be used:"

@@ -74,7 +74,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
         "ours": _labeled(labels, {name: _values(verdict, name) for name in verdict.values}),
         "difference": _difference(verdict, [] if options else list(published.values())),
         "n": counts[0] if len(set(counts)) == 1 else ", ".join(counts),
-        "decided by": verdict.test,
+        "decided by": verdict.test.replace("; ", "\n"),
     }
 
 

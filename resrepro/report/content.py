@@ -79,8 +79,10 @@ def _lead(
     for scope, its in elsewhere:
         count = Counter(ELSEWHERE[verdict.status].removesuffix(ONE_RUN) for _, verdict in its)
         if sum(count.values()) > count["not run"]:
-            counted = ", ".join(f"{number} {word}" for word, number in sorted(count.items()) if word != "not run")
-            lines.append(f"{scope.title}, claims: {counted}; this is no verdict on the paper's.")
+            lines.append(
+                f"{scope.title}: {count['holds here']} claims hold here, {count['does not hold here']} do not, and "
+                f"{count['inconclusive']} are inconclusive; this is no verdict on the paper's."
+            )
     if problems:
         lines.append(f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them.")
     return tuple(lines)

@@ -20,6 +20,14 @@ class Noise:
     words: str
 
 
+def in_words(noises: Sequence[Noise]) -> str:
+    """Return `spread between its seeds (±0.10, ±0.13)`: what each noise is, and its standard deviations."""
+    sizes: dict[str, list[str]] = {}
+    for noise in noises:
+        sizes.setdefault(noise.words, []).append(f"±{math.sqrt(noise.variance):.2f}")
+    return ", ".join(f"{words} ({', '.join(these)})" for words, these in sizes.items())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mean:
     """Hold a mean over seeds, and the noise of one of them."""
@@ -65,7 +73,7 @@ def binomial_noise(error_pct: float, num_images: int) -> Noise:
     """
     p = (error_pct / 100 * num_images + 1) / (num_images + 2)
     found = 1e4 * p * (1 - p) / num_images
-    return Noise(variance=found, words=f"binomial noise of {num_images:,} images (±{math.sqrt(found):.2f})")
+    return Noise(variance=found, words=f"binomial noise of {num_images:,} images")
 
 
 def pooled_noise(samples: Sequence[Sequence[float]]) -> Noise | None:
@@ -75,11 +83,7 @@ def pooled_noise(samples: Sequence[Sequence[float]]) -> Noise | None:
     if not squares:
         return None
     found = squares / degrees
-    return Noise(
-        variance=found,
-        degrees=degrees,
-        words=f"spread between {degrees + len(samples)} stored seeds (±{math.sqrt(found):.2f})",
-    )
+    return Noise(variance=found, degrees=degrees, words=f"spread between {degrees + len(samples)} stored seeds")
 
 
 def trend(means: Sequence[Mean]) -> Estimate:

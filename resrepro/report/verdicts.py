@@ -12,7 +12,18 @@ from typing import Literal, get_args
 from resrepro import paper
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.report.measures import MEASURES, SeedSpreads, declared_seeds, is_error, noise_of_images
-from resrepro.report.statistics import ALPHA, CONFIDENCE, Estimate, Mean, Noise, holm, predicted, sample_noise, trend
+from resrepro.report.statistics import (
+    ALPHA,
+    CONFIDENCE,
+    Estimate,
+    Mean,
+    Noise,
+    holm,
+    in_words,
+    predicted,
+    sample_noise,
+    trend,
+)
 from resrepro.results.records import RunRecord
 
 INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
@@ -89,10 +100,10 @@ class Verdict:
             return ""
         if self.p_value is None:
             return "one run, and its noise is not known"
-        low, high = self.interval or (0.0, 0.0)
-        what = _compared(self.claim)
+        sign = "" if self.claim.run and not self.claim.published else "+"
+        low, high = (f"{end:{sign}.2f}" for end in self.interval or ())
         p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
-        return f"{what} {low:+.2f} to {high:+.2f}; {p}; {self.noise}"
+        return f"{_compared(self.claim)} {low} to {high}; {p}; {self.noise}"
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -201,7 +212,7 @@ def _compare(values: dict[str, tuple[float, ...]], noises: dict[str, Noise | Non
     ]
     if len(means) < len(noises):
         return None, ""
-    return trend(means), ", ".join(dict.fromkeys(mean.noise.words for mean in means))
+    return trend(means), in_words([mean.noise for mean in means])
 
 
 def _beside_published(
@@ -213,9 +224,9 @@ def _beside_published(
     assert number is not None  # checked where the experiment is read
     spread, num_published = paper.test_error_spread(experiment.dataset, name) or (None, 1)
     if spread is not None:
-        words = f"the paper's spread between {num_published} seeds (±{spread:.2f})"
+        words = f"the paper's spread between {num_published} seeds"
         noise = Noise(variance=spread**2, degrees=num_published - 1, words=words)
-    return (None, "") if noise is None else (predicted(ours, number, num_published, noise), noise.words)
+    return (None, "") if noise is None else (predicted(ours, number, num_published, noise), in_words([noise]))
 
 
 def _noise(claim: Claim, seeds: list[tuple[float, RunRecord]], spreads: SeedSpreads) -> Noise | None:

@@ -61,7 +61,9 @@ def test_one_run_is_decided_by_the_binomial_noise_of_the_images(tmp_path: Path) 
     assert verdict.status == "consistent (one run)"
     # 13.44 - 9.37 -+ 1.96 * 100 * sqrt(0.1344 * 0.8656 / 1e4 + 0.0937 * 0.9063 / 1e4)
     assert verdict.interval == pytest.approx((4.07 - 0.879, 4.07 + 0.879), abs=2e-3)
-    assert "binomial noise of 10,000 images (±0.34)" in verdict.test
+    assert verdict.test == (
+        "95 % interval of the difference +3.19 to +4.95; p < 0.001; binomial noise of 10,000 images (±0.34, ±0.29)"
+    )
     assert status(tmp_path, higher="resnet110", lower="resnet56") == "inconsistent (one run)"
     finish(tmp_path, "resnet110", [13.2])
     assert status(tmp_path, **ORDER) == "inconclusive"
@@ -76,7 +78,10 @@ def test_one_run_takes_the_spread_between_seeds_where_it_is_measured(tmp_path: P
         finish(tmp_path, "resnet20-45k", seeds, experiment="split-45k")
         assert status(tmp_path, "cifar-resnet", higher="resnet20", lower="resnet56") == expected
     verdict = decide(tmp_path, "cifar-resnet", run="resnet20", below=9.0)
-    assert "spread between 3 stored seeds (±1.00)" in verdict.test
+    assert (
+        "95 % interval of the mean 4.10 to 12.70" in verdict.test
+        and "spread between 3 stored seeds (±1.00)" in verdict.test
+    )
     # t = 0.6 / 1 with the 2 degrees of the stored spread: p = 1 - t / sqrt(2 + t^2)
     assert verdict.p_value == pytest.approx(1 - 0.6 / (2 + 0.36) ** 0.5, abs=1e-6)
 

@@ -79,10 +79,9 @@ def _lead(
     for scope, its in elsewhere:
         count = Counter(ELSEWHERE[verdict.status].removesuffix(ONE_RUN) for _, verdict in its)
         if sum(count.values()) > count["not run"]:
-            lines.append(
-                f"{scope.title}: {count['holds here']} claims hold here, {count['does not hold here']} do not, and "
-                f"{count['inconclusive']} are inconclusive; this is no verdict on the paper's."
-            )
+            holds, fails, open_ = (count[word] for word in ("holds here", "does not hold here", "inconclusive"))
+            counted = f"claims that hold here {holds}, that do not {fails}, inconclusive {open_}"
+            lines.append(f"{scope.title}: {counted}; this is no verdict on the paper's.")
     if problems:
         lines.append(f"Files that could not be used: {len(dict.fromkeys(problems))}; the end of the page names them.")
     return tuple(lines)

@@ -26,7 +26,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     statuses = [run_status(results_dir, run) for run in runs]
     console.print()
     console.print(_table(runs, statuses, compared=not experiment.is_varied))
-    judged = [judge(experiment, claim, results_dir) for claim in decidable(experiment)]
+    judged = judge([(experiment, claim) for claim in decidable(experiment)], results_dir)
     for verdict in judged:
         word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))

@@ -57,29 +57,35 @@ class FigureSpec(StrictModel):
 
 
 Measure = Literal[
-    "train_error_pct", "test_error_pct", "response_std", "gradient_first_to_last", "constructed_difference_pct"
-]
+    "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "response_std",
+    "gradient_first_to_last", "constructed_difference_pct",
+]  # fmt: skip
 
 
 class Claim(StrictModel):
     """A sentence of the paper that runs decide; report/verdicts.py has the rule.
 
-    Either an order: `higher`, then each of `between`, then `lower`, each above the next one in `column`. Or a bound:
-    `run` is above `above` and below `below`.
+    It is one of three. An order: `higher`, then each of `between`, then `lower`, each above the next one in `column`.
+    A bound: `run` is above `above` and below `below`. Or a number: the test error of `run` is the `published` one.
 
     Args:
         source: where the paper says it.
         paper: the paper's value, where paper.py has none: a curve, or a bound.
-        column: what is compared, a key of MEASURES; of the last iteration.
+        ours: it is our own sentence, or bound, and not the paper's.
+        column: what is compared, a key of MEASURES.
+        window: None: an error of the last iteration; or a window of the schedule (`resrepro.paper.curves.windows`),
+            over which the run's curve is averaged.
         protocol: how a test error is measured.
-        min_difference_pct: an order's neighbors differ by more than this.
+        min_difference_pct: an order's neighbors differ by more than this, on average.
         max_difference_pct: and by at most this; None: by anything.
     """
 
     text: str
     source: str = ""
     paper: str = ""
+    ours: bool = False
     column: Measure
+    window: Literal["plateau", "end"] | None = None
     protocol: EvaluationProtocol = "single view"
     higher: str | None = None
     between: tuple[str, ...] = ()
@@ -89,18 +95,29 @@ class Claim(StrictModel):
     run: str | None = None
     above: float | None = None
     below: float | None = None
+    published: bool = False
 
     @model_validator(mode="after")
     def _one_kind(self) -> Claim:
         orders = {"higher", "between", "lower", "min_difference_pct", "max_difference_pct"} & self.model_fields_set
-        bounds = {"run", "above", "below"} & self.model_fields_set
+        bounds = {"run", "above", "below", "published"} & self.model_fields_set
         order = orders >= {"higher", "lower"} and not bounds
-        bound = "run" in bounds and len(bounds) > 1 and not orders
+        bound = "run" in bounds and len(bounds) > 1 and not orders and (not self.published or len(bounds) == 2)
         if not order and not bound:
             raise ValueError(
                 "expected 'higher' and 'lower', with or without 'between', 'min_difference_pct' and "
-                "'max_difference_pct', or 'run' with 'above' or 'below' or both"
+                "'max_difference_pct', or 'run' with 'above' or 'below' or both, or 'run' with 'published'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _window_of_a_curve(self) -> Claim:
+        if self.window and (self.column not in ("train_error_pct", "test_error_pct") or self.protocol != "single view"):
+            raise ValueError(
+                f"window '{self.window}': expected a curve: train_error_pct, or test_error_pct single view"
+            )
+        if self.published and (self.column != "test_error_pct" or self.window):
+            raise ValueError("published: expected column 'test_error_pct' and no window")
         return self
 
     @property

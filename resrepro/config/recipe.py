@@ -88,7 +88,7 @@ class Recipe(StrictModel):
         crop_padding: zeros on each side, pixels, before the random crop; 4 gives 9 x 9 offsets.
         curve_every_iters: iterations between two points of the curves.
         warmup: None, or the gated warm-up of the 110-layer net.
-        bn_devices: in training BN sees each of so many equal parts of the mini-batch alone, as on the paper's two GPUs.
+        bn_devices: in training BN sees each of so many equal parts of the mini-batch alone, as on two GPUs (Sec. 4.2).
         decay: of `all` parameters, of the `weights` of convolutions and fc alone, or of the `convolutions` alone.
         momentum_form: `pytorch` is v = m v + g, w -= lr v; `caffe` is v = m v + lr g, w -= v, another one where lr
             changes.
@@ -191,12 +191,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop_padding": 4,
         "curve_every_iters": CURVE_EVERY_ITERS,
     },
-    "imagenet": {  # Sec. 3.4; the latest drops are those that Fig. 4 shows, and one more
+    "imagenet": {  # Sec. 3.4; the drops are those of all four nets of Fig. 4
         "total_iters": 600000,
         "batch_size": 256,
         "lr": 0.1,
-        "lr_drop_iters": (150000, 300000, 450000),
-        "plateau": {"patience_iters": 30000, "min_fall_pct": 0.1},
+        "lr_drop_iters": (150000, 300000),
         "momentum": 0.9,
         "weight_decay": 1e-4,
         "crop_padding": 0,

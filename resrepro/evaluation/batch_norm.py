@@ -1,4 +1,4 @@
-"""BN statistics as the authors had them in the end: plain averages over many training mini-batches."""
+"""BN statistics as in the author's repository, not the paper: plain averages over many training mini-batches."""
 
 from __future__ import annotations
 

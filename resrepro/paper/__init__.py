@@ -16,6 +16,7 @@ from resrepro.paper.numbers import (
     Table1Row,
     Table6Row,
     test_error_pct,
+    test_error_spread,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "Table1Row",
     "Table6Row",
     "test_error_pct",
+    "test_error_spread",
 ]

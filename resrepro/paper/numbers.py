@@ -80,7 +80,7 @@ class Table6Row:
     """Hold one row of Table 6: CIFAR-10 test error.
 
     `arch` is our name of the net, None for the other authors' methods. `mean_pct` and `std_pct` are given
-    where the paper gives "best (mean +- std)"; of ResNet-110, over five runs.
+    where the paper gives "best (mean +- std)", `num_runs` where it says over how many runs.
     """
 
     method: str
@@ -90,6 +90,7 @@ class Table6Row:
     error_pct: float
     mean_pct: float | None = None
     std_pct: float | None = None
+    num_runs: int | None = None
 
 
 TABLE_6 = (
@@ -108,7 +109,7 @@ TABLE_6 = (
     Table6Row(method="ResNet", arch="resnet56", num_layers=56, parameters="0.85M", error_pct=6.97),
     Table6Row(
         method="ResNet", arch="resnet110", num_layers=110, parameters="1.7M",
-        error_pct=6.43, mean_pct=6.61, std_pct=0.16,
+        error_pct=6.43, mean_pct=6.61, std_pct=0.16, num_runs=5,
     ),
     Table6Row(method="ResNet", arch="resnet1202", num_layers=1202, parameters="19.4M", error_pct=7.93),
 )  # fmt: skip
@@ -134,6 +135,12 @@ def test_error_pct(dataset: str, run: str, protocol: EvaluationProtocol) -> floa
         tables = {"10-crop": (*TABLE_2, *TABLE_3), "multi-scale": TABLE_4}.get(protocol, ())
         return next((row.top1_pct for row in tables if row.arch == run), None)
     return TEST_ERROR_PCT.get((dataset, run)) if protocol == "single view" else None
+
+
+def test_error_spread(dataset: str, run: str) -> tuple[float, int] | None:
+    """Return the published standard deviation between seeds, %, and their number; None where none is published."""
+    rows = [row for row in TABLE_6 if dataset == "cifar10" and row.arch == run]
+    return next(((row.std_pct, row.num_runs) for row in rows if row.std_pct and row.num_runs), None)
 
 
 # How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).

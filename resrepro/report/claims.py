@@ -8,27 +8,38 @@ from statistics import fmean
 
 from resrepro import paper
 from resrepro.config.experiment import Claim, Experiment
-from resrepro.report.verdicts import MEASURES, Status, Verdict, decidable, judge
+from resrepro.report.measures import MEASURES
+from resrepro.report.verdicts import Status, Verdict, decidable, judge
 from resrepro.results.tables import Table, mean_std
 
 COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")
 NOTES = (
     "ours: mean ± standard deviation over seeds; difference: of an order of two, the first minus the second, of a "
-    "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds",
+    "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds that "
+    "the experiment declares; p: corrected for the number of claims",
 )
-ONE_SEED = " (one seed)"  # what a verdict without a test adds to its word
+OURS = "(ours, not the paper's)"  # what stands behind the text of a claim of our own
 Judged = list[tuple[Experiment, Verdict]]
 
 
 def verdicts(experiments: list[Experiment], results_dir: Path) -> Judged:
-    """Judge the claims that can be decided, each once, though several experiments may make it."""
-    found = {}
+    """Judge the claims that can be decided, each once, though several experiments may make it.
+
+    Of these experiments it is the one that declares the most seeds, or the first of those.
+    """
+    found: dict[tuple[str, Claim], tuple[Experiment, Claim]] = {}
     for experiment in experiments:
         for claim in decidable(experiment):
             same = (experiment.dataset, claim.model_copy(update={"text": "", "source": "", "paper": ""}))
-            if same not in found:
-                found[same] = (experiment, judge(experiment, claim, results_dir))
-    return list(found.values())
+            if same not in found or _num_seeds(experiment, claim) > _num_seeds(*found[same]):
+                found[same] = (experiment, claim)
+    asked = list(found.values())
+    judged = judge(asked, results_dir)
+    return [(experiment, verdict) for (experiment, _), verdict in zip(asked, judged, strict=True)]
+
+
+def _num_seeds(experiment: Experiment, claim: Claim) -> int:
+    return sum(run.name in claim.runs for run in experiment.runs)
 
 
 def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
@@ -51,7 +62,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     published = _published(experiment, verdict)
     labels = {run.name: run.label for run in experiment.runs}
     row = {
-        "claim": f"{claim.text}{claim.source and f' ({claim.source})'}\nmeasured: {_measured(verdict)}",
+        "claim": f"{_text(claim)}\nmeasured: {_measured(verdict)}",
         "verdict": word,
         "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or _unnumbered(claim),
     }
@@ -60,12 +71,15 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
         return row | {"decided by": f"{verdict.detail}{command}"}
     counts = [str(len(values)) for values in verdict.values.values()]
     return row | {
-        "verdict": word + (ONE_SEED if verdict.p_value is None else ""),
-        "ours": _labeled(labels, {name: _value(values) for name, values in verdict.values.items()}),
+        "ours": _labeled(labels, {name: _values(verdict, name) for name in verdict.values}),
         "difference": _difference(verdict, [] if options else list(published.values())),
         "n": counts[0] if len(set(counts)) == 1 else ", ".join(counts),
-        "decided by": verdict.test,
+        "decided by": verdict.test.replace("; ", "\n"),
     }
+
+
+def _text(claim: Claim) -> str:
+    return " ".join(filter(None, (claim.text, claim.source and f"({claim.source})", OURS if claim.ours else "")))
 
 
 def _unnumbered(claim: Claim) -> str:
@@ -76,13 +90,14 @@ def _measured(verdict: Verdict) -> str:
     claim = verdict.claim
     measure = MEASURES[claim.column]
     how = "" if claim.protocol == "single view" else f", {claim.protocol}"
+    how += {None: "", "plateau": ", mean before the first drop of the rate", "end": ", mean of the end"}[claim.window]
     return f"{measure.words}{how}{measure.unit and f' ({measure.unit.strip()})'}"
 
 
 def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
     """Return the paper's number for each run of a claim, or none at all."""
     claim = verdict.claim
-    if claim.column != "test_error_pct":
+    if claim.column != "test_error_pct" or claim.window:
         return {}
     found = {name: paper.test_error_pct(experiment.dataset, name, claim.protocol) for name in claim.runs}
     known = {name: value for name, value in found.items() if value is not None}
@@ -94,6 +109,12 @@ def _labeled(labels: dict[str, str], values: dict[str, str]) -> str:
     if len(values) == 1:
         return next(iter(values.values()))
     return "\n".join(f"{labels[name]}: {value}" for name, value in values.items())
+
+
+def _values(verdict: Verdict, name: str) -> str:
+    """Return a run's mean, and what its further seeds measured."""
+    further = verdict.further.get(name)
+    return _value(verdict.values[name]) + (f" (not counted: {_value(further)})" if further else "")
 
 
 def _value(values: tuple[float, ...]) -> str:

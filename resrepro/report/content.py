@@ -11,18 +11,18 @@ from resrepro.config.experiment import Experiment
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
 from resrepro.report import claims
-from resrepro.report.departures import EVERYTHING_ELSE, departures_table
+from resrepro.report.departures import EVERYTHING_ELSE, OUT_OF_SCOPE, departures_table
 from resrepro.report.page import Block, BulletList, Page, Section
 from resrepro.report.page_figures import PageFigures
 from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
 from resrepro.report.tables import TABLE_1_TITLE, TABLES
 from resrepro.report.variations import VariedExperiments, varied_experiments
-from resrepro.report.verdicts import ELSEWHERE, RULE, Status
+from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, RULE, STATUSES, Status
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
 
-PAPERS: dict[Status, str] = {status: status for status in ELSEWHERE}
+PAPERS: dict[Status, str] = {status: status for status in STATUSES}
 
 
 def gather(results_dir: Path) -> Page:
@@ -50,7 +50,7 @@ def gather(results_dir: Path) -> Page:
         _beyond([e for e in shipped if e not in papers], figures, results_dir),
         Section(title="Every run", blocks=(runs_table(stored),)),
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
-        Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table())),
+        Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table(), OUT_OF_SCOPE)),
     ]
     problems = _each_file_once(problems)
     if problems:
@@ -59,7 +59,7 @@ def gather(results_dir: Path) -> Page:
     return Page(
         title="Deep Residual Learning for Image Recognition, reproduced",
         lead=_lead(judged, full, elsewhere, problems),
-        counts={status: sum(verdict.status == status for _, verdict in judged) for status in PAPERS},
+        counts={status: sum(v.status == status and not v.claim.ours for _, v in judged) for status in STATUSES},
         sections=tuple(sections),
     )
 
@@ -74,17 +74,16 @@ def _lead(
     lines = []
     if not full:
         lines.append("No run under the paper's whole schedule is in the results yet.")
-    alone = sum(verdict.status == "reproduced" and verdict.p_value is None for _, verdict in judged)
-    if alone:
-        lines.append(f"With one seed of a run, so without a test: {alone} of the reproduced claims.")
+    own = Counter(verdict.status for _, verdict in judged if verdict.claim.ours)
+    if own:
+        counted = ", ".join(f"{own[status]} {status}" for status in STATUSES if own[status])
+        lines.append(f"Claims of our own beside the paper's, counted apart: {counted}.")
     for scope, its in elsewhere:
-        count = Counter(verdict.status for _, verdict in its)
-        decided = count["reproduced"] + count["not reproduced"]
-        if decided:
-            lines.append(
-                f"{scope.title}: {count['reproduced']} of {decided} claims hold in direction; "
-                "this is no verdict on the paper's."
-            )
+        count = Counter(ELSEWHERE[verdict.status].removesuffix(ONE_RUN) for _, verdict in its)
+        if sum(count.values()) > count["not run"]:
+            holds, fails, open_ = (count[word] for word in ("holds here", "does not hold here", "inconclusive"))
+            counted = f"claims that hold here {holds}, that do not {fails}, inconclusive {open_}"
+            lines.append(f"{scope.title}: {counted}; this is no verdict on the paper's.")
     if problems:
         lines.append(f"Files that could not be used: {len(problems)}; the end of the page names them.")
     return tuple(lines)

@@ -30,9 +30,9 @@ class Departure:
 DEPARTURES = (
     Departure(
         point="BN batch",
-        paper="two GPUs: 64 images at a time",
-        here="the whole mini-batch of 128; ImageNet: 8 parts of 32, as on the paper's 8 GPUs",
-        other_way="`bn_devices = 2`",
+        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow; ImageNet: not said',
+        here="the whole mini-batch of 128; ImageNet: 8 parts of 32, as on 8 GPUs, which is our guess",
+        other_way="`bn_devices`",
     ),
     Departure(
         point="BN's constants",
@@ -41,13 +41,13 @@ DEPARTURES = (
     ),
     Departure(
         point="weight decay",
-        paper="not said on what",
+        paper="not said on what; fb.resnet.torch's README says of the original: the weights of convolutions",
         here="on all parameters",
-        other_way='`decay = "weights"`: of convolutions and fc',
+        other_way='`decay = "weights"`: of convolutions and fc; `"convolutions"`: of these alone',
     ),
     Departure(
         point="momentum at a drop of the rate",
-        paper="Caffe's `v = mv + lr g, w -= v`",
+        paper="not said; Caffe, which the author's repository uses, has `v = mv + lr g, w -= v`",
         here="PyTorch's `v = mv + g, w -= lr v`",
         other_way='`momentum_form = "caffe"`',
     ),
@@ -59,21 +59,20 @@ DEPARTURES = (
     ),
     Departure(
         point="BN statistics in the end",
-        paper="a plain average",
+        paper="not said; the author's repository: averages over many training mini-batches",
         here="moving averages",
         other_way="recorded by every run, beside the other error",
     ),
     Departure(
         point="bottleneck's stride 2",
-        paper="in the first 1x1",
-        here="the same",
+        paper="not said; only the first 1x1 gives Table 1's multiply-adds",
+        here="in the first 1x1",
         other_way="`resnet50-3x3stride`",
     ),
     Departure(
         point="when ImageNet's rate is divided",
-        paper="where the error plateaus",
-        here="where the training error has no new low (by 0.1 points) in 30,000 iterations, at the latest at 15e4, "
-        "30e4, 45e4; recorded",
+        paper='"when the error plateaus"; all four nets of Fig. 4 drop at 15e4 and 30e4',
+        here="at 15e4 and 30e4",
         other_way="`plateau`, `lr_drop_iters`",
     ),
     Departure(
@@ -117,7 +116,7 @@ DEPARTURES = (
     ),
     Departure(
         point="precision",
-        paper="fp32",
+        paper="not said; Caffe computes in fp32",
         here="`auto`: bf16 where the device computes in it, with fp32 weights, BN statistics and loss",
         other_way="`--precision fp32`",
     ),
@@ -143,9 +142,15 @@ DEPARTURES = (
         here="half on each side",
     ),
     Departure(
-        point="fc layer's initialization",
-        paper="not said",
-        here="PyTorch's default; convolutions: He, normal, fan_out",
+        point="initialization",
+        paper='"as in [13]" (He et al. 2015), which leaves fan_in or fan_out, and the fc layer, open',
+        here="convolutions: normal, fan_out; fc layer: PyTorch's default",
+        other_way="`init`, `fc_init`",
+    ),
+    Departure(
+        point="padding of CIFAR-10's images",
+        paper='"4 pixels are padded on each side"',
+        here="zeros, after the mean is subtracted",
     ),
 )
 
@@ -153,8 +158,9 @@ EVERYTHING_ELSE = (
     "Everything else is as in Sec. 3.4 (ImageNet) and Sec. 4.2 (CIFAR-10) of the paper. For CIFAR-10: mini-batches of "
     "128; SGD with momentum 0.9, without Nesterov, and weight decay 1e-4; a learning rate of 0.1, divided by 10 at 32k "
     "and 48k of 64k iterations; the per-pixel mean of the training images subtracted, and no division by a standard "
-    "deviation; 4 zeros on each side, 9 x 9 crops and flips for training, the single view for testing."
+    "deviation; 4 pixels padded on each side, random crops and flips for training, the single view for testing."
 )
+OUT_OF_SCOPE = "Detection and localization (Tables 7 to 14, appendices A to C) are out of scope."
 
 
 def departures_table() -> Table:

@@ -9,13 +9,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from resrepro.report.claims import ONE_SEED
 from resrepro.report.page import Page, PageFigure
+from resrepro.report.verdicts import ONE_RUN
 from resrepro.results.tables import Table
 
 FOLDER = Path(__file__).parent
 MARKS = {  # verdict -> class of its badge
-    "reproduced": "good", "holds here": "good", "not reproduced": "bad", "does not hold here": "bad", "not run": "none",
+    "supported": "good", "consistent": "good", "holds here": "good", "inconclusive": "none", "not run": "none",
+    "contradicted": "bad", "inconsistent": "bad", "does not hold here": "bad",
 }  # fmt: skip
 NUMBER = re.compile(r"[-+±–\d.,()× ]*\d[-+±–\d.,()× %]*|–")
 # What matplotlib draws in black, grays and white takes the page's colors.
@@ -30,7 +31,7 @@ def write(page: Page) -> str:
     """Return the file's text."""
     template = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     template.filters |= {"text": _text, "alignments": _alignments, "inline": _inline}
-    template.globals |= {"MARKS": MARKS, "ONE_SEED": ONE_SEED}
+    template.globals |= {"MARKS": MARKS, "ONE_RUN": ONE_RUN}
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
     return template.get_template("page.html.jinja").render(page=page, style=style) + "\n"
 
@@ -43,7 +44,7 @@ def _text(text: str) -> Markup:
 def _alignments(table: Table) -> list[Markup]:
     """Return each column's class: columns of numbers stand on the right."""
     columns = [[row[column] for row in table.rows] for column in range(len(table.columns))]
-    filled = [[cell for cell in cells if cell and cell not in MARKS] for cells in columns]
+    filled = [[cell for cell in cells if cell and cell.removesuffix(ONE_RUN) not in MARKS] for cells in columns]
     return [Markup(' class="number"' if cells and all(map(NUMBER.fullmatch, cells)) else "") for cells in filled]
 
 

@@ -240,7 +240,7 @@ class RunRecord(StrictModel):
         """Return the test error under just this protocol, %; None where it is not recorded, for no other replaces it.
 
         A run itself records the single view's top-1 error, with BN's moving averages as in its curve. The others are
-        recorded by `evaluate`, with BN's statistics re-estimated, as the authors had them in the end.
+        recorded by `evaluate`, with BN's statistics re-estimated, as in the author's repository.
 
         Args:
             top: 1 or 5.

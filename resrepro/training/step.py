@@ -177,8 +177,8 @@ class Engine:
         self._next, self._lr_now = iteration + 1, lr
 
     # Differs from the paper, by default: BN sees the whole mini-batch, not the 64 images of one of two GPUs
-    # (bn_devices = 2); the momentum is PyTorch's v = m v + g, w -= lr v, not Caffe's, which matters where the learning
-    # rate drops (momentum_form = "caffe").
+    # (bn_devices = 2). Where the paper is silent: the momentum is PyTorch's v = m v + g, w -= lr v, not that of Caffe,
+    # which the author's repository uses; they differ where the learning rate drops (momentum_form = "caffe").
     def _step(self) -> None:
         sums = self._gradients()
         self.optimizer.step()

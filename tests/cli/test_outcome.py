@@ -31,8 +31,12 @@ def test_run_ends_with_verdicts_on_the_paper_only_under_its_schedule(scale: floa
         print_outcome(console, experiment, experiment.runs, tmp_path)
     printed = captured.get()
     if scale == 1:
-        assert "\nreproduced: 56 layers: " in printed and "\nreproduced: reaches it" in printed
+        assert "\nconsistent (one run): 56 layers: " in printed and "\nconsistent (one run): reaches it" in printed
         assert "no verdict" not in printed
     else:
-        assert "\nholds here: 56 layers: " in printed and "reproduced" not in printed and "reaches it" not in printed
+        assert (
+            "\nholds here (one run): 56 layers: " in printed
+            and "consistent" not in printed
+            and "reaches it" not in printed
+        )
         assert "with --schedule-scale 0.1 this is no verdict" in printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resrepro.config.recipe import SWITCHES, Warmup
+from resrepro.config.recipe import SWITCHES, Plateau, Warmup
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
@@ -34,3 +34,10 @@ def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
 def test_a_scale_outside_0_to_1_is_refused(scale: float) -> None:
     with pytest.raises(UserError, match="--schedule-scale"):
         find_experiment("cifar-plain").variant(Variation(schedule_scale=scale))
+
+
+def test_imagenets_rate_is_divided_where_fig_4_drops() -> None:
+    for name in ("plain34-vs-res34", "plain18-vs-res18", "bottleneck"):
+        for run in find_experiment(name).runs:
+            assert (run.recipe.lr_drop_iters, run.recipe.plateau) == ((150_000, 300_000), None)
+    assert find_experiment("plain34-plateau").runs[0].recipe.plateau == Plateau(patience_iters=30_000, min_fall_pct=0.1)

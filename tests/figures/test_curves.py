@@ -159,21 +159,21 @@ def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_pat
     assert "ResNeXt-29 (8x64d)  4.00 (paper 3.65)" in drawn and "ResNet-110 (300 epochs)  6.00" in drawn
     print_outcome(console, experiment, experiment.runs, tmp_path)
     printed = console.file.getvalue()
-    assert "3.65" in printed and "reproduced: ResNeXt-29 (8x64d) has a lower test error" in printed
+    assert "3.65" in printed and "consistent (one run): ResNeXt-29 (8x64d) has a lower test error" in printed
     assert "paper 6.61" not in drawn and "6.61" not in printed
 
 
 def test_a_verdict_follows_its_rule(tmp_path: Path) -> None:
     experiment = find_experiment("cifar-resnet")
     claim = Claim(text="t", higher="resnet56", lower="resnet110", column="test_error_pct")
-    assert judge(experiment, claim, tmp_path).status == "not run"
+    assert judge([(experiment, claim)], tmp_path)[0].status == "not run"
     store_curve(tmp_path, "resnet56", 6.75)
     store_curve(tmp_path, "resnet110", 6.5)  # 6.5, 6.6, 6.7, 6.8, 6.9 over the seeds
-    verdict = judge(experiment, claim, tmp_path)
-    assert verdict.status == "reproduced"
+    (verdict,) = judge([(experiment, claim)], tmp_path)
+    assert verdict.status == "inconclusive"
     assert "resnet56 6.75 %, resnet110 6.70 %, n = 1 and 5" in verdict.detail
-    strict = claim.model_copy(update={"min_difference_pct": 0.1})
-    assert judge(experiment, strict, tmp_path).status == "not reproduced"
+    strict = claim.model_copy(update={"min_difference_pct": 2.0})
+    assert judge([(experiment, strict)], tmp_path)[0].status == "inconsistent (one run)"
 
 
 def test_unfinished_runs_do_not_count(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from resrepro.config.toml_files import experiment_names, find_experiment
+from resrepro.paper import curves
 from resrepro.report import claims
 from support.stored_runs import finish
 
@@ -17,23 +18,51 @@ def test_the_same_claim_of_two_experiments_is_listed_once(tmp_path: Path) -> Non
 
 
 def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) -> None:
-    finish(tmp_path, "resnet56", [7.0, 7.2])
+    finish(tmp_path, "resnet56", [7.0, 7.2])  # one seed is declared
     finish(tmp_path, "resnet110", [6.5, 6.5, 6.8])
     judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path)
-    words = {"reproduced": "yes", "not reproduced": "no", "not run": "-"}
+    words = {"supported": "yes", "consistent (one run)": "yes", "inconclusive": "open", "not run": "-"}
     table = claims.table("T", judged, words)
     found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     row = next(row for row in found if row["claim"].startswith("ResNet-110 has a lower test error"))
     assert row["paper"] == "ResNet-56: 6.97\nResNet-110: 6.61"
-    assert row["ours"] == "ResNet-56: 7.10±0.14\nResNet-110: 6.60±0.17"
-    assert (row["difference"], row["n"], row["verdict"]) == ("+0.50 (+0.36)", "2, 3", "yes")
-    assert row["decided by"].startswith("p = 0.0")
-    value = next(row for row in found if row["claim"].startswith("ResNet-110 reaches"))
+    assert row["ours"] == "ResNet-56: 7.00 (not counted: 7.20)\nResNet-110: 6.60±0.17"
+    assert (row["difference"], row["n"], row["verdict"]) == ("+0.40 (+0.36)", "1, 3", "open")
+    assert "95 % interval of the difference" in row["decided by"] and "p = " in row["decided by"]
+    value = next(row for row in found if row["claim"].startswith("ResNet-110 has the paper's"))
     assert (value["paper"], value["ours"], value["difference"]) == ("6.61", "6.60±0.17", "-0.01")
-    missing = next(row for row in found if row["claim"].startswith("ResNet-20 reaches"))
+    missing = next(row for row in found if row["claim"].startswith("ResNet-20 has the paper's"))
     assert missing["verdict"] == "-" and "`resrepro run cifar-resnet`" in missing["decided by"]
 
 
 def test_every_shipped_claim_says_where_the_paper_makes_it() -> None:
     papers = [e for e in map(find_experiment, experiment_names()) if e.dataset in ("cifar10", "imagenet")]
     assert all(claim.source for e in papers for claim in e.claims)
+
+
+def test_claims_of_our_own_are_marked(tmp_path: Path) -> None:
+    judged = claims.verdicts([find_experiment("bottleneck")], tmp_path)
+    assert {v.claim.ours for _, v in judged} == {True, False}
+    table = claims.table("T", judged, {"not run": "-"})
+    marked = [claims.OURS in row[0] for row in table.rows]
+    assert marked == [v.claim.ours for _, v in judged]
+
+
+def test_the_degradation_is_judged_where_the_papers_own_curves_show_it() -> None:
+    chain = next(c for c in find_experiment("cifar-plain").claims if c.between)
+    plateau = []
+    for name in chain.runs:
+        curve = curves.published_curve("cifar10", name, "train")
+        assert curve is not None
+        plateau.append(curves.difference(curve, curve.iterations, curve.error_pct).windows[0].paper_pct)
+    assert chain.window == "plateau" and plateau == sorted(plateau, reverse=True)
+    assert chain.paper == ", ".join(f"{value:.1f}" for value in plateau)
+
+
+def test_of_equal_claims_the_one_with_the_most_seeds_is_judged(tmp_path: Path) -> None:
+    one, five = find_experiment("cifar-1202"), find_experiment("cifar-resnet")
+    claim = next(c for c in five.claims if c.published and c.run == "resnet110")
+    both = [experiment.model_copy(update={"claims": (claim,)}) for experiment in (one, five)]
+    finish(tmp_path, "resnet110", [6.5, 6.6, 6.7])
+    ((experiment, verdict),) = claims.verdicts(both, tmp_path)
+    assert experiment.name == "cifar-resnet" and verdict.values == {"resnet110": (6.5, 6.6, 6.7)}

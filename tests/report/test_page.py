@@ -121,7 +121,7 @@ def test_an_empty_folder_names_everything_that_is_missing_with_its_command(tmp_p
     html, markdown = report(tmp_path / "none")
     text = words_of(html)
     num_claims = int(re.search(r"\*\*(\d+)\*\* not run", markdown)[1])  # type: ignore[index]
-    assert "**0** reproduced · **0** not reproduced" in markdown and num_claims > 25
+    assert "**0** supported · **0** consistent (one run) · **0** inc" in markdown and num_claims > 25
     assert "No run under the paper's whole schedule" in text and "No run under" in markdown
     for experiment in papers():
         assert f"resrepro run {experiment.name}" in text or not experiment.claims
@@ -170,7 +170,8 @@ def test_full_runs_decide_claims_and_stand_in_tables_with_device_and_commit(tmp_
     html, markdown = report(tmp_path)
     lines = markdown.splitlines()
     fig1 = next(line for line in lines if line.startswith("| plain-56 has a higher training error than plain-20"))
-    assert "| reproduced |" in fig1 and "plain-56: 9.10±0.10<br>plain-20: 3.10±0.10" in fig1 and "p < 0.001" in fig1
+    assert "| consistent (one run) |" in fig1 and "p < 0.001" in fig1  # one seed is declared
+    assert "plain-56: 9.00 (not counted: 9.15±0.07)<br>plain-20: 3.00 (not counted: 3.15±0.07)" in fig1
     assert any(line.startswith("| ResNet | 20 | 0.27M | 8.75 | 8.50±0.10 | -0.25 | 3 |") for line in lines)
     assert "Ours: a GPU; fp32; commit `0123456789ab`." in markdown
     assert any(line.startswith("| cifar10/resnet56 | 0, 1, 2 | 0.20±0.10 | 7.10±0.10") for line in lines)
@@ -180,10 +181,10 @@ def test_full_runs_decide_claims_and_stand_in_tables_with_device_and_commit(tmp_
 def test_a_shortened_schedule_never_counts_for_the_paper(tmp_path: Path) -> None:
     four_runs(tmp_path, scale=0.1, seeds=(0, 1))
     _, markdown = report(tmp_path)
-    assert "**0** reproduced · **0** not reproduced" in markdown
+    assert "**0** supported · **0** consistent (one run) · **0** inconclusive" in markdown
     section = markdown.partition("## CIFAR-10, schedule × 0.1")[2].partition("\n## ")[0]
-    assert "holds here" in section and "reproduced |" not in section and "6400 iterations of 128, 0.1 of" in section
-    assert "8.75" not in section and "reaches the paper's test error" not in section
+    assert "holds here" in section and "| supported |" not in section and "6400 iterations of 128, 0.1 of" in section
+    assert "8.75" not in section and "has the paper's test error" not in section
     assert section.count("![") == 3  # Fig. 1, Fig. 6 and Fig. 7: no figure that would show nothing new
     table6 = markdown.partition("Table 6")[2].partition("**")[0]
     assert "| ResNet | 20 | 0.27M | 8.75 | not run |" in markdown and "8.50" not in table6
@@ -193,7 +194,7 @@ def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
     for run in find_experiment("plain-vs-resnet").variant(Variation(dataset="cifar100")).runs:
         finish(tmp_path, run, *FOUR[run.name])
     _, markdown = report(tmp_path)
-    assert "## CIFAR-100 in place of CIFAR-10" in markdown and "**0** reproduced" in markdown
+    assert "## CIFAR-100 in place of CIFAR-10" in markdown and "**0** supported" in markdown
     assert "other data than the paper's" in markdown
 
 
@@ -207,8 +208,8 @@ def test_smaller_images_are_a_section_of_their_own(tmp_path: Path) -> None:
     section = markdown.partition("## Imagenette in place of ImageNet, 64 pixels, schedule × 0.01")[2].partition(
         "\n## "
     )[0]
-    assert "plain-34: 40.00<br>ResNet-34 A: 30.00" in section and "holds here (one seed)" in section
-    assert "imagenette/plain34-64px-x0.01" in markdown and "**0** reproduced" in markdown
+    assert "plain-34: 40.00<br>ResNet-34 A: 30.00" in section and "holds here (one run)" in section
+    assert "imagenette/plain34-64px-x0.01" in markdown and "**0** supported" in markdown
 
 
 def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -289,3 +290,15 @@ def test_a_browser_has_nothing_to_complain_of(tmp_path: Path) -> None:
     page = f"file://{tmp_path}/report.html"
     done = subprocess.run([CHROMIUM, *words, page], capture_output=True, text=True, timeout=120, check=True)
     assert "</html>" in done.stdout and "CONSOLE" not in done.stderr
+
+
+def test_claims_of_our_own_are_counted_apart(tmp_path: Path) -> None:
+    four_runs(tmp_path)
+    _, markdown = report(tmp_path)
+    counted = next(line for line in markdown.splitlines() if line.startswith("Claims of the paper: "))
+    own = next(line for line in markdown.splitlines() if line.startswith("Claims of our own"))
+    rows = markdown.partition("**Claims of the paper**")[2].partition("\n\n\n")[0].partition("\n## ")[0]
+    num_rows = sum(line.startswith("| ") and "measured: " in line for line in rows.splitlines())
+    total = sum(map(int, re.findall(r"\*\*(\d+)\*\*", counted)))
+    assert total + sum(map(int, re.findall(r"(\d+) [a-z]", own))) == num_rows
+    assert rows.count("(ours, not the paper's)") == num_rows - total > 0

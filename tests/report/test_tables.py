@@ -87,7 +87,7 @@ def test_missing_nets_are_named_with_the_command_that_trains_them(tmp_path: Path
     assert "ResNet-1202: not run; to train: resrepro run cifar-1202" in six_notes
     assert "ResNet-20" not in six_notes and "not run" in table.to_markdown()
     three_notes = "\n".join(TABLES[3](tmp_path).notes)
-    assert "plain-34: not run; to train: resrepro run plain34-vs-res34" in three_notes
+    assert "plain-34, ResNet-34 A: not run; to train: resrepro run imagenet-depth" in three_notes
     assert "ResNet-50, ResNet-101, ResNet-152: not run; to train: resrepro run ensemble" in three_notes
 
 

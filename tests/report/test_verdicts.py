@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,138 +11,241 @@ from resrepro import results
 from resrepro.config.experiment import Claim
 from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
-from resrepro.report.verdicts import ALPHA, judge, t_tail, welch
+from resrepro.report.verdicts import Verdict, judge
 from resrepro.results import csv_rows
-from resrepro.results.records import ConstructedComparison, LayerNorms, Response
+from resrepro.results.records import ConstructedComparison, CurvePoint, LayerNorms, Response
+from support.records import point
 from support.stored_runs import files_of, finish
 
+ORDER = {"higher": "resnet56", "lower": "resnet110"}
 
-def status(results_dir: Path, experiment: str = "cifar-resnet", **fields: Any) -> tuple[str, float | None]:
+
+def decide(results_dir: Path, experiment: str = "seeds", **fields: Any) -> Verdict:
     claim = Claim(**{"text": "t", "column": "test_error_pct", **fields})
-    verdict = judge(find_experiment(experiment), claim, results_dir)
-    return verdict.status, verdict.p_value
+    chosen = find_experiment("cifar-resnet" if experiment == "seeds" else experiment)
+    if experiment == "seeds":  # five of each net
+        chosen = chosen.select(seeds=range(5))
+    (verdict,) = judge([(chosen, claim)], results_dir)
+    return verdict
 
 
-@pytest.mark.parametrize(
-    ("t", "degrees", "tail"),
-    [(6.314, 1, 0.05), (2.920, 2, 0.05), (2.132, 4, 0.05), (1.812, 10, 0.05), (-2.132, 4, 0.95)],
-)
-def test_the_t_distribution_is_that_of_the_published_tables(t: float, degrees: float, tail: float) -> None:
-    assert t_tail(t, degrees) == pytest.approx(tail, abs=5e-5)
+def status(*arguments: Any, **fields: Any) -> str:
+    return decide(*arguments, **fields).status
 
 
-def test_p_values_by_hand() -> None:
-    # t = 2.449, 4 degrees: p = 1/2 - 3/8 * t / sqrt(2.5) * (1 - 6 / 2.5 / 12)
-    assert welch((3, 4, 5), (1, 2, 3), 0) == pytest.approx(0.5 - 3 / 8 * math.sqrt(6 / 2.5) * 0.8, abs=1e-6)
-    assert welch((3, 4, 5), (1, 2, 3), 2) == pytest.approx(0.5)
-    # one mean against a constant: t = 2 sqrt(3), 2 degrees: p = 1/2 - t / (2 sqrt(2 + t^2))
-    assert welch((-5, -6, -7), (-8,), 0) == pytest.approx(0.5 - math.sqrt(12) / (2 * math.sqrt(14)), abs=1e-6)
-    # variances 2 / 2 and 1 / 3: (4/3)^2 / (1 + 1/18) degrees
-    assert welch((0, 2), (-4, -3, -2), 0) == pytest.approx(t_tail(4 / math.sqrt(4 / 3), 16 / 9 / (19 / 18)))
-    assert (welch((2, 2), (1, 1), 0), welch((1, 1), (1, 1), 0)) == (0, 1)
-
-
-def test_an_order_of_two_with_seeds_needs_more_than_the_direction(tmp_path: Path) -> None:
-    order = {"higher": "resnet56", "lower": "resnet110"}
-    assert status(tmp_path, **order) == ("not run", None)
+def test_an_order_of_two_has_three_states(tmp_path: Path) -> None:
+    assert status(tmp_path, **ORDER) == "not run"
     finish(tmp_path, "resnet56", [3, 4, 5])
     finish(tmp_path, "resnet110", [1, 2, 3])
-    assert status(tmp_path, **order) == ("reproduced", pytest.approx(0.0352, abs=1e-4))
-    finish(tmp_path, "resnet110", [2, 3, 4])  # lower, but within the noise
-    judged, p = status(tmp_path, **order)
-    assert judged == "not reproduced" and p is not None and p > ALPHA
-    assert status(tmp_path, higher="resnet110", lower="resnet56")[0] == "not reproduced"
+    verdict = decide(tmp_path, **ORDER)  # t = 2.449 with 4 degrees, as computed by hand in test_statistics
+    assert verdict.p_value == pytest.approx(2 * 0.0352, abs=2e-4) and verdict.status == "inconclusive"
+    assert "spread between its seeds" in verdict.test and "p = 0.070" in verdict.test
+    finish(tmp_path, "resnet110", [0, 1, 2])  # t = 3.674
+    assert decide(tmp_path, **ORDER).p_value == pytest.approx(0.0213, abs=1e-4)
+    assert status(tmp_path, **ORDER) == "supported"
+    assert status(tmp_path, higher="resnet110", lower="resnet56") == "contradicted"
 
 
-def test_one_seed_decides_by_direction_and_has_no_test(tmp_path: Path) -> None:
-    finish(tmp_path, "resnet56", [4.0])
-    finish(tmp_path, "resnet110", [3.9, 3.8, 4.0])
-    assert status(tmp_path, higher="resnet56", lower="resnet110") == ("reproduced", None)
-    assert status(tmp_path, higher="resnet110", lower="resnet56") == ("not reproduced", None)
-    claim = Claim(text="t", column="test_error_pct", higher="resnet56", lower="resnet110")
-    assert "one seed" in judge(find_experiment("cifar-resnet"), claim, tmp_path).test
+def test_a_direction_within_the_noise_is_never_contradicted(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet56", [7.0, 7.3, 7.1])
+    finish(tmp_path, "resnet110", [7.1, 7.0, 7.4])
+    for order in (ORDER, {"higher": "resnet110", "lower": "resnet56"}):
+        verdict = decide(tmp_path, **order)
+        assert verdict.status == "inconclusive" and verdict.p_value is not None and verdict.p_value > 0.05
 
 
-def test_an_order_of_several_holds_only_if_every_step_does(tmp_path: Path) -> None:
+def test_one_run_is_decided_by_the_binomial_noise_of_the_images(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet56", [13.44])
+    finish(tmp_path, "resnet110", [9.37])
+    verdict = decide(tmp_path, **ORDER)
+    assert verdict.status == "consistent (one run)"
+    # 13.44 - 9.37 -+ 1.96 * 100 * sqrt(0.1344 * 0.8656 / 1e4 + 0.0937 * 0.9063 / 1e4)
+    assert verdict.interval == pytest.approx((4.07 - 0.879, 4.07 + 0.879), abs=2e-3)
+    assert verdict.test == (
+        "95 % interval of the difference +3.19 to +4.95; p < 0.001; binomial noise of 10,000 images (±0.34, ±0.29)"
+    )
+    assert status(tmp_path, higher="resnet110", lower="resnet56") == "inconsistent (one run)"
+    finish(tmp_path, "resnet110", [13.2])
+    assert status(tmp_path, **ORDER) == "inconclusive"
+    finish(tmp_path, "resnet110", [9.3, 9.4, 9.5])  # one of the two still has a single seed
+    assert status(tmp_path, **ORDER) == "consistent (one run)"
+
+
+def test_one_run_takes_the_spread_between_seeds_where_it_is_measured(tmp_path: Path) -> None:
+    for seeds, expected in (([8.4], "consistent (one run)"), ([8.4, 7.4, 9.4], "inconclusive")):
+        finish(tmp_path, "resnet20", [8.4])
+        finish(tmp_path, "resnet56", [7.0])
+        finish(tmp_path, "resnet20-45k", seeds, experiment="split-45k")
+        assert status(tmp_path, "cifar-resnet", higher="resnet20", lower="resnet56") == expected
+    verdict = decide(tmp_path, "cifar-resnet", run="resnet20", below=9.0)
+    assert (
+        "95 % interval of the mean 4.10 to 12.70" in verdict.test
+        and "spread between 3 stored seeds (±1.00)" in verdict.test
+    )
+    # t = 0.6 / 1 with the 2 degrees of the stored spread: p = 1 - t / sqrt(2 + t^2)
+    assert verdict.p_value == pytest.approx(1 - 0.6 / (2 + 0.36) ** 0.5, abs=1e-6)
+
+
+def test_training_errors_have_the_noise_of_the_training_images(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet20", [8.4], train=10.0)
+    assert "of 50,000 images (±0.13)" in decide(tmp_path, run="resnet20", below=11, column="train_error_pct").test
+    finish(tmp_path, "resnet20-45k", [8.4], train=10.0, experiment="split-45k")
+    cut = decide(tmp_path, "split-45k", run="resnet20-45k", below=11, column="train_error_pct")
+    assert "of 45,000 images (±0.14)" in cut.test
+
+
+def test_equal_seeds_have_the_noise_of_the_images_at_least(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet56", [7.1, 7.1])
+    finish(tmp_path, "resnet110", [7.0, 7.0])
+    verdict = decide(tmp_path, **ORDER)
+    assert verdict.status == "inconclusive" and verdict.p_value == pytest.approx(0.73, abs=0.1)
+    assert "at least binomial noise" in verdict.test
+
+
+def test_a_chain_is_judged_by_one_trend(tmp_path: Path) -> None:
     chain = {"higher": "resnet20", "between": ("resnet32", "resnet44"), "lower": "resnet56"}
-    for name, error in (("resnet20", 8.7), ("resnet32", 7.5), ("resnet44", 7.2)):
+    for name, error in (("resnet20", 9.0), ("resnet32", 7.5), ("resnet44", 7.7)):
         finish(tmp_path, name, [error])
-    assert status(tmp_path, **chain) == ("not run", None)
-    finish(tmp_path, "resnet56", [7.0])
-    assert status(tmp_path, **chain) == ("reproduced", None)
-    finish(tmp_path, "resnet32", [7.1])
-    assert status(tmp_path, **chain) == ("not reproduced", None)
-
-
-def test_the_largest_p_of_a_chain_decides(tmp_path: Path) -> None:
-    finish(tmp_path, "resnet20", [8, 8.1, 8.2])
-    finish(tmp_path, "resnet32", [3, 4, 5])
-    finish(tmp_path, "resnet44", [1, 2, 3])
-    judged, p = status(tmp_path, higher="resnet20", between=("resnet32",), lower="resnet44")
-    assert judged == "reproduced" and p == pytest.approx(welch((3, 4, 5), (1, 2, 3), 0))
+    assert status(tmp_path, **chain) == "not run"
+    finish(tmp_path, "resnet56", [6.5])  # one step goes the other way, within the noise
+    verdict = decide(tmp_path, **chain)
+    assert verdict.status == "consistent (one run)" and verdict.estimate is not None
+    # weights 1.5, 0.5, -0.5, -1.5 over their sum of squares, 5
+    assert verdict.estimate.value == pytest.approx((1.5 * (9.0 - 6.5) + 0.5 * (7.5 - 7.7)) / 5)
+    assert "slope per step" in verdict.test
+    backward = {"higher": "resnet56", "between": ("resnet44", "resnet32"), "lower": "resnet20"}
+    assert status(tmp_path, **backward) == "inconsistent (one run)"
 
 
 def test_margins_below_and_above(tmp_path: Path) -> None:
-    finish(tmp_path, "resnet56", [8.0])
-    finish(tmp_path, "resnet110", [7.5])
-    order = {"higher": "resnet56", "lower": "resnet110"}
-    assert status(tmp_path, **order, min_difference_pct=0.4)[0] == "reproduced"
-    assert status(tmp_path, **order, min_difference_pct=0.6)[0] == "not reproduced"
-    assert status(tmp_path, **order, max_difference_pct=0.6)[0] == "reproduced"
-    assert status(tmp_path, **order, max_difference_pct=0.4)[0] == "not reproduced"
-    finish(tmp_path, "resnet56", [8.0, 8.0, 8.1])
-    finish(tmp_path, "resnet110", [7.5, 7.5, 7.6])
-    assert status(tmp_path, **order, max_difference_pct=0.7)[0] == "reproduced"
-    assert status(tmp_path, **order, max_difference_pct=0.51)[0] == "not reproduced"  # within the noise
+    finish(tmp_path, "resnet56", [8.0, 8.2, 8.4])
+    finish(tmp_path, "resnet110", [6.0, 6.2, 6.4])  # 2 -+ 0.65 (the floor of the noise: 0.27, 0.24)
+    assert status(tmp_path, **ORDER, min_difference_pct=1.0) == "supported"
+    assert status(tmp_path, **ORDER, min_difference_pct=1.8) == "inconclusive"
+    assert status(tmp_path, **ORDER, min_difference_pct=3.0) == "contradicted"
+    assert status(tmp_path, **ORDER, max_difference_pct=3.0) == "supported"
+    assert status(tmp_path, **ORDER, max_difference_pct=2.2) == "inconclusive"
+    assert status(tmp_path, **ORDER, max_difference_pct=1.0) == "contradicted"
+    assert status(tmp_path, **ORDER, min_difference_pct=-0.5, max_difference_pct=0.5) == "contradicted"
 
 
 def test_bounds_of_one_run(tmp_path: Path) -> None:
-    assert status(tmp_path, run="resnet20", below=9) == ("not run", None)
-    finish(tmp_path, "resnet20", [8.4])
-    assert status(tmp_path, run="resnet20", below=9, above=8) == ("reproduced", None)
-    assert status(tmp_path, run="resnet20", below=8.4) == ("not reproduced", None)
-    assert status(tmp_path, run="resnet20", above=8.5) == ("not reproduced", None)
+    assert status(tmp_path, run="resnet20", below=9) == "not run"
     finish(tmp_path, "resnet20", [5, 6, 7])
-    judged, p = status(tmp_path, run="resnet20", below=8)
-    assert judged == "reproduced" and p == pytest.approx(0.0371, abs=1e-4)
-    assert status(tmp_path, run="resnet20", below=8, above=5)[0] == "not reproduced"  # the worse of two tests
+    verdict = decide(tmp_path, run="resnet20", below=8)
+    # t = 2 sqrt(3), 2 degrees: p = 1 - t / sqrt(2 + t^2)
+    assert verdict.p_value == pytest.approx(1 - 12**0.5 / 14**0.5, abs=1e-6) and verdict.status == "inconclusive"
+    assert status(tmp_path, run="resnet20", below=9) == "supported"
+    assert status(tmp_path, run="resnet20", below=9, above=5.9) == "inconclusive"  # the nearer bound decides
+    assert status(tmp_path, run="resnet20", below=3) == "contradicted"
+    assert status(tmp_path, run="resnet20", above=9) == "contradicted"
 
 
-def test_diverged_and_damaged_runs_are_not_judged(tmp_path: Path) -> None:
+def test_a_published_number_is_compared_by_a_prediction_interval(tmp_path: Path) -> None:
+    own = {"run": "resnet110", "published": True}
+    finish(tmp_path, "resnet110", [6.9])
+    verdict = decide(tmp_path, **own)
+    # 6.61 +- t(4) 0.16 sqrt(1 + 1/5): the paper's five seeds
+    assert verdict.interval == pytest.approx((-2.7764 * 0.16 * 1.2**0.5, 2.7764 * 0.16 * 1.2**0.5), abs=1e-4)
+    assert verdict.status == "consistent (one run)" and "the paper's spread between 5 seeds (±0.16)" in verdict.test
+    finish(tmp_path, "resnet110", [7.2])
+    assert status(tmp_path, **own) == "inconsistent (one run)"
+    finish(tmp_path, "resnet110", [6.9] * 5)  # -+ t(4) 0.16 sqrt(2/5) = 0.281
+    assert status(tmp_path, **own) == "contradicted"
+    finish(tmp_path, "resnet110", [6.8] * 5)
+    assert status(tmp_path, **own) == "supported"
+
+
+def test_a_single_published_number_takes_our_spread_or_the_known_noise(tmp_path: Path) -> None:
+    own = {"run": "resnet20", "published": True}
+    finish(tmp_path, "resnet20", [8.29])
+    verdict = decide(tmp_path, **own)  # 1.96 * 0.276 * sqrt(2)
+    assert verdict.interval == pytest.approx((-0.764, 0.764), abs=2e-3) and verdict.status == "consistent (one run)"
+    finish(tmp_path, "resnet20", [7.9])
+    assert status(tmp_path, **own) == "inconsistent (one run)"
+    finish(tmp_path, "resnet20", [8.0, 9.0, 10.0])
+    verdict = decide(tmp_path, **own)  # t(2) * 1 * sqrt(1 + 1/3)
+    assert verdict.interval == pytest.approx((-4.3027 * (4 / 3) ** 0.5, 4.3027 * (4 / 3) ** 0.5), abs=1e-3)
+
+
+def test_claims_are_corrected_together_and_ours_apart(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet56", [7.0])
+    finish(tmp_path, "resnet110", [6.22])
+    finish(tmp_path, "resnet20", [8.4])
+    experiment = find_experiment("cifar-resnet").select(seeds=[0])
+    order = Claim(text="t", column="test_error_pct", **ORDER)
+    others = [Claim(text="t", column="test_error_pct", run="resnet20", below=bound) for bound in (8.5, 8.6)]
+    (alone,) = judge([(experiment, order)], tmp_path)
+    together = judge([(experiment, claim) for claim in (order, *others)], tmp_path)
+    assert alone.p_value == pytest.approx(0.027, abs=2e-3) and alone.status == "consistent (one run)"
+    assert together[0].p_value == pytest.approx(3 * alone.p_value) and together[0].status == "inconclusive"
+    ours = [claim.model_copy(update={"ours": True}) for claim in others]
+    assert judge([(experiment, claim) for claim in (order, *ours)], tmp_path)[0] == alone
+
+
+def test_a_diverged_seed_has_the_error_of_chance(tmp_path: Path) -> None:
     finish(tmp_path, "resnet56", [None])
     finish(tmp_path, "resnet110", [6.5])
-    claim = Claim(text="t", column="test_error_pct", higher="resnet56", lower="resnet110")
-    experiment = find_experiment("cifar-resnet")
-    verdict = judge(experiment, claim, tmp_path)
-    assert (verdict.status, verdict.detail) == ("not run", "resnet56 diverged")
-    path = tmp_path / "cifar10/resnet56/seed0/run.json"
-    path.write_text("{")
-    verdict = judge(experiment, claim, tmp_path)
-    assert verdict.status == "not run" and str(path) in verdict.detail
+    verdict = decide(tmp_path, **ORDER)
+    assert verdict.values["resnet56"] == (90.0,) and verdict.status == "consistent (one run)"
+    finish(tmp_path, "resnet56", [7.0, None, 7.2])
+    verdict = decide(tmp_path, **ORDER)
+    assert verdict.values["resnet56"] == (7.0, 90.0, 7.2) and verdict.status == "inconclusive"
+    assert status(tmp_path, run="resnet56", below=95, column="response_std") == "not run"
+    finish(tmp_path, "plain34", [None], experiment="plain34-vs-res34")
+    chance = {"experiment": "plain34-vs-res34", "run": "plain34", "above": 50.0}
+    assert decide(tmp_path, **chance).values["plain34"] == (pytest.approx(99.9),)
+    assert decide(tmp_path, column="top5_error_pct", **chance).values["plain34"] == (pytest.approx(99.5),)
+
+
+def test_damaged_runs_are_not_judged(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet110", [6.5])
     finish(tmp_path, "resnet56", [7.0, 7.1])
+    path = tmp_path / "cifar10/resnet56/seed0/run.json"
     path.write_text("{")  # the other seed alone would be a choice
-    assert judge(experiment, claim, tmp_path).status == "not run"
-    finish(tmp_path, "resnet56", [7.0, None])
-    verdict = judge(experiment, claim, tmp_path)
-    assert (verdict.status, verdict.detail) == ("not run", "resnet56 diverged with seed 1")
+    verdict = decide(tmp_path, **ORDER)
+    assert verdict.status == "not run" and str(path) in verdict.detail
+
+
+def test_only_declared_seeds_count(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet20", [8.4, 3.0, 3.1])
+    verdict = decide(tmp_path, "cifar-resnet", run="resnet20", below=9)
+    assert (verdict.values, verdict.further) == ({"resnet20": (8.4,)}, {"resnet20": (3.0, 3.1)})
+    assert decide(tmp_path, "split-45k", run="resnet20", below=9).values == {"resnet20": (8.4, 3.0, 3.1)}
+
+
+def test_a_window_of_the_curve(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet20", [8.4], train=1.0)
+    run = next(run for run in find_experiment("cifar-resnet").runs if run.name == "resnet20")
+    # 19,999 and 32,000 lie outside of the plateau: 20,000 to 31,999; the test error is one above
+    rows = [point(i, error=e) for i, e in ((19_999, 50), (20_000, 10), (31_999, 12), (32_000, 2), (64_000, 1))]
+    csv_rows.write_rows(files_of(tmp_path, run).curves, CurvePoint, rows)
+    found = {"run": "resnet20", "above": 0.0, "window": "plateau"}
+    assert decide(tmp_path, column="train_error_pct", **found).values["resnet20"] == (11.0,)
+    assert decide(tmp_path, column="test_error_pct", **found).values["resnet20"] == (12.0,)
+    assert decide(tmp_path, column="train_error_pct", **found | {"window": "end"}).values["resnet20"] == (1.0,)
+    assert "before the first drop" in decide(tmp_path, column="train_error_pct", **found).detail
+    csv_rows.write_rows(files_of(tmp_path, run).curves, CurvePoint, rows[-1:])
+    assert status(tmp_path, column="train_error_pct", **found) == "not run"
 
 
 def test_the_center_crop_does_not_decide_a_10_crop_claim(tmp_path: Path) -> None:
     for name in ("plain34", "resnet34-A"):
         finish(tmp_path, name, [25.0], experiment="plain34-vs-res34")
-    claim = next(c for c in find_experiment("plain34-vs-res34").claims if c.protocol == "10-crop")
-    verdict = judge(find_experiment("plain34-vs-res34"), claim, tmp_path)
+    experiment = find_experiment("plain34-vs-res34")
+    claim = next(c for c in experiment.claims if c.protocol == "10-crop" and c.runs == ("plain34", "resnet34-A"))
+    (verdict,) = judge([(experiment, claim)], tmp_path)
     assert verdict.status == "not run" and "--protocol 10-crop`" in verdict.detail
 
 
 def test_a_finished_seed_without_the_measure_is_not_left_out(tmp_path: Path) -> None:
     finish(tmp_path, "resnet20", [8.4, 8.5])
     finish(tmp_path, "resnet56", [7.0, 7.1])
-    one = Response(layer=1, name="c", std=0.9, num_images=10)
-    for name, seed in (("resnet20", 0), ("resnet20", 1), ("resnet56", 1)):
+    for name, seed, std in (("resnet20", 0, 0.90), ("resnet20", 1, 0.91), ("resnet56", 1, 0.9)):
+        one = Response(layer=1, name="c", std=std, num_images=10)
         csv_rows.write_rows(tmp_path / f"cifar10/{name}/seed{seed}/responses.csv", Response, [one])
-    assert status(tmp_path, column="response_std", run="resnet20", below=1)[0] == "reproduced"
-    assert status(tmp_path, column="response_std", run="resnet56", below=1)[0] == "not run"
+    assert status(tmp_path, column="response_std", run="resnet20", below=1) == "supported"
+    assert status(tmp_path, column="response_std", run="resnet56", below=1) == "not run"
 
 
 def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
@@ -155,12 +257,11 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
     for name, std in (("plain20", 0.9), ("resnet20", 0.5)):
         found = [Response(layer=i, name="c", std=std + i / 100, num_images=10) for i in (1, 2, 3)]
         csv_rows.write_rows(analyzed("layer-responses", name).responses, Response, found)
-    responses = {"experiment": "layer-responses", "column": "response_std"}
-    assert status(tmp_path, higher="plain20", lower="resnet20", **responses) == ("reproduced", None)
-    assert status(tmp_path, run="plain20", above=0.919, below=0.921, **responses)[0] == "reproduced"  # the mean
-    assert status(tmp_path, higher="plain20", lower="resnet56", **responses)[0] == "not run"
+    verdict = decide(tmp_path, "layer-responses", column="response_std", higher="plain20", lower="resnet20")
+    assert verdict.values == {"plain20": (pytest.approx(0.92),), "resnet20": (pytest.approx(0.52),)}
+    assert (verdict.status, verdict.test) == ("inconclusive", "one run, and its noise is not known")
 
-    def gradients(first: float) -> str:
+    def gradients(first: float) -> float:
         norms = {0: [5.0, 1.0, 1.0, 9.0], 8: [first, 1.0, 1.0, 9.0]}  # fc, the last one, does not count
         found = [
             LayerNorms(iteration=i, moment="m", layer=n, name="c", gradient_norm=g, weight_norm=1.0)
@@ -168,9 +269,10 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
             for n, g in enumerate(values, 1)
         ]
         csv_rows.write_rows(analyzed("gradient-norms", "plain56").gradients, LayerNorms, found)
-        return status(tmp_path, "gradient-norms", column="gradient_first_to_last", run="plain56", above=0.1)[0]
+        own = {"column": "gradient_first_to_last", "run": "plain56", "above": 0.1}
+        return decide(tmp_path, "gradient-norms", **own).values["plain56"][0]
 
-    assert (gradients(0.2), gradients(0.05)) == ("reproduced", "not reproduced")
+    assert (gradients(0.2), gradients(0.05)) == (0.2, 0.05)
 
     def constructed(error: float) -> str:
         common = {"num_images": 10, "largest_difference": 0.0, "largest_output": 1.0, "shallower_error_pct": 9.0}
@@ -181,9 +283,10 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
         path = analyzed("constructed-identity", "plain56-from-plain20").identity
         csv_rows.write_rows(path, ConstructedComparison, found)
         own = {"column": "constructed_difference_pct", "run": "plain56-from-plain20"}
-        return status(tmp_path, "constructed-identity", below=0.05, **own)[0]
+        return status(tmp_path, "constructed-identity", below=0.05, **own)
 
-    assert (constructed(9.02), constructed(8.9)) == ("reproduced", "not reproduced")
+    assert constructed(9.01) == "consistent (one run)"
+    assert constructed(8.7) == "inconsistent (one run)"
 
 
 @pytest.mark.parametrize(
@@ -195,8 +298,22 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
         'run = "plain8"',
         'run = "plain8"\nabove = 1.0\nbetween = ["resnet8"]',
         'run = "plain8"\nabove = 1.0\nmax_difference_pct = 1.0',
+        'run = "plain8"\nabove = 1.0\npublished = true',
     ],
 )
 def test_a_claim_of_no_kind_or_of_two_is_an_error(replacement: str, toml: Any) -> None:
     with pytest.raises(UserError, match=r"mine\.toml: claim .*expected 'higher' and 'lower'"):
+        read_experiment(toml(('higher = "plain8"\nlower = "resnet8"', replacement)))
+
+
+@pytest.mark.parametrize(
+    ("replacement", "message"),
+    [
+        ('higher = "plain8"\nlower = "resnet8"\nwindow = "start"', "window"),
+        ('higher = "plain8"\nlower = "resnet8"\nwindow = "end"\nprotocol = "10-crop"', "expected a curve"),
+        ('run = "plain8"\npublished = true', "published: "),
+    ],
+)
+def test_a_window_or_number_that_cannot_be_is_an_error(replacement: str, message: str, toml: Any) -> None:
+    with pytest.raises(UserError, match=rf"mine\.toml: claim.*{message}"):
         read_experiment(toml(('higher = "plain8"\nlower = "resnet8"', replacement)))

@@ -7,9 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from resrepro import results
+from resrepro.config.toml_files import find_experiment
+from resrepro.paper.curves import published_responses, response_difference
 from resrepro.report.distances import DISTANCES
+from resrepro.results.csv_rows import read_rows
+from resrepro.results.distance import distances, published
+from resrepro.results.records import Response
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,3 +88,19 @@ def test_the_readmes_distances_are_those_of_the_stored_runs() -> None:
     ):
         cells = " | ".join(row[4::2]).replace("-", "−")
         assert f"| {row[0]} | {cells} |" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("resnet20", "decay on all"), ("resnet20-decay-weights", "decay on weights")]
+)
+def test_the_evidence_on_the_recipe_is_of_the_stored_runs(name: str, label: str) -> None:
+    run = next(run for run in find_experiment("ambiguities").runs if run.name == name)
+    files = results.run_files(ROOT / "results", run)
+    found = distances(name, published(run), [results.read_points(files)])
+    cells = [f"{w.difference_pct:+.2f}" for which in ("train", "test") for w in found[which].difference.windows]
+    theirs = published_responses("resnet20")
+    assert theirs is not None
+    std = [row.std for row in read_rows(files.responses, Response)]
+    by_layer = np.sqrt(np.mean(response_difference(theirs, std).by_layer ** 2))
+    cells += [f"{np.mean(std):.2f} ({theirs.std.mean():.2f})", f"{by_layer:.2f}"]
+    assert f"| {label} | {' | '.join(cells)} |".replace("-", "−") in (ROOT / "docs/recipe.md").read_text()

@@ -54,6 +54,6 @@ def _scope(experiments: tuple[Experiment, ...]) -> VariedExperiments:
         notes.append(f"a schedule {variation.schedule_scale:g} times as long, drops of the learning rate included")
     note = (
         f"These runs had {' and '.join(notes)}. Their errors are not to be compared with the paper's; what is asked "
-        "here is whether the same claims hold in direction. Nothing of this counts as reproduced."
+        "here is whether the same claims hold in direction. None of it counts for the claims of the paper."
     )
     return VariedExperiments(title=title, note=note, experiments=experiments)

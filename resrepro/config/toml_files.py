@@ -18,7 +18,7 @@ from resrepro.config.recipe import PRESETS, Plateau, Recipe, ScaleCrop, Warmup
 from resrepro.config.run import MAX_SEED, NAME, Run
 from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError, did_you_mean
-from resrepro.paper import test_error_pct
+from resrepro.paper import published_error_pct
 
 Parsed = TypeVar("Parsed", bound=StrictModel)
 
@@ -157,7 +157,7 @@ def read_experiment(path: Path) -> Experiment:
         for name in claim.runs:
             if name not in experiment.run_names():
                 raise UserError(f"{place}: claim: unknown run '{name}'{did_you_mean(name, experiment.run_names())}")
-            if claim.published and test_error_pct(file.dataset, name, claim.protocol) is None:
+            if claim.published and published_error_pct(file.dataset, name, claim.protocol) is None:
                 raise UserError(f"{place}: claim: published: the paper has no {claim.protocol} test error of '{name}'")
     return experiment
 

@@ -15,7 +15,7 @@ from resrepro.paper.numbers import (
     ImageNetRow,
     Table1Row,
     Table6Row,
-    test_error_pct,
+    published_error_pct,
     test_error_spread,
 )
 
@@ -34,6 +34,6 @@ __all__ = [
     "ImageNetRow",
     "Table1Row",
     "Table6Row",
-    "test_error_pct",
+    "published_error_pct",
     "test_error_spread",
 ]

@@ -129,7 +129,7 @@ TEST_ERROR_PCT: dict[tuple[str, str], float] = {
 ITS_DATASETS = ("cifar10", "imagenet")  # Sec. 4.1 and 4.2
 
 
-def test_error_pct(dataset: str, run: str, protocol: EvaluationProtocol) -> float | None:
+def published_error_pct(dataset: str, run: str, protocol: EvaluationProtocol) -> float | None:
     """Return the published top-1 test error of a net under just this protocol."""
     if dataset == "imagenet":
         tables = {"10-crop": (*TABLE_2, *TABLE_3), "multi-scale": TABLE_4}.get(protocol, ())

@@ -99,7 +99,7 @@ def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
     claim = verdict.claim
     if claim.column != "test_error_pct" or claim.window:
         return {}
-    found = {name: paper.test_error_pct(experiment.dataset, name, claim.protocol) for name in claim.runs}
+    found = {name: paper.published_error_pct(experiment.dataset, name, claim.protocol) for name in claim.runs}
     known = {name: value for name, value in found.items() if value is not None}
     return known if len(known) == len(found) else {}
 

@@ -220,7 +220,7 @@ def _beside_published(
 ) -> tuple[Estimate | None, str]:
     """Return our mean minus the paper's, and the noise in words: the paper's where it is published."""
     (name,) = claim.runs
-    number = paper.test_error_pct(experiment.dataset, name, claim.protocol)
+    number = paper.published_error_pct(experiment.dataset, name, claim.protocol)
     assert number is not None  # checked where the experiment is read
     spread, num_published = paper.test_error_spread(experiment.dataset, name) or (None, 1)
     if spread is not None:

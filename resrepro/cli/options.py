@@ -17,6 +17,12 @@ DEFAULT_RESULTS = Path("results")
 DEFAULT_DATA = Path("data")
 
 
+def _folder(results_dir: Path) -> Path:
+    if results_dir.exists() and not results_dir.is_dir():
+        raise UserError(f"--results-dir {results_dir}: a file; expected a folder: choose another --results-dir")
+    return results_dir
+
+
 def _there(results_dir: Path) -> Path:
     if results_dir != DEFAULT_RESULTS and not results_dir.is_dir():
         raise UserError(f"--results-dir {results_dir}: no such folder; expected one in which runs are stored")
@@ -24,7 +30,7 @@ def _there(results_dir: Path) -> Path:
 
 
 DATA_DIR_VARIABLE = "RESREPRO_DATA"
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Store runs in this folder.")]
+ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Store runs in this folder.", callback=_folder)]
 ReadDir = Annotated[Path, typer.Option("--results-dir", help="Read runs from this folder.", callback=_there)]
 DataDir = Annotated[
     Path,

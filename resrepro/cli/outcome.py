@@ -34,10 +34,10 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     if judged and experiment.is_varied:
         console.print(f"with{experiment.variation.options} this is no verdict on the paper's runs", soft_wrap=True)
     problems = [status.problem for status in statuses if status.problem]
-    files = draw_experiment(experiment, results_dir, formats=("png",), report=problems.append)
-    for problem in dict.fromkeys(problems):
+    drawn = draw_experiment(experiment, results_dir, formats=("png",))
+    for problem in dict.fromkeys([*problems, *drawn.problems]):
         console.print(f"left out of a figure: {problem}", soft_wrap=True)
-    for file in files:
+    for file in drawn.files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
     if all(status.record for status in statuses):
         console.print(f"next:   resrepro {_next(experiment)}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +23,24 @@ from resrepro.errors import UserError, did_you_mean
 from resrepro.report.tables import TABLES
 from resrepro.results.tables import write_table
 
+OutputDir = Annotated[
+    Path | None, typer.Option(help="Write to this folder; by default, to figures/ in that of the results.")
+]
+Format = Annotated[str, typer.Option("--format", help="Write png, pdf or svg; separate several with commas.")]
+Style = Annotated[str, typer.Option(help="Draw for a paper, slide or poster: the size of letters and lines.")]
+Width = Annotated[
+    float | None, typer.Option(help="Make figures this wide, inches: 3.3 fits a journal's column.", show_default=False)
+]
+FontSize = Annotated[float | None, typer.Option(help="Write letters of this size, points.", show_default=False)]
+Words = Annotated[
+    Path | None,
+    typer.Option(help="Replace texts by those of this TOML file, to translate a figure.", show_default=False),
+]
+NoPaper = Annotated[bool, typer.Option("--no-paper", help="Leave out the paper's own curves, the thin gray lines.")]
+ShowMissing = Annotated[
+    bool, typer.Option("--show-missing", help="Draw also what has no run yet, with the command that trains it.")
+]
+
 
 def table(
     which: Annotated[
@@ -34,6 +51,7 @@ def table(
             help="Name a table of the paper; or a figure, for the distance of our curves from the paper's.",
         ),
     ],
+    output_dir: OutputDir = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Print a table of the paper, or the distance from its curves.
@@ -55,9 +73,11 @@ def table(
     console.print(shown)
     for note in found.notes:
         console.print(note, soft_wrap=True)
-    for path in write_table(
-        found, partial(results.figure_file, results_dir, f"table{which}" if which.isdigit() else f"{which}-distance")
-    ):
+    folder, name = (
+        output_dir or results.figures_folder(results_dir),
+        f"table{which}" if which.isdigit() else f"{which}-distance",
+    )
+    for path in write_table(found, lambda extension: folder / f"{name}.{extension}"):
         console.print(path, soft_wrap=True)
 
 
@@ -91,38 +111,55 @@ def plot(
             metavar="[NAME|PATH.toml|all]", show_default=False, help="Name experiments; by default, every one."
         ),
     ] = None,
-    format: Annotated[
-        str, typer.Option("--format", help="Write png, pdf or svg; separate several with commas.")
-    ] = "png",
+    format: Format = "png",
+    output_dir: OutputDir = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
-    no_paper: Annotated[
-        bool, typer.Option("--no-paper", help="Leave out the paper's own curves, the thin gray lines.")
-    ] = False,
+    style: Style = "paper",
+    width: Width = None,
+    font_size: FontSize = None,
+    words: Words = None,
+    no_paper: NoPaper = False,
+    show_missing: ShowMissing = False,
 ) -> None:
     """Draw the figures of experiments from the stored CSV files.
 
-    Each panel names its runs that are missing or damaged. The paper's own curves lie behind ours.
+    The paper's own curves lie behind ours. What has no run yet is left out, and named.
     """
     from resrepro.figures.files import FORMATS, draw_experiment
+    from resrepro.figures.look import Look, read_words
 
-    formats = tuple(part.strip() for part in format.split(","))
-    for kind in formats:
-        if kind not in FORMATS:
-            raise UserError(f"--format {kind}: expected png, pdf or svg{did_you_mean(kind, FORMATS)}")
-    problems: list[str] = []
+    formats = tuple(dict.fromkeys(part.strip() for part in format.split(",")))
+    for kind in set(formats) - {*FORMATS}:
+        hint = did_you_mean(kind, FORMATS)
+        raise UserError(f"--format {format}: expected png, pdf or svg, separated by commas{hint}")
+    look = Look(
+        style=style, width_inches=width, font_pt=font_size, words=read_words(words) if words else {},
+        with_paper=not no_paper, show_missing=show_missing,
+    )  # fmt: skip
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    folder = output_dir or results.figures_folder(results_dir)
+    problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
     for experiment in (found.variant(variation) for found in find_experiments(names or [])):
-        files = draw_experiment(
-            experiment, results_dir, formats=formats, report=problems.append, with_paper=not no_paper
-        )
-        for file in files:
+        drawn = draw_experiment(experiment, results_dir, formats=formats, look=look, output_dir=folder)
+        kept = results_dir / experiment.name  # the runs of `quickstart` that come with the program
+        if drawn.left_out and not drawn.files and kept.is_dir():
+            console.print(f"{experiment.name}: drawn from the runs in {kept}")
+            drawn = draw_experiment(experiment, kept, formats=formats, look=look, output_dir=folder)
+        for file in drawn.files:
             console.print(file, soft_wrap=True)
-        if not files:
+        if not experiment.figures:
             console.print(f"{experiment.name}: declares no figure")
-    for problem in dict.fromkeys(problems):
+        num_files += len(drawn.files)
+        problems |= dict.fromkeys(drawn.problems)
+        left_out |= drawn.left_out
+    for figure, reason in left_out.items():
+        console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
+    for problem in problems:
         typer.echo(f"error: {problem}", err=True)
     if problems:
         raise typer.Exit(1)
+    if left_out and not num_files:
+        raise UserError(f"--results-dir {results_dir}: no figure drawn; none of the runs asked for is stored there")

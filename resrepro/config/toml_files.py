@@ -82,8 +82,8 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
     Raises:
         UserError: as `find_experiment`.
     """
-    if names and [*names] != ["all"]:
-        return [find_experiment(name) for name in names]
+    if names and {*names} != {"all"}:
+        return [find_experiment(name) for name in dict.fromkeys(names)]
     every = [find_experiment(name) for name in experiment_names()]
     return [e for e in every if not (names and e.beyond_paper)]
 

@@ -15,7 +15,7 @@ from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import FONT_PT, add_remarks, missing_run_remarks, new_figure, style
+from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, missing_run_remarks, new_figure
 from resrepro.figures.palette import BLUE, GREEN, VERMILION
 from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
@@ -24,7 +24,7 @@ from resrepro.results.records import ConstructedComparison, RunRecord
 PANEL_INCHES = (4.4, 3.6)
 STATES: dict[str, dict[str, Any]] = {  # how a net came to be -> its line
     "trained from scratch": {"color": VERMILION, "marker": "o", "linestyle": "-"},
-    "made of the shallower net and identity layers": {"color": BLUE, "marker": "s", "linestyle": (0, (3, 1.5))},
+    "made of the shallower net and identity layers": {"color": BLUE, "marker": "s", "linestyle": DASHES},
     "made so, and trained on": {"color": GREEN, "marker": "^", "linestyle": "-"},
 }
 SCRATCH, MADE, TRAINED_ON = STATES
@@ -77,18 +77,17 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         _draw_panel(axes, own, panel)
         first = _difference(own) if axes is all_axes[0] else []
         lines[axes] = first + missing_run_remarks(panel.runs, data) + _unfinished(own, data)
-    add_remarks(figure, lines)
-    all_axes[0].set_ylabel("error (%)", fontsize=FONT_PT)
+    add_remarks(figure, lines, data.look)
+    all_axes[0].set_ylabel("error (%)")
     if not rows.empty:
         handles = [Line2D([], [], label=state, markersize=5, **line) for state, line in STATES.items()]
-        figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
+        legend_below(figure, handles, data.look)
     return figure
 
 
 def _draw_panel(axes: Axes, own: pd.DataFrame, panel: PanelSpec) -> None:
-    style(axes)
-    axes.set_title(panel.title, fontsize=FONT_PT + 1)
-    axes.set_xlabel("layers", fontsize=FONT_PT)
+    axes.set_title(panel.title, parse_math=False)
+    axes.set_xlabel("layers")
     axes.set_xticks(sorted(own["depth"].unique()))
     axes.margins(x=0.1, y=0.2)
     column = COLUMNS[panel.show[0]]
@@ -98,7 +97,7 @@ def _draw_panel(axes: Axes, own: pd.DataFrame, panel: PanelSpec) -> None:
         for depth, error in errors.items() if state != MADE else list(errors.items())[1:]:
             axes.annotate(
                 f"{error:.2f}", (depth, error), xytext=(0, ABOVE[str(state)]), textcoords="offset points", ha="center",
-                fontsize=FONT_PT - 1, color=STATES[str(state)]["color"],
+                fontsize="small", color=TEXT,
             )  # fmt: skip
     if own.empty:
         axes.set(xticks=[], yticks=[])

@@ -6,30 +6,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
 from resrepro.figures.layout import (
-    FONT_PT,
+    DASHES,
     LINE_COLORS,
     PUBLISHED,
+    TEXT,
     add_remarks,
     depth_colors,
+    legend_below,
     missing_run_remarks,
     new_figure,
-    style,
 )
+from resrepro.figures.look import Look
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.run_store import read_points
 
 STYLES: dict[str, dict[str, Any]] = {
-    "dashed": {"linestyle": (0, (3, 1.5)), "linewidth": 1.0},  # the paper's training error in Fig. 6
+    "dashed": {"linestyle": DASHES, "linewidth": 1.0},  # the paper's training error in Fig. 6
     "thin": {"linestyle": "-", "linewidth": 0.8},  # in Fig. 4
     "test": {"linestyle": "-", "linewidth": 2.0},
 }
@@ -37,6 +41,7 @@ COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
 NAMES = {"train": "training", "test": "test"}
 PANEL_INCHES = (3.35, 3.3)
 LABEL_INCHES = 1.7  # room for the labels at the lines' ends
+NARROWEST_INCHES = 2.4  # panel and labels: below it, panels stand below each other
 
 
 @dataclass(kw_only=True)
@@ -61,31 +66,43 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """
     if spec.until_iter is not None:
         rows = rows[rows["iteration"] <= spec.until_iter]
-    num_panels = len(spec.panel)
-    width = num_panels * (PANEL_INCHES[0] + LABEL_INCHES)
-    figure = new_figure(data, width, PANEL_INCHES[1])
-    colors = _colors(spec, data)
+    look, num_panels = data.look, len(spec.panel)
+    num_columns, width, height = _panels(num_panels, look)
+    num_rows = -(-num_panels // num_columns)
+    figure = new_figure(data, num_columns * width, num_rows * height)
     shown = rows[rows["run"].isin(spec.run_names)]
     axis = _error_axis(shown, spec, data)
     lines = {}
     for index, panel in enumerate(spec.panel):
-        axes = figure.add_subplot(1, num_panels, index + 1)
-        lines[axes] = _draw_panel(axes, rows, panel, data, colors, axis, spec.train_line)
-        if index == 0:
-            axes.set_ylabel("error (%)", fontsize=FONT_PT)
-    add_remarks(figure, lines)
+        axes = figure.add_subplot(num_rows, num_columns, index + 1)
+        lines[axes] = _draw_panel(axes, rows, panel, data, axis, spec.train_line, height)
+        if index % num_columns == 0:
+            axes.set_ylabel("error (%)")
+    add_remarks(figure, lines, look)
     if not shown.empty:
-        _legend(figure, spec, data)
+        _legend(figure, spec, data, shown)
     return figure
 
 
-def _colors(spec: FigureSpec, data: FigureData) -> dict[str, str]:
-    """Choose a color a depth, as in the paper; a color a run if one panel compares runs of one depth."""
-    depths = {name: data.runs[name].depth for name in spec.run_names}
-    if all(len({depths[name] for name in panel.runs}) == len(panel.runs) for panel in spec.panel):
-        of_depth = depth_colors(depths.values())
-        return {name: of_depth[depth] for name, depth in depths.items()}
-    return {name: LINE_COLORS[i % len(LINE_COLORS)] for i, name in enumerate(depths)}
+def _panels(num_panels: int, look: Look) -> tuple[int, float, float]:
+    """Return the number of columns, and each panel's width with its labels and its height in inches of `paper`."""
+    natural = PANEL_INCHES[0] + LABEL_INCHES * look.scale / look.zoom
+    if look.width_inches is None:
+        return num_panels, natural, PANEL_INCHES[1]
+    num_columns = min(num_panels, max(1, int(look.width_inches / (NARROWEST_INCHES * look.scale))))
+    width = look.width_inches / num_columns / look.zoom
+    return num_columns, width, min(PANEL_INCHES[1], 0.8 * width)
+
+
+def _colors(panel: PanelSpec, data: FigureData) -> dict[str, str]:
+    """Choose a color a depth, as in the paper; further runs of a depth take those that are left."""
+    of_depth = depth_colors(run.depth for run in data.runs.values())
+    colors: dict[str, str] = {}
+    for name in panel.runs:
+        color = of_depth[data.runs[name].depth]
+        free = [other for other in LINE_COLORS if other not in (*of_depth.values(), *colors.values())]
+        colors[name] = color if color not in colors.values() or not free else free[0]
+    return colors
 
 
 def _error_axis(shown: pd.DataFrame, spec: FigureSpec, data: FigureData) -> tuple[float, float]:
@@ -104,17 +121,17 @@ def _draw_panel(
     rows: pd.DataFrame,
     panel: PanelSpec,
     data: FigureData,
-    colors: dict[str, str],
     axis: tuple[float, float],
     train_line: str,
+    height: float,
 ) -> list[str]:
     """Draw the curves of one panel. Returns the remarks to write under it."""
-    axes.set_title(panel.title, fontsize=FONT_PT + 1)
-    style(axes)
+    axes.set_title(panel.title, parse_math=False)
+    colors = _colors(panel, data)
     present = rows[rows["run"].isin(panel.runs)]
     last = float(present["iteration"].max()) if len(present) else 64000.0
     unit = 1e4 if last >= 1e4 else 1.0
-    axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.", fontsize=FONT_PT)
+    axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.")
     axes.set_xlim(0, last / unit)
     axes.set_ylim(*axis)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
@@ -139,7 +156,7 @@ def _draw_panel(
                 last / unit, paper, marker="<", markersize=5, color=colors[name],
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
-    _label_ends(axes, ends, axis)
+    _label_ends(axes, ends, axis, height, data.look)
     return [f"outside the axis: {text}" for text in outside] + missing_run_remarks(panel.runs, data)
 
 
@@ -184,7 +201,7 @@ def _draw_run(axes: Axes, own: pd.DataFrame, which: str, train_line: str, unit: 
 
 def _end_text(own: pd.DataFrame, label: str, value: float, paper: float | None) -> str:
     num_seeds = own["seed"].nunique()
-    remarks = ([f"n={num_seeds}"] if num_seeds > 1 else []) + ([] if paper is None else [f"paper {paper:.2f}"])
+    remarks = ([f"n = {num_seeds}"] if num_seeds > 1 else []) + ([] if paper is None else [f"paper {paper:.2f}"])
     text = f"{label}  {value:.2f}" + (f" ({', '.join(remarks)})" if remarks else "")
     statuses = set(own["status"])
     if "diverged" in statuses:
@@ -192,9 +209,10 @@ def _end_text(own: pd.DataFrame, label: str, value: float, paper: float | None) 
     return f"{text}, unfinished" if "unfinished" in statuses else text
 
 
-def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float]) -> None:
+def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float], panel_inches: float, look: Look) -> None:
     """Write labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
-    height = (axis[1] - axis[0]) * (FONT_PT * 1.35 / 72) / (PANEL_INCHES[1] - 0.9)
+    drawn_inches = max(0.5, panel_inches * look.zoom - 0.9 * look.scale)
+    height = (axis[1] - axis[0]) * (look.letter_pt * 1.35 / 72) / drawn_inches
     ends.sort(key=lambda end: end.y)
     places = [end.y for end in ends]
     for _ in range(200):  # neighbors push each other apart until all have room
@@ -208,28 +226,37 @@ def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float]) -> None
     for end, place in zip(ends, places, strict=True):
         axes.annotate(
             end.text, xy=(1.0, end.y), xytext=(1.05, place), xycoords=axes.get_yaxis_transform(),
-            textcoords=axes.get_yaxis_transform(), color=end.color, fontsize=FONT_PT, va="center",
+            textcoords=axes.get_yaxis_transform(), color=TEXT, va="center",
             arrowprops={
-                "arrowstyle": "-", "color": end.color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3, "relpos": (0, 0.5)
+                "arrowstyle": "-", "color": end.color, "linewidth": 1.5 * look.scale, "shrinkA": 1, "shrinkB": 3,
+                "relpos": (0, 0.5),
             },
-            annotation_clip=False,
+            annotation_clip=False, parse_math=False,
         )  # fmt: skip
 
 
-def _legend(figure: Figure, spec: FigureSpec, data: FigureData) -> None:
-    """Explain the lines below the panels; a figure that shows one error alone names it in its panels' titles."""
-    shown = [which for which in NAMES if any(which in panel.show for panel in spec.panel)]
-    texts = [f"{NAMES[which]} error" for which in shown]
+def _legend(figure: Figure, spec: FigureSpec, data: FigureData, rows: pd.DataFrame) -> None:
+    """Explain lines and bands below the panels; a figure of one error alone names it in its panels' titles."""
+    drawn = [which for which in NAMES if any(which in panel.show for panel in spec.panel)]
+    texts = [f"{NAMES[which]} error" for which in drawn]
+    num_seeds = rows.groupby("run")["seed"].nunique()
     texts[-1] += " (last value in the labels)"
-    styles = [STYLES[spec.train_line if which == "train" else which] for which in shown]
-    handles = [Line2D([], [], color="0.3", label=text, **look) for text, look in zip(texts, styles, strict=True)]
+    styles = [STYLES[spec.train_line if which == "train" else which] for which in drawn]
+    handles: list[Artist] = [
+        Line2D([], [], color="0.3", label=text, **look) for text, look in zip(texts, styles, strict=True)
+    ]
     shown_ticks = (name for panel in spec.panel for name in panel.runs if _paper_tick(panel, name, data) is not None)
     if any(not data.runs[name].published for name in shown_ticks):
         handles.append(Line2D([], [], color="0.3", marker="<", linestyle="", markersize=5, label="paper's test error"))
-    if any(data.runs[name].published for name in spec.run_names):
+    if any(data.runs[name].published for name in num_seeds.index):
         handles.append(Line2D([], [], label="the paper's curves", **PUBLISHED))
-    if len(handles) > 1 and all(len(panel.show) > 1 for panel in spec.panel):
-        figure.legend(handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center", ncols=len(handles))
+    if num_seeds.max() > 1:
+        handles.append(Patch(color="0.3", alpha=0.2, linewidth=0, label="±1 standard deviation between n seeds"))
+    else:
+        handles.append(Line2D([], [], linestyle="", label="one seed each"))
+    if len(drawn) < 2 or any(len(panel.show) < 2 for panel in spec.panel):
+        handles = handles[len(drawn) :]
+    legend_below(figure, handles, data.look)
 
 
 def _paper_tick(panel: PanelSpec, name: str, data: FigureData) -> float | None:

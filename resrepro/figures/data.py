@@ -18,6 +18,7 @@ from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Run
 from resrepro.config.toml_files import shipped_runs
 from resrepro.errors import UserError
+from resrepro.figures.look import USUAL, Look
 from resrepro.paper.curves import Kind, PublishedCurve
 from resrepro.results.distance import published
 from resrepro.results.records import RunRecord
@@ -67,6 +68,31 @@ class FigureData:
     note: str
     runs: Mapping[str, FigureRun]
     problems: tuple[str, ...] = ()
+    look: Look = USUAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Hold all that a figure is drawn from.
+
+    Args:
+        rows: as its kind reads them.
+        spec: its panels, those without runs left out unless the look says otherwise.
+        data: everything else that it says.
+    """
+
+    rows: pd.DataFrame
+    spec: FigureSpec
+    data: FigureData
+
+    def why_blank(self, kind: FigureKind) -> str:
+        """Return why there is nothing to draw, with what mends it; empty if there is something."""
+        runs = self.data.runs.values()
+        if all(run.missing for run in runs):
+            return f"none of its runs is stored; train them: {' or '.join(dict.fromkeys(run.command for run in runs))}"
+        if kind.compares_with_paper and not any(run.published for run in runs):
+            return "the paper has no curves of these runs"
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +106,7 @@ class FigureKind:
         draw: draws the rows of all runs.
         table: makes the table that is written beside the figure of the same rows; None if there is none.
         csv: the file of a run that `rows` reads.
+        compares_with_paper: whether it shows nothing without the paper's curves.
     """
 
     columns: tuple[str, ...]
@@ -87,19 +114,17 @@ class FigureKind:
     draw: Callable[[pd.DataFrame, FigureSpec, FigureData], Figure]
     table: Callable[[pd.DataFrame, FigureSpec, FigureData], Table] | None = None
     csv: str = "curves.csv"
+    compares_with_paper: bool = False
 
 
 def read_figure(
-    experiment: Experiment, spec: FigureSpec, kind: FigureKind, results_dir: Path, *, with_paper: bool = True
-) -> tuple[pd.DataFrame, FigureData]:
-    """Read what a figure of an experiment shows, also if runs are missing or damaged.
-
-    Args:
-        with_paper: whether the paper's own curves are shown behind ours.
-
-    Returns:
-        The rows that `kind` draws, and everything else that the figure says.
-    """
+    experiment: Experiment,
+    spec: FigureSpec,
+    kind: FigureKind,
+    results_dir: Path,
+    look: Look = USUAL,
+) -> Shown:
+    """Read what a figure of an experiment shows, also if runs are missing or damaged."""
     note, tables, runs, problems = _note(experiment), [], {}, list[str]()
     for name in spec.run_names:
         command, declared = _declaration(experiment, name)
@@ -116,14 +141,25 @@ def read_figure(
             command=command,
             missing=not (rows or diverged or its_problems),
             paper_error_pct=None if note else paper.TEST_ERROR_PCT.get((first.dataset, name)),
-            published=published(first) if with_paper else {},
+            published=published(first) if look.with_paper else {},
             records=tuple(records),
             diverged_iter=diverged[-1] if diverged else None,
             problem=mending[-1] if mending else "",
         )
     own, here = dataset_title(experiment.own_dataset), dataset_title(experiment.dataset)
-    data = FigureData(title=spec.title.replace(own, here), note=note, runs=runs, problems=tuple(problems))
-    return as_table(tables, kind), data
+    title = spec.title.replace(own, here)
+    data = FigureData(title=title, note=note, runs=runs, problems=tuple(problems), look=look)
+    return Shown(rows=as_table(tables, kind), spec=_shown_panels(spec, data), data=data)
+
+
+def _shown_panels(spec: FigureSpec, data: FigureData) -> FigureSpec:
+    """Leave out panels without runs, and the title of a panel that is a figure's only one: the figure has one."""
+    panels = spec.panel
+    if len(panels) == 1:
+        panels = (panels[0].model_copy(update={"title": ""}),)
+    if not data.look.show_missing:
+        panels = tuple(panel for panel in panels if not all(data.runs[name].missing for name in panel.runs))
+    return spec.model_copy(update={"panel": panels})
 
 
 def read_runs(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import FONT_PT, add_remarks, depth_colors, missing_run_remarks, new_figure, style
+from resrepro.figures.layout import DASHES, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
 from resrepro.paper.curves import Difference, Kind
 from resrepro.results.distance import WHICH, Distance, distance_table, distances
 from resrepro.results.records import CurvePoint
@@ -52,38 +54,31 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     grid = figure.subplots(len(WHICH), num_panels, squeeze=False, sharex=True, sharey="row")
     found = of_runs(rows, data)
     colors = depth_colors(run.depth for run in data.runs.values())
+    handles: dict[str, Artist] = {}
     for row, which in enumerate(WHICH):
         for column, panel in enumerate(spec.panel):
             axes = grid[row, column]
-            style(axes)
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-            axes.set_title(f"{panel.title}: {NAMES[which]}", fontsize=FONT_PT + 1)
+            axes.set_title(f"{panel.title}: {NAMES[which]}" if panel.title else NAMES[which], parse_math=False)
             if column == 0:
-                axes.set_ylabel("ours minus the paper's (%)", fontsize=FONT_PT)
+                axes.set_ylabel("difference (%)")
             shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]
             if shown:
                 _draw_scatter(axes, [distance.difference for _, distance in shown])
             for name, distance in shown:
-                color, apart = colors[data.runs[name].depth], distance.difference
-                linestyle = "-" if data.runs[name].residual else (0, (3, 1.5))
-                label = data.runs[name].label
-                axes.plot(
-                    apart.iterations / 1e4,
-                    apart.difference_pct,
-                    color=color,
-                    linestyle=linestyle,
-                    linewidth=1.2,
-                    label=label,
-                )
+                run, apart = data.runs[name], distance.difference
+                look: dict[str, Any] = {"color": colors[run.depth], "linestyle": "-" if run.residual else DASHES}
+                axes.plot(apart.iterations / 1e4, apart.difference_pct, linewidth=1.2, **look)
+                handles[name] = Line2D([], [], linewidth=1.2, label=run.label, **look)
             if shown:
-                axes.legend(fontsize=FONT_PT, frameon=False, loc="upper right", ncols=2, handlelength=2.5)
+                axes.set_xlim(left=0)
             if row == len(WHICH) - 1:
-                axes.set_xlabel("iter. (1e4)", fontsize=FONT_PT)
+                axes.set_xlabel("iter. (1e4)")
     last = {grid[-1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
-    add_remarks(figure, last)
+    add_remarks(figure, last, data.look)
     if found:
-        band = Patch(label=f"scatter of the paper's points ({BAND} standard deviations, largest net)", **SCATTER)
-        figure.legend(handles=[band], fontsize=FONT_PT, frameon=False, loc="outside lower center")
+        band = Patch(label=f"±{BAND} standard deviations of the paper's points", **SCATTER)
+        legend_below(figure, [*handles.values(), band], data.look)
     return figure
 
 

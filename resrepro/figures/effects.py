@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -11,12 +12,14 @@ from matplotlib.figure import Figure
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.figures.data import FigureData, FigureRun
-from resrepro.figures.layout import FONT_PT, new_figure
+from resrepro.figures.layout import new_figure
+from resrepro.figures.look import Look
 from resrepro.figures.palette import BLUE
 from resrepro.results.tables import Table, standard_error
 
 WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32
+NOT_RUN = "not run: "
 COLUMNS = ("choice", "test error (%)", "std", "difference", "standard error", "seeds", "remark")
 
 
@@ -84,7 +87,7 @@ def _errors(run: FigureRun) -> tuple[float, ...]:
 
 def _remark(run: FigureRun) -> str:
     if run.missing:
-        return f"not run: {run.command}"
+        return f"{NOT_RUN}{run.command}"
     if run.diverged_iter is not None:
         return f"a seed diverged at iteration {run.diverged_iter}"
     return "" if _errors(run) else "unfinished"
@@ -110,44 +113,43 @@ def table(_rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
 def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw a row a choice: each seed, their mean, and the standard error of its difference to the default."""
     panels = [effects(panel, data) for panel in spec.panel]
-    heights = [ROW_INCHES * len(rows) + 0.4 for rows in panels]
-    figure = new_figure(data, WIDTH_INCHES, sum(heights) + 1.1)
+    missing = "" if data.look.show_missing else NOT_RUN
+    shown = [[e for e in of_panel if not (missing and e.remark.startswith(missing))] for of_panel in panels]
+    heights = [ROW_INCHES * max(1, len(rows)) + 0.4 for rows in shown]
+    figure = new_figure(data, WIDTH_INCHES, (sum(heights) + 1.1) * data.look.scale / data.look.zoom)
     grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
     axes: Axes | None = None
-    for index, (panel, rows) in enumerate(zip(spec.panel, panels, strict=True)):
+    for index, (panel, rows) in enumerate(zip(spec.panel, shown, strict=True)):
         axes = figure.add_subplot(grid[index], sharex=axes)
-        axes.set_title(panel.title, fontsize=FONT_PT + 1)
-        _draw_rows(axes, rows)
+        axes.set_title(panel.title, parse_math=False)
+        _draw_rows(axes, rows, panels[index][0], data.look)
     assert axes is not None  # a figure has a panel
     if not any(rows[0].errors_pct for rows in panels):
         axes.set_xticks([])
     axes.set_xlabel(
         "difference to the default in test error (percentage points)\n"
-        "small: each seed; large: their mean, with the standard error of the difference",
-        fontsize=FONT_PT,
+        "small: each seed; large: mean, with the standard error of the difference",
     )
     return figure
 
 
-def _draw_rows(axes: Axes, rows: list[Effect]) -> None:
-    axes.tick_params(labelsize=FONT_PT)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.grid(axis="x", color="0.9", linewidth=0.6)
-    axes.set_yticks(range(len(rows)), [effect.choice for effect in rows])
+def _draw_rows(axes: Axes, rows: list[Effect], default: Effect, look: Look) -> None:
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=False, axis="y")
+    axes.set_yticks(range(len(rows)), [textwrap.fill(look.said(effect.choice), 30) for effect in rows])
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     axes.axvline(0, color="0.5", linewidth=0.8)
-    default = rows[0].errors_pct
     for y, effect in enumerate(rows):
-        difference = 0.0 if effect is rows[0] and default else effect.difference
+        difference = 0.0 if effect is default and default.errors_pct else effect.difference
         if difference is not None:
-            color = "0.3" if effect is rows[0] else BLUE
-            shifted = [error - fmean(default) for error in effect.errors_pct]
+            color = "0.3" if effect is default else BLUE
+            shifted = [error - fmean(default.errors_pct) for error in effect.errors_pct]
             axes.plot(shifted, [y] * len(shifted), "o", color=color, alpha=0.35, markersize=3.5)
             axes.errorbar(difference, y, xerr=effect.standard_error, fmt="o", color=color, markersize=6, capsize=3)
         x, background = (1.02, "none") if effect.errors_pct else (0.03, "white")  # where there is nothing, in its place
         axes.text(
-            x, y, _text(effect), transform=axes.get_yaxis_transform(), fontsize=FONT_PT, va="center",
+            x, y, _text(effect), transform=axes.get_yaxis_transform(), va="center",
             color="0.2" if effect.errors_pct else "0.45", backgroundcolor=background,
         )  # fmt: skip
 

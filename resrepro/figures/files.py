@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from resrepro import results
 from resrepro.config.experiment import Experiment
-from resrepro.figures.data import read_figure
+from resrepro.figures.data import FigureKind, Shown, read_figure
 from resrepro.figures.kinds import FIGURES
+from resrepro.figures.look import USUAL, Look
 from resrepro.files import write_atomically
 from resrepro.results.tables import write_table
 
-FORMATS = ("png", "pdf", "svg")
 DOTS_PER_INCH = 200
-# Letters that the page's fonts draw, and the same names each time.
-INLINE_SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "resrepro"}
+# What a file says of itself beside the drawing: no date, so that the same runs give the same bytes.
+FORMATS: dict[str, dict[str, None]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Say what came of an experiment's figures.
+
+    Args:
+        files: those written.
+        problems: a line about each damaged run.
+        left_out: figures that would be blank, each with the reason.
+    """
+
+    files: tuple[Path, ...]
+    problems: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
 def draw_experiment(
@@ -29,40 +44,56 @@ def draw_experiment(
     results_dir: Path,
     *,
     formats: tuple[str, ...],
-    report: Callable[[str], None] = lambda _: None,
-    with_paper: bool = True,
-) -> list[Path]:
-    """Draw every figure of an experiment and write its table, also if runs are missing or damaged: the figure says so.
+    look: Look = USUAL,
+    output_dir: Path | None = None,
+) -> Drawn:
+    """Draw the figures of an experiment and write their tables, also if runs are missing or damaged.
 
     Args:
         experiment: as asked for; the figure says what its variation changes.
-        report: is given a line about each damaged run.
-        with_paper: whether the paper's own curves are drawn behind ours.
-
-    Returns:
-        The files written.
+        output_dir: gets the files; None: the folder of figures in `results_dir`.
     """
-    written = []
+    files: list[Path] = []
+    problems: list[str] = []
+    left_out = {}
     for spec in experiment.figures:
         kind = FIGURES[spec.kind]
-        rows, data = read_figure(experiment, spec, kind, results_dir, with_paper=with_paper)
-        for problem in data.problems:
-            report(problem)
-        figure = kind.draw(rows, spec, data)
-        path_of = partial(results.figure_file, results_dir, spec.name + experiment.variation.suffix)
+        shown = read_figure(experiment, spec, kind, results_dir, look)
+        problems += shown.data.problems
+        reason = shown.why_blank(kind)
+        if reason and not look.show_missing:
+            left_out[spec.name] = reason
+            continue
+        path_of = partial(
+            _file, output_dir or results.figures_folder(results_dir), spec.name + experiment.variation.suffix
+        )
+        for format, image in zip(formats, render(kind, shown, formats), strict=True):
+            write_atomically(path_of(format), lambda file, image=image: file.write(image))  # type: ignore[misc]
+            files.append(path_of(format))
+        if kind.table is not None:
+            files += write_table(kind.table(shown.rows, shown.spec, shown.data), path_of)
+    return Drawn(files=tuple(files), problems=tuple(problems), left_out=left_out)
+
+
+def _file(folder: Path, name: str, extension: str) -> Path:
+    return folder / f"{name}.{extension}"
+
+
+def draw(kind: FigureKind, shown: Shown) -> Figure:
+    """Draw a figure in its look."""
+    look = shown.data.look
+    with matplotlib.rc_context(look.settings):
+        figure = kind.draw(shown.rows, shown.spec, shown.data)
+        look.finish(figure)
+    return figure
+
+
+def render(kind: FigureKind, shown: Shown, formats: Sequence[str]) -> list[bytes]:
+    """Draw a figure once, and return it in each of the formats; the same runs give the same bytes."""
+    figure, images = draw(kind, shown), []
+    with matplotlib.rc_context(shown.data.look.settings):
         for format in formats:
             image = io.BytesIO()
-            figure.savefig(image, format=format, dpi=DOTS_PER_INCH)
-            write_atomically(path_of(format), lambda file, image=image: file.write(image.getvalue()))  # type: ignore[misc]
-            written.append(path_of(format))
-        if kind.table is not None:
-            written += write_table(kind.table(rows, spec, data), path_of)
-    return written
-
-
-def to_svg(figure: Figure) -> str:
-    """Return a figure as SVG with its text as text, the same each time it is drawn."""
-    image = io.StringIO()
-    with matplotlib.rc_context(INLINE_SVG):
-        figure.savefig(image, format="svg", metadata={"Date": None})
-    return image.getvalue()
+            figure.savefig(image, format=format, dpi=DOTS_PER_INCH, metadata=FORMATS[format])
+            images.append(image.getvalue())
+    return images

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import FONT_PT, LINE_COLORS, add_remarks, missing_run_remarks, new_figure, style
+from resrepro.figures.layout import LINE_COLORS, add_remarks, legend_below, missing_run_remarks, new_figure
 from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import LayerNorms, RunRecord
 
 PANEL_INCHES = (4.0, 2.4)
+STAGE: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
 COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the weights"}
 
 
@@ -47,36 +50,37 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     shown = rows[rows["run"].isin(names)].sort_values("iteration", kind="stable")
     colors = dict(zip(shown["moment"].unique(), LINE_COLORS, strict=False))
     for row, (column, text) in enumerate(COLUMNS.items()):
-        grid[row, 0].set_ylabel(text, fontsize=FONT_PT)
+        grid[row, 0].set_ylabel(text)
         grid[row, 0].set_yscale("log")
+        decades = column == "gradient_norm"
+        grid[row, 0].yaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
+        grid[row, 0].yaxis.set_minor_locator(NullLocator())
+        grid[row, 0].yaxis.set_major_formatter("{x:g}")
         for axes, name in zip(grid[row], names, strict=True):
-            style(axes)
             axes.tick_params(labelbottom=True)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            axes.set_xlim(0.5, data.runs[name].depth + 0.5)
             _draw_norms(axes, shown[shown["run"] == name], column, colors)
     lines = {}
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]
-        lower.set_xlabel("layer (dotted: a new stage; the last is fc)", fontsize=FONT_PT)
+        lower.set_xlabel("layer")
         own = shown[shown["run"] == names[index]]
         unfinished = " (unfinished)" if (own["status"] == "unfinished").any() else ""
-        upper.set_title(panel.title + unfinished, fontsize=FONT_PT + 1)
+        upper.set_title(panel.title + unfinished, parse_math=False)
         if own.empty:
             upper.set_xticks([])
         lines[lower] = _not_finite(own) + missing_run_remarks(panel.runs, data)
-    add_remarks(figure, lines)
+    add_remarks(figure, lines, data.look)
     if shown.empty:
         for axes in grid.flat:
             axes.set(xticks=[], yticks=[])
-            axes.yaxis.set_minor_locator(NullLocator())
     if colors:
         handles = [Line2D([], [], color=color, label=_moment(shown, moment)) for moment, color in colors.items()]
+        handles.append(Line2D([], [], label="a new stage begins (the last layer is fc)", **STAGE))
         if (shown["gradient_norm"] == 0).any():
             handles.append(Line2D([], [], color="0.3", marker="v", linestyle="", markersize=4, label="exactly zero"))
-        figure.legend(
-            handles=handles, fontsize=FONT_PT, frameon=False, loc="outside lower center",
-            ncols=max(1, min(len(handles), 3 * num_panels // 2)),
-        )  # fmt: skip
+        legend_below(figure, handles, data.look)
     return figure
 
 
@@ -94,7 +98,7 @@ def _draw_norms(axes: Axes, own: pd.DataFrame, column: str, colors: dict[str, st
     layers = own.drop_duplicates("layer")
     stages = {str(name).partition(".")[0]: layer for layer, name in zip(layers["layer"], layers["name"], strict=True)}
     for last in list(stages.values())[:-2]:  # of the first layer, and of each stage but the last; fc is alone
-        axes.axvline(last + 0.5, color="0.6", linewidth=0.8, linestyle=":")
+        axes.axvline(last + 0.5, **STAGE)
 
 
 def _not_finite(own: pd.DataFrame) -> list[str]:

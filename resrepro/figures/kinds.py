@@ -12,7 +12,11 @@ FIGURES = {
         columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=effects.draw, table=effects.table
     ),
     "distance": FigureKind(
-        columns=(*CurvePoint.model_fields,), rows=curves.rows, draw=distance.draw, table=distance.table
+        columns=(*CurvePoint.model_fields,),
+        rows=curves.rows,
+        draw=distance.draw,
+        table=distance.table,
+        compares_with_paper=True,
     ),
     "responses": FigureKind(
         columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw, csv="responses.csv"

@@ -17,13 +17,13 @@ from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.layout import (
-    FONT_PT,
+    DASHES,
     PUBLISHED,
     add_remarks,
     depth_colors,
+    legend_below,
     missing_run_remarks,
     new_figure,
-    style,
 )
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.csv_rows import MEND, read_rows
@@ -94,29 +94,27 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
         for axes, order in ((upper, "original order"), (lower, "sorted")):
-            style(axes)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_xlabel(f"layer ({order})", fontsize=FONT_PT)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            axes.set_xlabel(f"layer ({order})")
             axes.tick_params(labelbottom=True)
             if column == 0:
-                axes.set_ylabel("standard deviation", fontsize=FONT_PT)
-        upper.set_title(panel.title, fontsize=FONT_PT + 1)
+                axes.set_ylabel("standard deviation")
+        upper.set_title(panel.title, parse_math=False)
         for name in (name for name in panel.runs if name in set(rows["run"])):
             _draw_published(upper, lower, name, data.runs[name])
             drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors)
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
-    add_remarks(figure, {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)})
+    remarks = {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
+    add_remarks(figure, remarks, data.look)
     if drawn:
         _scale(grid[0, 0], [y for axes in grid.flat for line in axes.lines for y in np.asarray(line.get_ydata())])
-        labels = [_label(rows, name, data) for name in drawn]
+        for name, line in drawn.items():
+            line.set_label(_label(rows, name, data))
+        handles = [*drawn.values()]
         if any(data.runs[name].published for name in drawn):
-            drawn["the paper's"] = Line2D([], [], **PUBLISHED)
-            labels.append("the paper's")
-        figure.legend(
-            drawn.values(), labels, fontsize=FONT_PT, frameon=False, loc="outside lower center",
-            ncols=min(len(labels), 3 * num_panels), handlelength=3,
-        )  # fmt: skip
+            handles.append(Line2D([], [], label="the paper's", **PUBLISHED))
+        legend_below(figure, handles, data.look)
     return figure
 
 
@@ -130,7 +128,7 @@ def _draw_published(upper: Axes, lower: Axes, name: str, run: FigureRun) -> None
 
 
 def _linestyle(run: FigureRun) -> Any:
-    return "-" if run.residual else (0, (3, 1.5))
+    return "-" if run.residual else DASHES
 
 
 def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, colors: dict[int, str]) -> Line2D:
@@ -156,4 +154,4 @@ def _scale(axes: Axes, drawn: list[float]) -> None:
 
 def _label(rows: pd.DataFrame, name: str, data: FigureData) -> str:
     num_seeds = rows[rows["run"] == name]["seed"].nunique()
-    return data.runs[name].label + (f" (mean of {num_seeds} seeds)" if num_seeds > 1 else "")
+    return data.runs[name].label + (f" (mean of {num_seeds} seeds)" if num_seeds > 1 else " (one seed)")

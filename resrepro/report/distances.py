@@ -16,8 +16,8 @@ from resrepro.results.tables import Table
 
 def _curve_distance(title: str, home: str, archs: tuple[str, ...], results_dir: Path) -> Table:
     spec = FigureSpec(name="distance", kind="distance", title=title, panel=(PanelSpec(title="", runs=archs),))
-    rows, data = read_figure(find_experiment(home), spec, FIGURES["distance"], results_dir)
-    return distance.table(rows, spec, data)
+    shown = read_figure(find_experiment(home), spec, FIGURES["distance"], results_dir)
+    return distance.table(shown.rows, shown.spec, shown.data)
 
 
 def fig4(results_dir: Path) -> Table:
@@ -39,8 +39,8 @@ def fig7(results_dir: Path) -> Table:
         name="distance", kind="responses", title="Distance from the responses of Fig. 7",
         panel=(PanelSpec(title="", runs=("plain20", "plain56", "resnet20", "resnet56", "resnet110")),),
     )  # fmt: skip
-    rows, data = read_figure(find_experiment("layer-responses"), spec, FIGURES["responses"], results_dir)
-    return responses.distance_table(rows, spec, data)
+    shown = read_figure(find_experiment("layer-responses"), spec, FIGURES["responses"], results_dir)
+    return responses.distance_table(shown.rows, shown.spec, shown.data)
 
 
 DISTANCES: dict[str, Callable[[Path], Table]] = {"fig4": fig4, "fig6": fig6, "fig7": fig7}

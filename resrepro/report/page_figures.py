@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.figures.data import FigureData, read_figure
-from resrepro.figures.files import to_svg
+from resrepro.figures.files import render
 from resrepro.figures.kinds import FIGURES
 from resrepro.report.page import Block, Drawing, PageFigure
 from resrepro.report.run_table import provenance
@@ -35,18 +35,19 @@ class PageFigures:
         blocks: list[Block] = []
         for spec in experiment.figures:
             kind = FIGURES[spec.kind]
-            rows, data = read_figure(experiment, spec, kind, self._results_dir)
+            shown = read_figure(experiment, spec, kind, self._results_dir)
+            data = shown.data
             self._problems += data.problems
-            there = set(rows["run"])
+            there = set(shown.rows["run"])
             new = {(kind.rows, experiment.dataset, experiment.variation.suffix, name) for name in there} - self._shown
             title = _title(experiment, spec)
-            if there and (missing or (new and 2 * len(there) >= len(data.runs))):
+            if there and not shown.why_blank(kind) and (missing or (new and 2 * len(there) >= len(data.runs))):
                 self._shown |= new
-                svg = to_svg(kind.draw(rows, spec, data))
-                drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg)
+                (svg,) = render(kind, shown, ("svg",))
+                drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg.decode())
                 blocks.append(PageFigure(title=title, drawing=drawing, notes=_notes(experiment, data)))
                 if kind.table is not None:
-                    blocks.append(replace(kind.table(rows, spec, data), title=title))
+                    blocks.append(replace(kind.table(shown.rows, shown.spec, data), title=title))
             elif missing:
                 blocks.append(PageFigure(title=title, drawing=None, notes=_commands(data)))
         return blocks
@@ -67,6 +68,7 @@ def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
     schedule = " or ".join(f"{iters} iterations of {batch}" for iters, batch in lengths)
     return (
         ", ".join(seeds),
+        *_commands(data),
         schedule + ("" if variation.schedule_scale == 1 else f", {variation.schedule_scale:g} of the paper's"),
         provenance(records),
         f"`resrepro plot {experiment.address}{variation.options}`",
@@ -74,11 +76,11 @@ def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
 
 
 def _commands(data: FigureData) -> tuple[str, ...]:
-    """Say which command trains which of the runs."""
+    """Say which command trains the runs that are missing."""
     labels: dict[str, list[str]] = {}
-    for run in data.runs.values():
+    for run in (run for run in data.runs.values() if run.missing):
         labels.setdefault(run.command, []).append(run.label)
-    return tuple(f"no data of {', '.join(names)} yet; to train: `{command}`" for command, names in labels.items())
+    return tuple(f"not run: {', '.join(names)}; to train: `{command}`" for command, names in labels.items())
 
 
 def _title(experiment: Experiment, spec: FigureSpec) -> str:

@@ -100,9 +100,14 @@ def stored_runs(results_dir: Path) -> list[RunFiles]:
     ]
 
 
+def figures_folder(results_dir: Path) -> Path:
+    """Return the folder of figures and tables."""
+    return results_dir / "figures"
+
+
 def figure_file(results_dir: Path, name: str, suffix: str) -> Path:
     """Return the path of a figure, or of a table."""
-    return results_dir / "figures" / f"{name}.{suffix}"
+    return figures_folder(results_dir) / f"{name}.{suffix}"
 
 
 def table_file(results_dir: Path, number: int, suffix: str) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from rich.console import Console
@@ -20,6 +21,7 @@ from resrepro.figures import curves
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
 from resrepro.figures.layout import depth_colors
+from resrepro.figures.look import Look
 from resrepro.report.verdicts import judge
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint
@@ -87,11 +89,11 @@ def test_labels_at_the_ends_say_error_and_seeds_and_do_not_overlap() -> None:
     assert {t.get_text() for t in labels} == {"plain-20  8.00", "plain-56  8.01"}
     low, high = sorted(t.xyann[1] for t in labels)
     assert high - low > 20 * 0.04
-    assert "plain-56  14.00 (n=2)" in texts(curves.draw(TABLE, SPEC, DATA).axes[0])
+    assert "plain-56  14.00 (n = 2)" in texts(curves.draw(TABLE, SPEC, DATA).axes[0])
 
 
 def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
-    left, right = curves.draw(TABLE, SPEC, DATA).axes
+    left, right = curves.draw(TABLE, SPEC, replace(DATA, look=Look(show_missing=True))).axes
     assert "not run: ResNet-20\n  resrepro run cifar-resnet" in texts(right)
     assert "not run" not in texts(left)
     odd = pd.DataFrame(rows("plain20", 0, [70, 65], [70, 66]) + rows("plain56", 0, [9], [9], "diverged"))
@@ -107,8 +109,10 @@ def test_a_depth_has_its_color_in_every_figure() -> None:
 
 
 def test_remarks_hide_nothing() -> None:
-    figure = curves.draw(TABLE[TABLE["run"] == "plain20"], SPEC, changed("plain56", missing=True))
-    figure.draw_without_rendering()
+    data = replace(changed("plain56", missing=True), look=Look(show_missing=True))
+    with matplotlib.rc_context(data.look.settings):
+        figure = curves.draw(TABLE[TABLE["run"] == "plain20"], SPEC, data)
+        figure.draw_without_rendering()
     left = figure.axes[0]
     (remark,) = (t for t in left.texts if "not run" in t.get_text())
     assert remark.get_window_extent().y0 > 0
@@ -119,7 +123,7 @@ def test_remarks_hide_nothing() -> None:
 def test_finished_seeds_are_drawn_and_early_divergence_is_named() -> None:
     begun = pd.concat([TABLE, pd.DataFrame(rows("plain56", 2, [50], [50], "unfinished"))])
     left = curves.draw(begun, SPEC, DATA).axes[0]
-    assert "plain-56  14.00 (n=2)" in texts(left) and "unfinished" not in texts(left)
+    assert "plain-56  14.00 (n = 2)" in texts(left) and "unfinished" not in texts(left)
     diverged = changed("resnet20", missing=False, diverged_iter=100)
     assert "diverged at iteration 100: ResNet-20" in texts(curves.draw(TABLE, SPEC, diverged).axes[1])
 
@@ -132,21 +136,21 @@ def test_the_papers_error_is_a_tick_at_the_right_edge() -> None:
 
 
 def test_one_color_a_depth_unless_a_panel_compares_one_depth() -> None:
-    colors = curves._colors(SPEC, DATA)
-    assert colors["plain20"] == colors["resnet20"] != colors["plain56"]
-    spec = SPEC.model_copy(update={"panel": (PanelSpec(title="", runs=("plain20", "resnet20")),)})
-    assert len(set(curves._colors(spec, DATA).values())) == 2
+    left, right = (curves._colors(panel, DATA) for panel in SPEC.panel)
+    assert left["plain20"] == right["resnet20"] != left["plain56"]
+    both = curves._colors(PanelSpec(title="", runs=("plain20", "resnet20", "plain56")), DATA)
+    assert len(set(both.values())) == 3 and both["plain20"] == left["plain20"] and both["plain56"] == left["plain56"]
 
 
 def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) -> None:
     store_curve(tmp_path, "plain20", 9.5)
     store_curve(tmp_path, "plain56", 13.0, scale=0.05)
     experiment = find_experiment("plain20-vs-plain56")
-    files = draw_experiment(experiment, tmp_path, formats=("svg",))
-    scaled = draw_experiment(experiment.variant(Variation(schedule_scale=0.05)), tmp_path, formats=("svg",))
+    files = draw_experiment(experiment, tmp_path, formats=("svg",)).files
+    scaled = draw_experiment(experiment.variant(Variation(schedule_scale=0.05)), tmp_path, formats=("svg",)).files
     assert [f.name for f in files + scaled] == ["fig1.svg", "fig1-x0.05.svg"]
     full, short = (f.read_text() for f in files + scaled)
-    assert "plain-20  9.50" in full and "not run: plain-56" in full and "schedule" not in full
+    assert "plain-20  9.50" in full and "plain-56" not in full and "schedule" not in full
     assert "plain-56  13.00" in short and "schedule × 0.05, not the paper's" in short
 
 
@@ -154,7 +158,7 @@ def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_pat
     store_curve(tmp_path, "resnext29-8x64d", 4.0)
     store_curve(tmp_path, "resnet110-300epochs", 6.0)
     experiment, console = find_experiment("resnext"), Console(file=io.StringIO(), width=200)
-    (file,) = draw_experiment(experiment, tmp_path, formats=("svg",))
+    (file,) = draw_experiment(experiment, tmp_path, formats=("svg",)).files
     drawn = file.read_text()
     assert "ResNeXt-29 (8x64d)  4.00 (paper 3.65)" in drawn and "ResNet-110 (300 epochs)  6.00" in drawn
     print_outcome(console, experiment, experiment.runs, tmp_path)

@@ -14,12 +14,14 @@ from resrepro.figures import distance
 from resrepro.figures.data import read_figure
 from resrepro.figures.files import draw_experiment
 from resrepro.figures.kinds import FIGURES
+from resrepro.figures.look import Look
 from resrepro.paper.curves import published_curve
 from resrepro.report.distances import DISTANCES
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.distance import distances, published
 from resrepro.results.records import CurvePoint, Response
 from support.records import record
+from support.stored_runs import store_curve
 
 
 def run_of(experiment: str, name: str) -> Run:
@@ -102,7 +104,8 @@ def test_the_papers_curves_are_drawn_unless_left_out(tmp_path: Path) -> None:
     store(tmp_path, run_of("cifar-plain", "plain20"), 0.5)
     fig1 = find_experiment("plain20-vs-plain56")
     with_paper, without = (
-        draw_experiment(fig1, tmp_path, formats=("svg",), with_paper=shown)[0].read_text() for shown in (True, False)
+        draw_experiment(fig1, tmp_path, formats=("svg",), look=Look(with_paper=shown)).files[0].read_text()
+        for shown in (True, False)
     )
     assert "#8c8c8c" in with_paper and "#8c8c8c" not in without  # the gray of the paper's lines
 
@@ -111,12 +114,22 @@ def test_the_figure_has_a_line_a_run_and_the_papers_scatter(tmp_path: Path) -> N
     store(tmp_path, run_of("cifar-plain", "plain20"), 0.5)
     experiment = find_experiment("plain-vs-resnet")
     spec = next(figure for figure in experiment.figures if figure.kind == "distance")
-    rows, data = read_figure(experiment, spec, FIGURES["distance"], tmp_path)
-    upper, lower = distance.draw(rows, spec, data).axes
+    shown = read_figure(experiment, spec, FIGURES["distance"], tmp_path)
+    figure = distance.draw(shown.rows, shown.spec, shown.data)
+    upper, lower = figure.axes
+    assert figure.legends[0].texts[0].get_text() == "plain-20"
     for axes, shift in ((upper, 0.5), (lower, -0.5)):
-        (line,) = [line for line in axes.lines if line.get_label() == "plain-20"]
+        (line,) = [line for line in axes.lines if len(np.asarray(line.get_ydata())) > 2]
         assert np.asarray(line.get_ydata()) == pytest.approx(shift)
         assert len(axes.collections) == 3  # the scatter, a window each
+
+
+def test_without_a_curve_of_the_papers_there_is_no_blank_figure(tmp_path: Path) -> None:
+    scaled = find_experiment("plain-vs-resnet").variant(Variation(schedule_scale=0.1))
+    store_curve(tmp_path, "plain20", 9.5, scale=0.1)
+    drawn = draw_experiment(scaled, tmp_path, formats=("svg",))
+    assert drawn.left_out == {"plain-vs-resnet-distance": "the paper has no curves of these runs"}
+    assert [file.name for file in drawn.files] == ["fig6-corners-x0.1.svg"]
 
 
 def test_fig7_compares_level_and_layers(tmp_path: Path) -> None:

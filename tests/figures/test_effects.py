@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves, effects
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
+from resrepro.figures.look import Look
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
 from support.recipes import tiny_run
@@ -92,7 +94,7 @@ def test_divergence_and_another_precision_are_said() -> None:
 
 
 def test_the_figure_has_each_seed_its_mean_and_its_bar() -> None:
-    (axes,) = effects.draw(pd.DataFrame(), SPEC, context()).axes
+    (axes,) = effects.draw(pd.DataFrame(), SPEC, replace(context(), look=Look(show_missing=True))).axes
     assert [t.get_text() for t in axes.get_yticklabels()][2:4] == ["Other", "One"]
     seeds = next(line for line in axes.lines if len(line.get_xdata()) == 3)
     assert list(seeds.get_xdata()) == pytest.approx([0.4, 0.8, 0.6]) and list(seeds.get_ydata()) == [2, 2, 2]
@@ -113,7 +115,7 @@ def test_ambiguities_is_drawn_from_records_with_a_table_beside_it(tmp_path: Path
             files = results.run_files(tmp_path, run)
             csv_rows.write_rows(files.curves, CurvePoint, [point(64000)])
             results.write_record(files, record(run, final_test_error_pct=8.0 + run.seed / 10))
-    files = draw_experiment(experiment, tmp_path, formats=("svg",))
+    files = draw_experiment(experiment, tmp_path, formats=("svg",)).files
     assert [f.name for f in files] == ["ambiguities.svg", "ambiguities.md", "ambiguities.csv"]
     markdown = files[1].read_text()
     assert "| BN sees 64 images at a time | 8.10 | 0.10 | -0.40 |  | 3 |  |" in markdown
@@ -144,6 +146,6 @@ def test_a_missing_run_is_had_where_it_costs_least(tmp_path: Path) -> None:
             "figures": (FigureSpec(name="f", title="T", panel=(PanelSpec(title="p", runs=("resnet20", "resnet110")),)),)
         }
     )
-    (file,) = draw_experiment(mine, tmp_path, formats=("svg",))
+    (file,) = draw_experiment(mine, tmp_path, formats=("svg",), look=Look(show_missing=True)).files
     drawn = file.read_text()
     assert "resrepro run cifar-resnet" in drawn and "resrepro run ambiguities" not in drawn

@@ -12,27 +12,29 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.figures.data import read_runs
 from resrepro.figures.files import draw_experiment
 from resrepro.figures.kinds import FIGURES
+from resrepro.figures.look import Look
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.records import LayerNorms
 from support.stored_runs import run_of, stored, write_norms, write_responses
 
+MISSING = Look(show_missing=True)
+
 
 @pytest.mark.parametrize("name", ["layer-responses", "gradient-norms", "constructed-identity"])
 def test_without_any_run_a_figure_says_what_makes_it(name: str, tmp_path: Path) -> None:
-    found = draw_experiment(
-        find_experiment(name), tmp_path, formats=("svg",), report=pytest.fail
-    )  # fmt: skip
-    for file in found:
+    drawn = draw_experiment(find_experiment(name), tmp_path, formats=("svg",))
+    assert not drawn.files and not drawn.problems
+    assert all(f"resrepro run {name}" in reason for reason in drawn.left_out.values())
+    shown = draw_experiment(find_experiment(name), tmp_path, formats=("svg",), look=MISSING)
+    assert not shown.left_out and len(shown.files) == len(drawn.left_out) > 0
+    for file in shown.files:
         assert "not run: " in file.read_text() and f"resrepro run {name}" in file.read_text()
 
 
 def drawn(results_dir: Path) -> tuple[str, list[str]]:
-    problems: list[str] = []
-    (file,) = draw_experiment(
-        find_experiment("layer-responses"), results_dir, formats=("svg",),
-        report=problems.append,
-    )  # fmt: skip
-    return file.read_text(), problems
+    drawn = draw_experiment(find_experiment("layer-responses"), results_dir, formats=("svg",), look=MISSING)
+    (file,) = drawn.files
+    return file.read_text(), [*drawn.problems]
 
 
 def damaged(text: str) -> Callable[[results.RunFiles], None]:

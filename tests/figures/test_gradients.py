@@ -20,6 +20,7 @@ def test_gradients_have_a_line_a_moment_on_a_log_axis(tmp_path: Path) -> None:
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [
         "initialization (iteration 0)",
         "end (iteration 12)",
+        "a new stage begins (the last layer is fc)",
     ]
     stages = [li.get_xdata()[0] for li in upper.lines if len(set(li.get_xdata())) == 1]
     assert stages == [1.5, 3.5, 5.5]

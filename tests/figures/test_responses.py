@@ -26,5 +26,5 @@ def test_responses_are_drawn_in_their_order_and_sorted_the_largest_first(tmp_pat
         "-",
     )
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert legend == ["plain8", "resnet8 (mean of 2 seeds)"]
+    assert legend == ["plain8 (one seed)", "resnet8 (mean of 2 seeds)"]
     assert [a.get_xlabel() for a in (upper, lower)] == ["layer (original order)", "layer (sorted)"]

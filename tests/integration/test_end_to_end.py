@@ -249,8 +249,11 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
         markdown, table = ((tmp_path / "figures" / f"table{number}.{kind}").read_text() for kind in ("md", "csv"))
         assert markdown.count("\n|") == rows + 2 and table.count("\n") == rows + 1
     assert "table 7: expected 1, 2, 3, 4, 5, 6" in error("table", 7, *where)
-    drawn = run("plot", "cifar-resnet", "--format", "png,svg", *where)
+    drawn = run("plot", "cifar-resnet", "--format", "png,svg", "--show-missing", *where)
     assert "fig6.png" in drawn and "not run: ResNet-20" in (tmp_path / "figures" / "fig6.svg").read_text()
+    out = run("plot", "cifar-plain", "--output-dir", tmp_path / "out", *where, code=1)
+    assert "not drawn: fig6-left: none of its runs is stored" in out and "resrepro run cifar-plain" in out
+    assert "no figure drawn" in out and not (tmp_path / "out").exists()
 
 
 def test_the_three_experiments_as_a_user_types_them(toml: Callable[..., Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import resrepro
+from support.stored_runs import store_curve
 
 LAYERS = [
     {"errors"},
@@ -93,7 +94,7 @@ QUICK = [
     "--help",
     "list",
     "show cifar-resnet",
-    "plot all",
+    "plot plain20-vs-plain56",
     *(f"table {n}" for n in range(2, 7)),
     "watch --once",
     "report",
@@ -104,6 +105,7 @@ QUICK = [
 @pytest.mark.parametrize("words", [words.split() for words in QUICK], ids=QUICK)
 def test_quick_commands_never_import_torch(words: list[str], tmp_path: Path) -> None:
     where = [] if "--help" in words else ["--results-dir", str(tmp_path)]
+    store_curve(tmp_path, "plain20", 9.5)  # something to plot
     program = (
         f"import sys\nsys.argv = ['resrepro', *{[*words, *where]!r}]\nfrom resrepro.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nassert 'torch' not in sys.modules"

@@ -20,9 +20,9 @@ def draw(results_dir: Path, kind: str, runs: list[Run], *panels: tuple[str, ...]
         name="e", address="e", title="T", reproduces="", dataset=first.dataset, own_dataset=first.dataset, cost="",
         expect="", beyond_paper=True, runs=tuple(runs),
     )  # fmt: skip
-    rows, data = read_figure(experiment, spec, FIGURES[kind], results_dir)
-    assert not data.problems
-    return FIGURES[kind].draw(rows, spec, data)
+    shown = read_figure(experiment, spec, FIGURES[kind], results_dir)
+    assert not shown.data.problems
+    return FIGURES[kind].draw(shown.rows, shown.spec, shown.data)
 
 
 def lines(axes: Axes) -> list[tuple[list[float], list[float]]]:

@@ -1,0 +1,28 @@
+"""What `resrepro plot` draws where no run is stored: nothing, or the runs that are kept with the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.processes import run
+from support.stored_runs import store_curve
+
+
+def test_the_kept_runs_are_drawn_where_there_are_no_others(tmp_path: Path) -> None:
+    where = ("--results-dir", tmp_path)
+    store_curve(tmp_path / "plain20-vs-plain56", "plain20", 9.5)
+    out = run("plot", "plain20-vs-plain56", "plain20-vs-plain56", *where)
+    assert f"drawn from the runs in {tmp_path / 'plain20-vs-plain56'}" in out
+    assert out.count("fig1.png") == 1 and (tmp_path / "figures" / "fig1.png").exists()
+    store_curve(tmp_path, "plain20", 9.5)
+    assert "drawn from" not in run("plot", "plain20-vs-plain56", *where)
+
+
+def test_options_that_cannot_be_drawn_end_with_a_line(tmp_path: Path) -> None:
+    for options, expected in (
+        (("--format", "png,,pdf"), "--format png,,pdf: expected png, pdf or svg, separated by commas"),
+        (("--style", "screen"), "--style screen: expected paper, slide, poster"),
+        (("--width", "nan"), "--width nan: expected a number"),
+        (("--words", tmp_path / "no.toml"), "no.toml: No such file"),
+    ):
+        assert expected in run("plot", "cifar-plain", *options, "--results-dir", tmp_path, code=1)

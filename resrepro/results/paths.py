@@ -113,7 +113,9 @@ def find_run(name: str, results_dir: Path) -> RunFiles:
         if any(files.exists() for files in (RunFiles(folder=folder).record, RunFiles(folder=folder).curves)):
             return RunFiles(folder=folder)
     stored = [files.folder.relative_to(results_dir).as_posix() for files in stored_runs(results_dir)]
-    known = did_you_mean(name, stored) if stored else "; it has none"
+    known = (
+        did_you_mean(name, stored) if stored else ", which has none; --results-dir (results_dir) names another folder"
+    )
     raise UserError(f"{name}: no such run in {results_dir}{known}")
 
 

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from resrepro.config import datasets
 from resrepro.config.run import MAX_SEED
 from resrepro.errors import UserError
+from resrepro.results import paths
 
 console = Console(highlight=False, markup=False)
 
-DEFAULT_RESULTS = Path("results")
-DEFAULT_DATA = Path("data")
+DEFAULT_RESULTS = paths.DEFAULT_RESULTS
+DEFAULT_DATA = datasets.DEFAULT_DATA
+DATA_DIR_VARIABLE = datasets.DATA_DIR_VARIABLE
 
 
 def _folder(results_dir: Path) -> Path:
@@ -29,7 +32,6 @@ def _there(results_dir: Path) -> Path:
     return results_dir
 
 
-DATA_DIR_VARIABLE = "RESREPRO_DATA"
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Store runs in this folder.", callback=_folder)]
 ReadDir = Annotated[Path, typer.Option("--results-dir", help="Read runs from this folder.", callback=_there)]
 DataDir = Annotated[

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from resrepro.errors import UserError, did_you_mean
 
+DEFAULT_DATA = Path("data")
+DATA_DIR_VARIABLE = "RESREPRO_DATA"  # names another folder in which datasets are looked for
 DATASETS = {  # and what figures call them; `resrepro.data.loading` opens them
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
+from torchvision.models import ResNet18_Weights
+
 from resrepro.config.datasets import check_dataset
 from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.image_files import packed
@@ -22,20 +24,33 @@ from resrepro.errors import UserError
 class Openers(NamedTuple):
     """Name what reads a kind of dataset, of the folder it is given: PATH of `folder:PATH`, else `data_dir`.
 
-    `place`: the pattern of what it needs in that folder; empty where it needs nothing.
+    `place`: the pattern of what it needs in that folder; empty where it needs nothing. `class_names`: None for folders.
     """
 
     place: str = ""
     in_memory: Callable[[Path], Images] | None = None
     as_files: Callable[[Path], ImageFolder] | None = None
+    class_names: Callable[[Path], tuple[str, ...]] | None = None
 
 
 OPENERS = {
-    "cifar10": Openers(place=cifar.CLASSES["cifar10"].base_folder, in_memory=partial(cifar.load, "cifar10")),
-    "cifar100": Openers(place=cifar.CLASSES["cifar100"].base_folder, in_memory=partial(cifar.load, "cifar100")),
-    "shapes": Openers(in_memory=shapes.load),
+    "cifar10": Openers(
+        place=cifar.CLASSES["cifar10"].base_folder,
+        in_memory=partial(cifar.load, "cifar10"),
+        class_names=lambda _: cifar.CIFAR10_NAMES,
+    ),
+    "cifar100": Openers(
+        place=cifar.CLASSES["cifar100"].base_folder,
+        in_memory=partial(cifar.load, "cifar100"),
+        class_names=cifar.cifar100_names,
+    ),
+    "shapes": Openers(in_memory=shapes.load, class_names=lambda _: shapes.CLASS_NAMES),
     "folder": Openers(place="*", in_memory=folder.load, as_files=list_image_folder),
-    "imagenet": Openers(place="imagenet", as_files=open_imagenet),
+    "imagenet": Openers(
+        place="imagenet",
+        as_files=open_imagenet,
+        class_names=lambda _: tuple(ResNet18_Weights.DEFAULT.meta["categories"]),
+    ),
     "imagenette": Openers(place="imagenette2*", as_files=open_imagenette),
 }
 
@@ -81,6 +96,18 @@ def open_image_folder(name: str, *, data_dir: Path, prepared: bool = True) -> Im
         raise UserError(f"dataset '{name}': image files are expected here: imagenet, imagenette or folder:PATH")
     found = packed.load(name, data_dir=data_dir) if prepared else None
     return found or list_files(_place(name, data_dir))
+
+
+def class_names(name: str, *, data_dir: Path) -> tuple[str, ...]:
+    """Return what the classes are called, in the order of the labels; of a folder, the names of its folders.
+
+    CIFAR-10's, ImageNet's and those of `shapes` are known without the dataset.
+
+    Raises:
+        UserError: unknown, absent or damaged.
+    """
+    names = _openers(name).class_names
+    return names(_place(name, data_dir)) if names else open_image_folder(name, data_dir=data_dir).classes
 
 
 def at_hand(name: str, *, data_dir: Path) -> bool:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.datasets import dataset_folder
-from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.errors import UserError
+from resrepro.models import CifarNet, ImageNetNet, weights
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
+from resrepro.results.run_store import weights_metadata
+from resrepro.results.same_run import recorded_run
 
 EXPECTED = "the folder of a run, such as results/imagenet/resnet50/seed0, or a file of weights"
 
@@ -86,42 +85,39 @@ def _run(folder: Path) -> TrainedNet:
         )
     if record is not None and record.status == "diverged":
         raise UserError(f"{folder}: the run diverged at iteration {record.diverged_iter}; there is no net to evaluate")
-    weights = files.weights if record and files.weights.is_file() else files.checkpoint
-    if not weights.is_file():
+    stored = files.weights if record and files.weights.is_file() else files.checkpoint
+    if not stored.is_file():
         raise UserError(
-            f"{weights}: no such file, and it holds the weights; put it or {files.weights.name} there (checkpoints are "
-            f"not committed), or move {folder} away and train the run again"
+            f"{folder}: no weights are stored: neither {files.weights.name} nor {files.checkpoint.name}, which is not "
+            f"committed; put one of them there, or move {folder} away and train the run again"
         )
     return TrainedNet(
         name="/".join(folder.resolve().parts[-3:]),
         arch=run.arch,
         dataset=run.dataset,
-        weights=weights,
+        weights=stored,
         run=run,
         record=record,
     )
 
 
-def recorded_run(record: RunRecord) -> Run:
-    """Return the run that a record is of.
+def read_net(path: Path, run: Run, record: RunRecord, num_classes: int | None = None) -> CifarNet | ImageNetNet:
+    """Return a run's net with its stored weights.
+
+    Args:
+        path: `weights.safetensors`, whose metadata must name the run; or a checkpoint.
+        num_classes: as many as it must have; None: as the file says.
 
     Raises:
-        UserError: its recipe is none that this version knows.
+        UserError: damaged, or the weights of another run.
     """
-    try:
-        recipe = Recipe.model_validate_json(json.dumps(record.recipe))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(("recipe", *map(str, first["loc"])))
-        raise UserError(
-            f"run.json of {record.name}, seed {record.seed}: {where}: {first['msg']}; restore it"
-        ) from error
-    return Run(
-        dataset=record.dataset,
-        name=record.name,
-        arch=record.arch,
-        recipe=recipe,
-        seed=record.seed,
-        schedule_scale=record.schedule_scale,
-        label=record.name,
-    )
+    net = weights.read_net(path, run.arch)
+    if path.suffix == weights.SUFFIX:
+        about = weights.read_metadata(path)
+        expected = weights_metadata(run, record, net.fc.out_features if num_classes is None else num_classes)
+        for key in expected.keys() - {"run"}:  # the folder may have been moved
+            if about.get(key) != expected[key]:
+                raise UserError(
+                    f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected[key]!r}"
+                )
+    return net

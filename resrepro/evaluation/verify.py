@@ -22,14 +22,12 @@ from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.evaluate import training_inputs
 from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import SingleView
-from resrepro.evaluation.trained_nets import recorded_run
-from resrepro.models import build
+from resrepro.evaluation.trained_nets import read_net
 from resrepro.models.kernels import fused
-from resrepro.models.weights import load_weights, read_metadata
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Kernels, Prediction, Response, RunRecord
-from resrepro.results.run_store import weights_metadata
+from resrepro.results.same_run import recorded_run
 from resrepro.results.stored_checks import Findings, check_stored
 from resrepro.runtime import device as devices
 from resrepro.runtime.device import Compute, device_errors
@@ -97,7 +95,7 @@ class Verifier:
         if record.images is not None and pipeline.fingerprint != record.images:
             found.differences.append(f"the training images of {run.dataset} are not those that the run was trained on")
             return
-        net = _read_net(files.weights, record, run, dataset.num_classes)
+        net = read_net(files.weights, run, record, dataset.num_classes)
         net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with device_errors(compute, f"verify {run}"), compute.stream():
             comparison = Comparison(record=record, found=found, elsewhere=_elsewhere(record, compute, kernels))
@@ -193,21 +191,6 @@ class Comparison:
         line += f"; responses differ by {largest_pct:.2g} % at most"
         others = max(largest_pct, abs(error_pct - (error_pct if recorded_pct is None else recorded_pct)))
         (self.found.equal if others <= MAX_DIFFERENCE_PCT else self.found.differences).append(line)
-
-
-def _read_net(path: Path, record: RunRecord, run: Run, num_classes: int) -> nn.Module:
-    """Return the net with the stored weights.
-
-    Raises:
-        UserError: damaged, or the weights of another run.
-    """
-    about, expected = read_metadata(path), weights_metadata(run, record, num_classes)
-    for key in expected.keys() - {"run"}:  # the folder may have been moved
-        if about.get(key) != expected[key]:
-            raise UserError(f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected[key]!r}")
-    net = build(run.arch, num_classes=num_classes)
-    load_weights(net, path, run.arch)
-    return net
 
 
 def _stored_predictions(files: RunFiles) -> list[Prediction]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from resrepro.errors import UserError, first_line
 from resrepro.files import write_atomically
+from resrepro.models import CifarNet, ImageNetNet, build
 from resrepro.runtime.device import out_of_memory
 
 CHECKPOINT_FORMAT = "resrepro checkpoint 2"
@@ -30,7 +31,22 @@ def load_weights(net: nn.Module, path: Path, arch: str) -> None:
         UserError: the file cannot be read, or holds no weights, or those of another architecture; names the first key
             that does not fit.
     """
-    load_saved(net, _read_safetensors(path) if path.suffix == SUFFIX else read_saved(path), path, arch)
+    load_saved(net, _read(path), path, arch)
+
+
+def read_net(path: Path, arch: str) -> CifarNet | ImageNetNet:
+    """Build `arch` with as many classes as the file's last layer has, and load the file's weights.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
+    saved = _read(path)
+    state = _unwrap(saved)
+    keys = {_our_key(str(key)): key for key in state} if isinstance(state, dict) else {}
+    bias = state[keys["fc.bias"]] if "fc.bias" in keys else None
+    net = build(arch, num_classes=len(bias) if isinstance(bias, Tensor) and bias.ndim else 1)
+    load_saved(net, saved, path, arch)
+    return net
 
 
 def load_saved(net: nn.Module, saved: Any, path: Path, arch: str) -> None:
@@ -101,6 +117,10 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     with _one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
+
+
+def _read(path: Path) -> Any:
+    return _read_safetensors(path) if path.suffix == SUFFIX else read_saved(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

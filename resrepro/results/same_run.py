@@ -1,4 +1,4 @@
-"""Tell whether the run that is stored is the run that is asked for."""
+"""Tell which run is stored, and whether it is the run that is asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from resrepro.config.recipe import SWITCHES
+from pydantic import ValidationError
+
+from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.results.records import RunRecord
@@ -48,3 +50,28 @@ def of_record(record: RunRecord) -> dict[str, Any]:
     """Return the same dict for a recorded run."""
     fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale", "start_from")}
     return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}
+
+
+def recorded_run(record: RunRecord) -> Run:
+    """Return the run that a record is of.
+
+    Raises:
+        UserError: its recipe is none that this version knows.
+    """
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(record.recipe))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(("recipe", *map(str, first["loc"])))
+        raise UserError(
+            f"run.json of {record.name}, seed {record.seed}: {where}: {first['msg']}; restore it"
+        ) from error
+    return Run(
+        dataset=record.dataset,
+        name=record.name,
+        arch=record.arch,
+        recipe=recipe,
+        seed=record.seed,
+        schedule_scale=record.schedule_scale,
+        label=record.name,
+    )

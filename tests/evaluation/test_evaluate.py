@@ -203,7 +203,7 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) 
     with pytest.raises(UserError, match="whole/seed0 sees whole images, which are not resized"):
         command(whole, "--scales", 300)
     (folder / "checkpoint.pt").unlink()
-    with pytest.raises(UserError, match="no such file, and it holds the weights"):
+    with pytest.raises(UserError, match="no weights are stored: neither"):
         command(folder)
     diverged = record(imagenet_run(tree), status="diverged", diverged_iter=7)
     results.write_record(results.RunFiles(folder=folder), diverged)

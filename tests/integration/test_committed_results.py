@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 from statistics import fmean, stdev
@@ -9,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
+from resrepro.data.loading import is_there
 from resrepro.paper import TEST_ERROR_PCT
+from support.processes import run
 
 ROOT = Path(__file__).parents[2]
 RECORDS = sorted((ROOT / "results").glob("*/*/seed*/run.json"))
 QUICKSTARTS = sorted((ROOT / "results/quickstart/shapes").glob("*/seed*/run.json"))
+WEIGHTS = "weights.safetensors"
 COLUMNS = (
     "final_train_error_pct",
     "final_test_error_pct",
@@ -37,6 +42,27 @@ def test_a_committed_run_is_whole(path: Path) -> None:
     assert float(last["train_error_pct"]) == record["final_train_error_pct"]
     assert re.fullmatch("[0-9a-f]{40}", record["commit"])
     assert path in QUICKSTARTS or {"responses.csv", "gradients.csv"} <= {file.name for file in path.parent.iterdir()}
+
+
+def test_a_committed_net_has_the_recorded_error() -> None:
+    """The dataset of this one is generated."""
+    out = run("verify", "residual-shallow-x0.25", "--results-dir", ROOT / "results/quickstart")
+    assert (
+        "; test error (%) " in out
+        and "predictions.csv" in out
+        and out.endswith("1 finished run(s), 0 with differences\n")
+    )
+
+
+@pytest.mark.slow
+def test_all_committed_nets_have_the_recorded_errors() -> None:
+    data_dir = Path(os.environ.get(DATA_DIR_VARIABLE) or ROOT / DEFAULT_DATA)
+    if not is_there("cifar10", data_dir=data_dir):
+        pytest.skip(f"no cifar10 in {data_dir}; ${DATA_DIR_VARIABLE} names another folder")
+    out = run("verify", "--results-dir", ROOT / "results", "--data-dir", data_dir)
+    tested = re.findall(r"^(\S+): as recorded: .*; test error", out, re.MULTILINE)
+    assert sorted(tested) == ["/".join(path.parts[-4:-1]) for path in RECORDS if path.with_name(WEIGHTS).exists()]
+    assert "differs" not in out
 
 
 def rows(page: str, first_cell: str) -> list[list[str]]:

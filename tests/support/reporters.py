@@ -1,4 +1,4 @@
-"""Reporters that keep silent, note or wait."""
+"""Reporters that note or wait."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from typing import Any
 import torch
 
 from resrepro.config.run import Run
-
-
-class Silent:
-    """Says nothing."""
-
-    def preparing(self, *_: object) -> None: ...
-    def started(self, *_: object) -> None: ...
-    def advanced(self, *_: object) -> None: ...
-    def ended(self, *_: object) -> None: ...
+from resrepro.training.session import Silent
 
 
 class Meeting(Silent):

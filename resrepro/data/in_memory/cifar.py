@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
@@ -13,6 +15,8 @@ from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 
 CLASSES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_PIXEL_MEAN = Path(__file__).with_name("cifar10_pixel_mean.npy")
 
 
 def load(name: str, data_dir: Path) -> Images:
@@ -38,6 +42,21 @@ def load(name: str, data_dir: Path) -> Images:
         np.asarray(test.targets),
         num_classes=len(train.classes),
     )
+
+
+def cifar10_pixel_mean() -> Tensor:
+    """Return the mean of the 50,000 training images for each pixel and channel, (3, 32, 32), without the dataset."""
+    return torch.from_numpy(np.load(CIFAR10_PIXEL_MEAN))
+
+
+def cifar100_names(data_dir: Path) -> tuple[str, ...]:
+    """Return the names of the classes, which the dataset has.
+
+    Raises:
+        UserError: as `load`.
+    """
+    _check(data_dir / CIFAR100.base_folder, CIFAR100)
+    return tuple(CIFAR100(data_dir, train=False).classes)
 
 
 def _check(folder: Path, dataset: type[CIFAR10]) -> None:

@@ -1,0 +1,272 @@
+"""The functions of the package for Python: nets, curves, records and figures; `resrepro` has them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resrepro import results
+from resrepro.config.architectures import architecture
+from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
+from resrepro.config.experiment import Experiment, FigureSpec
+from resrepro.config.run import Run
+from resrepro.config.toml_files import experiment_names, find_experiment, find_experiments, shipped_runs
+from resrepro.errors import UserError, did_you_mean
+from resrepro.paper import TEST_ERROR_PCT
+from resrepro.results.distance import published
+from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, find_run, stored_runs
+from resrepro.results.records import CurvePoint, RunRecord
+from resrepro.results.same_run import recorded_run
+
+if TYPE_CHECKING:  # each takes a moment, so only what a function needs is imported
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from resrepro.evaluation.classifier import Classifier
+    from resrepro.models import CifarNet, ImageNetNet
+
+Folder = str | Path
+CURVE_COLUMNS = ("source", "dataset", "run", "label", "seed", "status", "kind", "iteration", "error_pct", "loss")
+
+
+def load_net(run: Folder, *, results_dir: Folder = DEFAULT_RESULTS, data_dir: Folder | None = None) -> Classifier:
+    """Load a finished run's net on the CPU, in inference mode, with its preprocessing.
+
+    It computes logits of images: (N, 3, H, W), uint8 from 0 to 255 or floating-point from 0 to 1 -> (N, num_classes).
+    `.net` is the net alone, which takes pixels from 0 to 255 minus `.pixel_mean` (Sec. 4.2); `.class_names` has the
+    classes, and `.record` what is known of the run.
+
+    Args:
+        run: such as `cifar10/resnet20/seed0`, or its folder.
+        data_dir: of datasets; None: $RESREPRO_DATA, or else `data`. CIFAR-10's mean is known without it.
+
+    Raises:
+        UserError: no such run, not finished, no weights stored, damaged, or no dataset to take the mean from.
+    """
+    from resrepro.evaluation.classifier import load_classifier
+
+    return load_classifier(find_run(str(run), Path(results_dir)).folder, _data_dir(data_dir))
+
+
+def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = None) -> CifarNet | ImageNetNet:
+    """Build a net with He's initialization, in training mode: (N, 3, H, W) float32 -> logits (N, num_classes).
+
+    Args:
+        arch: such as `plain56`, `resnet20` or `resnet50`; `resrepro summary` lists all.
+        num_classes: None: 10 of nets for CIFAR, 1000 of nets for ImageNet.
+        seed: makes the weights the same each time; None: torch's global state does.
+
+    Raises:
+        UserError: unknown architecture.
+    """
+    from resrepro.models import build
+
+    usual = 10 if architecture(arch).family == "cifar" else 1000
+    return build(arch, num_classes=usual if num_classes is None else num_classes, seed=seed)
+
+
+def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
+    """Return curves of error against iteration, those of the paper as rows of their own.
+
+    The columns are `source` (`ours` or `paper`), `dataset`, `run`, `label`, `seed` and `status` (missing of the
+    paper's), `kind` (`train` or `test`), `iteration`, `error_pct` (%), and `loss` (missing of the paper's). Training
+    errors are those of mini-batches, augmented; test errors of the single view. A run has a curve of the paper if data
+    and schedule are the paper's; runs that are not trained yet have only that.
+
+    Args:
+        what: a figure such as `fig6`, an experiment such as `cifar-resnet` or the path of its TOML file, or a run such
+            as `resnet56`, `cifar10/resnet56` or `cifar10/resnet56/seed0`; looked up in this order.
+
+    Raises:
+        UserError: no such figure, experiment or run; or one of its files is damaged.
+    """
+    import pandas as pd
+
+    root = Path(results_dir)
+    found = _curves_of(str(what), root)
+    rows = [row for run, files in found for row in _our_rows(run, files)]
+    nets = {(run.dataset, run.stored_name): run for run, _ in found}
+    rows += [row for run in nets.values() for row in _paper_rows(run)]
+    return pd.DataFrame(rows, columns=[*CURVE_COLUMNS]).astype({"seed": "Int64"})
+
+
+def records(*, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
+    """Return the records of all finished runs, a row each, in the order of their names.
+
+    The columns are `run` (what `load_net` takes), the keys of `run.json` (docs/results-format.md), those of its recipe
+    as `recipe.lr` and the like, `paper_error_pct` (the paper's test error of this net, %), and `has_weights`.
+
+    Raises:
+        UserError: no such folder, or a record is damaged.
+    """
+    return _records(Path(results_dir), stored_runs(Path(results_dir)))
+
+
+def figure(
+    name: str,
+    *,
+    results_dir: Folder = DEFAULT_RESULTS,
+    style: str = "paper",
+    width_inches: float | None = None,
+    font_pt: float | None = None,
+    with_paper: bool = True,
+) -> Figure:
+    """Draw a figure from the stored runs, as `resrepro plot` does: `figure.axes` has its panels, to restyle.
+
+    Args:
+        name: such as `fig6`; `name` of a `[[figure]]` of an experiment.
+        style: paper, slide or poster.
+        width_inches: of the whole figure; None: what its panels need.
+        font_pt: size of letters; None: the style's.
+        with_paper: whether the paper's own curves are drawn behind ours.
+
+    Raises:
+        UserError: no such figure or style, none of its runs is stored, or a file is damaged.
+    """
+    from resrepro.figures.data import read_figure
+    from resrepro.figures.files import draw
+    from resrepro.figures.kinds import FIGURES
+    from resrepro.figures.look import Look
+
+    figures = _figures()
+    if name not in figures:
+        raise UserError(f"there is no figure '{name}'{did_you_mean(name, figures)}")
+    experiment, spec = figures[name]
+    kind = FIGURES[spec.kind]
+    look = Look(style=style, width_inches=width_inches, font_pt=font_pt, with_paper=with_paper)
+    shown = read_figure(experiment, spec, kind, Path(results_dir), look)
+    for problem in (*shown.data.problems, shown.why_blank(kind)):
+        if problem:
+            raise UserError(f"{name}: {problem}")
+    return draw(kind, shown)
+
+
+def run(
+    *names: str,
+    only: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    results_dir: Folder = DEFAULT_RESULTS,
+    data_dir: Folder | None = None,
+) -> pd.DataFrame:
+    """Train the runs of experiments that are not finished, as `resrepro run` does, without saying anything.
+
+    Meanwhile `resrepro watch` shows them in a terminal. A stopped run is resumed by the same call.
+
+    Args:
+        names: experiments, such as `quickstart`, or paths of TOML files.
+        only: names of the runs that are trained; None: all.
+        seeds: of each run, in place of the experiment's own; None: those.
+
+    Returns:
+        The records of the runs, as `records` has them.
+
+    Raises:
+        UserError: unknown experiment or run; or a run failed, after the others have been trained.
+    """
+    from resrepro.runtime.device import choose
+    from resrepro.training.runner import Runner
+    from resrepro.training.session import Silent
+
+    experiments = find_experiments(names) if names else []
+    known = [name for experiment in experiments for name in experiment.run_names()]
+    for name in only or ():
+        if name not in known:
+            raise UserError(f"only: there is no run '{name}'{did_you_mean(name, known)}")
+    chosen = [run for experiment in experiments for run in experiment.select(seeds=seeds, only=only).runs]
+    runs = list({run.path: run for run in chosen}.values())
+    root = Path(results_dir)
+    runner = Runner(
+        results_dir=root, data_dir=_data_dir(data_dir), compute=choose(device, precision), reporter=Silent()
+    )
+    errors = runner.run_all(runs, None)
+    if errors:
+        raise UserError("; ".join(errors))
+    return _records(root, [results.run_files(root, run) for run in runs])
+
+
+def _data_dir(data_dir: Folder | None) -> Path:
+    return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or DEFAULT_DATA)
+
+
+def _figures() -> dict[str, tuple[Experiment, FigureSpec]]:
+    experiments = (find_experiment(name) for name in experiment_names())
+    return {spec.name: (experiment, spec) for experiment in experiments for spec in experiment.figures}
+
+
+def _curves_of(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
+    """Return the runs whose curves are asked for, each seed once, stored or not."""
+    figures = _figures()
+    if what in figures:
+        experiment, spec = figures[what]
+        own = {run.name: run for run in experiment.runs}
+        elsewhere = shipped_runs(experiment.dataset)
+        runs: Iterable[Run] = (own[name] if name in own else elsewhere[name][0][1] for name in spec.run_names)
+    elif what in experiment_names() or what.endswith(".toml"):
+        runs = {run.name: run for run in find_experiment(what).runs}.values()
+    else:
+        return _stored_curves(what, root)
+    seeds = [run for first in runs for run in results.with_stored_seeds(root, [first])]
+    return [(run, results.run_files(root, run)) for run in seeds]
+
+
+def _stored_curves(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
+    """Return the stored runs that are called so, by `<dataset>/<run>/seed<k>` or a part of it."""
+    known: dict[str, list[RunFiles]] = {}
+    for files in stored_runs(root):
+        dataset, *name = files.folder.relative_to(root).parts
+        for parts in ([dataset, *name], [dataset, *name[:1]], name[:1]):
+            known.setdefault("/".join(parts), []).append(files)
+    if what not in known:
+        every = [*_figures(), *experiment_names(), *known]
+        raise UserError(f"there is no figure, experiment or stored run '{what}'{did_you_mean(what, every)}")
+    found = []
+    for files in known[what]:
+        record = results.read_record(files)
+        run = results.read_asked(files) if record is None else recorded_run(record)
+        found += [] if run is None else [(run, files)]
+    return found
+
+
+def _our_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
+    record = results.read_record(files)
+    if record is not None:
+        results.check_files(files, record, files.curves.name)
+    status = record.status if record else "unfinished"
+    about = "ours", run.dataset, run.stored_name, run.label, run.seed, status
+    points: list[CurvePoint] = results.read_points(files)
+    for point in points:
+        yield *about, "train", point.iteration, point.train_error_pct, point.train_loss
+        yield *about, "test", point.iteration, point.shown_test_error_pct, point.test_loss
+
+
+def _paper_rows(run: Run) -> Iterable[tuple[object, ...]]:
+    for kind, curve in published(run).items():
+        for iteration, error_pct in zip(curve.iterations.tolist(), curve.error_pct.tolist(), strict=True):
+            yield "paper", run.dataset, run.stored_name, run.label, None, None, kind, iteration, error_pct, None
+
+
+def _records(root: Path, every: Iterable[RunFiles]) -> pd.DataFrame:
+    import pandas as pd
+
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the results_dir in which runs are stored")
+    rows = []
+    for files in every:
+        record = results.read_record(files)
+        if record is not None:
+            rows.append(_record_row(root, files, record))
+    return pd.json_normalize(rows)
+
+
+def _record_row(root: Path, files: RunFiles, record: RunRecord) -> dict[str, object]:
+    paper_error_pct = TEST_ERROR_PCT.get((record.dataset, record.name)) if record.schedule_scale == 1 else None
+    return {
+        "run": files.folder.relative_to(root).as_posix(),
+        **record.model_dump(exclude={"sha256", "versions", "earlier"}),
+        "paper_error_pct": paper_error_pct,
+        "has_weights": files.weights.exists(),
+    }

@@ -1,0 +1,88 @@
+"""The commands that take a trained net elsewhere: into other formats, and to your images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, console
+from resrepro.errors import UserError, did_you_mean
+from resrepro.results.paths import find_run
+
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", show_default=False, help="Name a finished run, such as cifar10/resnet20/seed0, or its folder."
+    ),
+]
+MeanDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir", envvar=DATA_DIR_VARIABLE, help="Look in this folder for the dataset, whose mean is subtracted."
+    ),
+]
+
+
+def export(
+    run: RunName,
+    to: Annotated[
+        str, typer.Option(show_default=False, help="Write torchvision, safetensors, onnx, or torch-hub-folder.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Write to this file or folder; by default here, under the run's name.")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="Write this opset of ONNX; by default, torch's choice.")] = None,
+    data_dir: MeanDir = DEFAULT_DATA,
+    results_dir: ReadDir = DEFAULT_RESULTS,
+) -> None:
+    """Write a trained net in a format that other programs read.
+
+    The written file is loaded again, and its outputs are compared with the net's.
+    """
+    files = find_run(run, results_dir)
+
+    from resrepro.evaluation.classifier import load_classifier
+    from resrepro.evaluation.export import FORMATS, NUM_IMAGES, SUFFIXES
+    from resrepro.evaluation.export import export as write
+
+    if to not in FORMATS:
+        raise UserError(f"--to {to}: unknown{did_you_mean(to, FORMATS)}")
+    if output is not None and SUFFIXES[to] and output.suffix != SUFFIXES[to]:
+        raise UserError(f"--output {output}: expected a name that ends in {SUFFIXES[to]}")
+    if opset is not None and to != "onnx":
+        raise UserError(f"--opset {opset}: belongs to --to onnx; leave the option out")
+    classifier = load_classifier(files.folder, data_dir)
+    path = output or Path(f"{classifier.run.stored_name}-seed{classifier.run.seed}{SUFFIXES[to]}")
+    takes, difference = write(classifier, to, path, opset)
+    console.print(f"{path}: {takes}", soft_wrap=True)
+    console.print(
+        f"loaded again: the outputs for {NUM_IMAGES} images differ from the net's by {difference:.2g} at most",
+        soft_wrap=True,
+    )
+
+
+def predict(
+    run: RunName,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", show_default=False, help="Give image files of any size.")
+    ],
+    top: Annotated[int, typer.Option(help="Print so many classes.", min=1)] = 3,
+    data_dir: MeanDir = DEFAULT_DATA,
+    results_dir: ReadDir = DEFAULT_RESULTS,
+) -> None:
+    """Print the most probable classes of images.
+
+    An image of another size than the net's is resized.
+    """
+    files = find_run(run, results_dir)
+
+    from resrepro.evaluation.classifier import load_classifier, read_view, top_classes
+
+    classifier = load_classifier(files.folder, data_dir)
+    views = [read_view(image, classifier) for image in images]
+    for image, (view, done) in zip(images, views, strict=True):
+        console.print(f"{image} ({done})", soft_wrap=True)
+        for name, probability_pct in top_classes(classifier, view, top):
+            console.print(f"  {probability_pct:5.1f} %  {name}", soft_wrap=True)

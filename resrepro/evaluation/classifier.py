@@ -1,0 +1,135 @@
+"""A trained net that takes images as they are: with its preprocessing and the names of its classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from resrepro.config.run import Run
+from resrepro.data.dataset import DataOptions
+from resrepro.data.in_memory.cifar import cifar10_pixel_mean
+from resrepro.data.loading import class_names, is_there, load_dataset
+from resrepro.errors import UserError, first_line
+from resrepro.evaluation.protocol_views import ProtocolViews
+from resrepro.evaluation.trained_nets import find, read_net
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import RunRecord
+from resrepro.results.run_store import damaged_files
+
+
+class Classifier(nn.Module):
+    """Compute logits of images: the mean of the training images is subtracted (Sec. 3.4, 4.2), and the net called.
+
+    (N, 3, H, W), uint8 from 0 to 255 or floating-point from 0 to 1 -> (N, num_classes) float32.
+
+    Attributes:
+        net: takes pixels from 0 to 255 minus `pixel_mean`.
+        pixel_mean: (3, H, W), from 0 to 255.
+        class_names: in the order of the logits.
+        run: what was trained.
+        record: how it ended.
+
+    Raises:
+        ValueError: images of another size; they are not resized here.
+    """
+
+    pixel_mean: Tensor
+
+    def __init__(
+        self, net: nn.Module, pixel_mean: Tensor, *, class_names: tuple[str, ...], run: Run, record: RunRecord
+    ) -> None:
+        super().__init__()
+        self.net, self.class_names, self.run, self.record = net, class_names, run, record
+        self.register_buffer("pixel_mean", pixel_mean)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1:] != self.pixel_mean.shape:
+            raise ValueError(
+                f"images {tuple(images.shape)}: expected (N, {', '.join(map(str, self.pixel_mean.shape))})"
+            )
+        pixels = 255 * images if images.is_floating_point() else images
+        logits: Tensor = self.net(pixels - self.pixel_mean)
+        return logits
+
+
+def load_classifier(folder: Path, data_dir: Path) -> Classifier:
+    """Load a finished run's net on the CPU, in inference mode.
+
+    Args:
+        folder: of the run.
+        data_dir: where the dataset lies, whose mean is subtracted; CIFAR-10's is known without it.
+
+    Raises:
+        UserError: no finished run, or no weights there; damaged, or another run's; no dataset to take the mean from.
+    """
+    (found,) = find([folder], arch=None, dataset=None)
+    run, record = found.run, found.record
+    if run is None or record is None:
+        raise UserError(f"{folder}: the run is not finished; the command that trains it goes on with it")
+    for line in damaged_files([RunFiles(folder=folder).weights], record):
+        raise UserError(line)
+    net = read_net(found.weights, run, record)
+    names = class_names(run.dataset, data_dir=data_dir)
+    return Classifier(net, _pixel_mean(run, record, data_dir), class_names=names, run=run, record=record).eval()
+
+
+def _pixel_mean(run: Run, record: RunRecord, data_dir: Path) -> Tensor:
+    """Return the mean of the images that a run was trained on, (3, H, W)."""
+    if run.dataset == "cifar10" and run.recipe.train_images is None:
+        return cifar10_pixel_mean()
+    if not is_there(run.dataset, data_dir=data_dir):
+        raise UserError(
+            f"{run}: its input is an image minus the mean of the training images, and there is no {run.dataset} in "
+            f"{data_dir}; say with --data-dir where it is"
+        )
+    as_files = run.recipe.scale_crop is not None
+    dataset = load_dataset(run.dataset, DataOptions(data_dir=data_dir), as_files=as_files)
+    if record.images is not None and dataset.input_pipeline(run.recipe).fingerprint != record.images:
+        raise UserError(
+            f"{run}: the training images of {run.dataset} in {data_dir} are not those that it was trained on, so their "
+            "mean is not its own; say with --data-dir where those are"
+        )
+    return dataset.pixel_mean(run.recipe)
+
+
+def read_view(file: Path, classifier: Classifier) -> tuple[Tensor, str]:
+    """Read an image file of any size, and cut from it what the net sees.
+
+    Where the net was trained on crops of photographs this is the single view of the test protocols; else the image with
+    its shorter side resized to the net's, and the middle of the longer one.
+
+    Returns:
+        The view, (3, H, W) uint8; and what was done to the image, such as `640 x 480, its middle resized to 32 x 32`.
+
+    Raises:
+        UserError: missing, damaged, or no image.
+    """
+    height, width = classifier.pixel_mean.shape[1:]
+    try:
+        with Image.open(file) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+    except Exception as error:  # damaged bytes make PIL raise almost anything
+        why = (isinstance(error, OSError) and error.strerror) or first_line(error).split(" '")[0]
+        raise UserError(f"{file}: not a readable image ({why}); expected PNG, JPEG or the like") from error
+    done = f"{image.width} x {image.height}"
+    if classifier.run.recipe.scale_crop is not None:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        return ProtocolViews.of("single view", height).cut(pixels)[0][0], f"{done}, center crop of {width} x {height}"
+    if image.size == (width, height):
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1), done
+    resized = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1), f"{done}, its middle resized to {width} x {height}"
+
+
+@torch.no_grad()
+def top_classes(classifier: Classifier, view: Tensor, count: int) -> list[tuple[str, float]]:
+    """Return the most probable classes of a view, (3, H, W) uint8: name and probability in %, the first the highest."""
+    probabilities = F.softmax(classifier(view[None])[0].float(), dim=0)
+    values, labels = probabilities.topk(min(count, len(probabilities)))
+    names = classifier.class_names
+    return [(names[label], 100 * value) for label, value in zip(labels.tolist(), values.tolist(), strict=True)]

@@ -1,0 +1,119 @@
+"""The functions for Python, `hubconf.py`, and the examples of docs/python.md, with the committed results."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import resrepro
+from resrepro.data.in_memory import shapes
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+TRAINED = "cifar10/resnet20-decay-weights/seed0"
+
+
+def test_the_package_is_imported_without_torch_or_anything_heavy() -> None:
+    program = (
+        "import sys, resrepro\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'matplotlib', 'pydantic', 'typer'}\n"
+        "assert not heavy & sys.modules.keys() and 'resrepro.api' not in sys.modules\n"
+        f"assert len(resrepro.curves('fig1', results_dir={str(RESULTS)!r})) and 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_all_names_are_there_and_no_others() -> None:
+    assert all(getattr(resrepro, name) for name in resrepro.__all__) and set(resrepro.__all__) <= set(dir(resrepro))
+    with pytest.raises(AttributeError, match="module 'resrepro' has no attribute 'load_nets'"):
+        resrepro.load_nets  # noqa: B018
+
+
+def test_the_examples_of_the_page_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results").symlink_to(RESULTS)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```pycon\n(.*?)^```$", (ROOT / "docs/python.md").read_text(), re.MULTILINE | re.DOTALL)
+    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "docs/python.md", None, 0)
+    result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(examples)
+    assert result.attempted > 15 and result.failed == 0
+
+
+def test_curves_are_those_of_ours_and_of_the_paper() -> None:
+    curves = resrepro.curves("fig6", results_dir=RESULTS)
+    assert set(curves["source"]) == {"ours", "paper"} and set(curves["kind"]) == {"train", "test"}
+    paper = curves[curves["source"] == "paper"]
+    assert {"plain20", "resnet110", "resnet1202"} <= set(paper["run"]) and paper["seed"].isna().all()
+    one = resrepro.curves("cifar10/resnet56/seed0", results_dir=RESULTS)
+    ours = one[(one["source"] == "ours") & (one["kind"] == "test")]
+    assert ours["error_pct"].iloc[-1] == 6.98 and ours["iteration"].iloc[-1] == 64_000
+    by_name = resrepro.curves("resnet56", results_dir=RESULTS)
+    assert by_name.equals(one) and set(by_name["run"]) == {"resnet56"}  # and not resnet56-x0.1
+
+
+def test_a_shortened_schedule_has_no_curve_of_the_paper() -> None:
+    curves = resrepro.curves("resnet20-x0.1", results_dir=RESULTS)
+    assert set(curves["source"]) == {"ours"} and set(curves["seed"]) == {0, 1, 2}
+
+
+def test_an_experiment_has_the_curves_of_its_runs(tmp_path: Path) -> None:
+    curves = resrepro.curves("plain20-vs-plain56", results_dir=tmp_path)
+    assert set(curves["run"]) == {"plain20", "plain56"} and set(curves["source"]) == {"paper"}
+
+
+def test_unknown_names_are_one_line(tmp_path: Path) -> None:
+    for call, message in (
+        (lambda: resrepro.curves("fig66", results_dir=RESULTS), "no figure, experiment or stored run 'fig66'; did you"),
+        (lambda: resrepro.figure("fig66", results_dir=RESULTS), "there is no figure 'fig66'; did you mean 'fig6'"),
+        (lambda: resrepro.load_net("cifar10/resnet22", results_dir=RESULTS), "no such run in .*; did you mean"),
+        (lambda: resrepro.records(results_dir=tmp_path / "none"), "none: no such folder"),
+        (lambda: resrepro.build_net("plain57"), "architecture 'plain57': a CIFAR net has 6n"),
+        (lambda: resrepro.run("quickstart", only=["resnet14"]), "only: there is no run 'resnet14'"),
+    ):
+        with pytest.raises(resrepro.UserError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_loaded_net_takes_bytes_and_floats_and_refuses_other_sizes() -> None:
+    net = resrepro.load_net(TRAINED, results_dir=RESULTS)
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    assert torch.equal(net(images), net.net(images - net.pixel_mean)) and not net.training
+    torch.testing.assert_close(net(images), net(images / 255), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"images \(4, 3, 28, 28\): expected \(N, 3, 32, 32\)"):
+        net(images[:, :, :28, :28])
+
+
+def test_run_trains_what_is_missing_and_its_net_has_the_recorded_error(
+    few_images: None, toml: Callable[..., Path], tmp_path: Path
+) -> None:
+    where, path = tmp_path / "mine", str(toml())
+    done = resrepro.run(path, only=["plain8"], results_dir=where, device="cpu", precision="fp32")
+    assert done["run"].tolist() == ["shapes/plain8/seed0"] and done["has_weights"].all()
+    assert resrepro.run(path, only=["plain8"], results_dir=where, device="cpu", precision="fp32").equals(done)
+    assert set(resrepro.curves(path, results_dir=where)["run"]) == {"plain8"}
+    net = resrepro.load_net("shapes/plain8/seed0", results_dir=where)
+    images, labels = (torch.from_numpy(array) for array in shapes.generate()[2:])
+    with torch.no_grad():
+        wrong = net(images.permute(0, 3, 1, 2)).argmax(1) != labels
+    assert 100 * wrong.double().mean().item() == net.record.final_test_error_pct
+    assert net.class_names == shapes.CLASS_NAMES
+
+
+def test_torch_hub_builds_nets_and_loads_trained_ones() -> None:
+    def hub(arch: str, **options: object) -> torch.nn.Module:
+        return torch.hub.load(str(ROOT), arch, source="local", **options)
+
+    images = torch.zeros(1, 3, 32, 32)
+    trained = hub("resnet20", pretrained=True)
+    assert trained.run.path.as_posix() == TRAINED
+    assert torch.equal(trained(images), resrepro.load_net(TRAINED, results_dir=RESULTS)(images))
+    assert hub("plain20-nobn")(images).shape == (1, 10) and hub("resnet56", seed=1).training
+    with pytest.raises(resrepro.UserError, match="pretrained: no weights of plain20 are stored"):
+        hub("plain20", pretrained=True)

@@ -151,15 +151,21 @@ def read_experiment(path: Path) -> Experiment:
         name=path.stem, address=path.stem if shipped else str(path), title=file.title,
         reproduces=file.reproduces, dataset=file.dataset, own_dataset=file.dataset,
         cost=file.cost, expect=file.expect, beyond_paper=file.beyond_paper,
-        runs=tuple(runs), figures=file.figure, claims=file.claim,
+        runs=tuple(runs), figures=file.figure, claims=_claims(file.claim, runs),
     )  # fmt: skip
-    for claim in file.claim:
+    for claim in experiment.claims:
         for name in claim.runs:
             if name not in experiment.run_names():
                 raise UserError(f"{place}: claim: unknown run '{name}'{did_you_mean(name, experiment.run_names())}")
             if claim.published and published_error_pct(file.dataset, name, claim.protocol) is None:
                 raise UserError(f"{place}: claim: published: the paper has no {claim.protocol} test error of '{name}'")
     return experiment
+
+
+def _claims(written: Sequence[Claim], runs: list[Run]) -> tuple[Claim, ...]:
+    """Return the claims, those on each of several runs one by one."""
+    labels = {run.name: run.label for run in runs}
+    return tuple(claim for one in written for claim in one.of_each(labels))
 
 
 def _check_unique(runs: list[Run], place: str) -> None:

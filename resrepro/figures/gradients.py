@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData
 from resrepro.figures.layout import FONT_PT, LINE_COLORS, add_remarks, missing_run_remarks, new_figure, style
-from resrepro.results.csv_rows import MEND, read_rows
+from resrepro.results.analyses import read_norms
+from resrepro.results.csv_rows import MEND
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import LayerNorms, RunRecord
+from resrepro.results.records import RunRecord
 
 PANEL_INCHES = (4.0, 2.4)
 COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the weights"}
@@ -25,12 +25,9 @@ COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
     """Read a row a layer and moment, as far as the run has come."""
-    found = read_rows(files.gradients, LayerNorms)
+    found = read_norms(files, run.arch)
     if record is not None and not found:
         raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
-    depth = architecture(run.arch).depth
-    if len(found) % depth:
-        raise UserError(f"{files.gradients}: cut short: {len(found)} rows, expected {depth} a moment; {MEND}")
     return [dict(row) for row in found]
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, variance
 
 from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.experiment import Claim, Experiment, Measure
 from resrepro.errors import UserError
-from resrepro.paper.curves import windows
+from resrepro.paper.curves import published_responses, windows
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results import csv_rows
+from resrepro.results.analyses import by_moment, read_norms, read_responses
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import ConstructedComparison, LayerNorms, Response, RunRecord
+from resrepro.results.records import ConstructedComparison, RunRecord
 
 IMAGES = {  # of training and test; and the number of classes
     "cifar10": (50_000, 10_000, 10),
@@ -25,6 +27,9 @@ IMAGES = {  # of training and test; and the number of classes
     "imagenette": (9_469, 3_925, 10),
     "shapes": (20_000, 2_000, 10),
 }
+
+
+TINY = 2.0**-149  # the least float32: a norm of zero has a logarithm too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,21 +59,37 @@ def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
         for point in results.read_points(files)
         if window.first_iter * scale <= point.iteration < (window.last_iter + 1) * scale
     ]
-    return fmean(inside) if inside else None
+    return _mean(inside)
 
 
-def _response_std(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
-    stds = [row.std for row in csv_rows.read_rows(files.responses, Response)]
-    return fmean(stds) if stds else None
+def _response_std(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    return _mean(row.std for row in read_responses(files, record.arch))
 
 
-def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
-    """Return the smallest ratio over the moments of the first to the last convolution's norm: 0 if they vanish."""
-    moments: dict[int, list[float]] = {}
-    for row in csv_rows.read_rows(files.gradients, LayerNorms):
-        moments.setdefault(row.iteration, []).append(row.gradient_norm)
-    ratios = [norms[0] / norms[-2] if norms[-2] else 0.0 for norms in moments.values()]  # the last one is fc
-    return min(ratios, default=None)
+def _response_level(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    return _mean(_response_ratios(files, record))
+
+
+def _response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
+    """Return the response of each layer over that of Fig. 7; none where one of the two is not there."""
+    found, published = read_responses(files, record.arch), published_responses(record.arch)
+    if not found or published is None:
+        return []
+    if len(found) != len(published.std):
+        raise UserError(f"{files.responses}: {len(found)} layers, expected {len(published.std)}; {csv_rows.MEND}")
+    return [row.std / theirs for row, theirs in zip(found, published.std.tolist(), strict=True)]
+
+
+def _gradient_first_to_last(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    """Return the logarithm of the ratio of the first to the last convolution's norm, farthest from 0 of the moments."""
+    norms = [[row.gradient_norm for row in rows] for rows in by_moment(read_norms(files, record.arch))]
+    logs = [math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms]  # the last one is fc
+    return max(logs, key=abs, default=None)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return fmean(found) if found else None
 
 
 def _constructed_difference(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
@@ -86,9 +107,10 @@ MEASURES: dict[Measure, _Read] = {
         words="iteration at which the warm-up ended", unit="", of=lambda _, record, __: record.warmup_opened_iter
     ),
     "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
+    "response_level": _Read(words="response over that of Fig. 7, mean over layers", unit="", of=_response_level),
     "gradient_first_to_last": _Read(
-        words="gradient norm of the first convolution over the last one's, least of the recorded moments", unit="",
-        of=_gradient_first_to_last,
+        words="log10 of the first convolution's gradient norm over the last one's, farthest from 0 of all moments",
+        unit="", of=_gradient_first_to_last,
     ),
     "constructed_difference_pct": _Read(
         words="error as made, before training, less the shallower net's, absolute", unit=" %",
@@ -117,14 +139,23 @@ def read_value(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
     return MEASURES[claim.column].of(files, record, claim)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """Hold what a claim compares, as a seed of a run measured it."""
+
+    value: float
+    files: RunFiles
+    record: RunRecord
+
+
 def declared_seeds(
     experiment: Experiment, claim: Claim, name: str, results_dir: Path
-) -> tuple[list[tuple[float, RunRecord]], tuple[float, ...], str]:
+) -> tuple[list[Seed], tuple[float, ...], str]:
     """Read what the seeds of a run measured.
 
     Returns:
-        The values of the declared seeds with their records, and the values of further ones; or none and the reason,
-        also if not all declared seeds that finished may count.
+        The declared seeds, and the values of further ones; or none and the reason, also if not all declared seeds that
+        finished may count.
     """
     runs = [run for run in experiment.runs if run.name == name]
     records, problems = results.read_finished_seeds(results_dir, runs)
@@ -141,7 +172,7 @@ def declared_seeds(
         elif value is None:
             lacking.append((files, record))
         else:
-            declared.append((value, record))
+            declared.append(Seed(value=value, files=files, record=record))
     if problems:
         return [], (), problems[0]
     if lacking:
@@ -159,14 +190,27 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, 
     return f"{name} has no record of: {MEASURES[claim.column].words}"
 
 
-def noise_of_images(record: RunRecord, claim: Claim, value: float) -> Noise | None:
-    """Return the binomial noise of a value; None where it is no error, or the number of images is not known."""
-    sizes = IMAGES.get(record.dataset)
+def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
+    """Return the noise that one run tells of a value: that of the images, or of the layers; None where there is none.
+
+    Args:
+        value: the mean over the seeds, which gives an error its binomial noise.
+    """
+    record, sizes = seed.record, IMAGES.get(seed.record.dataset)
+    if claim.column == "response_level":
+        ratios = _response_ratios(seed.files, record)
+        return Noise(variance=variance(ratios) / len(ratios), words=f"scatter over the {len(ratios)} layers")
     if sizes is None or not claim.column.endswith("_pct"):
         return None
     training, test, _ = sizes
     num_images = (record.recipe.get("train_images") or training) if claim.column == "train_error_pct" else test
     return binomial_noise(value, num_images)
+
+
+def layers_of(seeds: Sequence[Seed]) -> list[float]:
+    """Return the response of each layer, the mean over seeds of a run."""
+    of_seeds = [[row.std for row in read_responses(seed.files, seed.record.arch)] for seed in seeds]
+    return [fmean(stds) for stds in zip(*of_seeds, strict=True)]
 
 
 class SeedSpreads:

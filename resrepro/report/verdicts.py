@@ -11,49 +11,22 @@ from typing import Literal, get_args
 
 from resrepro import paper
 from resrepro.config.experiment import Claim, Experiment
-from resrepro.report.measures import MEASURES, SeedSpreads, declared_seeds, is_error, noise_of_images
+from resrepro.report.measures import MEASURES, Seed, SeedSpreads, declared_seeds, is_error, known_noise, layers_of
+from resrepro.report.rule import INTERVAL
 from resrepro.report.statistics import (
     ALPHA,
-    CONFIDENCE,
     Estimate,
     Mean,
     Noise,
+    RankTest,
     holm,
     in_words,
     predicted,
+    rank_test,
     sample_noise,
     trend,
 )
-from resrepro.results.records import RunRecord
 
-INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
-RULE = (
-    f"A claim is supported if the {INTERVAL} of what it compares lies where the claim says, contradicted "
-    "if the interval lies wholly elsewhere, and inconclusive otherwise. The interval of a mean, or of a difference of "
-    "two, is that of Student's t with Welch's degrees of freedom, for variances that need not be equal (Welch 1947, "
-    "Biometrika 34). p is the two-sided p-value of the nearest bound that the claim states; for an order it is zero.",
-    "An order of several nets is judged by one number, chosen before the runs: the slope of a linear trend over their "
-    "order, in points a step. A single step may go the other way; the column of differences shows the least one.",
-    "A number of the paper is compared by a prediction interval: ours may differ from it by as much as two such sets "
-    "of runs would. It takes the paper's spread where that is published (ResNet-110: ± 0.16 over five runs), and ours "
-    "otherwise; a number without a spread counts as one run. The claim is supported if ours lies inside, which does "
-    "not prove that the two are equal.",
-    "Where a run of a claim has one seed, nothing is tested between seeds. The claim is then called consistent or "
-    "inconsistent (one run), or inconclusive, by noise that is known beforehand: the spread between seeds, pooled over "
-    "the stored runs of the same net with the same number of iterations that have two seeds or more; where there are "
-    "none, the binomial noise of an error p on N images, √(p(1−p)/N), with the N test images, or the N training images "
-    "for a training error. It does not contain what another start changes. Without either the claim is inconclusive.",
-    "The binomial noise is also the least variance that an error may have, so that equal seeds do not make p zero. Two "
-    "nets are tested on the same images, which makes the noise of their difference smaller than that: the rule is the "
-    "stricter for it.",
-    "All p-values of the paper's claims in this table are corrected together (Holm 1979, Scandinavian Journal of "
-    f"Statistics 6): supported and contradicted need a corrected p below {ALPHA:g}. Our own claims are corrected "
-    "among themselves. `resrepro run` corrects over the claims of its experiment alone.",
-    "Only the seeds that the experiment declares count; further ones are shown. A seed that diverged has the error of "
-    "chance: 90 % on CIFAR-10, 99.9 % on ImageNet. A claim is not judged where a declared seed is damaged, or where a "
-    "finished one lacks what is measured. Errors are those of the last iteration, unless the claim names a window of "
-    "the schedule: then they are the mean of the run's curve over it.",
-)
 ONE_RUN = " (one run)"
 Status = Literal[
     "supported", "consistent (one run)", "inconclusive", "contradicted", "inconsistent (one run)", "not run"
@@ -79,6 +52,7 @@ class Verdict:
         values: what each run's declared seeds measured, by the run's name.
         further: likewise of stored seeds that are not declared, so that do not count.
         estimate: what is compared: a mean, a difference, a slope per step, or ours minus the paper's.
+        ranks: of an order of the layers' responses, the test in place of an estimate.
         p_value: corrected over the claims that were judged together; None if no noise is known, for then there is no
             test.
         noise: the noise that decides, in words.
@@ -90,6 +64,7 @@ class Verdict:
     values: dict[str, tuple[float, ...]] = field(default_factory=dict)
     further: dict[str, tuple[float, ...]] = field(default_factory=dict)
     estimate: Estimate | None = None
+    ranks: RankTest | None = None
     p_value: float | None = None
     noise: str = ""
 
@@ -100,9 +75,11 @@ class Verdict:
             return ""
         if self.p_value is None:
             return "one run, and its noise is not known"
+        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+        if self.ranks is not None:
+            return f"{self.ranks.words}; {p}"
         sign = "" if self.claim.run and not self.claim.published else "+"
         low, high = (f"{end:{sign}.2f}" for end in self.interval or ())
-        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
         return f"{_compared(self.claim)} {low} to {high}; {p}; {self.noise}"
 
     @property
@@ -129,14 +106,14 @@ def _compared(claim: Claim) -> str:
 
 
 def decidable(experiment: Experiment) -> list[Claim]:
-    """Return the claims that its runs can decide: without bounds on errors, the paper's numbers, under a variation."""
+    """Return the claims that its runs can decide: under a variation, those that do not name a value of the paper's."""
     if not experiment.is_varied:
         return list(experiment.claims)
-    return [claim for claim in experiment.claims if claim.run is None or not is_error(claim.column)]
+    return [c for c in experiment.claims if c.run is None or not (is_error(c.column) or c.column == "response_level")]
 
 
 def judge(claims: Sequence[tuple[Experiment, Claim]], results_dir: Path) -> list[Verdict]:
-    """Decide claims by RULE; the p-values of the paper's are corrected together, and those of ours."""
+    """Decide claims by `rule.RULE`; the p-values of the paper's are corrected together, and those of ours."""
     spreads = SeedSpreads(results_dir)
     found = [_measure(experiment, claim, results_dir, spreads) for experiment, claim in claims]
     for ours in (False, True):
@@ -147,15 +124,16 @@ def judge(claims: Sequence[tuple[Experiment, Claim]], results_dir: Path) -> list
 
 
 def _status(verdict: Verdict, p: float) -> Status:
-    claim, estimate = verdict.claim, verdict.estimate
-    assert estimate is not None
+    claim, low_high = verdict.claim, _region(verdict.claim)
     if claim.published:
         holds = p >= ALPHA
     elif p >= ALPHA:
         return "inconclusive"
+    elif verdict.ranks is not None:
+        holds = verdict.ranks.effect > 0
     else:
-        low, high = _region(claim)
-        holds = low < estimate.value < high
+        assert verdict.estimate is not None
+        holds = low_high[0] < verdict.estimate.value < low_high[1]
     if verdict.one_run:
         return "consistent (one run)" if holds else "inconsistent (one run)"
     return "supported" if holds else "contradicted"
@@ -179,12 +157,16 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
     values: dict[str, tuple[float, ...]] = {}
     further: dict[str, tuple[float, ...]] = {}
     noises: dict[str, Noise | None] = {}
+    layers: list[list[float]] = []
     for name in claim.runs:
         seeds, others, why = declared_seeds(experiment, claim, name, results_dir)
         if not seeds:
             return Verdict(claim=claim, status="not run", detail=why)
-        values[name], further[name] = tuple(value for value, _ in seeds), others
-        noises[name] = _noise(claim, seeds, spreads)
+        values[name], further[name] = tuple(seed.value for seed in seeds), others
+        if claim.by_rank:
+            layers.append(layers_of(seeds))
+        else:
+            noises[name] = _noise(claim, seeds, spreads)
     measured = Verdict(
         claim=claim,
         status="inconclusive",
@@ -192,6 +174,9 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
         values=values,
         further={name: found for name, found in further.items() if found},
     )
+    if claim.by_rank:
+        ranks = rank_test(layers, "layers")
+        return replace(measured, ranks=ranks, p_value=ranks.p_value)
     if claim.published:
         (name,) = claim.runs
         estimate, words = _beside_published(experiment, claim, values[name], noises[name])
@@ -229,15 +214,15 @@ def _beside_published(
     return (None, "") if noise is None else (predicted(ours, number, num_published, noise), in_words([noise]))
 
 
-def _noise(claim: Claim, seeds: list[tuple[float, RunRecord]], spreads: SeedSpreads) -> Noise | None:
+def _noise(claim: Claim, seeds: list[Seed], spreads: SeedSpreads) -> Noise | None:
     """Return the noise of one seed's value: of several their spread, of a single one what is known beforehand."""
-    values, record = [value for value, _ in seeds], seeds[0][1]
-    binomial = noise_of_images(record, claim, fmean(values))
+    values = [seed.value for seed in seeds]
+    known = known_noise(seeds[0], claim, fmean(values))
     if len(values) > 1:
-        return sample_noise(values, binomial)
-    measured = spreads.of(record, claim)
-    if measured is None or (binomial is not None and measured.variance < binomial.variance):
-        return binomial
+        return sample_noise(values, known)
+    measured = spreads.of(seeds[0].record, claim)
+    if measured is None or (known is not None and measured.variance < known.variance):
+        return known
     return measured
 
 

@@ -30,7 +30,8 @@ RULE = (
     "over the layers.",
     "The binomial noise is also the least variance that an error may have, so that equal seeds do not make p zero. Two "
     "nets are tested on the same images, which makes the noise of their difference smaller than that: the rule is the "
-    "stricter for it.",
+    "stricter for it. Where both kept their predictions, McNemar's exact test of the images on which one alone is "
+    "wrong stands beside it (McNemar 1947, Psychometrika 12); it decides nothing, for it is about two trained nets.",
     "All p-values of the paper's claims in this table are corrected together (Holm 1979, Scandinavian Journal of "
     f"Statistics 6): supported and contradicted need a corrected p below {ALPHA:g}. Our own claims are corrected "
     "among themselves. `resrepro run` corrects over the claims of its experiment alone.",

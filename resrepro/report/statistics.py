@@ -11,6 +11,11 @@ ALPHA = 0.05
 CONFIDENCE = 1 - ALPHA  # of intervals
 
 
+def p_words(p: float) -> str:
+    """Return `p = 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """Hold the variance of one seed's value, and the degrees of freedom it is known with (infinite: beforehand)."""

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from resrepro import paper
 from resrepro.config.experiment import Claim, Experiment
+from resrepro.report.comparison import image_by_image
 from resrepro.report.measures import MEASURES, Seed, SeedSpreads, declared_seeds, is_error, known_noise, layers_of
 from resrepro.report.rule import INTERVAL
 from resrepro.report.statistics import (
@@ -21,6 +22,7 @@ from resrepro.report.statistics import (
     RankTest,
     holm,
     in_words,
+    p_words,
     predicted,
     rank_test,
     sample_noise,
@@ -75,7 +77,7 @@ class Verdict:
             return ""
         if self.p_value is None:
             return "one run, and its noise is not known"
-        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+        p = p_words(self.p_value)
         if self.ranks is not None:
             return f"{self.ranks.words}; {p}"
         sign = "" if self.claim.run and not self.claim.published else "+"
@@ -154,19 +156,13 @@ def _or(value: float | None, otherwise: float) -> float:
 
 def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: SeedSpreads) -> Verdict:
     """Return the verdict before any correction for other claims."""
-    values: dict[str, tuple[float, ...]] = {}
+    seeds: dict[str, list[Seed]] = {}
     further: dict[str, tuple[float, ...]] = {}
-    noises: dict[str, Noise | None] = {}
-    layers: list[list[float]] = []
     for name in claim.runs:
-        seeds, others, why = declared_seeds(experiment, claim, name, results_dir)
-        if not seeds:
+        seeds[name], further[name], why = declared_seeds(experiment, claim, name, results_dir)
+        if not seeds[name]:
             return Verdict(claim=claim, status="not run", detail=why)
-        values[name], further[name] = tuple(seed.value for seed in seeds), others
-        if claim.by_rank:
-            layers.append(layers_of(seeds))
-        else:
-            noises[name] = _noise(claim, seeds, spreads)
+    values = {name: tuple(seed.value for seed in its) for name, its in seeds.items()}
     measured = Verdict(
         claim=claim,
         status="inconclusive",
@@ -175,13 +171,16 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
         further={name: found for name, found in further.items() if found},
     )
     if claim.by_rank:
-        ranks = rank_test(layers, "layers")
+        ranks = rank_test([layers_of(its) for its in seeds.values()], "layers")
         return replace(measured, ranks=ranks, p_value=ranks.p_value)
+    noises = {name: _noise(claim, its, spreads) for name, its in seeds.items()}
     if claim.published:
         (name,) = claim.runs
         estimate, words = _beside_published(experiment, claim, values[name], noises[name])
     else:
         estimate, words = _compare(values, noises)
+        if claim.column == "test_error_pct" and claim.protocol == "single view" and not claim.window:
+            words += image_by_image([*seeds.values()])
     if estimate is None:
         return measured
     bounds = [bound for bound in _region(claim) if math.isfinite(bound)]

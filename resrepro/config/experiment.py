@@ -57,8 +57,9 @@ class FigureSpec(StrictModel):
 
 
 Measure = Literal[
-    "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "response_std", "response_level",
-    "gradient_first_to_last", "constructed_difference_pct",
+    "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "converging_iter", "response_std",
+    "response_least", "response_level", "gradient_first_to_last", "constructed_difference_pct", "multiply_adds_e9",
+    "multiply_adds_of_vgg19_pct",
 ]  # fmt: skip
 
 
@@ -66,8 +67,9 @@ class Claim(StrictModel):
     """A sentence of the paper that runs decide; report/rule.py has the rule.
 
     It is one of three. An order: `higher`, then each of `between`, then `lower`, each above the next one in `column`.
-    A bound: `run` is above `above` and below `below`. Or a number: the test error of `run` is the `published` one.
-    Of the layers' responses an order is that of the layers, by ranks.
+    A bound: `run` is above `above` and below `below`. Or a number: the test error of `run`, or the difference of
+    `higher` and `lower`, is the `published` one. Of the layers' responses an order is that of the layers, by ranks.
+    Multiply-adds are counted on architectures, so that nothing is run.
 
     Args:
         text: of a claim on `each` of several runs, `{net}` is the run's label.
@@ -106,12 +108,14 @@ class Claim(StrictModel):
         orders = {"higher", "between", "lower", "min_difference_pct", "max_difference_pct"} & self.model_fields_set
         subjects = {"run", "each"} & self.model_fields_set
         bounds = {"above", "below", "published"} & self.model_fields_set
-        order = orders >= {"higher", "lower"} and not subjects and not bounds
+        order = orders >= {"higher", "lower"} and not subjects
+        order = order and (not bounds or (bounds == {"published"} and len(orders) == 2))
         bound = len(subjects) == 1 and bounds and not orders and (not self.published or len(bounds) == 1)
         if not order and not bound:
             raise ValueError(
                 "expected 'higher' and 'lower', with or without 'between', 'min_difference_pct' and "
-                "'max_difference_pct', or 'run' (or 'each') with 'above' or 'below' or both, or with 'published'"
+                "'max_difference_pct', or with 'published' alone; or 'run', or 'each', with 'above' or 'below' or "
+                "both, or with 'published'"
             )
         return self
 
@@ -121,8 +125,8 @@ class Claim(StrictModel):
             raise ValueError(
                 f"window '{self.window}': expected a curve: train_error_pct, or test_error_pct single view"
             )
-        if self.published and (self.column != "test_error_pct" or self.window):
-            raise ValueError("published: expected column 'test_error_pct' and no window")
+        if self.published and (self.column not in ("test_error_pct", "top5_error_pct") or self.window):
+            raise ValueError("published: expected column 'test_error_pct' or 'top5_error_pct', and no window")
         return self
 
     @property
@@ -134,6 +138,16 @@ class Claim(StrictModel):
     def by_rank(self) -> bool:
         """Tell whether the layers of the runs are compared by their ranks."""
         return self.column == "response_std" and self.run is None
+
+    @property
+    def is_counted(self) -> bool:
+        """Tell whether it is about architectures, not runs."""
+        return self.column in ("multiply_adds_e9", "multiply_adds_of_vgg19_pct")
+
+    @property
+    def top(self) -> int:
+        """Return 5 if it is about the top-5 error, else 1."""
+        return 5 if self.column == "top5_error_pct" else 1
 
     def of_each(self, labels: Mapping[str, str]) -> tuple[Claim, ...]:
         """Return the claims that it stands for: one a run of `each`, or itself.

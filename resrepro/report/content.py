@@ -75,6 +75,8 @@ def _lead(
     lines = []
     if not full:
         lines.append("No run under the paper's whole schedule is in the results yet.")
+    num_counted = sum(verdict.claim.is_counted for _, verdict in judged)
+    lines.append(f"Claims of the paper on multiply-adds, which are counted on the nets without a run: {num_counted}.")
     own = Counter(verdict.status for _, verdict in judged if verdict.claim.ours)
     if own:
         counted = ", ".join(f"{own[status]} {status}" for status in STATUSES if own[status])

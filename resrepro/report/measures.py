@@ -1,20 +1,18 @@
-"""Read what claims compare from a run's files, and say how large its noise is known to be beforehand."""
+"""Read what claims compare from a run's files."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean
 
 from resrepro import results
-from resrepro.config.architectures import architecture
+from resrepro.config.architectures import architecture, multiply_adds
 from resrepro.config.experiment import Claim, Experiment, Measure
 from resrepro.errors import UserError
 from resrepro.paper.curves import published_responses, windows
-from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results import csv_rows
 from resrepro.results.analyses import by_moment, read_norms, read_responses
 from resrepro.results.paths import RunFiles
@@ -29,7 +27,8 @@ IMAGES = {  # of training and test; and the number of classes
 }
 
 
-TINY = 2.0**-149  # the least float32: a norm of zero has a logarithm too
+CONVERGING_PCT = 89  # footnote 5 says 90, which is chance: about half of all points of an untrained net are below that
+TINY = 2.0**-149  # the least float32, in place of zero, which has no logarithm, and no noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +61,25 @@ def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
     return _mean(inside)
 
 
+def _converging_iter(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    """Return the first curve point with a training error a point below chance; the run's end if it has none."""
+    below = (point.iteration for point in results.read_points(files) if point.train_error_pct < CONVERGING_PCT)
+    return next(below, record.recipe.get("total_iters"))
+
+
 def _response_std(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
     return _mean(row.std for row in read_responses(files, record.arch))
 
 
+def _response_least(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    return min((row.std for row in read_responses(files, record.arch)), default=None)
+
+
 def _response_level(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
-    return _mean(_response_ratios(files, record))
+    return _mean(response_ratios(files, record))
 
 
-def _response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
+def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
     """Return the response of each layer over that of Fig. 7; none where one of the two is not there."""
     found, published = read_responses(files, record.arch), published_responses(record.arch)
     if not found or published is None:
@@ -106,17 +115,32 @@ MEASURES: dict[Measure, _Read] = {
     "warmup_opened_iter": _Read(
         words="iteration at which the warm-up ended", unit="", of=lambda _, record, __: record.warmup_opened_iter
     ),
+    "converging_iter": _Read(
+        words=f"first curve point with a training error below {CONVERGING_PCT} %, iteration", unit="",
+        of=_converging_iter,
+    ),
     "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
+    "response_least": _Read(
+        words="standard deviation of the responses, least of the layers", unit="", of=_response_least
+    ),
     "response_level": _Read(words="response over that of Fig. 7, mean over layers", unit="", of=_response_level),
     "gradient_first_to_last": _Read(
         words="log10 of the first convolution's gradient norm over the last one's, farthest from 0 of all moments",
         unit="", of=_gradient_first_to_last,
     ),
+    "multiply_adds_e9": _Read(words="multiply-adds of one image (1e9)", unit="", of=lambda *_: None),
+    "multiply_adds_of_vgg19_pct": _Read(words="multiply-adds over those of VGG-19", unit=" %", of=lambda *_: None),
     "constructed_difference_pct": _Read(
         words="error as made, before training, less the shallower net's, absolute", unit=" %",
         of=_constructed_difference,
     ),
 }  # fmt: skip
+
+
+def counted(name: str, column: Measure) -> float:
+    """Return what a claim says of the multiply-adds of a net."""
+    whole = 1e9 if column == "multiply_adds_e9" else multiply_adds("vgg19") / 100
+    return multiply_adds(name) / whole
 
 
 def is_error(column: Measure) -> bool:
@@ -190,63 +214,7 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, 
     return f"{name} has no record of: {MEASURES[claim.column].words}"
 
 
-def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
-    """Return the noise that one run tells of a value: that of the images, or of the layers; None where there is none.
-
-    Args:
-        value: the mean over the seeds, which gives an error its binomial noise.
-    """
-    record, sizes = seed.record, IMAGES.get(seed.record.dataset)
-    if claim.column == "response_level":
-        ratios = _response_ratios(seed.files, record)
-        return Noise(variance=variance(ratios) / len(ratios), words=f"scatter over the {len(ratios)} layers")
-    if sizes is None or not claim.column.endswith("_pct"):
-        return None
-    training, test, _ = sizes
-    num_images = (record.recipe.get("train_images") or training) if claim.column == "train_error_pct" else test
-    return binomial_noise(value, num_images)
-
-
 def layers_of(seeds: Sequence[Seed]) -> list[float]:
     """Return the response of each layer, the mean over seeds of a run."""
     of_seeds = [[row.std for row in read_responses(seed.files, seed.record.arch)] for seed in seeds]
     return [fmean(stds) for stds in zip(*of_seeds, strict=True)]
-
-
-class SeedSpreads:
-    """Finds the spread between seeds of a net under a schedule, over every stored run that has two seeds or more."""
-
-    def __init__(self, results_dir: Path) -> None:
-        self._results_dir = results_dir
-        self._groups: dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]] | None = None
-
-    def of(self, record: RunRecord, claim: Claim) -> Noise | None:
-        """Return the spread of what the claim compares; runs that diverged or lack it are left out."""
-        samples = []
-        for seeds in self._stored().get(_net_and_schedule(record), {}).values():
-            try:
-                values = [MEASURES[claim.column].of(files, one, claim) for files, one in seeds]
-            except (UserError, OSError):  # named where that run is shown
-                continue
-            known = [value for value in values if value is not None]
-            if len(known) > 1:
-                samples.append(known)
-        return pooled_noise(samples)
-
-    def _stored(self) -> dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]]:
-        if self._groups is None:
-            self._groups = defaultdict(lambda: defaultdict(list))
-            for files in results.stored_runs(self._results_dir):
-                try:
-                    record = results.read_record(files)
-                except (UserError, OSError):
-                    continue
-                if record is not None and record.status == "finished":
-                    self._groups[_net_and_schedule(record)][record.name].append((files, record))
-        return self._groups
-
-
-def _net_and_schedule(record: RunRecord) -> tuple[object, ...]:
-    recipe = record.recipe
-    schedule = (recipe.get("total_iters"), str(recipe.get("scale_crop")), record.schedule_scale)
-    return record.dataset, record.arch, record.start_from, *schedule

@@ -15,7 +15,8 @@ RULE = (
     "A number of the paper is compared by a prediction interval: ours may differ from it by as much as two such sets "
     "of runs would. It takes the paper's spread where that is published (ResNet-110: ± 0.16 over five runs), and ours "
     "otherwise; a number without a spread counts as one run. The claim is supported if ours lies inside, which does "
-    "not prove that the two are equal.",
+    "not prove that the two are equal. A difference of two of the paper's numbers is compared in the same way, with "
+    "the variances of both. Multiply-adds are counted on the nets: they have no noise, and are compared as they are.",
     "Where a run of a claim has one seed, nothing is tested between seeds. The claim is then called consistent or "
     "inconsistent (one run), or inconclusive, by noise that is known beforehand: the spread between seeds, pooled over "
     "the stored runs of the same net with the same number of iterations that have two seeds or more; where there are "

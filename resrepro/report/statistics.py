@@ -107,19 +107,26 @@ def _weighted(means: Sequence[Mean], weights: Sequence[float]) -> Estimate:
     """Return a weighted sum of means whose variances need not be equal, with Welch's degrees of freedom."""
     pairs = list(zip(means, weights, strict=True))
     parts = [(weight**2 * mean.noise.variance / mean.num_seeds, mean.noise.degrees) for mean, weight in pairs]
+    return _estimate(sum(weight * mean.value for mean, weight in pairs), parts)
+
+
+def _estimate(value: float, parts: Sequence[tuple[float, float]]) -> Estimate:
+    """Return an estimate whose variance is the sum of these parts, each with its degrees of freedom."""
     total = sum(part for part, _ in parts)
     unknown = sum(part**2 / degrees for part, degrees in parts)
-    return Estimate(
-        value=sum(weight * mean.value for mean, weight in pairs),
-        error=math.sqrt(total),
-        degrees=total**2 / unknown if unknown else math.inf,
-    )
+    return Estimate(value=value, error=math.sqrt(total), degrees=total**2 / unknown if unknown else math.inf)
 
 
 def predicted(ours: Sequence[float], published: float, num_published: int, noise: Noise) -> Estimate:
     """Return our mean minus the published one, with the error of a prediction from the published seeds."""
     error = math.sqrt(noise.variance * (1 / len(ours) + 1 / num_published))
     return Estimate(value=fmean(ours) - published, error=error, degrees=noise.degrees)
+
+
+def minus(first: Estimate, second: Estimate) -> Estimate:
+    """Return the difference of two estimates whose variances need not be equal, with Welch's degrees of freedom."""
+    parts = [(estimate.error**2, estimate.degrees) for estimate in (first, second)]
+    return _estimate(first.value - second.value, parts)
 
 
 @dataclass(frozen=True, kw_only=True)

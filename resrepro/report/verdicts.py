@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, get_args
@@ -12,7 +13,8 @@ from typing import Literal, get_args
 from resrepro import paper
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.report.comparison import image_by_image
-from resrepro.report.measures import MEASURES, Seed, SeedSpreads, declared_seeds, is_error, known_noise, layers_of
+from resrepro.report.measures import MEASURES, Seed, counted, declared_seeds, is_error, layers_of
+from resrepro.report.noise import SeedSpreads, known_noise
 from resrepro.report.rule import INTERVAL
 from resrepro.report.statistics import (
     ALPHA,
@@ -22,6 +24,7 @@ from resrepro.report.statistics import (
     RankTest,
     holm,
     in_words,
+    minus,
     p_words,
     predicted,
     rank_test,
@@ -75,6 +78,8 @@ class Verdict:
         """Return what decided, in words."""
         if self.status == "not run":
             return ""
+        if self.claim.is_counted:
+            return "counted on the net"
         if self.p_value is None:
             return "one run, and its noise is not known"
         p = p_words(self.p_value)
@@ -111,7 +116,12 @@ def decidable(experiment: Experiment) -> list[Claim]:
     """Return the claims that its runs can decide: under a variation, those that do not name a value of the paper's."""
     if not experiment.is_varied:
         return list(experiment.claims)
-    return [c for c in experiment.claims if c.run is None or not (is_error(c.column) or c.column == "response_level")]
+    return [claim for claim in experiment.claims if not _names_a_papers_value(claim)]
+
+
+def _names_a_papers_value(claim: Claim) -> bool:
+    bound = claim.run is not None and (is_error(claim.column) or claim.column == "response_level")
+    return bound or claim.published or claim.is_counted
 
 
 def judge(claims: Sequence[tuple[Experiment, Claim]], results_dir: Path) -> list[Verdict]:
@@ -156,6 +166,8 @@ def _or(value: float | None, otherwise: float) -> float:
 
 def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: SeedSpreads) -> Verdict:
     """Return the verdict before any correction for other claims."""
+    if claim.is_counted:
+        return _count(claim)
     seeds: dict[str, list[Seed]] = {}
     further: dict[str, tuple[float, ...]] = {}
     for name in claim.runs:
@@ -175,8 +187,7 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
         return replace(measured, ranks=ranks, p_value=ranks.p_value)
     noises = {name: _noise(claim, its, spreads) for name, its in seeds.items()}
     if claim.published:
-        (name,) = claim.runs
-        estimate, words = _beside_published(experiment, claim, values[name], noises[name])
+        estimate, words = _beside_published(experiment, claim, values, noises)
     else:
         estimate, words = _compare(values, noises)
         if claim.column == "test_error_pct" and claim.protocol == "single view" and not claim.window:
@@ -185,6 +196,18 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
         return measured
     bounds = [bound for bound in _region(claim) if math.isfinite(bound)]
     return replace(measured, estimate=estimate, p_value=min(1.0, estimate.p_of(*bounds)), noise=words)
+
+
+def _count(claim: Claim) -> Verdict:
+    """Decide a claim on multiply-adds, which nothing has to be run for and which have no noise."""
+    counts = {name: counted(name, claim.column) for name in claim.runs}
+    found = [*counts.values()]
+    apart = [high - low for high, low in pairwise(found)] or found
+    low, high = _region(claim)
+    holds = all(low < value < high for value in apart)
+    values = {name: (count,) for name, count in counts.items()}
+    detail = _detail(claim, values)
+    return Verdict(claim=claim, status="supported" if holds else "contradicted", detail=detail, values=values)
 
 
 def _compare(values: dict[str, tuple[float, ...]], noises: dict[str, Noise | None]) -> tuple[Estimate | None, str]:
@@ -200,17 +223,23 @@ def _compare(values: dict[str, tuple[float, ...]], noises: dict[str, Noise | Non
 
 
 def _beside_published(
-    experiment: Experiment, claim: Claim, ours: tuple[float, ...], noise: Noise | None
+    experiment: Experiment, claim: Claim, values: dict[str, tuple[float, ...]], noises: dict[str, Noise | None]
 ) -> tuple[Estimate | None, str]:
-    """Return our mean minus the paper's, and the noise in words: the paper's where it is published."""
-    (name,) = claim.runs
-    number = paper.published_error_pct(experiment.dataset, name, claim.protocol)
-    assert number is not None  # checked where the experiment is read
-    spread, num_published = paper.test_error_spread(experiment.dataset, name) or (None, 1)
-    if spread is not None:
-        words = f"the paper's spread between {num_published} seeds"
-        noise = Noise(variance=spread**2, degrees=num_published - 1, words=words)
-    return (None, "") if noise is None else (predicted(ours, number, num_published, noise), in_words([noise]))
+    """Return ours minus the paper's, of a run or of the difference of two, and the noise in words."""
+    found, known = [], []
+    for name in claim.runs:
+        number = paper.published_error_pct(experiment.dataset, name, claim.protocol, claim.top)
+        assert number is not None  # checked where the experiment is read
+        spread, num_published = paper.test_error_spread(experiment.dataset, name) or (None, 1)
+        noise = noises[name]
+        if spread is not None:
+            words = f"the paper's spread between {num_published} seeds"
+            noise = Noise(variance=spread**2, degrees=num_published - 1, words=words)
+        if noise is None:
+            return None, ""
+        known.append(noise)
+        found.append(predicted(values[name], number, num_published, noise))
+    return found[0] if len(found) == 1 else minus(*found), in_words(known)
 
 
 def _noise(claim: Claim, seeds: list[Seed], spreads: SeedSpreads) -> Noise | None:
@@ -229,7 +258,8 @@ def _detail(claim: Claim, values: dict[str, tuple[float, ...]]) -> str:
     read = MEASURES[claim.column]
     listed = ", ".join(f"{name} {fmean(found):.2f}{read.unit}" for name, found in values.items())
     counts = dict.fromkeys(str(len(found)) for found in values.values())
-    return f"{read.words}{_window(claim)} {listed}, n = {' and '.join(counts)}"
+    n = "" if claim.is_counted else f", n = {' and '.join(counts)}"
+    return f"{read.words}{_window(claim)} {listed}{n}"
 
 
 def _window(claim: Claim) -> str:

@@ -84,6 +84,7 @@ def test_the_level_of_the_responses_is_the_paper_s_within_the_bounds_of_bioequiv
     level = {"column": "response_level", "run": "resnet20", "above": 0.8, "below": 1.25}
     for factors, expected in (
         ((0.99, 1.01), "consistent (one run)"),
+        ((1.0, 1.0), "consistent (one run)"),  # no scatter at all
         ((0.45, 0.46), "inconsistent (one run)"),
         ((0.5, 1.12), "inconclusive"),  # 0.8 in the mean
     ):

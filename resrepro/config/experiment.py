@@ -82,6 +82,7 @@ class Claim(StrictModel):
         protocol: how a test error is measured.
         min_difference_pct: an order's neighbors differ by more than this, on average.
         max_difference_pct: and by at most this; None: by anything.
+        ensemble: in place of `run`, all runs of the experiment together, by their mean softmax.
         each: in a TOML file, the runs of as many claims, in place of `run`.
     """
 
@@ -98,6 +99,7 @@ class Claim(StrictModel):
     min_difference_pct: float = 0.0
     max_difference_pct: float | None = None
     run: str | None = None
+    ensemble: bool = False
     each: tuple[str, ...] = Field(default=(), min_length=1)
     above: float | None = None
     below: float | None = None
@@ -106,7 +108,7 @@ class Claim(StrictModel):
     @model_validator(mode="after")
     def _one_kind(self) -> Claim:
         orders = {"higher", "between", "lower", "min_difference_pct", "max_difference_pct"} & self.model_fields_set
-        subjects = {"run", "each"} & self.model_fields_set
+        subjects = {"run", "each", "ensemble"} & self.model_fields_set
         bounds = {"above", "below", "published"} & self.model_fields_set
         order = orders >= {"higher", "lower"} and not subjects
         order = order and (not bounds or (bounds == {"published"} and len(orders) == 2))
@@ -114,8 +116,8 @@ class Claim(StrictModel):
         if not order and not bound:
             raise ValueError(
                 "expected 'higher' and 'lower', with or without 'between', 'min_difference_pct' and "
-                "'max_difference_pct', or with 'published' alone; or 'run', or 'each', with 'above' or 'below' or "
-                "both, or with 'published'"
+                "'max_difference_pct', or with 'published' alone; or 'run', 'each' or 'ensemble' with 'above' or "
+                "'below' or both, or with 'published'"
             )
         return self
 
@@ -131,13 +133,20 @@ class Claim(StrictModel):
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """Return the runs of an order, the highest first; of a bound, its one run."""
+        """Return the runs of an order, the highest first; of a bound, its one run, or `ensemble`."""
+        if self.ensemble:
+            return ("ensemble",)
         return tuple(name for name in (self.higher, *self.between, self.lower, self.run) if name is not None)
 
     @property
     def by_rank(self) -> bool:
         """Tell whether the layers of the runs are compared by their ranks."""
-        return self.column == "response_std" and self.run is None
+        return self.column == "response_std" and self.is_order
+
+    @property
+    def is_order(self) -> bool:
+        """Tell whether runs are compared with each other."""
+        return self.higher is not None
 
     @property
     def is_counted(self) -> bool:

@@ -161,6 +161,7 @@ def _check_claims(experiment: Experiment, place: str) -> None:
     """Check that claims are about runs of the experiment, or about nets that are counted."""
     for claim in experiment.claims:
         what, known = ("net", [*counted_multiply_adds()]) if claim.is_counted else ("run", experiment.run_names())
+        known = ["ensemble"] if claim.ensemble else known
         for name in claim.runs:
             if name not in known:
                 raise UserError(f"{place}: claim: unknown {what} '{name}'{did_you_mean(name, known)}")

@@ -124,7 +124,7 @@ def _value(values: tuple[float, ...]) -> str:
 
 def _difference(verdict: Verdict, published: list[float]) -> str:
     means = [fmean(values) for values in verdict.values.values()]
-    if verdict.claim.run is not None:
+    if not verdict.claim.is_order:
         return f"{means[0] - published[0]:+.2f}" if published else ""
     theirs = min((high - low for high, low in pairwise(published)), default=None)
     return f"{min(high - low for high, low in pairwise(means)):+.2f}" + ("" if theirs is None else f" ({theirs:+.2f})")

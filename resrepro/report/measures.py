@@ -204,6 +204,26 @@ def declared_seeds(
     return declared, tuple(further), "" if declared else f"{name} not finished"
 
 
+def ensemble(experiment: Experiment, claim: Claim, results_dir: Path) -> tuple[list[Seed], str]:
+    """Read what all runs of an experiment measured together: one value, or none and the reason."""
+    runs = {run.path.as_posix(): run for run in experiment.runs}
+    try:
+        records = {name: results.read_finished(results_dir, run) for name, run in runs.items()}
+        found = results.ensembles(results_dir, experiment.dataset)
+    except (UserError, OSError) as error:
+        return [], str(error)
+    missing = [name for name, record in records.items() if record is None or record.status != "finished"]
+    if missing:
+        return [], f"{missing[0]} not finished"
+    its = [e.reestimated for e in found if {*e.members} == {*runs} and e.as_in_paper(claim.protocol)]
+    value = None if not its else its[-1].top5_pct if claim.top == 5 else its[-1].top1_pct
+    if value is None:
+        folders = " ".join(str(results_dir / name) for name in runs)
+        return [], f"to measure: `resrepro evaluate {folders} --protocol {claim.protocol} --ensemble`"
+    first = next(record for record in records.values() if record is not None)
+    return [Seed(value=value, files=results.run_files(results_dir, experiment.runs[0]), record=first)], ""
+
+
 def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, RunRecord]]) -> str:
     diverged = [record.seed for _, record in lacking if record.status == "diverged"]
     if diverged:
@@ -217,4 +237,4 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, 
 def layers_of(seeds: Sequence[Seed]) -> list[float]:
     """Return the response of each layer, the mean over seeds of a run."""
     of_seeds = [[row.std for row in read_responses(seed.files, seed.record.arch)] for seed in seeds]
-    return [fmean(stds) for stds in zip(*of_seeds, strict=True)]
+    return [fmean(stds) for stds in zip(*of_seeds, strict=False)]

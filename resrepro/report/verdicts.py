@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from resrepro import paper
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.report.comparison import image_by_image
-from resrepro.report.measures import MEASURES, Seed, counted, declared_seeds, is_error, layers_of
+from resrepro.report.measures import MEASURES, Seed, counted, declared_seeds, ensemble, is_error, layers_of
 from resrepro.report.noise import SeedSpreads, known_noise
 from resrepro.report.rule import INTERVAL
 from resrepro.report.statistics import (
@@ -85,7 +85,7 @@ class Verdict:
         p = p_words(self.p_value)
         if self.ranks is not None:
             return f"{self.ranks.words}; {p}"
-        sign = "" if self.claim.run and not self.claim.published else "+"
+        sign = "+" if self.claim.is_order or self.claim.published else ""
         low, high = (f"{end:{sign}.2f}" for end in self.interval or ())
         return f"{_compared(self.claim)} {low} to {high}; {p}; {self.noise}"
 
@@ -107,7 +107,7 @@ class Verdict:
 def _compared(claim: Claim) -> str:
     if claim.published:
         return "prediction interval of the difference"
-    if claim.run is not None:
+    if not claim.is_order:
         return f"{INTERVAL} of the mean"
     return f"{INTERVAL} of the {'slope per step' if claim.between else 'difference'}"
 
@@ -120,7 +120,7 @@ def decidable(experiment: Experiment) -> list[Claim]:
 
 
 def _names_a_papers_value(claim: Claim) -> bool:
-    bound = claim.run is not None and (is_error(claim.column) or claim.column == "response_level")
+    bound = not claim.is_order and (is_error(claim.column) or claim.column == "response_level")
     return bound or claim.published or claim.is_counted
 
 
@@ -155,7 +155,7 @@ def _region(claim: Claim) -> tuple[float, float]:
     """Return the bounds between which what is compared must lie."""
     if claim.published:
         return 0.0, 0.0
-    if claim.run is None:
+    if claim.is_order:
         return claim.min_difference_pct, _or(claim.max_difference_pct, math.inf)
     return _or(claim.above, -math.inf), _or(claim.below, math.inf)
 
@@ -171,7 +171,10 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
     seeds: dict[str, list[Seed]] = {}
     further: dict[str, tuple[float, ...]] = {}
     for name in claim.runs:
-        seeds[name], further[name], why = declared_seeds(experiment, claim, name, results_dir)
+        if claim.ensemble:
+            further[name], (seeds[name], why) = (), ensemble(experiment, claim, results_dir)
+        else:
+            seeds[name], further[name], why = declared_seeds(experiment, claim, name, results_dir)
         if not seeds[name]:
             return Verdict(claim=claim, status="not run", detail=why)
     values = {name: tuple(seed.value for seed in its) for name, its in seeds.items()}
@@ -248,7 +251,7 @@ def _noise(claim: Claim, seeds: list[Seed], spreads: SeedSpreads) -> Noise | Non
     known = known_noise(seeds[0], claim, fmean(values))
     if len(values) > 1:
         return sample_noise(values, known)
-    measured = spreads.of(seeds[0].record, claim)
+    measured = None if claim.ensemble else spreads.of(seeds[0].record, claim)
     if measured is None or (known is not None and measured.variance < known.variance):
         return known
     return measured

@@ -88,6 +88,36 @@ def test_a_published_top_5_error(tmp_path: Path) -> None:
     assert (row["paper"], row["ours"], row["difference"]) == ("7.76", "25.00", "+17.24")
 
 
+def test_all_runs_of_an_experiment_together(tmp_path: Path) -> None:
+    experiment = find_experiment("ensemble")
+    asked: dict[str, Any] = {"column": "top5_error_pct", "ensemble": True, "protocol": "multi-scale"}
+    assert decide(tmp_path, "ensemble", below=4.82, **asked).detail == "imagenet/resnet34-B/seed0 not finished"
+    for run in experiment.runs:
+        finish(tmp_path, run.name, [30.0] * (1 + run.seed), experiment="ensemble")
+    missing = decide(tmp_path, "ensemble", below=4.82, **asked).detail
+    assert missing.startswith("to measure: `resrepro evaluate ") and missing.count("/seed") == 6
+    errors = Errors(top1_pct=18.0, top5_pct=3.6, loss=1.0)
+    members = tuple(run.path.as_posix() for run in experiment.runs)
+    found = Evaluation(
+        members=members[::-1], finished_at=("now",) * 6, protocol="multi-scale",
+        scales=EVALUATION_SCALES["multi-scale"], moving=errors, reestimated=errors, device="d", precision="fp32",
+        commit=None,
+    )  # fmt: skip
+    path = results.ensembles_file(tmp_path, "imagenet")
+    other = found.model_copy(update={"members": members[:5], "finished_at": ("now",) * 5})
+    results.record_evaluation(path, other)  # five of the six
+    assert status(tmp_path, "ensemble", below=4.82, **asked) == "not run"
+    results.record_evaluation(path, found)
+    verdict = decide(tmp_path, "ensemble", below=4.82, **asked)
+    assert verdict.values == {"ensemble": (3.6,)} and verdict.status == "consistent (one run)"
+    assert "binomial noise of 50,000 images" in verdict.test
+    verdict = decide(tmp_path, "ensemble", published=True, **asked)
+    assert verdict.status == "consistent (one run)" and verdict.estimate is not None
+    assert verdict.estimate.value == pytest.approx(0.03)
+    path.write_text("{")
+    assert "ensembles.json: damaged" in decide(tmp_path, "ensemble", below=4.82, **asked).detail
+
+
 def test_when_a_net_starts_converging(tmp_path: Path) -> None:
     (files,) = _runs(tmp_path, "warmup-110", "resnet110-no-warmup")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from resrepro.cli import bench, data, evaluate, experiments, export, results, run, summary, verify, watch
+from resrepro.cli import bench, compare, data, evaluate, experiments, export, results, run, summary, verify, watch
 
 app = typer.Typer(
     help="Reproduce 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
@@ -23,6 +23,7 @@ app.command()(results.table)
 app.command()(results.report)
 app.command()(evaluate.evaluate)
 app.command()(verify.verify)
+app.command()(compare.compare)
 app.command()(export.export)
 app.command()(export.predict)
 app.command()(summary.summary)

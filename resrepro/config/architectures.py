@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from resrepro.errors import UserError, did_you_mean
@@ -69,6 +72,9 @@ def _resnext(family: Literal["cifar", "imagenet"], depth: int, cardinality: int,
     )
 
 
+NETWORKS_CSV = Path(__file__).with_name("networks.csv")  # counted by models.complexity; a test counts them again
+VGG_LABELS = {"vgg16": "VGG-16", "vgg19": "VGG-19"}  # the paper compares its nets with these, which are not trained
+
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # n = 3, 5, 7, 9, 18
 SHORTCUTS: tuple[Shortcut, ...] = ("A", "B", "C")
 
@@ -106,3 +112,22 @@ def architecture(name: str) -> Architecture:
             f"{match[1]}{max(14, (depth - 2) // 6 * 6 + 8)}"
         )
     return _cifar(depth, residual=match[1] == "resnet", batch_norm=match[3] is None)
+
+
+@cache
+def counted_multiply_adds() -> dict[str, int]:
+    """Return the multiply-adds of one image of the paper's size, by net: also of VGG-16 and VGG-19."""
+    rows = csv.DictReader(NETWORKS_CSV.read_text(encoding="utf-8").splitlines())
+    return {row["arch"]: int(row["num_multiply_adds"]) for row in rows}
+
+
+def multiply_adds(name: str) -> int:
+    """Return the multiply-adds of one net.
+
+    Raises:
+        UserError: they are not counted.
+    """
+    counted = counted_multiply_adds()
+    if name not in counted:
+        raise UserError(f"the multiply-adds of '{name}' are not counted{did_you_mean(name, counted)}")
+    return counted[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -57,18 +57,22 @@ class FigureSpec(StrictModel):
 
 
 Measure = Literal[
-    "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "response_std",
-    "gradient_first_to_last", "constructed_difference_pct",
+    "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "converging_iter", "response_std",
+    "response_least", "response_level", "gradient_first_to_last", "constructed_difference_pct", "multiply_adds_e9",
+    "multiply_adds_of_vgg19_pct",
 ]  # fmt: skip
 
 
 class Claim(StrictModel):
-    """A sentence of the paper that runs decide; report/verdicts.py has the rule.
+    """A sentence of the paper that runs decide; report/rule.py has the rule.
 
     It is one of three. An order: `higher`, then each of `between`, then `lower`, each above the next one in `column`.
-    A bound: `run` is above `above` and below `below`. Or a number: the test error of `run` is the `published` one.
+    A bound: `run` is above `above` and below `below`. Or a number: the test error of `run`, or the difference of
+    `higher` and `lower`, is the `published` one. Of the layers' responses an order is that of the layers, by ranks.
+    Multiply-adds are counted on architectures, so that nothing is run.
 
     Args:
+        text: of a claim on `each` of several runs, `{net}` is the run's label.
         source: where the paper says it.
         paper: the paper's value, where paper.py has none: a curve, or a bound.
         ours: it is our own sentence, or bound, and not the paper's.
@@ -78,6 +82,8 @@ class Claim(StrictModel):
         protocol: how a test error is measured.
         min_difference_pct: an order's neighbors differ by more than this, on average.
         max_difference_pct: and by at most this; None: by anything.
+        ensemble: in place of `run`, all runs of the experiment together, by their mean softmax.
+        each: in a TOML file, the runs of as many claims, in place of `run`.
     """
 
     text: str
@@ -93,6 +99,8 @@ class Claim(StrictModel):
     min_difference_pct: float = 0.0
     max_difference_pct: float | None = None
     run: str | None = None
+    ensemble: bool = False
+    each: tuple[str, ...] = Field(default=(), min_length=1)
     above: float | None = None
     below: float | None = None
     published: bool = False
@@ -100,13 +108,16 @@ class Claim(StrictModel):
     @model_validator(mode="after")
     def _one_kind(self) -> Claim:
         orders = {"higher", "between", "lower", "min_difference_pct", "max_difference_pct"} & self.model_fields_set
-        bounds = {"run", "above", "below", "published"} & self.model_fields_set
-        order = orders >= {"higher", "lower"} and not bounds
-        bound = "run" in bounds and len(bounds) > 1 and not orders and (not self.published or len(bounds) == 2)
+        subjects = {"run", "each", "ensemble"} & self.model_fields_set
+        bounds = {"above", "below", "published"} & self.model_fields_set
+        order = orders >= {"higher", "lower"} and not subjects
+        order = order and (not bounds or (bounds == {"published"} and len(orders) == 2))
+        bound = len(subjects) == 1 and bounds and not orders and (not self.published or len(bounds) == 1)
         if not order and not bound:
             raise ValueError(
                 "expected 'higher' and 'lower', with or without 'between', 'min_difference_pct' and "
-                "'max_difference_pct', or 'run' with 'above' or 'below' or both, or 'run' with 'published'"
+                "'max_difference_pct', or with 'published' alone; or 'run', 'each' or 'ensemble' with 'above' or "
+                "'below' or both, or with 'published'"
             )
         return self
 
@@ -116,14 +127,48 @@ class Claim(StrictModel):
             raise ValueError(
                 f"window '{self.window}': expected a curve: train_error_pct, or test_error_pct single view"
             )
-        if self.published and (self.column != "test_error_pct" or self.window):
-            raise ValueError("published: expected column 'test_error_pct' and no window")
+        if self.published and (self.column not in ("test_error_pct", "top5_error_pct") or self.window):
+            raise ValueError("published: expected column 'test_error_pct' or 'top5_error_pct', and no window")
         return self
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """Return the runs of an order, the highest first; of a bound, its one run."""
+        """Return the runs of an order, the highest first; of a bound, its one run, or `ensemble`."""
+        if self.ensemble:
+            return ("ensemble",)
         return tuple(name for name in (self.higher, *self.between, self.lower, self.run) if name is not None)
+
+    @property
+    def by_rank(self) -> bool:
+        """Tell whether the layers of the runs are compared by their ranks."""
+        return self.column == "response_std" and self.is_order
+
+    @property
+    def is_order(self) -> bool:
+        """Tell whether runs are compared with each other."""
+        return self.higher is not None
+
+    @property
+    def is_counted(self) -> bool:
+        """Tell whether it is about architectures, not runs."""
+        return self.column in ("multiply_adds_e9", "multiply_adds_of_vgg19_pct")
+
+    @property
+    def top(self) -> int:
+        """Return 5 if it is about the top-5 error, else 1."""
+        return 5 if self.column == "top5_error_pct" else 1
+
+    def of_each(self, labels: Mapping[str, str]) -> tuple[Claim, ...]:
+        """Return the claims that it stands for: one a run of `each`, or itself.
+
+        Args:
+            labels: of runs, by their names.
+        """
+        if not self.each:
+            return (self,)
+        fields = self.model_dump(exclude={"each"}, exclude_unset=True)
+        texts = {name: self.text.replace("{net}", labels.get(name, name)) for name in self.each}
+        return tuple(Claim(**fields | {"run": name, "text": text}) for name, text in texts.items())
 
 
 class Experiment(StrictModel):

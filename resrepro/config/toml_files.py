@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from resrepro.config.architectures import architecture
+from resrepro.config.architectures import architecture, counted_multiply_adds
 from resrepro.config.datasets import check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
 from resrepro.config.recipe import PRESETS, Plateau, Recipe, ScaleCrop, Warmup
@@ -151,15 +151,29 @@ def read_experiment(path: Path) -> Experiment:
         name=path.stem, address=path.stem if shipped else str(path), title=file.title,
         reproduces=file.reproduces, dataset=file.dataset, own_dataset=file.dataset,
         cost=file.cost, expect=file.expect, beyond_paper=file.beyond_paper,
-        runs=tuple(runs), figures=file.figure, claims=file.claim,
+        runs=tuple(runs), figures=file.figure, claims=_claims(file.claim, runs),
     )  # fmt: skip
-    for claim in file.claim:
-        for name in claim.runs:
-            if name not in experiment.run_names():
-                raise UserError(f"{place}: claim: unknown run '{name}'{did_you_mean(name, experiment.run_names())}")
-            if claim.published and published_error_pct(file.dataset, name, claim.protocol) is None:
-                raise UserError(f"{place}: claim: published: the paper has no {claim.protocol} test error of '{name}'")
+    _check_claims(experiment, place)
     return experiment
+
+
+def _check_claims(experiment: Experiment, place: str) -> None:
+    """Check that claims are about runs of the experiment, or about nets that are counted."""
+    for claim in experiment.claims:
+        what, known = ("net", [*counted_multiply_adds()]) if claim.is_counted else ("run", experiment.run_names())
+        known = ["ensemble"] if claim.ensemble else known
+        for name in claim.runs:
+            if name not in known:
+                raise UserError(f"{place}: claim: unknown {what} '{name}'{did_you_mean(name, known)}")
+            if claim.published and published_error_pct(experiment.dataset, name, claim.protocol, claim.top) is None:
+                error = f"{claim.protocol} {'top-5' if claim.top == 5 else 'test'} error"
+                raise UserError(f"{place}: claim: published: the paper has no {error} of '{name}'")
+
+
+def _claims(written: Sequence[Claim], runs: list[Run]) -> tuple[Claim, ...]:
+    """Return the claims, those on each of several runs one by one."""
+    labels = {run.name: run.label for run in runs}
+    return tuple(claim for one in written for claim in one.of_each(labels))
 
 
 def _check_unique(runs: list[Run], place: str) -> None:

@@ -6,20 +6,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import LINE_COLORS, add_remarks, legend_below, missing_run_remarks, new_figure
-from resrepro.results.csv_rows import MEND, read_rows
+from resrepro.figures.layout import add_remarks, legend_below, missing_run_remarks, new_figure
+from resrepro.results.analyses import read_norms
+from resrepro.results.csv_rows import MEND
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import LayerNorms, RunRecord
+from resrepro.results.records import RunRecord
 
 PANEL_INCHES = (4.0, 2.4)
 STAGE: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
@@ -28,12 +30,9 @@ COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
     """Read a row a layer and moment, as far as the run has come."""
-    found = read_rows(files.gradients, LayerNorms)
+    found = read_norms(files, run.arch)
     if record is not None and not found:
         raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
-    depth = architecture(run.arch).depth
-    if len(found) % depth:
-        raise UserError(f"{files.gradients}: cut short: {len(found)} rows, expected {depth} a moment; {MEND}")
     return [dict(row) for row in found]
 
 
@@ -48,7 +47,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     grid = figure.subplots(2, num_panels, squeeze=False, sharex="col", sharey="row")
     names = [panel.runs[0] for panel in spec.panel]
     shown = rows[rows["run"].isin(names)].sort_values("iteration", kind="stable")
-    colors = dict(zip(shown["moment"].unique(), LINE_COLORS, strict=False))
+    colors = _colors(shown)
     for row, (column, text) in enumerate(COLUMNS.items()):
         grid[row, 0].set_ylabel(text)
         grid[row, 0].set_yscale("log")
@@ -84,6 +83,13 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     return figure
 
 
+def _colors(shown: pd.DataFrame) -> dict[str, str]:
+    """Choose a color for each moment: the later, the darker, also in gray."""
+    moments = [str(moment) for moment in shown["moment"].unique()]
+    shades = np.linspace(0.88, 0.0, max(2, len(moments)))
+    return {moment: to_hex(colormaps["viridis"](shade)) for moment, shade in zip(moments, shades, strict=False)}
+
+
 def _draw_norms(axes: Axes, own: pd.DataFrame, column: str, colors: dict[str, str]) -> None:
     for moment, of_moment in own.groupby("moment", sort=False):
         norms = of_moment.groupby("layer")[column].mean()
@@ -107,6 +113,7 @@ def _not_finite(own: pd.DataFrame) -> list[str]:
 
 
 def _moment(shown: pd.DataFrame, moment: str) -> str:
-    """Name a moment, with its iteration if all runs have the same."""
+    """Name a moment, with its iteration if all runs have the same and the name does not say it."""
     iterations = shown[shown["moment"] == moment]["iteration"].unique()
-    return f"{moment} (iteration {iterations[0]})" if len(iterations) == 1 else moment
+    name = f"iteration {iterations[0]}"
+    return moment if len(iterations) > 1 or moment == name else f"{moment} ({name})"

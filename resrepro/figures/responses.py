@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
@@ -26,9 +25,10 @@ from resrepro.figures.layout import (
     new_figure,
 )
 from resrepro.paper.curves import published_responses, response_difference
-from resrepro.results.csv_rows import MEND, read_rows
+from resrepro.results.analyses import read_responses
+from resrepro.results.csv_rows import MEND
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import Response, RunRecord
+from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
 
 PANEL_INCHES = (5.5, 2.4)
@@ -39,11 +39,9 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     """Read a row a 3x3 layer of a finished run."""
     if record is None or record.status == "diverged":
         return []
-    found = read_rows(files.responses, Response)
+    found = read_responses(files, run.arch)
     if not found:
         raise UserError(f"{files.responses}: not there (finished by an older version); {MEND}")
-    if found[-1].layer < architecture(run.arch).depth - 2:  # what follows the last 3x3 layer: a 1x1 at most, and fc
-        raise UserError(f"{files.responses}: cut short after layer {found[-1].layer}; {MEND}")
     return [dict(row) for row in found]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from resrepro import paper
+from resrepro.config.architectures import VGG_LABELS
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.report.measures import MEASURES
 from resrepro.report.verdicts import Status, Verdict, decidable, judge
@@ -60,7 +61,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     """Return the cells by column; a cell may have several lines."""
     claim, options = verdict.claim, experiment.variation.options
     published = _published(experiment, verdict)
-    labels = {run.name: run.label for run in experiment.runs}
+    labels = VGG_LABELS | {run.name: run.label for run in experiment.runs}
     row = {
         "claim": f"{_text(claim)}\nmeasured: {_measured(verdict)}",
         "verdict": word,
@@ -69,7 +70,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     if verdict.status == "not run":
         command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.address}{options}`"
         return row | {"decided by": f"{verdict.detail}{command}"}
-    counts = [str(len(values)) for values in verdict.values.values()]
+    counts = ["–" if claim.is_counted else str(len(values)) for values in verdict.values.values()]
     return row | {
         "ours": _labeled(labels, {name: _values(verdict, name) for name in verdict.values}),
         "difference": _difference(verdict, [] if options else list(published.values())),
@@ -97,9 +98,9 @@ def _measured(verdict: Verdict) -> str:
 def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
     """Return the paper's number for each run of a claim, or none at all."""
     claim = verdict.claim
-    if claim.column != "test_error_pct" or claim.window:
+    if claim.column not in ("test_error_pct", "top5_error_pct") or claim.window:
         return {}
-    found = {name: paper.published_error_pct(experiment.dataset, name, claim.protocol) for name in claim.runs}
+    found = {n: paper.published_error_pct(experiment.dataset, n, claim.protocol, claim.top) for n in claim.runs}
     known = {name: value for name, value in found.items() if value is not None}
     return known if len(known) == len(found) else {}
 
@@ -123,7 +124,7 @@ def _value(values: tuple[float, ...]) -> str:
 
 def _difference(verdict: Verdict, published: list[float]) -> str:
     means = [fmean(values) for values in verdict.values.values()]
-    if verdict.claim.run is not None:
+    if not verdict.claim.is_order:
         return f"{means[0] - published[0]:+.2f}" if published else ""
     theirs = min((high - low for high, low in pairwise(published)), default=None)
     return f"{min(high - low for high, low in pairwise(means)):+.2f}" + ("" if theirs is None else f" ({theirs:+.2f})")

@@ -14,11 +14,12 @@ from resrepro.report import claims
 from resrepro.report.departures import EVERYTHING_ELSE, OUT_OF_SCOPE, departures_table
 from resrepro.report.page import Block, BulletList, Page, Section
 from resrepro.report.page_figures import PageFigures
+from resrepro.report.rule import RULE
 from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
 from resrepro.report.tables import TABLE_1_TITLE, TABLES
 from resrepro.report.variations import VariedExperiments, varied_experiments
-from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, RULE, STATUSES, Status
+from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, STATUSES, Status
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
 
@@ -74,6 +75,8 @@ def _lead(
     lines = []
     if not full:
         lines.append("No run under the paper's whole schedule is in the results yet.")
+    num_counted = sum(verdict.claim.is_counted for _, verdict in judged)
+    lines.append(f"Claims of the paper on multiply-adds, which are counted on the nets without a run: {num_counted}.")
     own = Counter(verdict.status for _, verdict in judged if verdict.claim.ours)
     if own:
         counted = ", ".join(f"{own[status]} {status}" for status in STATUSES if own[status])

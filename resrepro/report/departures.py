@@ -132,6 +132,12 @@ DEPARTURES = (
         other_way="`warmup`",
     ),
     Departure(
+        point="three times the iterations (footnote 3)",
+        paper='"more training iterations (3x)", beside what is not said',
+        here="the deeper plain net with three times the iterations, beside the shallower one with the usual number",
+        other_way="both with three times: the figure of `plain-longer`",
+    ),
+    Departure(
         point="1202 layers",
         paper='"as described above"',
         here="with the 110 layers' warm-up",

@@ -1,22 +1,22 @@
-"""Read what claims compare from a run's files, and say how large its noise is known to be beforehand."""
+"""Read what claims compare from a run's files."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from resrepro import results
-from resrepro.config.architectures import architecture
+from resrepro.config.architectures import architecture, multiply_adds
 from resrepro.config.experiment import Claim, Experiment, Measure
 from resrepro.errors import UserError
-from resrepro.paper.curves import windows
-from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
+from resrepro.paper.curves import published_responses, windows
 from resrepro.results import csv_rows
+from resrepro.results.analyses import by_moment, read_norms, read_responses
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import ConstructedComparison, LayerNorms, Response, RunRecord
+from resrepro.results.records import ConstructedComparison, RunRecord
 
 IMAGES = {  # of training and test; and the number of classes
     "cifar10": (50_000, 10_000, 10),
@@ -25,6 +25,10 @@ IMAGES = {  # of training and test; and the number of classes
     "imagenette": (9_469, 3_925, 10),
     "shapes": (20_000, 2_000, 10),
 }
+
+
+CONVERGING_PCT = 89  # footnote 5 says 90, which is chance: about half of all points of an untrained net are below that
+TINY = 2.0**-149  # the least float32, in place of zero, which has no logarithm, and no noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,21 +58,47 @@ def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
         for point in results.read_points(files)
         if window.first_iter * scale <= point.iteration < (window.last_iter + 1) * scale
     ]
-    return fmean(inside) if inside else None
+    return _mean(inside)
 
 
-def _response_std(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
-    stds = [row.std for row in csv_rows.read_rows(files.responses, Response)]
-    return fmean(stds) if stds else None
+def _converging_iter(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    """Return the first curve point with a training error a point below chance; the run's end if it has none."""
+    below = (point.iteration for point in results.read_points(files) if point.train_error_pct < CONVERGING_PCT)
+    return next(below, record.recipe.get("total_iters"))
 
 
-def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
-    """Return the smallest ratio over the moments of the first to the last convolution's norm: 0 if they vanish."""
-    moments: dict[int, list[float]] = {}
-    for row in csv_rows.read_rows(files.gradients, LayerNorms):
-        moments.setdefault(row.iteration, []).append(row.gradient_norm)
-    ratios = [norms[0] / norms[-2] if norms[-2] else 0.0 for norms in moments.values()]  # the last one is fc
-    return min(ratios, default=None)
+def _response_std(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    return _mean(row.std for row in read_responses(files, record.arch))
+
+
+def _response_least(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    return min((row.std for row in read_responses(files, record.arch)), default=None)
+
+
+def _response_level(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    return _mean(response_ratios(files, record))
+
+
+def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
+    """Return the response of each layer over that of Fig. 7; none where one of the two is not there."""
+    found, published = read_responses(files, record.arch), published_responses(record.arch)
+    if not found or published is None:
+        return []
+    if len(found) != len(published.std):
+        raise UserError(f"{files.responses}: {len(found)} layers, expected {len(published.std)}; {csv_rows.MEND}")
+    return [row.std / theirs for row, theirs in zip(found, published.std.tolist(), strict=True)]
+
+
+def _gradient_first_to_last(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    """Return the logarithm of the ratio of the first to the last convolution's norm, farthest from 0 of the moments."""
+    norms = [[row.gradient_norm for row in rows] for rows in by_moment(read_norms(files, record.arch))]
+    logs = [math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms]  # the last one is fc
+    return max(logs, key=abs, default=None)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return fmean(found) if found else None
 
 
 def _constructed_difference(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
@@ -85,16 +115,32 @@ MEASURES: dict[Measure, _Read] = {
     "warmup_opened_iter": _Read(
         words="iteration at which the warm-up ended", unit="", of=lambda _, record, __: record.warmup_opened_iter
     ),
-    "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
-    "gradient_first_to_last": _Read(
-        words="gradient norm of the first convolution over the last one's, least of the recorded moments", unit="",
-        of=_gradient_first_to_last,
+    "converging_iter": _Read(
+        words=f"first curve point with a training error below {CONVERGING_PCT} %, iteration", unit="",
+        of=_converging_iter,
     ),
+    "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
+    "response_least": _Read(
+        words="standard deviation of the responses, least of the layers", unit="", of=_response_least
+    ),
+    "response_level": _Read(words="response over that of Fig. 7, mean over layers", unit="", of=_response_level),
+    "gradient_first_to_last": _Read(
+        words="log10 of the first convolution's gradient norm over the last one's, farthest from 0 of all moments",
+        unit="", of=_gradient_first_to_last,
+    ),
+    "multiply_adds_e9": _Read(words="multiply-adds of one image (1e9)", unit="", of=lambda *_: None),
+    "multiply_adds_of_vgg19_pct": _Read(words="multiply-adds over those of VGG-19", unit=" %", of=lambda *_: None),
     "constructed_difference_pct": _Read(
         words="error as made, before training, less the shallower net's, absolute", unit=" %",
         of=_constructed_difference,
     ),
 }  # fmt: skip
+
+
+def counted(name: str, column: Measure) -> float:
+    """Return what a claim says of the multiply-adds of a net."""
+    whole = 1e9 if column == "multiply_adds_e9" else multiply_adds("vgg19") / 100
+    return multiply_adds(name) / whole
 
 
 def is_error(column: Measure) -> bool:
@@ -117,14 +163,23 @@ def read_value(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
     return MEASURES[claim.column].of(files, record, claim)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """Hold what a claim compares, as a seed of a run measured it."""
+
+    value: float
+    files: RunFiles
+    record: RunRecord
+
+
 def declared_seeds(
     experiment: Experiment, claim: Claim, name: str, results_dir: Path
-) -> tuple[list[tuple[float, RunRecord]], tuple[float, ...], str]:
+) -> tuple[list[Seed], tuple[float, ...], str]:
     """Read what the seeds of a run measured.
 
     Returns:
-        The values of the declared seeds with their records, and the values of further ones; or none and the reason,
-        also if not all declared seeds that finished may count.
+        The declared seeds, and the values of further ones; or none and the reason, also if not all declared seeds that
+        finished may count.
     """
     runs = [run for run in experiment.runs if run.name == name]
     records, problems = results.read_finished_seeds(results_dir, runs)
@@ -141,12 +196,32 @@ def declared_seeds(
         elif value is None:
             lacking.append((files, record))
         else:
-            declared.append((value, record))
+            declared.append(Seed(value=value, files=files, record=record))
     if problems:
         return [], (), problems[0]
     if lacking:
         return [], (), _why_lacking(claim, name, lacking)
     return declared, tuple(further), "" if declared else f"{name} not finished"
+
+
+def ensemble(experiment: Experiment, claim: Claim, results_dir: Path) -> tuple[list[Seed], str]:
+    """Read what all runs of an experiment measured together: one value, or none and the reason."""
+    runs = {run.path.as_posix(): run for run in experiment.runs}
+    try:
+        records = {name: results.read_finished(results_dir, run) for name, run in runs.items()}
+        found = results.ensembles(results_dir, experiment.dataset)
+    except (UserError, OSError) as error:
+        return [], str(error)
+    missing = [name for name, record in records.items() if record is None or record.status != "finished"]
+    if missing:
+        return [], f"{missing[0]} not finished"
+    its = [e.reestimated for e in found if {*e.members} == {*runs} and e.as_in_paper(claim.protocol)]
+    value = None if not its else its[-1].top5_pct if claim.top == 5 else its[-1].top1_pct
+    if value is None:
+        folders = " ".join(str(results_dir / name) for name in runs)
+        return [], f"to measure: `resrepro evaluate {folders} --protocol {claim.protocol} --ensemble`"
+    first = next(record for record in records.values() if record is not None)
+    return [Seed(value=value, files=results.run_files(results_dir, experiment.runs[0]), record=first)], ""
 
 
 def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, RunRecord]]) -> str:
@@ -159,50 +234,7 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, 
     return f"{name} has no record of: {MEASURES[claim.column].words}"
 
 
-def noise_of_images(record: RunRecord, claim: Claim, value: float) -> Noise | None:
-    """Return the binomial noise of a value; None where it is no error, or the number of images is not known."""
-    sizes = IMAGES.get(record.dataset)
-    if sizes is None or not claim.column.endswith("_pct"):
-        return None
-    training, test, _ = sizes
-    num_images = (record.recipe.get("train_images") or training) if claim.column == "train_error_pct" else test
-    return binomial_noise(value, num_images)
-
-
-class SeedSpreads:
-    """Finds the spread between seeds of a net under a schedule, over every stored run that has two seeds or more."""
-
-    def __init__(self, results_dir: Path) -> None:
-        self._results_dir = results_dir
-        self._groups: dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]] | None = None
-
-    def of(self, record: RunRecord, claim: Claim) -> Noise | None:
-        """Return the spread of what the claim compares; runs that diverged or lack it are left out."""
-        samples = []
-        for seeds in self._stored().get(_net_and_schedule(record), {}).values():
-            try:
-                values = [MEASURES[claim.column].of(files, one, claim) for files, one in seeds]
-            except (UserError, OSError):  # named where that run is shown
-                continue
-            known = [value for value in values if value is not None]
-            if len(known) > 1:
-                samples.append(known)
-        return pooled_noise(samples)
-
-    def _stored(self) -> dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]]:
-        if self._groups is None:
-            self._groups = defaultdict(lambda: defaultdict(list))
-            for files in results.stored_runs(self._results_dir):
-                try:
-                    record = results.read_record(files)
-                except (UserError, OSError):
-                    continue
-                if record is not None and record.status == "finished":
-                    self._groups[_net_and_schedule(record)][record.name].append((files, record))
-        return self._groups
-
-
-def _net_and_schedule(record: RunRecord) -> tuple[object, ...]:
-    recipe = record.recipe
-    schedule = (recipe.get("total_iters"), str(recipe.get("scale_crop")), record.schedule_scale)
-    return record.dataset, record.arch, record.start_from, *schedule
+def layers_of(seeds: Sequence[Seed]) -> list[float]:
+    """Return the response of each layer, the mean over seeds of a run."""
+    of_seeds = [[row.std for row in read_responses(seed.files, seed.record.arch)] for seed in seeds]
+    return [fmean(stds) for stds in zip(*of_seeds, strict=False)]

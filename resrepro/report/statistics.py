@@ -11,6 +11,11 @@ ALPHA = 0.05
 CONFIDENCE = 1 - ALPHA  # of intervals
 
 
+def p_words(p: float) -> str:
+    """Return `p = 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """Hold the variance of one seed's value, and the degrees of freedom it is known with (infinite: beforehand)."""
@@ -102,19 +107,68 @@ def _weighted(means: Sequence[Mean], weights: Sequence[float]) -> Estimate:
     """Return a weighted sum of means whose variances need not be equal, with Welch's degrees of freedom."""
     pairs = list(zip(means, weights, strict=True))
     parts = [(weight**2 * mean.noise.variance / mean.num_seeds, mean.noise.degrees) for mean, weight in pairs]
+    return _estimate(sum(weight * mean.value for mean, weight in pairs), parts)
+
+
+def _estimate(value: float, parts: Sequence[tuple[float, float]]) -> Estimate:
+    """Return an estimate whose variance is the sum of these parts, each with its degrees of freedom."""
     total = sum(part for part, _ in parts)
     unknown = sum(part**2 / degrees for part, degrees in parts)
-    return Estimate(
-        value=sum(weight * mean.value for mean, weight in pairs),
-        error=math.sqrt(total),
-        degrees=total**2 / unknown if unknown else math.inf,
-    )
+    return Estimate(value=value, error=math.sqrt(total), degrees=total**2 / unknown if unknown else math.inf)
 
 
 def predicted(ours: Sequence[float], published: float, num_published: int, noise: Noise) -> Estimate:
     """Return our mean minus the published one, with the error of a prediction from the published seeds."""
     error = math.sqrt(noise.variance * (1 / len(ours) + 1 / num_published))
     return Estimate(value=fmean(ours) - published, error=error, degrees=noise.degrees)
+
+
+def minus(first: Estimate, second: Estimate) -> Estimate:
+    """Return the difference of two estimates whose variances need not be equal, with Welch's degrees of freedom."""
+    parts = [(estimate.error**2, estimate.degrees) for estimate in (first, second)]
+    return _estimate(first.value - second.value, parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankTest:
+    """Hold a test of an order of samples by ranks.
+
+    Args:
+        effect: from -1 to 1; above zero where the order is as asked: the rank-biserial correlation, or Kendall's tau.
+        p_value: two-sided.
+        words: which test it is, of how many values, and the effect.
+    """
+
+    effect: float
+    p_value: float
+    words: str
+
+
+def rank_test(samples: Sequence[Sequence[float]], of: str) -> RankTest:
+    """Test whether each sample lies above the next one, by ranks alone.
+
+    Two samples of one length are pairs: Wilcoxon's signed-rank test (1945). Others are compared as a whole, by the
+    trend test of Terpstra (1952) and Jonckheere (1954), which is Kendall's tau between place and value.
+
+    Args:
+        of: what the values are of, such as `layers`.
+    """
+    from scipy import stats
+
+    counts = " and ".join(str(len(sample)) for sample in samples)
+    if len(samples) == 2 and len(samples[0]) == len(samples[1]):
+        apart = [a - b for a, b in zip(*samples, strict=True) if a != b]
+        ranks = stats.rankdata([abs(x) for x in apart])
+        effect = sum(math.copysign(rank, x) for rank, x in zip(ranks, apart, strict=True)) / (sum(ranks) or 1)
+        p = float(stats.wilcoxon(apart).pvalue) if apart else 1.0
+        num_above = sum(x > 0 for x in apart)
+        words = f"Wilcoxon's signed-rank test of {len(samples[0])} {of}, the first above in {num_above}"
+        return RankTest(effect=float(effect), p_value=p, words=words)
+    places = [-place for place, sample in enumerate(samples) for _ in sample]
+    found = stats.kendalltau(places, [value for sample in samples for value in sample])
+    effect, p = (0.0, 1.0) if math.isnan(found.statistic) else (float(found.statistic), float(found.pvalue))
+    words = f"Jonckheere and Terpstra's trend test of {counts} {of}, tau = {effect:+.2f}"
+    return RankTest(effect=effect, p_value=p, words=words)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -135,7 +135,7 @@ class LayerNorms(StrictModel):
 
     Args:
         iteration: completed iterations.
-        moment: initialization, after the warm-up, before drop 1, ..., end.
+        moment: initialization, iteration 500, ..., after the warm-up, before drop 1, ..., end.
         layer: its number among the weighted layers, from 1.
         name: its name in the net.
         gradient_norm: L2 norm of the gradient of its weights, for the mean loss over fixed training mini-batches (BN in

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from resrepro.errors import UserError
 from resrepro.results import csv_rows
+from resrepro.results.analyses import read_predictions
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Prediction, RunRecord
 from resrepro.results.run_store import damaged_files, read_points
@@ -73,12 +74,9 @@ def _check_curves(files: RunFiles, record: RunRecord, found: Findings) -> None:
 
 
 def _check_predictions(files: RunFiles, record: RunRecord, found: Findings) -> None:
-    predictions = csv_rows.read_rows(files.predictions, Prediction)
-    if not files.predictions.exists():
+    predictions = read_predictions(files)
+    if not predictions:
         found.notes.append("no predictions stored")
-        return
-    if [p.image for p in predictions] != list(range(len(predictions))) or not predictions:
-        found.differences.append(f"{files.predictions}: not a row for each image in order; {csv_rows.MEND}")
         return
     errors = Prediction.errors_pct(predictions)
     recorded = record.final_test_error_pct, record.final_test_error_bn_reestimated_pct

@@ -14,6 +14,8 @@ from resrepro.results.records import CurvePoint, LayerNorms, Session
 from resrepro.training.schedule import GATE_WINDOW_ITERS, drop_due, gate_opens, learning_rate
 from resrepro.training.step import Engine, Totals
 
+EARLY_ITERS = (500, 1000, 2000, 5000)  # where gradients change most, so norms are taken here too
+
 
 class Diverged(Exception):
     """Reports that the loss became NaN or infinite."""
@@ -105,6 +107,7 @@ class Training:
     def _moment(self) -> str | None:
         """Return the name of the moment before the next iteration if gradient norms are taken then, else None."""
         names: dict[int | None, str] = {
+            **{early: f"iteration {early}" for early in EARLY_ITERS},
             self.warmup_opened_iter: "after the warm-up",
             **{drop: f"before drop {number}" for number, drop in enumerate(self.drops, 1)},
             self.first_iter: "initialization",

@@ -17,6 +17,7 @@ from resrepro.evaluation.gradients import gradient_norms
 from resrepro.models.kernels import fused as kernels
 from resrepro.models.layers import weighted_layers
 from resrepro.runtime.device import Compute, choose
+from resrepro.training import loop
 from resrepro.training.loop import Training
 from support.recipes import tiny_recipe
 from support.trainings import PAPER, cifar_like, moments, same, training
@@ -134,6 +135,31 @@ def test_norms_are_taken_at_the_start_before_each_drop_and_at_the_end(images: Im
     assert len(t.norms) == 4 * 8
     assert [row.gradient_norm for row in t.norms[:8]] == [row.gradient_norm for row in fresh]
     assert [row.gradient_norm for row in t.norms[-8:]] == [row.gradient_norm for row in t.engine.gradient_norms()]
+
+
+def test_norms_are_taken_early_too_and_change_no_bit(
+    images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plainly = training(images, fp32)
+    list(plainly.steps())
+    monkeypatch.setattr(loop, "EARLY_ITERS", (2, 6, 7, 500))  # 6 has a name of its own, 500 is past the end
+    early = training(images, fp32)
+    list(early.steps())
+    assert moments(early)[:4] == [(0, "initialization"), (2, "iteration 2"), (6, "before drop 1"), (7, "iteration 7")]
+    (tensors, points), (other, other_points) = everything(early), everything(plainly)
+    assert same(tensors, other) and points == other_points
+    for stop in (1, 2, 3, 7):
+        first, second = training(images, fp32), training(images, fp32)
+        steps = first.steps()
+        for _ in range(stop):
+            next(steps)
+        second.load_state_dict(first.state_dict())
+        list(second.steps())
+        assert second.norms == early.norms
+    older = training(images, fp32)  # a checkpoint of an older version, after the early moments
+    older.load_state_dict(plainly.state_dict() | {"iteration": 12})
+    list(older.steps())
+    assert older.norms == plainly.norms
 
 
 WARM = tiny_recipe(total_iters=130, lr_drop_iters=(110,), curve_every_iters=50).model_copy(

@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+from matplotlib.colors import to_rgb
+
 from support.drawings import draw, lines, texts
 from support.stored_runs import run_of, stored, write_norms
+
+EARLY = (500, 1000, 2000, 5000)
 
 
 def test_gradients_have_a_line_a_moment_on_a_log_axis(tmp_path: Path) -> None:
@@ -24,6 +29,18 @@ def test_gradients_have_a_line_a_moment_on_a_log_axis(tmp_path: Path) -> None:
     ]
     stages = [li.get_xdata()[0] for li in upper.lines if len(set(li.get_xdata())) == 1]
     assert stages == [1.5, 3.5, 5.5]
+
+
+def test_as_many_moments_as_there_may_be_have_a_color_each_the_later_the_darker(tmp_path: Path) -> None:
+    moments = ["initialization", *(f"iteration {i}" for i in EARLY), "before drop 1", "before drop 2", "end"]
+    iterations = (0, *EARLY, 32_000, 48_000, 64_000)
+    norms = {(i, moment): [float(i + 1)] * 8 for i, moment in zip(iterations, moments, strict=True)}
+    write_norms(stored(tmp_path, run_of("plain8")), norms)
+    figure = draw(tmp_path, "gradients", [run_of("plain8")], ("plain8",))
+    legend = figure.legends[0]
+    gray = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in (to_rgb(line.get_color()) for line in legend.get_lines())]
+    assert len(gray) == 8 and gray == sorted(gray, reverse=True) and min(-np.diff(gray)) > 0.03
+    assert [text.get_text() for text in legend.get_texts()][1] == "iteration 500"
 
 
 def test_a_zero_a_nan_and_a_divergence_are_shown(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def test_a_net_without_bn_has_biases_and_computes_what_its_layers_do() -> None:
     for name, p in net.named_parameters():
         assert not p.any() if "bn" in name else torch.equal(p, twin[name])
     nn.init.normal_(net.layer1[0].bn2.bias)
+    pixels = 64 * torch.randn(2, 3, 8, 8)
+    seen: list[torch.Tensor] = []
+    net.bn1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net(pixels)
+    torch.testing.assert_close(seen[0], F.conv2d(pixels / 64, net.conv1.weight, padding=1))  # of unit scale
     x = torch.rand(2, 16, 8, 8)
     block = net.layer1[0]
     y = F.conv2d(x, block.conv1.weight, padding=1).clamp(min=0)

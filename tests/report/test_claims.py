@@ -41,7 +41,8 @@ def test_every_shipped_claim_says_where_the_paper_makes_it() -> None:
 
 
 def test_claims_of_our_own_are_marked(tmp_path: Path) -> None:
-    judged = claims.verdicts([find_experiment("bottleneck")], tmp_path)
+    every = claims.verdicts([find_experiment("bottleneck")], tmp_path)
+    judged = [(experiment, verdict) for experiment, verdict in every if not verdict.claim.is_counted]
     assert {v.claim.ours for _, v in judged} == {True, False}
     table = claims.table("T", judged, {"not run": "-"})
     marked = [claims.OURS in row[0] for row in table.rows]

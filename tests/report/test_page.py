@@ -121,7 +121,8 @@ def test_an_empty_folder_names_everything_that_is_missing_with_its_command(tmp_p
     html, markdown = report(tmp_path / "none")
     text = words_of(html)
     num_claims = int(re.search(r"\*\*(\d+)\*\* not run", markdown)[1])  # type: ignore[index]
-    assert "**0** supported · **0** consistent (one run) · **0** inc" in markdown and num_claims > 25
+    assert "**2** supported · **0** consistent (one run) · **0** inc" in markdown and num_claims > 25
+    assert "which are counted on the nets without a run: 2." in text
     assert "No run under the paper's whole schedule" in text and "No run under" in markdown
     for experiment in papers():
         assert f"resrepro run {experiment.name}" in text or not experiment.claims
@@ -181,7 +182,7 @@ def test_full_runs_decide_claims_and_stand_in_tables_with_device_and_commit(tmp_
 def test_a_shortened_schedule_never_counts_for_the_paper(tmp_path: Path) -> None:
     four_runs(tmp_path, scale=0.1, seeds=(0, 1))
     _, markdown = report(tmp_path)
-    assert "**0** supported · **0** consistent (one run) · **0** inconclusive" in markdown
+    assert "**2** supported · **0** consistent (one run) · **0** inconclusive" in markdown
     section = markdown.partition("## CIFAR-10, schedule × 0.1")[2].partition("\n## ")[0]
     assert "holds here" in section and "| supported |" not in section and "6400 iterations of 128, 0.1 of" in section
     assert "8.75" not in section and "has the paper's test error" not in section
@@ -194,7 +195,7 @@ def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
     for run in find_experiment("plain-vs-resnet").variant(Variation(dataset="cifar100")).runs:
         finish(tmp_path, run, *FOUR[run.name])
     _, markdown = report(tmp_path)
-    assert "## CIFAR-100 in place of CIFAR-10" in markdown and "**0** supported" in markdown
+    assert "## CIFAR-100 in place of CIFAR-10" in markdown and "**2** supported" in markdown
     assert "other data than the paper's" in markdown
 
 
@@ -209,7 +210,7 @@ def test_smaller_images_are_a_section_of_their_own(tmp_path: Path) -> None:
         "\n## "
     )[0]
     assert "plain-34: 40.00<br>ResNet-34 A: 30.00" in section and "holds here (one run)" in section
-    assert "imagenette/plain34-64px-x0.01" in markdown and "**0** supported" in markdown
+    assert "imagenette/plain34-64px-x0.01" in markdown and "**2** supported" in markdown
 
 
 def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:

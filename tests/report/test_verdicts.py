@@ -7,30 +7,17 @@ from typing import Any
 
 import pytest
 
-from resrepro import results
 from resrepro.config.experiment import Claim
 from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
-from resrepro.report.verdicts import Verdict, judge
+from resrepro.report.verdicts import judge
 from resrepro.results import csv_rows
-from resrepro.results.records import ConstructedComparison, CurvePoint, LayerNorms, Response
+from resrepro.results.records import CurvePoint
+from support.judging import decide, status
 from support.records import point
 from support.stored_runs import files_of, finish
 
 ORDER = {"higher": "resnet56", "lower": "resnet110"}
-
-
-def decide(results_dir: Path, experiment: str = "seeds", **fields: Any) -> Verdict:
-    claim = Claim(**{"text": "t", "column": "test_error_pct", **fields})
-    chosen = find_experiment("cifar-resnet" if experiment == "seeds" else experiment)
-    if experiment == "seeds":  # five of each net
-        chosen = chosen.select(seeds=range(5))
-    (verdict,) = judge([(chosen, claim)], results_dir)
-    return verdict
-
-
-def status(*arguments: Any, **fields: Any) -> str:
-    return decide(*arguments, **fields).status
 
 
 def test_an_order_of_two_has_three_states(tmp_path: Path) -> None:
@@ -238,57 +225,6 @@ def test_the_center_crop_does_not_decide_a_10_crop_claim(tmp_path: Path) -> None
     assert verdict.status == "not run" and "--protocol 10-crop`" in verdict.detail
 
 
-def test_a_finished_seed_without_the_measure_is_not_left_out(tmp_path: Path) -> None:
-    finish(tmp_path, "resnet20", [8.4, 8.5])
-    finish(tmp_path, "resnet56", [7.0, 7.1])
-    for name, seed, std in (("resnet20", 0, 0.90), ("resnet20", 1, 0.91), ("resnet56", 1, 0.9)):
-        one = Response(layer=1, name="c", std=std, num_images=10)
-        csv_rows.write_rows(tmp_path / f"cifar10/{name}/seed{seed}/responses.csv", Response, [one])
-    assert status(tmp_path, column="response_std", run="resnet20", below=1) == "supported"
-    assert status(tmp_path, column="response_std", run="resnet56", below=1) == "not run"
-
-
-def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
-    def analyzed(experiment: str, name: str) -> results.RunFiles:
-        finish(tmp_path, name, [9.0], experiment=experiment)
-        run = next(run for run in find_experiment(experiment).runs if run.name == name)
-        return files_of(tmp_path, run)
-
-    for name, std in (("plain20", 0.9), ("resnet20", 0.5)):
-        found = [Response(layer=i, name="c", std=std + i / 100, num_images=10) for i in (1, 2, 3)]
-        csv_rows.write_rows(analyzed("layer-responses", name).responses, Response, found)
-    verdict = decide(tmp_path, "layer-responses", column="response_std", higher="plain20", lower="resnet20")
-    assert verdict.values == {"plain20": (pytest.approx(0.92),), "resnet20": (pytest.approx(0.52),)}
-    assert (verdict.status, verdict.test) == ("inconclusive", "one run, and its noise is not known")
-
-    def gradients(first: float) -> float:
-        norms = {0: [5.0, 1.0, 1.0, 9.0], 8: [first, 1.0, 1.0, 9.0]}  # fc, the last one, does not count
-        found = [
-            LayerNorms(iteration=i, moment="m", layer=n, name="c", gradient_norm=g, weight_norm=1.0)
-            for i, values in norms.items()
-            for n, g in enumerate(values, 1)
-        ]
-        csv_rows.write_rows(analyzed("gradient-norms", "plain56").gradients, LayerNorms, found)
-        own = {"column": "gradient_first_to_last", "run": "plain56", "above": 0.1}
-        return decide(tmp_path, "gradient-norms", **own).values["plain56"][0]
-
-    assert (gradients(0.2), gradients(0.05)) == (0.2, 0.05)
-
-    def constructed(error: float) -> str:
-        common = {"num_images": 10, "largest_difference": 0.0, "largest_output": 1.0, "shallower_error_pct": 9.0}
-        found = [
-            ConstructedComparison(part="train", error_pct=9.0, **common),
-            ConstructedComparison(part="test", error_pct=error, **common),
-        ]
-        path = analyzed("constructed-identity", "plain56-from-plain20").identity
-        csv_rows.write_rows(path, ConstructedComparison, found)
-        own = {"column": "constructed_difference_pct", "run": "plain56-from-plain20"}
-        return status(tmp_path, "constructed-identity", below=0.05, **own)
-
-    assert constructed(9.01) == "consistent (one run)"
-    assert constructed(8.7) == "inconsistent (one run)"
-
-
 @pytest.mark.parametrize(
     "replacement",
     [
@@ -299,6 +235,8 @@ def test_responses_gradients_and_the_constructed_net(tmp_path: Path) -> None:
         'run = "plain8"\nabove = 1.0\nbetween = ["resnet8"]',
         'run = "plain8"\nabove = 1.0\nmax_difference_pct = 1.0',
         'run = "plain8"\nabove = 1.0\npublished = true',
+        'run = "plain8"\neach = ["plain8"]\nabove = 1.0',
+        'each = ["plain8"]',
     ],
 )
 def test_a_claim_of_no_kind_or_of_two_is_an_error(replacement: str, toml: Any) -> None:

@@ -22,6 +22,8 @@ def store_errors(results_dir: Path, dataset: str, arch: str, errors: list[float 
     for seed, error in enumerate(errors):
         seeded = run.model_copy(update={"seed": seed})
         ends = {"final_test_error_pct": error}
+        if error is not None:
+            ends["final_test_error_bn_reestimated_pct"] = error + 0.25
         if error is None:
             ends |= {"status": "diverged", "diverged_iter": 7}
         results.write_record(results.run_files(results_dir, seeded), record(seeded, **ends))

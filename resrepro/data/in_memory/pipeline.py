@@ -94,7 +94,8 @@ class InMemoryPipeline:
     """Hold a dataset on its device, and cut the net's input from it.
 
     Images stay bytes. The mean is padded with zeros as the images are, so what lies outside is zero
-    *after* the mean is subtracted, as in the paper; there is no division by a standard deviation.
+    *after* the mean is subtracted (the paper does not say which comes first); there is no division by a standard
+    deviation.
     """
 
     def __init__(self, images: Images, *, padding: int, device: torch.device) -> None:

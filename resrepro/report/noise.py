@@ -1,0 +1,76 @@
+"""Say how large the noise of what claims compare is known to be: from one run, and from the seeds that are stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import variance
+
+from resrepro import results
+from resrepro.config.experiment import Claim
+from resrepro.errors import UserError
+from resrepro.report.measures import IMAGES, MEASURES, TINY, Seed, response_ratios
+from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
+from resrepro.results.analyses import read_responses
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import RunRecord
+
+
+def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
+    """Return the noise that one run tells of a value: that of the images, or of the layers; None where there is none.
+
+    Args:
+        value: the mean over the seeds, which gives an error its binomial noise.
+    """
+    record, sizes = seed.record, IMAGES.get(seed.record.dataset)
+    if claim.column == "response_level":
+        ratios = response_ratios(seed.files, record)
+        return Noise(variance=max(variance(ratios), TINY) / len(ratios), words=f"scatter over the {len(ratios)} layers")
+    if claim.column == "response_least":
+        num_images = read_responses(seed.files, record.arch)[0].num_images
+        words = f"noise of a standard deviation over {num_images:,} images"
+        return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
+    if sizes is None or not claim.column.endswith("_pct"):
+        return None
+    training, test, _ = sizes
+    num_images = (record.recipe.get("train_images") or training) if claim.column == "train_error_pct" else test
+    return binomial_noise(value, num_images)
+
+
+class SeedSpreads:
+    """Finds the spread between seeds of a net under a schedule, over every stored run that has two seeds or more."""
+
+    def __init__(self, results_dir: Path) -> None:
+        self._results_dir = results_dir
+        self._groups: dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]] | None = None
+
+    def of(self, record: RunRecord, claim: Claim) -> Noise | None:
+        """Return the spread of what the claim compares; runs that diverged or lack it are left out."""
+        samples = []
+        for seeds in self._stored().get(_net_and_schedule(record), {}).values():
+            try:
+                values = [MEASURES[claim.column].of(files, one, claim) for files, one in seeds]
+            except (UserError, OSError):  # named where that run is shown
+                continue
+            known = [value for value in values if value is not None]
+            if len(known) > 1:
+                samples.append(known)
+        return pooled_noise(samples)
+
+    def _stored(self) -> dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]]:
+        if self._groups is None:
+            self._groups = defaultdict(lambda: defaultdict(list))
+            for files in results.stored_runs(self._results_dir):
+                try:
+                    record = results.read_record(files)
+                except (UserError, OSError):
+                    continue
+                if record is not None and record.status == "finished":
+                    self._groups[_net_and_schedule(record)][record.name].append((files, record))
+        return self._groups
+
+
+def _net_and_schedule(record: RunRecord) -> tuple[object, ...]:
+    recipe = record.recipe
+    schedule = (recipe.get("total_iters"), str(recipe.get("scale_crop")), record.schedule_scale)
+    return record.dataset, record.arch, record.start_from, *schedule

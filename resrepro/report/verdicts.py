@@ -203,12 +203,11 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
 
 def _count(claim: Claim) -> Verdict:
     """Decide a claim on multiply-adds, which nothing has to be run for and which have no noise."""
-    counts = {name: counted(name, claim.column) for name in claim.runs}
-    found = [*counts.values()]
+    found = [counted(name, claim.column) for name in claim.runs]
     apart = [high - low for high, low in pairwise(found)] or found
     low, high = _region(claim)
     holds = all(low < value < high for value in apart)
-    values = {name: (count,) for name, count in counts.items()}
+    values: dict[str, tuple[float, ...]] = {name: (count,) for name, count in zip(claim.runs, found, strict=True)}
     detail = _detail(claim, values)
     return Verdict(claim=claim, status="supported" if holds else "contradicted", detail=detail, values=values)
 

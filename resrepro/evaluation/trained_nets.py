@@ -72,7 +72,10 @@ def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> li
 
 
 def _weights(file: Path, arch: str, dataset: str | None) -> TrainedNet:
-    usual = "cifar10" if architecture(arch).family == "cifar" else "imagenet"
+    family = architecture(arch).family
+    if family is None and dataset is None:
+        raise UserError(f"--arch {arch}: expected --dataset as well, for this net may be of any dataset")
+    usual = "cifar10" if family == "cifar" else "imagenet"
     return TrainedNet(name=str(file), arch=arch, dataset=dataset or usual, weights=file)
 
 
@@ -120,6 +123,7 @@ def recorded_run(record: RunRecord) -> Run:
         dataset=record.dataset,
         name=record.name,
         arch=record.arch,
+        arch_sha256=record.arch_sha256,
         recipe=recipe,
         seed=record.seed,
         schedule_scale=record.schedule_scale,

@@ -25,6 +25,7 @@ from resrepro.evaluation.single_view import SingleView
 from resrepro.evaluation.trained_nets import recorded_run
 from resrepro.models import build
 from resrepro.models.kernels import fused
+from resrepro.models.own import check_source
 from resrepro.models.weights import load_weights, read_metadata
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
@@ -205,6 +206,7 @@ def _read_net(path: Path, record: RunRecord, run: Run, num_classes: int) -> nn.M
     for key in expected.keys() - {"run"}:  # the folder may have been moved
         if about.get(key) != expected[key]:
             raise UserError(f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected[key]!r}")
+    check_source(run)
     net = build(run.arch, num_classes=num_classes)
     load_weights(net, path, run.arch)
     return net

@@ -40,6 +40,8 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     if record is None or record.status == "diverged":
         return []
     found = read_rows(files.responses, Response)
+    if not found and files.responses.exists() and architecture(run.arch).own:
+        raise UserError(f"{files.responses}: no responses; no 3x3 layer of {run.arch} has a BN that is named after it")
     if not found:
         raise UserError(f"{files.responses}: not there (finished by an older version); {MEND}")
     if found[-1].layer < architecture(run.arch).depth - 2:  # what follows the last 3x3 layer: a 1x1 at most, and fc

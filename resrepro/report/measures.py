@@ -46,7 +46,8 @@ def _test_error(files: RunFiles, record: RunRecord, claim: Claim) -> float | Non
 
 def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None:
     """Return the mean of the run's curve over a window of the schedule, which is scaled as the run's is."""
-    whole = windows("imagenet" if architecture(record.arch).family == "imagenet" else "cifar10")
+    family = architecture(record.arch).recipe_family(crops=record.recipe.get("scale_crop") is not None)
+    whole = windows("imagenet" if family == "imagenet" else "cifar10")
     window = next(window for window in whole if window.name == claim.window)
     scale = record.schedule_scale
     inside = [
@@ -67,7 +68,9 @@ def _gradient_first_to_last(files: RunFiles, _record: RunRecord, _claim: Claim) 
     moments: dict[int, list[float]] = {}
     for row in csv_rows.read_rows(files.gradients, LayerNorms):
         moments.setdefault(row.iteration, []).append(row.gradient_norm)
-    ratios = [norms[0] / norms[-2] if norms[-2] else 0.0 for norms in moments.values()]  # the last one is fc
+    ratios = [
+        norms[0] / norms[-2] if norms[-2] else 0.0 for norms in moments.values() if len(norms) > 1
+    ]  # the last one is fc
     return min(ratios, default=None)
 
 

@@ -15,6 +15,8 @@ from resrepro.results.records import RunRecord
 def check(recorded: dict[str, Any], run: Run, place: Path) -> None:
     """Check that the run stored at `place` is the run that is asked for.
 
+    The source of a net of other code is compared where it was read, which is before it is used.
+
     Args:
         recorded: what makes the stored run the same, as `of_run` returns it.
 
@@ -24,11 +26,13 @@ def check(recorded: dict[str, Any], run: Run, place: Path) -> None:
     recorded = {**{f"recipe.{name}": default for name, default in SWITCHES.items()}, **recorded}
     asked = of_run(run)
     for key, value in asked.items():
-        if recorded.get(key) != value:
-            raise UserError(
-                f"{place}: {key} is {recorded.get(key)!r} there, but the experiment asks for {value!r}; give the "
-                f"run a 'name' of its own in the TOML, or move {place.parent} away"
-            )
+        there = recorded.get(key)
+        if there == value or (key == "arch_sha256" and value is None):
+            continue
+        what = f"{key} is {there!r} there, but the experiment asks for {value!r}"
+        if key == "arch_sha256" and recorded.get("arch") == run.arch:
+            what = f"the source of {run.arch} has changed since (SHA-256 {str(there)[:12]} there, now {value[:12]})"
+        raise UserError(f"{place}: {what}; give the run a 'name' of its own in the TOML, or move {place.parent} away")
 
 
 def of_run(run: Run) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def of_run(run: Run) -> dict[str, Any]:
     fields = {
         "dataset": run.dataset,
         "arch": run.arch,
+        "arch_sha256": run.arch_sha256,
         "seed": run.seed,
         "schedule_scale": run.schedule_scale,
         "start_from": run.start_from and run.start_from.name,
@@ -46,5 +51,5 @@ def of_run(run: Run) -> dict[str, Any]:
 
 def of_record(record: RunRecord) -> dict[str, Any]:
     """Return the same dict for a recorded run."""
-    fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale", "start_from")}
+    fields = {k: getattr(record, k) for k in ("dataset", "arch", "arch_sha256", "seed", "schedule_scale", "start_from")}
     return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}

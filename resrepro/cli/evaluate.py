@@ -42,7 +42,8 @@ WeightsImageSize = Annotated[
     ),
 ]
 WeightsDataset = Annotated[
-    str | None, typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette or folder:PATH.")
+    str | None,
+    typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH."),
 ]
 InOrder = Annotated[
     bool,

@@ -23,6 +23,7 @@ IMAGES = {  # of training and test; and the number of classes
     "cifar100": (50_000, 10_000, 100),
     "imagenet": (1_281_167, 50_000, 1_000),
     "imagenette": (9_469, 3_925, 10),
+    "tiny-imagenet": (100_000, 10_000, 200),
     "shapes": (20_000, 2_000, 10),
 }
 

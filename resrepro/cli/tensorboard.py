@@ -83,7 +83,7 @@ class _Events:
     def __init__(self, folder: Path, began_at: float) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(folder)
         self._began_at = began_at
 
     def add(self, points: Iterable[CurvePoint]) -> None:
@@ -92,8 +92,8 @@ class _Events:
             at = self._began_at + point.elapsed_s
             for name, value in point:
                 if value is not None and name not in ("iteration", "elapsed_s"):
-                    self._writer.add_scalar(name, value, point.iteration, walltime=at)  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+                    self._writer.add_scalar(name, value, point.iteration, walltime=at)
+        self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

@@ -18,7 +18,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare and
 
 NAMED = 20  # unreadable files that are printed
 Dataset = Annotated[
-    str, typer.Argument(metavar="imagenet|imagenette|folder:PATH", show_default=False, help="Name the dataset.")
+    str,
+    typer.Argument(
+        metavar="imagenet|imagenette|tiny-imagenet|folder:PATH", show_default=False, help="Name the dataset."
+    ),
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Decode with this many threads; by default, one a core.", min=0)

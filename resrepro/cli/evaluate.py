@@ -42,7 +42,12 @@ WeightsImageSize = Annotated[
     ),
 ]
 WeightsDataset = Annotated[
-    str | None, typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette or folder:PATH.")
+    str | None,
+    typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH."),
+]
+InOrder = Annotated[
+    bool,
+    typer.Option("--in-order", help="Take the tensors of WEIGHTS in their order, whatever their layers are called."),
 ]
 MaxImages = Annotated[int | None, typer.Option(help="Test this many images only, and record nothing.", min=1)]
 
@@ -64,6 +69,7 @@ def evaluate(
         str | None, typer.Option(help="Give the channels' means for channel-mean-std: r,g,b, from 0 to 1.")
     ] = None,
     std: Annotated[str | None, typer.Option(help="Give the channels' standard deviations: r,g,b, from 0 to 1.")] = None,
+    in_order: InOrder = False,
     scales: Annotated[
         str | None,
         typer.Option(help="Resize to these shorter sides, such as 224,256 (for nets trained on 224 pixels)."),
@@ -95,7 +101,7 @@ def evaluate(
     found = find(nets, arch=arch, dataset=dataset)
     setup = EvaluationOptions(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
-        image_size=image_size, preprocess=preprocess, mean=mean, std=std, max_images=max_images,
+        image_size=image_size, preprocess=preprocess, mean=mean, std=std, in_order=in_order, max_images=max_images,
         compute=choose(device, precision),
     )  # fmt: skip
     num_workers = num_cores() if workers is None else workers

@@ -71,7 +71,8 @@ SkipCorrupt = Annotated[
 DatasetName = Annotated[
     str | None,
     typer.Option(
-        "--dataset", help="Use another dataset: cifar10, cifar100, shapes, imagenet, imagenette or folder:PATH."
+        "--dataset",
+        help="Use another dataset: cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH.",
     ),
 ]
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from resrepro.runtime.distributed import World
 
 
+Log = Annotated[
+    str | None, typer.Option(help="Also write the curves as events beside the CSV, for: tensorboard.", metavar="NAME")
+]
+
+
 def _num_jobs(text: str) -> int | None:
     if text == "auto":
         return None
@@ -83,11 +88,14 @@ def run(
     jobs: Jobs = "auto",
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
+    log: Log = None,
 ) -> None:
     """Train the runs of an experiment that are not finished.
 
     To resume a stopped run, give the same command again. A finished run is not trained again.
     """
+    if log not in (None, "tensorboard"):
+        raise UserError(f"--log {log}: expected tensorboard")
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
     run_names, run_seeds, num_jobs = _names(only), None if seeds is None else numbers("--seeds", seeds), _num_jobs(jobs)
     experiments = find_experiments(names)
@@ -106,7 +114,7 @@ def run(
     with world.process_group():
         errors, code = _train(
             runs, num_jobs, device, precision, results_dir=results_dir, data_dir=data_dir, world=world,
-            num_workers=workers, skip_corrupt=skip_corrupt,
+            num_workers=workers, skip_corrupt=skip_corrupt, events=log is not None,
         )  # fmt: skip
         if code == 0 and world.is_rank_zero:
             for experiment, of_one in zip(experiments, selected, strict=True):
@@ -118,14 +126,23 @@ def run(
 
 
 def _train(
-    runs: list[Run], jobs: int | None, device: str, precision: str, *, world: World, **options: Any
+    runs: list[Run],
+    jobs: int | None,
+    device: str,
+    precision: str,
+    *,
+    world: World,
+    results_dir: Path,
+    events: bool,
+    **options: Any,
 ) -> tuple[list[str], int]:
-    """Train the runs; `options` are those of `Runner`.
+    """Train the runs, with or without events for TensorBoard; `options` are those of `Runner`.
 
     Returns:
         The errors, one line each; and the exit code where a signal stopped the process, else 0.
     """
     from resrepro.cli.progress import TerminalReporter
+    from resrepro.cli.tensorboard import TensorBoardReporter
     from resrepro.runtime.device import choose
     from resrepro.training.runner import Runner, Stopped
 
@@ -133,8 +150,13 @@ def _train(
     where = compute.name if world.size == 1 else f"{world.size} x {compute.name}"
     console.print(f"{len(runs)} run(s) on {where}, {compute.precision}", soft_wrap=True)
     try:
-        with TerminalReporter(console) as reporter:
-            return Runner(compute=compute, reporter=reporter, world=world, **options).run_all(runs, jobs), 0
+        with TerminalReporter(console) as terminal:
+            log = TensorBoardReporter(terminal, results_dir) if events and world.is_rank_zero else None
+            options |= {"results_dir": results_dir, "compute": compute, "world": world, "reporter": log or terminal}
+            errors = Runner(**options).run_all(runs, jobs)
+            if log is not None:
+                log.write_finished(runs)
+            return errors, 0
     except Stopped as stopped:
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         return [], 128 + stopped.signal_number

@@ -12,15 +12,18 @@ from typing import Literal
 from resrepro.errors import UserError, did_you_mean
 
 Shortcut = Literal["A", "B", "C"]
+Family = Literal["cifar", "imagenet"]
+OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # module:name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Describe one network of the paper, or a ResNeXt (Xie, Girshick, Dollar, Tu, He 2017).
+    """Describe one network of the paper, a ResNeXt (Xie, Girshick, Dollar, Tu, He 2017), or a net of other code.
 
     Args:
-        family: `cifar` (Sec. 4.2, 32x32 input) or `imagenet` (Table 1, 224x224 input).
-        depth: number of weighted layers.
+        own: `module:name` of what builds a net of other code, of which nothing else is known; else empty.
+        family: `cifar` (Sec. 4.2, 32x32 input) or `imagenet` (Table 1, 224x224 input); None: not known.
+        depth: number of weighted layers; 0: not known.
         shortcut: option A, B or C of Sec. 3.3; None is a plain net.
         stride_in_3x3: the bottleneck's stride 2 sits in its 3x3 layer (torchvision's nets), not in
             its first 1x1 (the paper's).
@@ -29,9 +32,10 @@ class Architecture:
         batch_norm: without it (CIFAR nets only) there is a bias for each channel in BN's place.
     """
 
-    family: Literal["cifar", "imagenet"]
-    depth: int
-    shortcut: Shortcut | None
+    own: str = ""
+    family: Family | None = None
+    depth: int = 0
+    shortcut: Shortcut | None = None
     stride_in_3x3: bool = False
     cardinality: int = 1
     base_width: int = 64
@@ -43,12 +47,18 @@ class Architecture:
 
     @property
     def image_size(self) -> int:
-        """Return the side of the paper's input image, pixels."""
-        return 32 if self.family == "cifar" else 224
+        """Return the side of the paper's input image, pixels; of a net of other code, that of CIFAR's."""
+        return 224 if self.family == "imagenet" else 32
+
+    def recipe_family(self, *, crops: bool) -> Family:
+        """Return whose recipe trains the net; one of other code is ImageNet's if it sees crops, else CIFAR's."""
+        return self.family or ("imagenet" if crops else "cifar")
 
     @property
     def label(self) -> str:
         """Return the name as the paper writes it, such as `ResNet-34 B`, `plain-20` or `ResNeXt-50 (32x4d)`."""
+        if self.own:
+            return self.own.partition(":")[2]
         if self.cardinality > 1:
             return f"ResNeXt-{self.depth} ({self.cardinality}x{self.base_width}d)"
         without = "" if self.batch_norm else " without BN"
@@ -62,11 +72,11 @@ def _cifar(depth: int, *, residual: bool, batch_norm: bool = True) -> Architectu
     return Architecture(family="cifar", depth=depth, shortcut="A" if residual else None, batch_norm=batch_norm)
 
 
-def _imagenet(depth: int, shortcut: Shortcut | None, **options: bool) -> Architecture:
-    return Architecture(family="imagenet", depth=depth, shortcut=shortcut, **options)
+def _imagenet(depth: int, shortcut: Shortcut | None, *, stride_in_3x3: bool = False) -> Architecture:
+    return Architecture(family="imagenet", depth=depth, shortcut=shortcut, stride_in_3x3=stride_in_3x3)
 
 
-def _resnext(family: Literal["cifar", "imagenet"], depth: int, cardinality: int, base_width: int) -> Architecture:
+def _resnext(family: Family, depth: int, cardinality: int, base_width: int) -> Architecture:
     return Architecture(
         family=family, depth=depth, shortcut="B", stride_in_3x3=True, cardinality=cardinality, base_width=base_width
     )
@@ -94,13 +104,18 @@ ARCHITECTURES: dict[str, Architecture] = {
 def architecture(name: str) -> Architecture:
     """Return the named architecture, or a CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; `-nobn` has no BN.
 
-    `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet.
+    `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet. `module:name` is a
+    net of other code, which is not imported here: `resrepro.models.own` builds it.
 
     Raises:
         UserError: no such architecture; gives the nearest name.
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
+    if ":" in name:
+        if not OWN.fullmatch(name):
+            raise UserError(f"architecture '{name}': expected MODULE:NAME, such as my_package.my_module:MyNet")
+        return Architecture(own=name)
     match = re.fullmatch(r"(?:cifar-)?(plain|resnet)(\d+)(-nobn)?", name)
     if match is None or int(match[2]) in (18, 34):
         raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
@@ -131,3 +146,11 @@ def multiply_adds(name: str) -> int:
     if name not in counted:
         raise UserError(f"the multiply-adds of '{name}' are not counted{did_you_mean(name, counted)}")
     return counted[name]
+
+
+def is_architecture(name: str) -> bool:
+    """Tell whether a net of this package has this name."""
+    try:
+        return not architecture(name).own
+    except UserError:
+        return False

@@ -15,6 +15,7 @@ DATASETS = {  # and what figures call them; `resrepro.data.loading` opens them
     "folder": "a folder",
     "imagenet": "ImageNet",
     "imagenette": "Imagenette",
+    "tiny-imagenet": "Tiny ImageNet",
 }
 
 

@@ -22,6 +22,7 @@ class Run(StrictModel):
 
     Args:
         image_size: side of the crop, pixels, where it is not the experiment's own.
+        arch_sha256: of the source, where `arch` is code from outside the package and its source was read; else None.
         start_from: None, or the run with whose final weights it starts: those of a shallower plain net, with identity
             layers added (Sec. 1).
     """
@@ -29,6 +30,7 @@ class Run(StrictModel):
     dataset: str
     name: str
     arch: str
+    arch_sha256: str | None = None
     recipe: Recipe
     seed: int = Field(ge=0)
     schedule_scale: float = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from resrepro.config.architectures import architecture, counted_multiply_adds
+from resrepro.config.architectures import architecture, counted_multiply_adds, is_architecture
 from resrepro.config.datasets import check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
-from resrepro.config.recipe import PRESETS, Plateau, Recipe, ScaleCrop, Warmup
+from resrepro.config.recipe import PRESETS, SWITCHES, Plateau, Recipe, ScaleCrop, Warmup
 from resrepro.config.run import MAX_SEED, NAME, Run
 from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError, did_you_mean
@@ -130,17 +131,16 @@ def read_experiment(path: Path) -> Experiment:
     sources: dict[str, str] = {}
     num_of = Counter(spec.arch for spec in file.run)
     for spec in file.run:
-        name = spec.name or spec.arch
-        where = f"{place}: run '{name}'"
+        where = f"{place}: run '{spec.name or spec.arch}'"
         try:
-            label = spec.label or (
-                name if num_of[spec.arch] > 1 and name != spec.arch else architecture(spec.arch).label
-            )
+            name, label = _name_and_label(spec, shared_arch=num_of[spec.arch] > 1)
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
         if spec.start_from is not None:
             sources[name] = spec.start_from
         recipe = read_recipe({**file.recipe, **spec.recipe}, where)
+        if architecture(spec.arch).own and (recipe.init, recipe.fc_init) != (SWITCHES["init"], SWITCHES["fc_init"]):
+            raise UserError(f"{where}: recipe: init, fc_init: {spec.arch} initializes itself; leave them out")
         for seed in spec.seeds:
             if not 0 <= seed <= MAX_SEED:
                 raise UserError(f"{where}: seeds: got {seed}, expected integers from 0 to {MAX_SEED}")
@@ -174,6 +174,23 @@ def _claims(written: Sequence[Claim], runs: list[Run]) -> tuple[Claim, ...]:
     """Return the claims, those on each of several runs one by one."""
     labels = {run.name: run.label for run in runs}
     return tuple(claim for one in written for claim in one.of_each(labels))
+
+
+def _name_and_label(spec: _RunTable, *, shared_arch: bool) -> tuple[str, str]:
+    """Return a run's name and label; a net of other code is called as what builds it, and not as a net of ours.
+
+    Raises:
+        UserError: unknown architecture, or a name that another net has, or that no folder can have.
+    """
+    arch = architecture(spec.arch)
+    name = spec.name or (arch.label if arch.own else spec.arch)
+    label = spec.label or (name if shared_arch and name != spec.arch else arch.label)
+    if arch.own:
+        if not re.fullmatch(NAME, name):
+            raise UserError(f"'{name}' cannot name a folder; give the run a 'name' of its own")
+        if is_architecture(name):
+            raise UserError(f"'{name}' is the name of another net; give the run a 'name' of its own")
+    return name, label
 
 
 def _check_unique(runs: list[Run], place: str) -> None:

@@ -13,7 +13,7 @@ from resrepro.config.datasets import check_dataset
 from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.image_files import packed
 from resrepro.data.image_files.dataset import ImageFolderDataset
-from resrepro.data.image_files.imagenet import open_imagenet, open_imagenette
+from resrepro.data.image_files.imagenet import TINY_IMAGENET, open_imagenet, open_imagenette, open_tiny_imagenet
 from resrepro.data.image_files.listing import ImageFolder, list_image_folder
 from resrepro.data.in_memory import cifar, folder, shapes
 from resrepro.data.in_memory.dataset import InMemoryDataset
@@ -31,6 +31,10 @@ class Openers(NamedTuple):
     in_memory: Callable[[Path], Images] | None = None
     as_files: Callable[[Path], ImageFolder] | None = None
     class_names: Callable[[Path], tuple[str, ...]] | None = None
+
+
+def _tiny_images(data_dir: Path) -> Images:
+    return folder.read(open_tiny_imagenet(data_dir))
 
 
 OPENERS = {
@@ -52,7 +56,9 @@ OPENERS = {
         class_names=lambda _: tuple(ResNet18_Weights.DEFAULT.meta["categories"]),
     ),
     "imagenette": Openers(place="imagenette2*", as_files=open_imagenette),
+    "tiny-imagenet": Openers(place=TINY_IMAGENET, in_memory=_tiny_images, as_files=open_tiny_imagenet),
 }
+IMAGE_FILES = [f"{name}:PATH" if name == "folder" else name for name, openers in OPENERS.items() if openers.as_files]
 
 
 @overload
@@ -83,7 +89,7 @@ def load_dataset(name: str, options: DataOptions, *, as_files: bool = False) -> 
 
 
 def open_image_folder(name: str, *, data_dir: Path, prepared: bool = True) -> ImageFolder:
-    """List the files of `imagenet`, `imagenette` or `folder:PATH`, or open what `resrepro data prepare` made of them.
+    """List the files of a dataset of image files, or open what `resrepro data prepare` made of it.
 
     Args:
         prepared: whether to take the prepared images where there are some.
@@ -93,7 +99,7 @@ def open_image_folder(name: str, *, data_dir: Path, prepared: bool = True) -> Im
     """
     list_files = _openers(name).as_files
     if list_files is None:
-        raise UserError(f"dataset '{name}': image files are expected here: imagenet, imagenette or folder:PATH")
+        raise UserError(f"dataset '{name}': image files are expected here: {', '.join(IMAGE_FILES)}")
     found = packed.load(name, data_dir=data_dir) if prepared else None
     return found or list_files(_place(name, data_dir))
 

@@ -22,6 +22,7 @@ from resrepro.evaluation.probabilities import errors, probabilities
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
+from resrepro.models.own import check_source
 from resrepro.models.weights import load_weights
 from resrepro.paper import EvaluationProtocol
 from resrepro.results.paths import RunFiles
@@ -46,6 +47,7 @@ class EvaluationOptions:
         scales: None: the paper's.
         image_size: side of the images that nets were trained on whose run is not known; None: the paper's.
         preprocess, mean, std: of weights whose run is not known, see `preprocessing.normalization`.
+        in_order: of such weights, see `load_weights`.
         max_images: a look at so many images, evenly spread, with about as many to re-estimate BN on; None: all.
     """
 
@@ -55,6 +57,7 @@ class EvaluationOptions:
     preprocess: str = "pixel-mean"
     mean: str | None = None
     std: str | None = None
+    in_order: bool = False
     max_images: int | None = None
     compute: Compute
 
@@ -97,6 +100,8 @@ def load(nets: Sequence[TrainedNet], setup: EvaluationOptions, options: DataOpti
     preprocessing.check(setup.preprocess, setup.mean, setup.std)
     if setup.preprocess != "pixel-mean" and all(net.run for net in nets):
         raise UserError(f"--preprocess {setup.preprocess}: a run is tested as it was trained; leave the option out")
+    if setup.in_order and all(net.run for net in nets):
+        raise UserError("--in-order: the weights of a run have our names; leave the option out")
     for net in nets:
         setup.views(net)  # says what is wrong with the options before anything is downloaded
     cut, whole = ([net.name for net in nets if setup.sees_crops(net) == crops] for crops in (True, False))
@@ -148,8 +153,10 @@ def _probabilities(net: TrainedNet, setup: EvaluationOptions, dataset: Dataset) 
     """Yield those with BN's moving averages; then re-estimated, or None where the recipe is not known."""
     compute, views = setup.compute, setup.views(net)
     numbers = setup.numbers(len(dataset.test_labels))
+    if net.run:
+        check_source(net.run)
     model = build(net.arch, num_classes=dataset.num_classes)
-    load_weights(model, net.weights, net.arch)
+    load_weights(model, net.weights, net.arch, in_order=setup.in_order and net.run is None)
     model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
     normalized = preprocessing.normalization(*preprocess, dataset, setup.recipe(net))

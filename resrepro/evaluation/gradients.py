@@ -36,7 +36,7 @@ def gradient_norms(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], com
         net: in training mode.
         batches: inputs (N, 3, H, W) and labels (N,), on the net's device.
     """
-    layers = weighted_layers(net)
+    layers = [layer for layer in weighted_layers(net) if layer.module.weight.requires_grad]
     weights = [layer.module.weight for layer in layers]
     sums = [torch.zeros_like(w, dtype=torch.float64) for w in weights]
     num_batches = 0
@@ -44,7 +44,8 @@ def gradient_norms(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], com
         for x, y in batches:
             with compute.autocast():
                 logits = net(x)
-            gradients = torch.autograd.grad(F.cross_entropy(logits.float(), y), weights)
+            loss = F.cross_entropy(logits.float(), y)
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
             for total, gradient in zip(sums, gradients, strict=True):
                 total += gradient
             num_batches += 1

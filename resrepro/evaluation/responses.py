@@ -27,8 +27,7 @@ class Responses:
 
     def __init__(self, net: nn.Module, num_images: int, world: World = ALONE) -> None:
         self.num_images, self.world = num_images, world
-        layers = [layer for layer in weighted_layers(net) if getattr(layer.module, "kernel_size", None) == (3, 3)]
-        self._sums = [_Sums(layer, num_images) for layer in layers]
+        self._sums = [_Sums(layer, num_images) for layer in layers_3x3(net) if layer.bn is not None]
         self._hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> Responses:
@@ -43,12 +42,19 @@ class Responses:
 
     def rows(self) -> list[Response]:
         """Return a row for each layer, once the whole split is evaluated; wait for the device."""
+        if not self._sums:
+            return []
         table = torch.stack([s.whole() for s in self._sums])
         self.world.all_reduce_sum(table)
         return [
             Response(layer=s.layer.number, name=s.layer.name, std=_std(*sums), num_images=round(num_images))
             for s, (*sums, num_images) in zip(self._sums, table.tolist(), strict=True)
         ]
+
+
+def layers_3x3(net: nn.Module) -> list[Layer]:
+    """Return the 3x3 layers; those of the paper's nets all have a response, for their `bn` is known."""
+    return [layer for layer in weighted_layers(net) if getattr(layer.module, "kernel_size", None) == (3, 3)]
 
 
 def _std(num_elements: float, total: float, total_squares: float) -> float:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.datasets import dataset_folder
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.models import CifarNet, ImageNetNet, weights
+from resrepro.models import weights
+from resrepro.models.own import check_source
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.run_store import weights_metadata
@@ -71,7 +74,10 @@ def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> li
 
 
 def _weights(file: Path, arch: str, dataset: str | None) -> TrainedNet:
-    usual = "cifar10" if architecture(arch).family == "cifar" else "imagenet"
+    family = architecture(arch).family
+    if family is None and dataset is None:
+        raise UserError(f"--arch {arch}: expected --dataset as well, for this net may be of any dataset")
+    usual = "cifar10" if family == "cifar" else "imagenet"
     return TrainedNet(name=str(file), arch=arch, dataset=dataset or usual, weights=file)
 
 
@@ -101,7 +107,7 @@ def _run(folder: Path) -> TrainedNet:
     )
 
 
-def read_net(path: Path, run: Run, record: RunRecord, num_classes: int | None = None) -> CifarNet | ImageNetNet:
+def read_net(path: Path, run: Run, record: RunRecord, num_classes: int | None = None) -> nn.Module:
     """Return a run's net with its stored weights.
 
     Args:
@@ -109,15 +115,15 @@ def read_net(path: Path, run: Run, record: RunRecord, num_classes: int | None = 
         num_classes: as many as it must have; None: as the file says.
 
     Raises:
-        UserError: damaged, or the weights of another run.
+        UserError: damaged, or the weights of another run, or of a net whose source has changed.
     """
-    net = weights.read_net(path, run.arch)
-    if path.suffix == weights.SUFFIX:
-        about = weights.read_metadata(path)
-        expected = weights_metadata(run, record, net.fc.out_features if num_classes is None else num_classes)
-        for key in expected.keys() - {"run"}:  # the folder may have been moved
-            if about.get(key) != expected[key]:
-                raise UserError(
-                    f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected[key]!r}"
-                )
+    check_source(run)
+    about = weights.read_metadata(path) if path.suffix == weights.SUFFIX else {}
+    if num_classes is None and about.get("num_classes", "").isdecimal():
+        num_classes = int(about["num_classes"])
+    net = weights.read_net(path, run.arch, num_classes)
+    expected = weights_metadata(run, record, num_classes or 0) if about else {}
+    for key in expected.keys() - {"run"}:  # the folder may have been moved
+        if about.get(key) != expected[key]:
+            raise UserError(f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected[key]!r}")
     return net

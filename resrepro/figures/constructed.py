@@ -36,6 +36,8 @@ FIELDS = ("state", "depth", *COLUMNS.values(), "largest_difference", "largest_ou
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
     """Read a row a state of the net: as made, with the shallower net where that line begins; and as trained."""
     depth, found = architecture(run.arch).depth, []
+    if not depth:
+        raise UserError(f"{run.arch}: its number of layers is not known; kind 'identity' shows plain nets of CIFAR")
     if run.start_from is not None:
         parts = {row.part: row for row in read_rows(files.identity, ConstructedComparison)}
         if record is not None and len(parts) < 2:

@@ -30,8 +30,8 @@ class FigureRun:
     """Say what a figure shows of one run, over all its seeds, beside its rows.
 
     Args:
-        depth: number of weighted layers.
-        residual: whether the net has shortcuts.
+        depth: number of weighted layers; of nets of other code -1, -2, ..., so that each has its own color.
+        residual: whether the net has shortcuts; taken for granted of nets of other code.
         command: what trains the run, as typed.
         missing: whether none of its seeds has been started.
         paper_error_pct: the paper's final test error; None if it gives none, or if the data or the schedule differ.
@@ -125,7 +125,8 @@ def read_figure(
     look: Look = USUAL,
 ) -> Shown:
     """Read what a figure of an experiment shows, also if runs are missing or damaged."""
-    note, tables, runs, problems = _note(experiment), [], {}, list[str]()
+    note, tables, problems = _note(experiment), [], list[str]()
+    runs: dict[str, FigureRun] = {}
     for name in spec.run_names:
         command, declared = _declaration(experiment, name)
         rows, records, its_problems = read_runs(results_dir, declared, kind)
@@ -136,8 +137,8 @@ def read_figure(
         net, first = architecture(declared[0].arch), declared[0]
         runs[name] = FigureRun(
             label=first.label,
-            depth=net.depth,
-            residual=net.residual,
+            depth=net.depth or -1 - len(runs),
+            residual=net.residual or bool(net.own),
             command=command,
             missing=not (rows or diverged or its_problems),
             paper_error_pct=None if note else paper.TEST_ERROR_PCT.get((first.dataset, name)),

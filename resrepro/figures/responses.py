@@ -40,6 +40,8 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     if record is None or record.status == "diverged":
         return []
     found = read_responses(files, run.arch)
+    if not found and files.responses.exists() and architecture(run.arch).own:
+        raise UserError(f"{files.responses}: no responses; no 3x3 layer of {run.arch} has a BN that is named after it")
     if not found:
         raise UserError(f"{files.responses}: not there (finished by an older version); {MEND}")
     return [dict(row) for row in found]

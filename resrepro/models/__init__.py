@@ -1,4 +1,4 @@
-"""Build the paper's networks, and ResNeXts."""
+"""Build the paper's networks, ResNeXts, and nets of other code."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from resrepro.config.architectures import architecture
 from resrepro.config.recipe import Recipe
 from resrepro.models.cifar import CifarNet
 from resrepro.models.imagenet import ImageNetNet
+from resrepro.models.own import build_own
 
 __all__ = ["CifarNet", "ImageNetNet", "build"]
 
 
-def build(
-    arch: str, *, num_classes: int, seed: int | None = None, recipe: Recipe | None = None
-) -> CifarNet | ImageNetNet:
+def build(arch: str, *, num_classes: int, seed: int | None = None, recipe: Recipe | None = None) -> nn.Module:
     """Build the network `arch` with He initialization, a pure function of `seed` (None: torch's global state).
+
+    A net of other code initializes itself.
 
     Args:
         recipe: says how layers are initialized; None: convolutions by fan_out, fc as PyTorch does.
 
     Raises:
-        UserError: unknown architecture.
+        UserError: unknown architecture, or other code that cannot be imported or builds no net.
     """
     spec = architecture(arch)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
+        if spec.own:
+            return build_own(arch, num_classes=num_classes)
         net = (CifarNet if spec.family == "cifar" else ImageNetNet)(spec, num_classes=num_classes)
         initialize(net, recipe)
     return net

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from resrepro.config.architectures import architecture
 from resrepro.models import build
 from resrepro.models.layers import weighted_layers
+from resrepro.models.own import check_output
 from resrepro.models.stage import Stage
 
 VGG = ("vgg16", "vgg19")  # what the paper compares its nets with: torchvision's, counted here and not trained
@@ -43,19 +44,20 @@ class Complexity:
 
 
 def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Complexity:
-    """Count on torch's meta device, without computing anything.
+    """Count on torch's meta device, without computing anything; nets of other code on the CPU, with one image.
 
     Args:
         image_size: (height, width) of the input, pixels; None: the paper's.
 
     Raises:
-        UserError: neither an architecture nor one of VGG.
+        UserError: neither an architecture nor one of VGG, or a net of other code that does not do what one must.
     """
     side = 224 if arch in VGG else architecture(arch).image_size
     image_size = image_size or (side, side)
     if num_classes is None:
         num_classes = 10 if side == 32 else 1000
-    with torch.device("meta"):
+    own = arch not in VGG and architecture(arch).own
+    with torch.device("cpu" if own else "meta"):  # other code may look into its tensors
         if arch in VGG:
             net = torchvision.models.get_model(arch, num_classes=num_classes).eval()
             pools = [module for module in net.features if isinstance(module, nn.MaxPool2d)]
@@ -63,11 +65,14 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         else:
             net = build(arch, num_classes=num_classes).eval()
             stages = [(n, m) for n, m in net.named_children() if n != "fc" and not n.startswith("bn")]
+        if own:
+            check_output(net, arch, num_classes=num_classes, image_size=image_size)
         sizes: dict[str, tuple[int, int, int]] = {}
 
         def record(name: str) -> Any:
-            def hook(_module: nn.Module, _input: Any, output: torch.Tensor) -> None:
-                sizes[name] = (output.shape[1], output.shape[2], output.shape[3])
+            def hook(_module: nn.Module, _input: Any, output: Any) -> None:
+                if isinstance(output, torch.Tensor) and output.ndim == 4:  # of our own nets, each
+                    sizes[name] = (output.shape[1], output.shape[2], output.shape[3])
 
             return hook
 

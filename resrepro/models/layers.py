@@ -14,7 +14,8 @@ class Layer:
     Args:
         number: from 1, in the order of the forward pass.
         name: its name in the net, such as `layer1.0.conv2`.
-        bn: computes the layer's response: BN, or the bias in its place; None after fc.
+        bn: computes the layer's response: BN, or the bias in its place; None after fc, and in a net of other code where
+            the name, such as `bn2` for `conv2`, does not tell.
     """
 
     number: int
@@ -28,6 +29,6 @@ def weighted_layers(net: nn.Module) -> list[Layer]:
     modules = dict(net.named_modules())
     found = [(n, m) for n, m in modules.items() if isinstance(m, nn.Conv2d | nn.Linear) and "downsample" not in n]
     return [
-        Layer(number=i, name=n, module=m, bn=modules[n.replace("conv", "bn")] if "conv" in n else None)
+        Layer(number=i, name=n, module=m, bn=modules.get(n.replace("conv", "bn")) if "conv" in n else None)
         for i, (n, m) in enumerate(found, 1)
     ]

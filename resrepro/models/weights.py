@@ -14,42 +14,50 @@ from torch import Tensor, nn
 
 from resrepro.errors import UserError, first_line
 from resrepro.files import write_atomically
-from resrepro.models import CifarNet, ImageNetNet, build
+from resrepro.models import build
 from resrepro.runtime.device import out_of_memory
 
 CHECKPOINT_FORMAT = "resrepro checkpoint 2"
 SUFFIX = ".safetensors"
 
 
-def load_weights(net: nn.Module, path: Path, arch: str) -> None:
+def load_weights(net: nn.Module, path: Path, arch: str, *, in_order: bool = False) -> None:
     """Load a file of weights into a net.
 
     The file is a checkpoint of ours, or a state dict: bare or under `state_dict`, its keys with or without `module.`,
     the final layer called `fc` or `linear`. A file named .safetensors holds a bare one.
 
+    Args:
+        in_order: whether its tensors are taken in their order, whatever their layers are called.
+
     Raises:
         UserError: the file cannot be read, or holds no weights, or those of another architecture; names the first key
             that does not fit.
     """
-    load_saved(net, _read(path), path, arch)
+    load_saved(net, _read(path), path, arch, in_order=in_order)
 
 
-def read_net(path: Path, arch: str) -> CifarNet | ImageNetNet:
-    """Build `arch` with as many classes as the file's last layer has, and load the file's weights.
+def read_net(path: Path, arch: str, num_classes: int | None = None) -> nn.Module:
+    """Build `arch`, and load the file's weights.
+
+    Args:
+        num_classes: of the net; None: as many as the file's layer `fc` has.
 
     Raises:
         UserError: as `load_weights`.
     """
     saved = _read(path)
-    state = _unwrap(saved)
-    keys = {_our_key(str(key)): key for key in state} if isinstance(state, dict) else {}
-    bias = state[keys["fc.bias"]] if "fc.bias" in keys else None
-    net = build(arch, num_classes=len(bias) if isinstance(bias, Tensor) and bias.ndim else 1)
+    if num_classes is None:
+        state = _unwrap(saved)
+        keys = {_our_key(str(key)): key for key in state} if isinstance(state, dict) else {}
+        bias = state[keys["fc.bias"]] if "fc.bias" in keys else None
+        num_classes = len(bias) if isinstance(bias, Tensor) and bias.ndim else 1
+    net = build(arch, num_classes=num_classes)
     load_saved(net, saved, path, arch)
     return net
 
 
-def load_saved(net: nn.Module, saved: Any, path: Path, arch: str) -> None:
+def load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: bool = False) -> None:
     """Load what `read_saved` returned, as `load_weights` does; `path` is only named in errors.
 
     Raises:
@@ -58,13 +66,16 @@ def load_saved(net: nn.Module, saved: Any, path: Path, arch: str) -> None:
     found = _unwrap(saved)
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()) or not found:
         raise UserError(f"{path}: holds no state dict; expected one saved bare or under 'state_dict'")
-    state = {_our_key(str(k)): v for k, v in found.items()}
     own = net.state_dict()
+    if in_order:
+        found = _renamed(found, own, path, arch)
+    state = {str(k) if k in own else _our_key(str(k)): v for k, v in found.items()}
     for key, value in own.items():
         if key not in state and key.endswith("num_batches_tracked"):
             state[key] = value  # older files lack it; inference does not use it
         if key not in state:
-            raise UserError(f"{path}: lacks '{key}' of {arch}; is it another --arch?")
+            other_names = "" if set(state) & set(own) else ", or are its layers called otherwise (--in-order)"
+            raise UserError(f"{path}: lacks '{key}' of {arch}; is it another --arch{other_names}?")
         if state[key].shape != value.shape:
             raise UserError(
                 f"{path}: '{key}' is {tuple(state[key].shape)}, {arch} has {tuple(value.shape)}; is it another "
@@ -81,6 +92,26 @@ def _unwrap(found: Any) -> Any:
     if isinstance(found, dict) and found.get("format") == CHECKPOINT_FORMAT:
         return found["engine"]["model"]
     return found["state_dict"] if isinstance(found, dict) and "state_dict" in found else found
+
+
+def _renamed(found: dict[Any, Tensor], own: dict[str, Tensor], path: Path, arch: str) -> dict[str, Tensor]:
+    """Return the tensors under the names that those of the net have which come at the same place.
+
+    Raises:
+        UserError: their number, their kinds (weight, bias, running_mean, ...) or their shapes are not the net's.
+    """
+    theirs = [str(key) for key in found if not str(key).endswith("num_batches_tracked")]
+    ours = [key for key in own if not key.endswith("num_batches_tracked")]
+    if len(theirs) != len(ours):
+        raise UserError(f"{path}: {len(theirs)} tensors, but {arch} has {len(ours)}; is it another --arch?")
+    for their, our in zip(theirs, ours, strict=True):
+        kinds = their.rpartition(".")[2], our.rpartition(".")[2]
+        if kinds[0] != kinds[1] or found[their].shape != own[our].shape:
+            raise UserError(
+                f"{path}: '{their}' {tuple(found[their].shape)} comes where {arch} has '{our}' "
+                f"{tuple(own[our].shape)}, so it is not in the same order; is it another --arch or --dataset?"
+            )
+    return {our: found[their] for their, our in zip(theirs, ours, strict=True)}
 
 
 def _our_key(key: str) -> str:

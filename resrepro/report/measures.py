@@ -23,6 +23,7 @@ IMAGES = {  # of training and test; and the number of classes
     "cifar100": (50_000, 10_000, 100),
     "imagenet": (1_281_167, 50_000, 1_000),
     "imagenette": (9_469, 3_925, 10),
+    "tiny-imagenet": (100_000, 10_000, 200),
     "shapes": (20_000, 2_000, 10),
 }
 
@@ -50,7 +51,8 @@ def _test_error(files: RunFiles, record: RunRecord, claim: Claim) -> float | Non
 
 def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None:
     """Return the mean of the run's curve over a window of the schedule, which is scaled as the run's is."""
-    whole = windows("imagenet" if architecture(record.arch).family == "imagenet" else "cifar10")
+    family = architecture(record.arch).recipe_family(crops=record.recipe.get("scale_crop") is not None)
+    whole = windows("imagenet" if family == "imagenet" else "cifar10")
     window = next(window for window in whole if window.name == claim.window)
     scale = record.schedule_scale
     inside = [
@@ -92,7 +94,9 @@ def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
 def _gradient_first_to_last(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
     """Return the logarithm of the ratio of the first to the last convolution's norm, farthest from 0 of the moments."""
     norms = [[row.gradient_norm for row in rows] for rows in by_moment(read_norms(files, record.arch))]
-    logs = [math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms]  # the last one is fc
+    logs = [
+        math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms if len(of_net) > 1
+    ]  # the last one is fc
     return max(logs, key=abs, default=None)
 
 

@@ -59,7 +59,7 @@ def short_commit(record: RunRecord) -> str:
 def departures(record: RunRecord) -> str:
     """Say where the recorded recipe is not the preset of this kind of net, but for how often curves are recorded."""
     try:
-        preset = PRESETS[architecture(record.arch).family]
+        preset = PRESETS[architecture(record.arch).recipe_family(crops=record.recipe.get("scale_crop") is not None)]
     except UserError:
         return "unknown architecture"
     expected = json.loads(Recipe(**preset).scaled(record.schedule_scale).model_dump_json())

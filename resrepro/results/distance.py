@@ -32,7 +32,7 @@ def published(run: Run) -> dict[Kind, PublishedCurve]:
     Another choice that the paper leaves open does not matter, nor does an earlier end: the curves are compared by
     iteration.
     """
-    preset = PRESETS[architecture(run.arch).family]
+    preset = PRESETS[architecture(run.arch).recipe_family(crops=run.recipe.scale_crop is not None)]
     recipe = run.recipe
     drops = tuple(drop for drop in preset["lr_drop_iters"] if drop < recipe.total_iters)
     same = (recipe.lr, recipe.batch_size, recipe.lr_drop_iters) == (preset["lr"], preset["batch_size"], drops)

@@ -9,6 +9,7 @@
     predictions.csv the class predicted for each test image, written when the run finishes
     weights.safetensors  the weights of a finished run
     checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
+    tensorboard/    the rows of curves.csv as events, from `run --log tensorboard`
     run.json        the record, written last: its presence means finished
     evaluations.json  the finished run under the test protocols, as `evaluate` found
 <results>/<dataset>/ensembles.json  several runs together, likewise
@@ -79,6 +80,11 @@ class RunFiles:
     def checkpoint(self) -> Path:
         """Return the path of the checkpoint; the file is not committed."""
         return self.folder / "checkpoint.pt"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Return the folder of TensorBoard's events; it is not committed."""
+        return self.folder / "tensorboard"
 
     @property
     def lock(self) -> Path:

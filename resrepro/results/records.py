@@ -193,6 +193,7 @@ class RunRecord(StrictModel):
 
     Args:
         status: `diverged` where the loss became NaN or infinite, at `diverged_iter`; the errors are then None.
+        arch_sha256: of the source of a net from outside the package, else None.
         start_from: the name of the run with whose weights it started, if any.
         lr_drop_iters: the iterations from which on the rate was divided by 10.
         kernels: what computed the blocks: our kernels on a CPU, torch's compiler, or torch's operations; they round
@@ -207,6 +208,7 @@ class RunRecord(StrictModel):
     dataset: str
     name: str
     arch: str
+    arch_sha256: str | None = None
     seed: int
     schedule_scale: float
     start_from: str | None = None

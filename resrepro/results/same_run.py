@@ -17,6 +17,8 @@ from resrepro.results.records import RunRecord
 def check(recorded: dict[str, Any], run: Run, place: Path) -> None:
     """Check that the run stored at `place` is the run that is asked for.
 
+    The source of a net of other code is compared where it was read, which is before it is used.
+
     Args:
         recorded: what makes the stored run the same, as `of_run` returns it.
 
@@ -26,11 +28,13 @@ def check(recorded: dict[str, Any], run: Run, place: Path) -> None:
     recorded = {**{f"recipe.{name}": default for name, default in SWITCHES.items()}, **recorded}
     asked = of_run(run)
     for key, value in asked.items():
-        if recorded.get(key) != value:
-            raise UserError(
-                f"{place}: {key} is {recorded.get(key)!r} there, but the experiment asks for {value!r}; give the "
-                f"run a 'name' of its own in the TOML, or move {place.parent} away"
-            )
+        there = recorded.get(key)
+        if there == value or (key == "arch_sha256" and value is None):
+            continue
+        what = f"{key} is {there!r} there, but the experiment asks for {value!r}"
+        if key == "arch_sha256" and recorded.get("arch") == run.arch:
+            what = f"the source of {run.arch} has changed since (SHA-256 {str(there)[:12]} there, now {value[:12]})"
+        raise UserError(f"{place}: {what}; give the run a 'name' of its own in the TOML, or move {place.parent} away")
 
 
 def of_run(run: Run) -> dict[str, Any]:
@@ -39,6 +43,7 @@ def of_run(run: Run) -> dict[str, Any]:
     fields = {
         "dataset": run.dataset,
         "arch": run.arch,
+        "arch_sha256": run.arch_sha256,
         "seed": run.seed,
         "schedule_scale": run.schedule_scale,
         "start_from": run.start_from and run.start_from.name,
@@ -48,7 +53,7 @@ def of_run(run: Run) -> dict[str, Any]:
 
 def of_record(record: RunRecord) -> dict[str, Any]:
     """Return the same dict for a recorded run."""
-    fields = {k: getattr(record, k) for k in ("dataset", "arch", "seed", "schedule_scale", "start_from")}
+    fields = {k: getattr(record, k) for k in ("dataset", "arch", "arch_sha256", "seed", "schedule_scale", "start_from")}
     return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}
 
 
@@ -70,6 +75,7 @@ def recorded_run(record: RunRecord) -> Run:
         dataset=record.dataset,
         name=record.name,
         arch=record.arch,
+        arch_sha256=record.arch_sha256,
         recipe=recipe,
         seed=record.seed,
         schedule_scale=record.schedule_scale,

@@ -16,6 +16,7 @@ from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
+from resrepro.models.own import with_source
 from resrepro.runtime.device import Compute, device_errors, num_cores
 from resrepro.runtime.distributed import ALONE, World
 from resrepro.runtime.signals import Interrupted, Signals
@@ -90,7 +91,7 @@ class Runner:
         auto = AUTO_JOBS[self.compute.device.type] if self.world.size == 1 else 1
         if self.world.size > 1 and (jobs or 1) > 1:
             raise UserError(f"--jobs {jobs}: the processes of torchrun train one run at a time; leave out --jobs")
-        missing = self.world.on_rank_zero(lambda: self._missing(runs))
+        missing = self.world.on_rank_zero(lambda: self._missing([with_source(run) for run in runs]))
         for run in missing:
             self.world.check(run.recipe.batch_size, run.recipe.bn_devices, str(run))
             self.world.local_rank_zero_first(partial(self._dataset, run)).check(run.recipe, str(run))

@@ -238,6 +238,7 @@ def make_record(run: Run, training: Training, counts: Complexity, **found: Any) 
         dataset=run.dataset,
         name=run.name,
         arch=run.arch,
+        arch_sha256=run.arch_sha256,
         seed=run.seed,
         schedule_scale=run.schedule_scale,
         start_from=run.start_from.name if run.start_from else None,

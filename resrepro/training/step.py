@@ -19,8 +19,10 @@ from resrepro.data.dataset import InputPipeline, TrainingViews
 from resrepro.errors import first_line
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.gradients import NUM_BATCHES, Norms, gradient_norms
+from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
+from resrepro.models.blocks import BasicBlock, Bottleneck
 from resrepro.models.kernels.fused import load_kernels
 from resrepro.results.records import Kernels
 from resrepro.runtime.device import Compute
@@ -111,7 +113,9 @@ class Engine:
 
     def _prepare(self) -> None:
         call: stage.Call = stage.plain
-        if self.compute.device.type == "cpu":
+        if not any(isinstance(module, BasicBlock | Bottleneck) for module in self.net.modules()):
+            self._note_other_code()
+        elif self.compute.device.type == "cpu":
             reason = load_kernels()
             if reason is not None:
                 self.notes.append(f"a quarter slower, because our own kernels cannot be used: {reason}")
@@ -129,6 +133,12 @@ class Engine:
             self.notes.append("the step is not captured as a CUDA graph, because several processes share it")
         elif self.compute.device.type == "cuda" and self.execution.cuda_graph:
             self._tried(self._capture, "slower, because the step is not captured as a CUDA graph")
+
+    def _note_other_code(self) -> None:
+        self.notes.append("layers are called plainly, for our kernels and the compiler know only nets of this package")
+        unknown = sum(layer.bn is None for layer in layers_3x3(self.net))
+        if unknown:
+            self.notes.append(f"no responses of {unknown} 3x3 layer(s): no BN is named after them, as bn2 after conv2")
 
     def _set_call(self, call: stage.Call) -> None:
         stage.set_block_call(

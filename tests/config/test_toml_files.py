@@ -15,6 +15,18 @@ from resrepro.errors import UserError
     [
         ('arch = "plain8"', 'arch = "plane8"', r"run 'plane8': unknown architecture 'plane8'; did you mean 'plain"),
         ('arch = "plain8"', 'arch = "vgg16"', r"run 'vgg16': unknown architecture 'vgg16'"),
+        ('arch = "plain8"', 'arch = "my_nets:"', r"run 'my_nets:': architecture 'my_nets:': expected MODULE:NAME"),
+        (
+            'arch = "plain8"',
+            'arch = "my_nets:resnet14"',
+            r"'resnet14' is the name of another net; give the run",
+        ),
+        ('arch = "plain8"', 'arch = "my_nets:_net"', r"'_net' cannot name a folder; give the run a 'name'"),
+        (
+            'arch = "plain8"',
+            'arch = "my_nets:Net"\nrecipe = { fc_init = "he" }',
+            r"run 'my_nets:Net': recipe: init, fc_init: my_nets:Net initializes itself; leave them out",
+        ),
         ("lr_drop_iters", "lr_drop_iter", r"recipe: unknown key 'lr_drop_iter'; did you mean 'lr_drop_iters'\?"),
         ("lr = 0.05", 'lr = "fast"', r"run 'plain8': recipe: lr: got 'fast': input should be a valid number"),
         ("lr = 0.05", "lr = -1", r"lr: got -1: input should be greater than 0"),
@@ -63,6 +75,12 @@ def test_a_run_may_differ_in_its_recipe_and_has_then_its_own_name(toml: Callable
     )
     runs = {r.name: r for r in read_experiment(path).runs}
     assert (runs["plain8"].recipe.lr, runs["fast"].recipe.lr) == (0.05, 0.2)
+
+
+def test_a_net_of_other_code_is_named_and_not_imported(toml: Callable[..., Path]) -> None:
+    path = toml(('arch = "plain8"', 'arch = "not_there.nets:MyNet"'), ("plain8", "MyNet"))
+    run = find_experiment(str(path)).runs[0]
+    assert (run.name, run.label, run.arch, run.arch_sha256) == ("MyNet", "MyNet", "not_there.nets:MyNet", None)
 
 
 START = ('arch = "resnet8"\nseeds = [0, 1]', 'arch = "plain14"\nname = "deep"\nstart_from = "plain8"\nseeds = [0, 1]')

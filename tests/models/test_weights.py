@@ -33,6 +33,26 @@ def test_foreign_state_dicts_load(form: str, tmp_path: Path) -> None:
     assert all(torch.equal(p, q) for p, q in zip(theirs.parameters(), ours.parameters(), strict=True))
 
 
+def test_layers_with_other_names_load_in_order(tmp_path: Path) -> None:
+    theirs, ours = (build("plain8", num_classes=10, seed=s) for s in (1, 2))
+    state = {f"net_{k}".replace("fc", "out"): v for k, v in theirs.state_dict().items()}
+    file = tmp_path / "w.pt"
+    torch.save(state, file)
+    with pytest.raises(UserError, match=r"lacks 'conv1.weight' of plain8; .*, or .* called otherwise \(--in-order\)"):
+        load_weights(ours, file, "plain8")
+    load_weights(ours, file, "plain8", in_order=True)
+    assert all(torch.equal(p, q) for p, q in zip(theirs.parameters(), ours.parameters(), strict=True))
+    with pytest.raises(UserError, match="37 tensors, but plain14 has 67; is it another --arch"):
+        load_weights(build("plain14", num_classes=10), file, "plain14", in_order=True)
+    with pytest.raises(UserError, match=r"'net_out.weight' \(10, 64\) comes where plain8 has 'fc.weight' \(5, 64\)"):
+        load_weights(build("plain8", num_classes=5), file, "plain8", in_order=True)
+    keys = list(state)
+    swapped = [keys[0], keys[2], keys[1], *keys[3:]]  # BN's bias before its weight, of the same shape
+    torch.save({key: state[key] for key in swapped}, file)
+    with pytest.raises(UserError, match=r"'net_bn1.bias' \(16,\) comes where plain8 has 'bn1.weight'"):
+        load_weights(ours, file, "plain8", in_order=True)
+
+
 class Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return print, ("code ran",)

@@ -1,16 +1,20 @@
-"""ImageNet and Imagenette, as their authors publish them: images in class folders."""
+"""ImageNet, Imagenette and Tiny ImageNet, as their authors publish them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 from torchvision.datasets import Imagenette
 
 from resrepro.data.download import downloaded
-from resrepro.data.image_files.listing import ImageFolder, list_image_folder
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder, class_names, list_image_folder, list_split
 from resrepro.errors import UserError
 
 NUM_CLASSES = 1000  # of ImageNet's classification task
+TINY_IMAGENET = "tiny-imagenet-200"  # as its archive unpacks
+TINY_IMAGENET_COUNTS = (100_000, 10_000)
 IMAGENETTE_COUNTS = (9469, 3925)  # of version 2, training and test
 
 
@@ -52,13 +56,73 @@ def open_imagenette(data_dir: Path) -> ImageFolder:
         )
     root = full if full in found else found[0]
     folder = list_image_folder(root)
-    counts = len(folder.train), len(folder.test)
-    if counts != IMAGENETTE_COUNTS:
-        raise UserError(
-            f"{root}: {counts[0]} training and {counts[1]} test images, expected {IMAGENETTE_COUNTS[0]} and "
-            f"{IMAGENETTE_COUNTS[1]}; unpacking was cut short? delete the folder and unpack the archive again"
-        )
+    _check_whole(folder, IMAGENETTE_COUNTS)
     return folder
+
+
+def open_tiny_imagenet(data_dir: Path) -> ImageFolder:
+    """List `data_dir`/tiny-imagenet-200: 200 classes, 64x64 pixels.
+
+    The training images are in `train/<class>/images`. `val/val_annotations.txt` names the classes of those in
+    `val/images`, which are the test images; those in `test` have no published classes.
+
+    Raises:
+        UserError: absent, another layout, annotations that are damaged or do not fit the files, or not whole.
+    """
+    root = data_dir / TINY_IMAGENET
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; unpack Stanford's {TINY_IMAGENET}.zip in {data_dir}")
+    for part in ("train", "val"):
+        if not (root / part).is_dir():
+            raise UserError(f"{root / part}: no such folder; unpack {TINY_IMAGENET}.zip again")
+    classes = class_names(root / "train")
+    train, test = list_split(root / "train", classes), _annotated(root / "val", classes)
+    folder = ImageFolder(train=train, test=test, classes=tuple(classes), place=str(root))
+    _check_whole(folder, TINY_IMAGENET_COUNTS)
+    return folder
+
+
+def _annotated(split: Path, classes: list[str]) -> ImageFiles:
+    """List `split`/images with the classes that val_annotations.txt gives: file, class and a box, with tabs between."""
+    annotations = split / "val_annotations.txt"
+    there = {entry.name for entry in os.scandir(split / "images")} if (split / "images").is_dir() else set()
+    found: dict[str, int] = {}
+    try:
+        lines = annotations.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{annotations}: cannot be read ({error}); unpack {TINY_IMAGENET}.zip again") from error
+    for number, line in enumerate(lines, 1):
+        file, name, *box = (*line.split("\t"), "", "")
+        place = f"{annotations}:{number}"
+        if len(box) != 6:
+            raise UserError(f"{place}: expected file, class and four numbers with tabs between; got {line[:80]!r}")
+        if name not in classes:
+            raise UserError(f"{place}: class '{name}' is not in {split.parent / 'train'}; restore the file")
+        if file not in there:
+            raise UserError(f"{place}: there is no {split / 'images' / file}; unpack {TINY_IMAGENET}.zip again")
+        if file in found:
+            raise UserError(f"{place}: '{file}' comes twice; restore the file")
+        found[file] = classes.index(name)
+    missing = sorted(name for name in there - set(found) if not name.startswith("."))
+    if missing:
+        raise UserError(
+            f"{annotations}: names no class of {missing[0]} ({len(missing)} such images); was it cut short? restore it"
+        )
+    names = sorted(found)
+    return ImageFiles(
+        folder=str(split / "images"),
+        names=np.array([os.fsencode(name) for name in names]),
+        labels=np.array([found[name] for name in names], dtype=np.int64),
+    )
+
+
+def _check_whole(folder: ImageFolder, expected: tuple[int, int]) -> None:
+    counts = len(folder.train), len(folder.test)
+    if counts != expected:
+        raise UserError(
+            f"{folder.place}: {counts[0]} training and {counts[1]} test images, expected {expected[0]} and "
+            f"{expected[1]}; unpacking was cut short? delete the folder and unpack the archive again"
+        )
 
 
 def _download(data_dir: Path) -> None:

@@ -81,22 +81,23 @@ class ImageFolder:
 
 
 def list_image_folder(root: Path) -> ImageFolder:
-    """List `root`/train and `root`/val (or test).
+    """List `root`/train and `root`/test, or `root`/val where there is no `test`, or none with classes.
 
     Raises:
         UserError: no such folders, fewer than two classes, an empty class, splits whose classes differ.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected {root / 'train' / '<class>' / '*.JPEG'} and the same in val")
-    test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
+    found = [root / name for name in ("test", "val") if (root / name).is_dir()]
+    test = next(filter(_has_classes, found), next(iter(found), None))
     if test is None or not (root / "train").is_dir():
         raise UserError(
             f"{root}: expected the folders 'train' and 'test' (or 'val'), each with a folder a class; found "
             f"{_named(sorted(entry.name for entry in _entries(root)))}"
         )
     train = root / "train"
-    classes = _class_names(train)
-    of_test = _class_names(test)
+    classes = class_names(train)
+    of_test = class_names(test)
     for split, other, strange in (
         (test, train, sorted(set(of_test) - set(classes))),
         (train, test, sorted(set(classes) - set(of_test))),
@@ -107,7 +108,7 @@ def list_image_folder(root: Path) -> ImageFolder:
                 "need the same classes: rename, add or remove"
             )
     return ImageFolder(
-        train=_list_split(train, classes), test=_list_split(test, classes), classes=tuple(classes), place=str(root)
+        train=list_split(train, classes), test=list_split(test, classes), classes=tuple(classes), place=str(root)
     )
 
 
@@ -121,7 +122,16 @@ def _named(names: list[str]) -> str:
     return (", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")) or "nothing"
 
 
-def _class_names(split: Path) -> list[str]:
+def _has_classes(split: Path) -> bool:
+    return sum(entry.is_dir() for entry in _entries(split)) > 1
+
+
+def class_names(split: Path) -> list[str]:
+    """Return the sorted names of the class folders in a split.
+
+    Raises:
+        UserError: there are fewer than two.
+    """
     names, num_files = [], 0
     for entry in _entries(split):
         if entry.is_dir():
@@ -136,7 +146,12 @@ def _class_names(split: Path) -> list[str]:
     return sorted(names)
 
 
-def _list_split(split: Path, classes: list[str]) -> ImageFiles:
+def list_split(split: Path, classes: list[str]) -> ImageFiles:
+    """List the images in the class folders of a split.
+
+    Raises:
+        UserError: a class without images.
+    """
     names: list[bytes] = []
     counts = []
     for name in classes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from resrepro.data.image_files.listing import ImageFiles, list_image_folder
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder, list_image_folder
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 
@@ -18,7 +18,15 @@ def load(root: Path) -> Images:
     Raises:
         UserError: a folder is missing or empty, an image is unreadable or of another size, the splits' classes differ.
     """
-    folder = list_image_folder(root)
+    return read(list_image_folder(root))
+
+
+def read(folder: ImageFolder) -> Images:
+    """Read listed images into memory.
+
+    Raises:
+        UserError: an image is unreadable, or of another size than the first.
+    """
     with _open(folder.train.name(0)) as first:
         size = first.size
     train, test = _read(folder.train, size), _read(folder.test, size)

@@ -23,9 +23,9 @@ from resrepro.results.same_run import recorded_run
 if TYPE_CHECKING:  # each takes a moment, so only what a function needs is imported
     import pandas as pd
     from matplotlib.figure import Figure
+    from torch import nn
 
     from resrepro.evaluation.classifier import Classifier
-    from resrepro.models import CifarNet, ImageNetNet
 
 Folder = str | Path
 CURVE_COLUMNS = ("source", "dataset", "run", "label", "seed", "status", "kind", "iteration", "error_pct", "loss")
@@ -50,7 +50,7 @@ def load_net(run: Folder, *, results_dir: Folder = DEFAULT_RESULTS, data_dir: Fo
     return load_classifier(find_run(str(run), Path(results_dir)).folder, _data_dir(data_dir))
 
 
-def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = None) -> CifarNet | ImageNetNet:
+def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = None) -> nn.Module:
     """Build a net with He's initialization, in training mode: (N, 3, H, W) float32 -> logits (N, num_classes).
 
     Args:

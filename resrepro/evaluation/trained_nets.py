@@ -118,12 +118,13 @@ def read_net(path: Path, run: Run, record: RunRecord, num_classes: int | None = 
         UserError: damaged, or the weights of another run, or of a net whose source has changed.
     """
     check_source(run)
-    about = weights.read_metadata(path) if path.suffix == weights.SUFFIX else {}
+    says = path.suffix == weights.SUFFIX  # whose it is
+    about = weights.read_metadata(path) if says else {}
     if num_classes is None and about.get("num_classes", "").isdecimal():
         num_classes = int(about["num_classes"])
     net = weights.read_net(path, run.arch, num_classes)
-    expected = weights_metadata(run, record, num_classes or 0) if about else {}
-    for key in expected.keys() - {"run"}:  # the folder may have been moved
-        if about.get(key) != expected[key]:
+    expected = weights_metadata(run, record, num_classes or 0) if says else {}
+    for key in expected:
+        if key != "run" and about.get(key) != expected[key]:  # the folder may have been moved
             raise UserError(f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected[key]!r}")
     return net

@@ -67,7 +67,7 @@ class Look:
         return STYLES[self.style][1]
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Any:
         """Return matplotlib's rcParams: small letters, a pale grid, no frame above and on the right, text as text."""
         return {
             "font.size": self.letter_pt,

@@ -93,10 +93,8 @@ def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
 
 def _gradient_first_to_last(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
     """Return the logarithm of the ratio of the first to the last convolution's norm, farthest from 0 of the moments."""
-    norms = [[row.gradient_norm for row in rows] for rows in by_moment(read_norms(files, record.arch))]
-    logs = [
-        math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms if len(of_net) > 1
-    ]  # the last one is fc
+    norms = [[row.gradient_norm for row in rows] for rows in by_moment(read_norms(files, record.arch)) if len(rows) > 1]
+    logs = [math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms]  # the last one is fc
     return max(logs, key=abs, default=None)
 
 

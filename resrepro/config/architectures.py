@@ -69,6 +69,7 @@ def _resnext(family: Literal["cifar", "imagenet"], depth: int, cardinality: int,
     )
 
 
+MAX_DEPTH = 9998  # 6n+2
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # n = 3, 5, 7, 9, 18
 SHORTCUTS: tuple[Shortcut, ...] = ("A", "B", "C")
 
@@ -95,9 +96,11 @@ def architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)(\d+)(-nobn)?", name)
-    if match is None or int(match[2]) in (18, 34):
+    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)([0-9]+)(-nobn)?", name)
+    if match is None or match[2] in ("18", "34"):
         raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
+    if len(match[2]) > 4 or int(match[2]) > MAX_DEPTH:
+        raise UserError(f"architecture '{name[:40]}': expected at most {MAX_DEPTH} layers")
     depth = int(match[2])
     if depth < 8 or (depth - 2) % 6:
         raise UserError(

@@ -48,7 +48,8 @@ def draw_experiment(
         rows, data = read_figure(experiment, spec, kind, results_dir, with_paper=with_paper)
         for problem in data.problems:
             report(problem)
-        figure = kind.draw(rows, spec, data)
+        with matplotlib.rc_context({"text.parse_math": False}):  # a `$` in a title is one
+            figure = kind.draw(rows, spec, data)
         path_of = partial(results.figure_file, results_dir, spec.name + experiment.variation.suffix)
         for format in formats:
             image = io.BytesIO()

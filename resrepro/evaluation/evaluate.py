@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resrepro import results
 from resrepro.config.architectures import architecture
@@ -22,7 +22,8 @@ from resrepro.evaluation.probabilities import errors, probabilities
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
-from resrepro.models.weights import load_weights
+from resrepro.models.saved import read_saved
+from resrepro.models.weights import SUFFIX, load_saved, load_weights
 from resrepro.paper import EvaluationProtocol
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Errors, Evaluation
@@ -123,8 +124,9 @@ def evaluate(
     sums: list[Tensor | None] | None = None
     for net in nets:
         with device_errors(setup.compute, f"evaluate {net.name}"):
-            found = list(_probabilities(net, setup, dataset))
-        yield _scores(net.name, found, labels)
+            model, at = _trained(net, dataset)
+            found = list(_probabilities(net, model, setup, dataset))
+        yield _scores(f"{net.name}{at}", found, labels)
         sums = found if sums is None else [_sum(p, q) for p, q in zip(sums, found, strict=True)]
     if ensemble and sums:
         means = [None if p is None else p / len(nets) for p in sums]
@@ -144,12 +146,28 @@ def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores
     return Scores(name=name, moving=moving, reestimated=again)
 
 
-def _probabilities(net: TrainedNet, setup: EvaluationOptions, dataset: Dataset) -> Iterator[Tensor | None]:
+def _trained(net: TrainedNet, dataset: Dataset) -> tuple[nn.Module, str]:
+    """Return the net with its weights; and, of an unfinished run, how far it is, such as ` at iteration 5 of 12`."""
+    model: nn.Module = build(net.arch, num_classes=dataset.num_classes)
+    if net.run is None or net.weights.suffix == SUFFIX:
+        load_weights(model, net.weights, net.arch)
+        return model, ""
+    saved = read_saved(net.weights)
+    load_saved(model, saved, net.weights, net.arch)
+    at = f" at iteration {saved.get('iteration')} of {net.run.recipe.total_iters}"
+    if net.record and saved.get("iteration") != net.run.recipe.total_iters:
+        raise UserError(
+            f"{net.weights}:{at}, but the run is finished; restore it, or move it away to test the net as recorded"
+        )
+    return model, "" if net.record else at
+
+
+def _probabilities(
+    net: TrainedNet, model: nn.Module, setup: EvaluationOptions, dataset: Dataset
+) -> Iterator[Tensor | None]:
     """Yield those with BN's moving averages; then re-estimated, or None where the recipe is not known."""
     compute, views = setup.compute, setup.views(net)
     numbers = setup.numbers(len(dataset.test_labels))
-    model = build(net.arch, num_classes=dataset.num_classes)
-    load_weights(model, net.weights, net.arch)
     model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
     normalized = preprocessing.normalization(*preprocess, dataset, setup.recipe(net))

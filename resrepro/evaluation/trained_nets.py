@@ -14,6 +14,7 @@ from resrepro.config.architectures import architecture
 from resrepro.config.datasets import dataset_folder
 from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
+from resrepro.config.strict import first_mistake
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
@@ -111,10 +112,8 @@ def recorded_run(record: RunRecord) -> Run:
     try:
         recipe = Recipe.model_validate_json(json.dumps(record.recipe))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(("recipe", *map(str, first["loc"])))
         raise UserError(
-            f"run.json of {record.name}, seed {record.seed}: {where}: {first['msg']}; restore it"
+            f"run.json of {record.name}, seed {record.seed}: recipe.{first_mistake(error)}; restore it"
         ) from error
     return Run(
         dataset=record.dataset,

@@ -1,22 +1,62 @@
-"""Entry point: a UserError is one line and exit code 1."""
+"""Entry point: a UserError is one line and exit code 1, and Ctrl-C ends without a traceback."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import signal
 import sys
+from contextlib import suppress
+from types import FrameType
 
-from resrepro.errors import UserError
+from resrepro.errors import UserError, printable
 
 
 def main() -> None:
-    from resrepro.cli import app
-
+    """Run the command that was typed."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # before anything is imported; a shell's background ignores it
+        signal.signal(signal.SIGINT, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks, such as ASCII a ±
     try:
-        app()
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _run() -> None:
+    try:
+        try:
+            from resrepro.cli import app
+
+            app()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         if os.environ.get("RANK", "0") == "0":  # each process of torchrun reads the same command
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # such as a full disk behind standard output
+        if error.errno != errno.EPIPE:
+            place = printable(str(error.filename or "standard output"))
+            print(f"error: {place}: {error.strerror or error}; mend that and type the command again", file=sys.stderr)
+        with suppress(OSError, ValueError):  # what is left of the output must not fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; but end at once during an import, in which an exception may be lost, or printed."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

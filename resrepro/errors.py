@@ -9,6 +9,14 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Reports what the user can fix. The message names place, value, expectation and fix, on one line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters and line ends escaped: names of files, and others' texts, may hold any."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
 
 def first_line(error: BaseException | str) -> str:
     """Return the first line of an error's message, at most 160 characters; without a message, the kind of the error."""

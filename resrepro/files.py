@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import platform
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,24 +38,36 @@ def user_errors(path: Path, option: str = "--results-dir") -> Iterator[None]:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}; {fix}") from error
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object], option: str = "--results-dir") -> None:
+def write_atomically(
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    option: str = "--results-dir",
+    before_replacing: Callable[[], object] = lambda: None,
+) -> None:
     """Write a file so that, also after a power cut, it is the old one or the whole new one.
 
     Args:
         write: writes the content to the open file that it is given.
         option: the command-line option that chooses where the file is.
+        before_replacing: is called once the new file is whole, and may put the old one aside.
 
     Raises:
         UserError: the disk is full or not writable; the old file is untouched.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two processes may write the same figure
+    name = f"{path.name}.{platform.node()}"
+    temporary = path.with_name(f"{name}.{os.getpid()}.tmp")  # two processes may write the same figure
     with user_errors(path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(name)}.*.tmp"):  # of a process that was killed while it was writing
+            pid = left.name.removeprefix(f"{name}.").removesuffix(".tmp")
+            if not process_lives(int(pid) if pid.isdecimal() else 0):
+                left.unlink(missing_ok=True)
         try:
             with temporary.open("wb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            before_replacing()
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -67,25 +82,62 @@ def write_text(path: Path, text: str, option: str = "--results-dir") -> None:
     write_atomically(path, lambda file: file.write(text.encode()), option)
 
 
+def process_lives(pid: int) -> bool:
+    """Tell whether a process of this machine has this number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # the process of another user
+        return True
+    return pid > 0
+
+
 @contextmanager
-def exclusive(lock: Path, locked: Callable[[], UserError], option: str = "--results-dir") -> Iterator[None]:
+def exclusive(
+    lock: Path, locked: Callable[[], UserError], option: str = "--results-dir", wait_s: float = 0.0
+) -> Iterator[Callable[[], None]]:
     """Hold a lock for this process. The system frees it when the process ends, however it ends.
 
     Args:
         lock: an empty file, created if it does not exist; its folder must exist.
         locked: returns the error to raise where another process holds the lock.
         option: the command-line option that chooses where the file is.
+        wait_s: how long to wait for another process, seconds.
+
+    Yields:
+        A function that raises UserError once the lock's folder has been moved or deleted: another process may then have
+        made it anew, and hold the lock there. It is called before each write.
 
     Raises:
         UserError: another process holds the lock, or the file cannot be written.
     """
-    held = filelock.FileLock(lock, timeout=0)
-    with user_errors(lock, option):
+    held = filelock.FileLock(lock, timeout=wait_s)
+    with user_errors(lock, option):  # a named pipe must not be waited for
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    own = os.fstat(descriptor)  # open until the end, so that no other file gets its number
+
+    def check() -> None:
         try:
-            held.acquire()
-        except filelock.Timeout as error:
-            raise locked() from error
+            moved = not os.path.samestat(lock.stat(), own)
+        except OSError:
+            moved = True
+        if moved:
+            raise UserError(
+                f"{lock.parent}: moved or deleted while this process was writing there, so it stops; move it back, or "
+                "type the command again to begin anew"
+            )
+
     try:
-        yield
+        if not stat.S_ISREG(own.st_mode):
+            raise UserError(f"{lock}: expected an empty file, the lock; delete it")
+        with user_errors(lock, option):
+            try:
+                held.acquire()
+            except filelock.Timeout as error:
+                raise locked() from error
+        check()
+        yield check
     finally:
         held.release()
+        os.close(descriptor)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resrepro.cli.options import DEFAULT_DATA, DataDir, console
+from resrepro.errors import printable
 
 if TYPE_CHECKING:
     from resrepro.data.dataset import ProgressCallback
@@ -57,7 +58,7 @@ def prepare(
         folder = open_image_folder(dataset, data_dir=data_dir, prepared=False)
         left_out = packed.prepare(folder, dataset, options)
     for name in left_out:
-        console.print(f"left out as corrupt: {name}", soft_wrap=True)
+        console.print(f"left out as corrupt: {printable(name)}", soft_wrap=True)
     found = open_image_folder(dataset, data_dir=data_dir)
     console.print(
         f"{found.place}: {len(found.train)} training and {len(found.test)} test images, {len(found.classes)} classes",

@@ -39,6 +39,7 @@ def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, c
     if once or not console.is_terminal or console.is_dumb_terminal:
         console.print(frame(watched, console.width, None))
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the terminal is put right
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:

@@ -85,6 +85,7 @@ def _resnext(family: Family, depth: int, cardinality: int, base_width: int) -> A
 NETWORKS_CSV = Path(__file__).with_name("networks.csv")  # counted by models.complexity; a test counts them again
 VGG_LABELS = {"vgg16": "VGG-16", "vgg19": "VGG-19"}  # the paper compares its nets with these, which are not trained
 
+MAX_DEPTH = 9998  # 6n+2
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # n = 3, 5, 7, 9, 18
 SHORTCUTS: tuple[Shortcut, ...] = ("A", "B", "C")
 
@@ -116,9 +117,11 @@ def architecture(name: str) -> Architecture:
         if not OWN.fullmatch(name):
             raise UserError(f"architecture '{name}': expected MODULE:NAME, such as my_package.my_module:MyNet")
         return Architecture(own=name)
-    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)(\d+)(-nobn)?", name)
-    if match is None or int(match[2]) in (18, 34):
+    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)([0-9]+)(-nobn)?", name)
+    if match is None or match[2] in ("18", "34"):
         raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
+    if len(match[2]) > 4 or int(match[2]) > MAX_DEPTH:
+        raise UserError(f"architecture '{name[:40]}': expected at most {MAX_DEPTH} layers")
     depth = int(match[2])
     if depth < 8 or (depth - 2) % 6:
         raise UserError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError, did_you_mean, first_line, printable
 
 DEFAULT_DATA = Path("data")
 DATA_DIR_VARIABLE = "RESREPRO_DATA"  # names another folder in which datasets are looked for
+MAX_NAME = 100  # of a folder or file; systems have 255 bytes, of which suffixes take some
 DATASETS = {  # and what figures call them; `resrepro.data.loading` opens them
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
@@ -22,6 +24,12 @@ DATASETS = {  # and what figures call them; `resrepro.data.loading` opens them
 def check_dataset(name: str) -> None:
     """Raise UserError unless `name` is in DATASETS, or `folder:PATH`."""
     if name.startswith("folder:") and len(name) > len("folder:"):
+        try:
+            folder = dataset_folder(name)
+        except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a zero byte
+            raise UserError(f"dataset '{name}': {first_line(error)}; expected the path of a folder") from error
+        if len(os.fsencode(folder)) > MAX_NAME or folder != printable(folder):
+            raise UserError(f"dataset '{name}': expected a folder with a printable name of at most {MAX_NAME} bytes")
         return
     if name == "folder" or name not in DATASETS:
         known = [d for d in DATASETS if d != "folder"] + ["folder:PATH"]

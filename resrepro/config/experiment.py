@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from resrepro.config.datasets import check_dataset
+from resrepro.config.datasets import MAX_NAME, check_dataset
 from resrepro.config.run import NAME, Run, Variation
 from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
@@ -34,7 +34,7 @@ class FigureSpec(StrictModel):
     `error_min_pct` to `error_max_pct`.
     """
 
-    name: str = Field(pattern=NAME)
+    name: str = Field(pattern=NAME, max_length=MAX_NAME)
     kind: Literal["curves", "distance", "effects", "responses", "gradients", "identity"] = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)

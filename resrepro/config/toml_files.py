@@ -13,20 +13,21 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError
 
 from resrepro.config.architectures import architecture, counted_multiply_adds, is_architecture
-from resrepro.config.datasets import check_dataset
+from resrepro.config.datasets import MAX_NAME, check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
 from resrepro.config.recipe import PRESETS, SWITCHES, Plateau, Recipe, ScaleCrop, Warmup
 from resrepro.config.run import MAX_SEED, NAME, Run
 from resrepro.config.strict import StrictModel
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError, did_you_mean, printable
 from resrepro.paper import published_error_pct
 
+MAX_DEPTH = 8  # of tables and arrays; `[[figure.panel]]` with its runs is 5 deep
 Parsed = TypeVar("Parsed", bound=StrictModel)
 
 
 class _RunTable(StrictModel):
     arch: str
-    name: str | None = Field(default=None, pattern=NAME)
+    name: str | None = Field(default=None, pattern=NAME, max_length=MAX_NAME)
     label: str | None = None
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     start_from: str | None = None
@@ -122,6 +123,9 @@ def read_experiment(path: Path) -> Experiment:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{place}: cannot be read as TOML: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{place}: tables and arrays are nested too deeply") from error
+    _check_values(table, place)
     file = _parse(_File, table, place)
     try:
         check_dataset(file.dataset)
@@ -191,6 +195,20 @@ def _name_and_label(spec: _RunTable, *, shared_arch: bool) -> tuple[str, str]:
         if is_architecture(name):
             raise UserError(f"'{name}' is the name of another net; give the run a 'name' of its own")
     return name, label
+
+
+def _check_values(value: Any, where: str, depth: int = 0) -> None:
+    """Check what the types do not: how deep tables and arrays go, and that texts can be printed in a line."""
+    if depth > MAX_DEPTH:
+        raise UserError(f"{where}: tables and arrays are nested too deeply")
+    if isinstance(value, str) and value != printable(value):
+        raise UserError(f"{where}: expected a text without line ends and control characters")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_values(inner, f"{where}: {key}" if depth == 0 else where, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_values(inner, where, depth + 1)
 
 
 def _check_unique(runs: list[Run], place: str) -> None:

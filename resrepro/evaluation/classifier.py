@@ -17,9 +17,9 @@ from resrepro.data.loading import class_names, is_there, load_dataset
 from resrepro.errors import UserError, first_line
 from resrepro.evaluation.protocol_views import ProtocolViews
 from resrepro.evaluation.trained_nets import find, read_net
+from resrepro.results.digests import damaged_files
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
-from resrepro.results.run_store import damaged_files
 
 
 class Classifier(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resrepro import results
 from resrepro.config.architectures import architecture
@@ -23,7 +23,8 @@ from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet
 from resrepro.models import build
 from resrepro.models.own import check_source
-from resrepro.models.weights import load_weights
+from resrepro.models.saved import read_saved
+from resrepro.models.weights import SUFFIX, load_saved, load_weights
 from resrepro.paper import EvaluationProtocol
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Errors, Evaluation
@@ -128,8 +129,9 @@ def evaluate(
     sums: list[Tensor | None] | None = None
     for net in nets:
         with device_errors(setup.compute, f"evaluate {net.name}"):
-            found = list(_probabilities(net, setup, dataset))
-        yield _scores(net.name, found, labels)
+            model, at = _trained(net, setup, dataset)
+            found = list(_probabilities(net, model, setup, dataset))
+        yield _scores(f"{net.name}{at}", found, labels)
         sums = found if sums is None else [_sum(p, q) for p, q in zip(sums, found, strict=True)]
     if ensemble and sums:
         means = [None if p is None else p / len(nets) for p in sums]
@@ -149,14 +151,30 @@ def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores
     return Scores(name=name, moving=moving, reestimated=again)
 
 
-def _probabilities(net: TrainedNet, setup: EvaluationOptions, dataset: Dataset) -> Iterator[Tensor | None]:
-    """Yield those with BN's moving averages; then re-estimated, or None where the recipe is not known."""
-    compute, views = setup.compute, setup.views(net)
-    numbers = setup.numbers(len(dataset.test_labels))
+def _trained(net: TrainedNet, setup: EvaluationOptions, dataset: Dataset) -> tuple[nn.Module, str]:
+    """Return the net with its weights; and, of an unfinished run, how far it is, such as ` at iteration 5 of 12`."""
     if net.run:
         check_source(net.run)
     model = build(net.arch, num_classes=dataset.num_classes)
-    load_weights(model, net.weights, net.arch, in_order=setup.in_order and net.run is None)
+    if net.run is None or net.weights.suffix == SUFFIX:
+        load_weights(model, net.weights, net.arch, in_order=setup.in_order and net.run is None)
+        return model, ""
+    saved = read_saved(net.weights)
+    load_saved(model, saved, net.weights, net.arch)
+    at = f" at iteration {saved.get('iteration')} of {net.run.recipe.total_iters}"
+    if net.record and saved.get("iteration") != net.run.recipe.total_iters:
+        raise UserError(
+            f"{net.weights}:{at}, but the run is finished; restore it, or move it away to test the net as recorded"
+        )
+    return model, "" if net.record else at
+
+
+def _probabilities(
+    net: TrainedNet, model: nn.Module, setup: EvaluationOptions, dataset: Dataset
+) -> Iterator[Tensor | None]:
+    """Yield those with BN's moving averages; then re-estimated, or None where the recipe is not known."""
+    compute, views = setup.compute, setup.views(net)
+    numbers = setup.numbers(len(dataset.test_labels))
     model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
     normalized = preprocessing.normalization(*preprocess, dataset, setup.recipe(net))

@@ -88,7 +88,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
 
 
 def _draw_panel(axes: Axes, own: pd.DataFrame, panel: PanelSpec) -> None:
-    axes.set_title(panel.title, parse_math=False)
+    axes.set_title(panel.title)
     axes.set_xlabel("layers")
     axes.set_xticks(sorted(own["depth"].unique()))
     axes.margins(x=0.1, y=0.2)

@@ -126,7 +126,7 @@ def _draw_panel(
     height: float,
 ) -> list[str]:
     """Draw the curves of one panel. Returns the remarks to write under it."""
-    axes.set_title(panel.title, parse_math=False)
+    axes.set_title(panel.title)
     colors = _colors(panel, data)
     present = rows[rows["run"].isin(panel.runs)]
     last = float(present["iteration"].max()) if len(present) else 64000.0
@@ -231,7 +231,7 @@ def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float], panel_i
                 "arrowstyle": "-", "color": end.color, "linewidth": 1.5 * look.scale, "shrinkA": 1, "shrinkB": 3,
                 "relpos": (0, 0.5),
             },
-            annotation_clip=False, parse_math=False,
+            annotation_clip=False,
         )  # fmt: skip
 
 

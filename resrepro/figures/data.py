@@ -198,7 +198,7 @@ def as_table(rows: list[dict[str, object]], kind: FigureKind) -> pd.DataFrame:
 def _mending(problem: str, files: results.RunFiles, command: str) -> str:
     """Say what is wrong with a run's file, in short, and which command makes it anew, in lines that fit a panel."""
     what = problem.partition(";")[0].replace(f"{files.folder}/", "")
-    without = "file" if files.checkpoint.exists() else f"folder {files.folder.parent.name}/{files.folder.name}"
+    without = "file" if files.has_checkpoint else f"folder {files.folder.parent.name}/{files.folder.name}"
     return f"  {textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}:\n  {command}"
 
 

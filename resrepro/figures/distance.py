@@ -59,7 +59,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         for column, panel in enumerate(spec.panel):
             axes = grid[row, column]
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-            axes.set_title(f"{panel.title}: {NAMES[which]}" if panel.title else NAMES[which], parse_math=False)
+            axes.set_title(f"{panel.title}: {NAMES[which]}" if panel.title else NAMES[which])
             if column == 0:
                 axes.set_ylabel("difference (%)")
             shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]

@@ -121,7 +121,7 @@ def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     axes: Axes | None = None
     for index, (panel, rows) in enumerate(zip(spec.panel, shown, strict=True)):
         axes = figure.add_subplot(grid[index], sharex=axes)
-        axes.set_title(panel.title, parse_math=False)
+        axes.set_title(panel.title)
         _draw_rows(axes, rows, panels[index][0], data.look)
     assert axes is not None  # a figure has a panel
     if not any(rows[0].errors_pct for rows in panels):

@@ -66,7 +66,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         lower.set_xlabel("layer")
         own = shown[shown["run"] == names[index]]
         unfinished = " (unfinished)" if (own["status"] == "unfinished").any() else ""
-        upper.set_title(panel.title + unfinished, parse_math=False)
+        upper.set_title(panel.title + unfinished)
         if own.empty:
             upper.set_xticks([])
         lines[lower] = _not_finite(own) + missing_run_remarks(panel.runs, data)

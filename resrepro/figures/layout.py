@@ -37,7 +37,7 @@ def new_figure(data: FigureData, width: float, height: float) -> Figure:
     lines = [line for text in (data.title, data.note) for line in textwrap.wrap(text, per_line)]
     size = inches, height * look.zoom + 0.25 * look.scale * (len(lines) - 1)
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle("\n".join(lines), parse_math=False)
+    figure.suptitle("\n".join(lines))
     return figure
 
 
@@ -77,7 +77,7 @@ def missing_run_remarks(names: Sequence[str], data: FigureData) -> list[str]:
 def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]], look: Look) -> None:
     """Write the lines under their axes, for which the figure grows, or into the axes if nothing is drawn there."""
     style: dict[str, Any] = {
-        "fontsize": 0.9 * look.letter_pt, "color": "0.25", "linespacing": LINE_SPACING, "parse_math": False,
+        "fontsize": 0.9 * look.letter_pt, "color": "0.25", "linespacing": LINE_SPACING,
     }  # fmt: skip
     most = 0
     for axes, of_axes in lines.items():

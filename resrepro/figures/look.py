@@ -84,6 +84,7 @@ class Look:
             "xtick.labelsize": self.letter_pt,
             "ytick.labelsize": self.letter_pt,
             # Each drawing has the same bytes, and its letters stay letters.
+            "text.parse_math": False,  # a `$` in a title is one
             "pdf.fonttype": 42,
             "svg.fonttype": "none",
             "svg.hashsalt": "resrepro",

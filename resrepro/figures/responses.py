@@ -100,7 +100,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             axes.tick_params(labelbottom=True)
             if column == 0:
                 axes.set_ylabel("standard deviation")
-        upper.set_title(panel.title, parse_math=False)
+        upper.set_title(panel.title)
         for name in (name for name in panel.runs if name in set(rows["run"])):
             _draw_published(upper, lower, name, data.runs[name])
             drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
-from resrepro.errors import UserError, first_line
+from resrepro.errors import UserError
 from resrepro.files import write_atomically
 from resrepro.models import build
-from resrepro.runtime.device import out_of_memory
+from resrepro.models.saved import one_line, read_saved
 
 CHECKPOINT_FORMAT = "resrepro checkpoint 2"
 SUFFIX = ".safetensors"
@@ -81,6 +79,10 @@ def load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: b
                 f"{path}: '{key}' is {tuple(state[key].shape)}, {arch} has {tuple(value.shape)}; is it another "
                 "--arch or --dataset?"
             )
+        if not state[key].isfinite().all():
+            raise UserError(
+                f"{path}: '{key}' holds values that are not finite; the net diverged, or the file is damaged"
+            )
     extra = sorted(set(state) - set(own))
     if extra:
         raise UserError(f"{path}: '{extra[0]}' is not in {arch} ({len(extra)} such keys); is it another --arch?")
@@ -119,16 +121,6 @@ def _our_key(key: str) -> str:
     return f"fc.{key.removeprefix('linear.')}" if key.startswith("linear.") else key
 
 
-def read_saved(path: Path) -> Any:
-    """Read what `torch.save` wrote to the CPU, without running code from the file (`weights_only=True`).
-
-    Raises:
-        UserError: the file is missing, unreadable or damaged, or holds more than tensors and plain values.
-    """
-    with _one_line(path, "weights saved by torch.save"):
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def save_weights(path: Path, net: nn.Module, metadata: Mapping[str, str]) -> None:
     """Write the net's state dict (fp32) with `metadata` as a safetensors file, atomically.
 
@@ -146,7 +138,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         UserError: absent, not to be read, or damaged.
     """
-    with _one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
+    with one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
 
 
@@ -155,22 +147,5 @@ def _read(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with _one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
+    with one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-
-
-@contextmanager
-def _one_line(path: Path, expected: str) -> Iterator[None]:
-    """Turn whatever reading a file raises into one line."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; expected {expected}") from error
-    except (PermissionError, IsADirectoryError) as error:
-        raise UserError(f"{path}: {error.strerror}; expected a file of weights that can be read") from error
-    except Exception as error:  # damaged bytes make these libraries raise almost anything
-        if out_of_memory(error):
-            raise
-        raise UserError(
-            f"{path}: damaged, or not {expected} ({first_line(error)}); move it away, or give another file"
-        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -17,9 +18,9 @@ def write(page: Page, pictures: Mapping[str, Path]) -> str:
         pictures: the name of each drawing -> its path, relative to the file's folder.
     """
     counts = " · ".join(f"**{count}** {status}" for status, count in page.counts.items())
-    parts = [f"# {page.title}", f"Claims of the paper: {counts}.", *page.lead]
+    parts = [f"# {_text(page.title)}", f"Claims of the paper: {counts}.", *map(_text, page.lead)]
     for section in page.sections:
-        parts.append(f"## {section.title}")
+        parts.append(f"## {_text(section.title)}")
         parts += [_block(block, pictures) for block in section.blocks]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -27,18 +28,24 @@ def write(page: Page, pictures: Mapping[str, Path]) -> str:
 def _block(block: Block, pictures: Mapping[str, Path]) -> str:
     match block:
         case str():
-            return block
+            return _text(block)
         case BulletList():
-            return "\n".join(f"- {item}" for item in block.items)
+            return "\n".join(f"- {_text(item)}" for item in block.items)
         case Table():
             return _escaped(block).to_markdown()
         case PageFigure():
-            lines = [f"### {block.title}"]
+            lines = [f"### {_text(block.title)}"]
             if block.drawing is not None:
-                lines.append(f"![{block.title}]({quote(pictures[block.drawing.name].as_posix())})")
-            return "\n\n".join([*lines, "; ".join(block.notes)])
+                lines.append(f"![{_text(block.title)}]({quote(pictures[block.drawing.name].as_posix())})")
+            return "\n\n".join([*lines, "; ".join(map(_text, block.notes))])
 
 
 def _escaped(table: Table) -> Table:
-    rows = tuple(tuple(cell.replace("|", r"\|").replace("\n", "<br>") for cell in row) for row in table.rows)
-    return Table(title=table.title, columns=table.columns, rows=rows, notes=table.notes)
+    rows = tuple(tuple(_text(cell).replace("|", r"\|").replace("\n", "<br>") for cell in row) for row in table.rows)
+    columns, notes = (tuple(map(_text, texts)) for texts in (table.columns, table.notes))
+    return Table(title=_text(table.title), columns=columns, rows=rows, notes=notes)
+
+
+def _text(text: str) -> str:
+    """Return a text in which nothing is HTML; what stands between backticks is none anyway."""
+    return re.sub(r"`[^`]*`|<(?=[A-Za-z/!?])", lambda found: found[0] if found[0] != "<" else r"\<", text)

@@ -5,6 +5,7 @@ docs/results-format.md describes each file for its readers.
 
 from __future__ import annotations
 
+from resrepro.results.digests import check_files, damaged_files
 from resrepro.results.lock import exclusive
 from resrepro.results.paths import (
     RunFiles,
@@ -18,8 +19,6 @@ from resrepro.results.paths import (
     table_file,
 )
 from resrepro.results.run_store import (
-    check_files,
-    damaged_files,
     ensembles,
     lacks_rows,
     read_asked,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from resrepro import files
 from resrepro.errors import UserError
@@ -19,8 +21,11 @@ class RunLocked(UserError):
 
 
 @contextmanager
-def exclusive(run: RunFiles) -> Iterator[None]:
+def exclusive(run: RunFiles) -> Iterator[Callable[[], None]]:
     """Hold a run for this process, and write the process's name beside the lock.
+
+    Yields:
+        A function to call before each write; it raises UserError once the run's folder has been moved or deleted.
 
     Raises:
         RunLocked: another process is training the run; says which.
@@ -28,22 +33,24 @@ def exclusive(run: RunFiles) -> Iterator[None]:
     """
 
     def locked() -> RunLocked:
-        who = run.holder.read_text() if run.holder.exists() else "another process"
+        who = _read(run.holder) or "another process"
         return RunLocked(
             f"{run.folder}: {who} is training this run; wait for it or stop it, and type the command again"
         )
 
     with user_errors(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
-    with files.exclusive(run.lock, locked):
+    with files.exclusive(run.lock, locked) as check:
         for left in run.folder.glob("*.tmp"):  # of a process that was killed while it was writing
             left.unlink()
         try:
             with user_errors(run.holder):
-                run.holder.write_text(f"process {os.getpid()} on {platform.node()}")
-            yield
+                run.holder.write_text(f"process {os.getpid()} on {platform.node()}\nstarted {_started(os.getpid())}")
+            yield check
         finally:
-            run.holder.unlink(missing_ok=True)
+            with suppress(UserError, OSError):  # a folder that is not ours any more, or a disk that fails
+                check()
+                run.holder.unlink()
 
 
 def is_locked(holder: Path) -> bool:
@@ -52,12 +59,41 @@ def is_locked(holder: Path) -> bool:
     A killed process leaves its name in the file `holder`. So a process of this machine is looked up; of another
     machine, the file is believed.
     """
-    try:
-        number, _, machine = holder.read_text().removeprefix("process ").partition(" on ")
-        if machine == platform.node():
-            os.kill(int(number), 0)
-    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+    found = _read(holder)
+    if found is None or found.machine != platform.node():
+        return found is not None
+    if not files.process_lives(found.pid):
         return False
-    except PermissionError:  # the process of another user
-        return True
-    return True
+    return not found.started or _started(found.pid) in ("", found.started)  # else another process has its number
+
+
+class _Holder(NamedTuple):
+    """Names a process; `started`, where it is known, tells it from a later one with the same number."""
+
+    pid: int
+    machine: str
+    started: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.machine}"
+
+
+def _read(holder: Path) -> _Holder | None:
+    """Return what `exclusive` wrote, also in an older version; None where there is no such file, or another text."""
+    try:
+        text = holder.read_text(errors="replace") if holder.is_file() else ""
+    except OSError:
+        return None
+    match = re.fullmatch(r"process ([1-9][0-9]{0,7}) on ([^\n]+)(?:\nstarted ([0-9]*))?", text)
+    return _Holder(int(match[1]), match[2], match[3] or "") if match else None
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in ticks since this machine did; empty where the system does not say (Linux does).
+
+    Linux: proc_pid_stat(5), field 22; the second, the name in parentheses, may hold anything.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

@@ -10,6 +10,7 @@
     weights.safetensors  the weights of a finished run
     checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
     tensorboard/    the rows of curves.csv as events, from `run --log tensorboard`
+    checkpoint-previous.pt  the one before it, in case that it is damaged; there until the run is finished
     run.json        the record, written last: its presence means finished
     evaluations.json  the finished run under the test protocols, as `evaluate` found
 <results>/<dataset>/ensembles.json  several runs together, likewise
@@ -85,6 +86,15 @@ class RunFiles:
     def tensorboard(self) -> Path:
         """Return the folder of TensorBoard's events; it is not committed."""
         return self.folder / "tensorboard"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        return self.folder / "checkpoint-previous.pt"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Tell whether there is a checkpoint; a process that is killed between two renames leaves the previous one."""
+        return self.checkpoint.exists() or self.previous_checkpoint.exists()
 
     @property
     def lock(self) -> Path:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from resrepro.config.run import Run
-from resrepro.config.strict import StrictModel
+from resrepro.config.strict import first_mistake
 from resrepro.errors import UserError
-from resrepro.files import write_atomically, write_text
+from resrepro.files import exclusive, write_atomically, write_text
 from resrepro.results import csv_rows, same_run
+from resrepro.results.digests import RECORD, record_sha256, sha256
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
 from resrepro.results.records import (
-    ConstructedComparison,
     CurvePoint,
     Evaluation,
-    LayerNorms,
-    Prediction,
-    Response,
     RunRecord,
 )
 
-CSV_ROWS: dict[str, type[StrictModel]] = {
-    "curves.csv": CurvePoint,
-    "gradients.csv": LayerNorms,
-    "responses.csv": Response,
-    "identity.csv": ConstructedComparison,
-    "predictions.csv": Prediction,
-}
 _EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
@@ -39,9 +29,16 @@ def read_points(files: RunFiles) -> list[CurvePoint]:
     """Read the rows of `curves.csv`, also while the run goes on.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or its iterations do not increase.
     """
-    return csv_rows.read_rows(files.curves, CurvePoint, torn=True)
+    points = csv_rows.read_rows(files.curves, CurvePoint, torn=True)
+    for number, (before, point) in enumerate(pairwise(points), start=3):
+        if point.iteration <= before.iteration:
+            raise UserError(
+                f"{files.curves}:{number}: iteration {point.iteration} after {before.iteration}, expected a later one; "
+                f"{csv_rows.MEND}"
+            )
+    return points
 
 
 def write_asked(files: RunFiles, run: Run) -> None:
@@ -75,15 +72,15 @@ def read_record(files: RunFiles) -> RunRecord | None:
     """
     if not files.record.exists():
         return None
+    mend = "restore it, or delete it and run again (from the checkpoint beside it, if there is one)"
+    content = files.record.read_bytes()
     try:
-        record = RunRecord.model_validate_json(files.record.read_bytes())
+        record = RunRecord.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{files.record}: not a valid record: {where + ': ' if where else ''}{first['msg']}; restore it, or "
-            "delete it and run again (from the checkpoint beside it, if there is one)"
-        ) from error
+        raise UserError(f"{files.record}: not a valid record: {first_mistake(error)}; {mend}") from error
+    own = record.sha256.get(RECORD)  # older ones have none
+    if own is not None and own != record_sha256(json.loads(content)):
+        raise UserError(f"{files.record}: damaged, for its SHA-256 is not the one in it; {mend}")
     current = [e for e in read_evaluations(files.evaluations) if e.finished_at == (record.finished_at,)]
     return record.model_copy(update={"evaluations": tuple(current)})
 
@@ -121,10 +118,15 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Add an evaluation to a file, in place of an earlier one of the same subject.
 
     Raises:
-        UserError: the file is damaged, or cannot be written.
+        UserError: the file is damaged, cannot be written, or another process is writing it for long.
     """
-    kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
-    write_atomically(path, lambda file: file.write(_EVALUATIONS.dump_json([*kept, evaluation], indent=2) + b"\n"))
+
+    def locked() -> UserError:
+        return UserError(f"{path}: another process is writing it; wait for it, and evaluate again")
+
+    with exclusive(path.with_name(f".{path.name}.lock"), locked, wait_s=10):
+        kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
+        write_atomically(path, lambda file: file.write(_EVALUATIONS.dump_json([*kept, evaluation], indent=2) + b"\n"))
 
 
 def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ()) -> RunRecord:
@@ -141,7 +143,8 @@ def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ())
     """
     written = {p.name: sha256(p) for p in (*files.csvs, files.weights) if p.exists()}
     record = record.model_copy(update={"sha256": written | {k: v for k, v in record.sha256.items() if k in kept}})
-    text = json.dumps(record.model_dump(), indent=2) + "\n"
+    record.sha256[RECORD] = record_sha256(record.model_dump(mode="json"))
+    text = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
     if not files.record.exists() or files.record.read_bytes() != text.encode():
         write_text(files.record, text)
     files.asked.unlink(missing_ok=True)
@@ -159,37 +162,6 @@ def weights_metadata(run: Run, record: RunRecord, num_classes: int) -> dict[str,
         "commit": record.commit or "",
         "final_test_error_pct": repr(record.final_test_error_pct),
     }
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def damaged_files(paths: Collection[Path], record: RunRecord) -> list[str]:
-    """Return a line for each of these files that is there, and not as it was when the record was written."""
-    known = [(path, record.sha256[path.name]) for path in paths if path.name in record.sha256 and path.exists()]
-    return [
-        f"{path}: damaged, for its SHA-256 is not the one in run.json; {csv_rows.MEND}"
-        for path, digest in known
-        if sha256(path) != digest
-    ]
-
-
-def check_files(files: RunFiles, record: RunRecord, name: str | None = None) -> None:
-    """Check the CSVs of a finished run; the weights are left to `resrepro verify`, for they take longer.
-
-    Args:
-        name: of the one CSV to check; None: all.
-
-    Raises:
-        UserError: a CSV is not as it was when the record was written.
-    """
-    for path in (path for path in files.csvs if name in (None, path.name)):
-        for line in damaged_files([path], record):
-            csv_rows.read_rows(path, CSV_ROWS[path.name], torn=path == files.curves)  # may say which line it is
-            raise UserError(line)
 
 
 def read_finished(results_dir: Path, run: Run) -> RunRecord | None:
@@ -255,7 +227,7 @@ def lacks_rows(files: RunFiles, record: RunRecord) -> bool:
     points = read_points(files)
     if record.status == "diverged" or (points and points[-1].iteration == record.recipe["total_iters"]):
         return False
-    if not files.checkpoint.exists():
+    if not files.has_checkpoint:
         raise UserError(
             f"{files.curves}: ends at iteration {points[-1].iteration if points else 0} of "
             f"{record.recipe['total_iters']}, and there is no checkpoint to repair it from; restore it, or delete "
@@ -269,7 +241,7 @@ def lacks_analyses(files: RunFiles, record: RunRecord) -> bool:
     needed = [files.gradients, files.responses, files.predictions, files.weights]
     needed += [files.identity] if record.start_from else []
     missing = any(not path.exists() for path in needed)
-    return missing and record.status == "finished" and files.checkpoint.exists()
+    return missing and record.status == "finished" and files.has_checkpoint
 
 
 def with_stored_seeds(results_dir: Path, runs: list[Run]) -> list[Run]:

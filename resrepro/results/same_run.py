@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.config.run import Run
+from resrepro.config.strict import first_mistake
 from resrepro.errors import UserError
 from resrepro.results.records import RunRecord
 
@@ -66,10 +67,8 @@ def recorded_run(record: RunRecord) -> Run:
     try:
         recipe = Recipe.model_validate_json(json.dumps(record.recipe))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(("recipe", *map(str, first["loc"])))
         raise UserError(
-            f"run.json of {record.name}, seed {record.seed}: {where}: {first['msg']}; restore it"
+            f"run.json of {record.name}, seed {record.seed}: recipe.{first_mistake(error)}; restore it"
         ) from error
     return Run(
         dataset=record.dataset,

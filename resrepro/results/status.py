@@ -12,7 +12,7 @@ from typing import Literal
 from resrepro import results
 from resrepro.config.run import Run
 from resrepro.config.toml_files import experiment_names, find_experiment
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError, did_you_mean, printable
 from resrepro.results import same_run
 from resrepro.results.lock import is_locked
 from resrepro.results.paths import RunFiles
@@ -119,7 +119,7 @@ class Watch:
         if len(place.parts) != 3 or not re.fullmatch(r"seed\d+", place.name):
             problem = f"{files.folder}: not the folder of a run, which is <dataset>/<run>/seed<number>"
             return RunStatus(name=place.as_posix(), state="damaged", problem=problem)
-        return _read(files, place.as_posix(), now, declared=self._declared)
+        return _read(files, printable(place.as_posix()), now, declared=self._declared)
 
 
 def _read(files: RunFiles, name: str, now: float, asked: Run | None = None, declared: Iterable[Run] = ()) -> RunStatus:

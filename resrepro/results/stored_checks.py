@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from resrepro.errors import UserError
 from resrepro.results import csv_rows
 from resrepro.results.analyses import read_predictions
+from resrepro.results.digests import damaged_files
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Prediction, RunRecord
-from resrepro.results.run_store import damaged_files, read_points
+from resrepro.results.run_store import read_points
 
 
 @dataclass

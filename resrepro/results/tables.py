@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev, variance
 
 from resrepro.files import write_text
+
+FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9.])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +35,10 @@ class Table:
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def to_csv(self) -> str:
-        """Return the rows as CSV, without title and notes."""
+        """Return the rows as CSV, without title and notes; a cell that a spreadsheet would compute begins with `'`."""
+        rows = [[f"'{cell}" if FORMULA.match(cell) else cell for cell in row] for row in (self.columns, *self.rows)]
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue()
 
     @classmethod

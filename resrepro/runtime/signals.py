@@ -1,4 +1,4 @@
-"""Note SIGINT and SIGTERM, so that work can stop where it is safe."""
+"""Note SIGINT, SIGTERM and SIGHUP, so that work can stop where it is safe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Notes the first SIGINT or SIGTERM while it is entered. The second one ends the process.
+    """Notes the first SIGINT, SIGTERM or SIGHUP while it is entered. The second one ends the process.
+
+    SIGHUP, which a closed terminal sends, stays ignored where it is, as `nohup` has it.
 
     It must be entered in the main thread; any thread may ask.
 
@@ -26,7 +28,9 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        noted = [signal.SIGINT, signal.SIGTERM]
+        noted += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+        self._before = {number: signal.signal(number, self._note) for number in noted}
         return self
 
     def __exit__(self, *_: object) -> None:

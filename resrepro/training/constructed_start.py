@@ -15,6 +15,7 @@ from resrepro.data.dataset import Split
 from resrepro.errors import UserError
 from resrepro.evaluation import constructed
 from resrepro.models import build
+from resrepro.models.saved import read_saved
 from resrepro.models.weights import load_saved
 from resrepro.results import csv_rows
 from resrepro.results.records import ConstructedComparison
@@ -23,13 +24,21 @@ from resrepro.training.loop import Training
 from resrepro.training.step import Engine
 
 
-def construct(run: Run, source: Run, results_dir: Path, training: Training, check_stop: Callable[[], None]) -> None:
+def construct(
+    run: Run,
+    source: Run,
+    results_dir: Path,
+    training: Training,
+    check_stop: Callable[[], None],
+    check_place: Callable[[], None],
+) -> None:
     """Give the net the weights of `source` and identity layers, and write to `identity.csv` how alike the nets are.
 
     After the start of the training the net stays as it is, and only a missing file is written again.
 
     Args:
         check_stop: is called between mini-batches, and may raise to stop.
+        check_place: is called before the file is written, and may raise to prevent it.
 
     Raises:
         UserError: `source` is not finished, or its checkpoint is missing or damaged.
@@ -46,6 +55,7 @@ def construct(run: Run, source: Run, results_dir: Path, training: Training, chec
     equalities = constructed.construct(deep, shallow, mini_batches, sets, engine.compute, check_stop)
     engine.world.broadcast([*deep.parameters(), *deep.buffers()])  # processes may have rounded differently
     if engine.world.is_rank_zero:
+        check_place()
         csv_rows.write_rows(files.identity, ConstructedComparison, equalities)
 
 
@@ -56,7 +66,10 @@ def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Mod
     with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
         net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
     net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
-    with checkpoint.reading(files.checkpoint, source, engine.world) as saved:
+    saved = engine.world.on_rank_zero(lambda: read_saved(files.checkpoint))
+    with checkpoint.fitting(saved, files.checkpoint, source):
+        if saved["iteration"] != source.recipe.total_iters:
+            raise ValueError(f"it is at iteration {saved['iteration']}, expected {source.recipe.total_iters}")
         load_saved(net, saved, files.checkpoint, source.arch)
     return net
 

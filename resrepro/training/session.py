@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from resrepro import results
 from resrepro.config.run import Run
 from resrepro.data.dataset import Dataset
+from resrepro.errors import UserError
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
 from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import prediction_rows
@@ -87,26 +88,30 @@ class RunSession:
             UserError: another process trains the run, its checkpoint or data do not fit, or a file cannot be written.
             Interrupted: a signal came; says at which iteration, and whether there is a checkpoint.
         """
-        with results.exclusive(self.files) if self.world.is_rank_zero else nullcontext():
+        with results.exclusive(self.files) if self.world.is_rank_zero else nullcontext(lambda: None) as check:
             done = self.world.on_rank_zero(lambda: results.read_complete(self.results_dir, self.run))
             if done:
                 return done
             with _setting_up:
-                training = self._resume()
+                training = self._resume(check)
                 self.reporter.started(self.run, training)
             try:
-                self._advance(training)
+                self._advance(training, check)
                 found = measured(training, self.signals.check)  # long for a deep net, so all trained is on the disk
             except Interrupted as interrupted:
-                saved_too = ", checkpoint written" if self.files.checkpoint.exists() else ""
+                saved_too = ", checkpoint written" if self.files.has_checkpoint else ""
                 raise Interrupted(f"{self.run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
             except Diverged as diverged:
                 found = Measured(results={"diverged_iter": diverged.iteration})
             counts = count(self.run, self.dataset)
-            return self._finish(training, make_record(self.run, training, counts, **found.results), found)
+            return self._finish(training, make_record(self.run, training, counts, **found.results), found, check)
 
-    def _resume(self) -> Training:
-        """Return the training at its last checkpoint, or at its start; the CSVs then end there, too."""
+    def _resume(self, check: Callable[[], None]) -> Training:
+        """Return the training at its last checkpoint, or at its start; the CSVs then end there, too.
+
+        Args:
+            check: is called before each write, here and below; raises UserError where the folder is not this one's.
+        """
         run, files = self.run, self.files
         batches = self.world.local_rank_zero_first(partial(self.dataset.input_pipeline, run.recipe))
         net = build(run.arch, num_classes=self.dataset.num_classes, seed=run.seed, recipe=run.recipe)
@@ -114,38 +119,42 @@ class RunSession:
             net, batches, run.recipe, seed=run.seed, compute=self.compute, execution=self.execution, world=self.world
         )
         training = Training(run.recipe, engine, run.first_iter)
-        if self.world.on_rank_zero(files.checkpoint.exists):
-            checkpoint.load(files.checkpoint, run, training)
+        if self.world.on_rank_zero(lambda: files.has_checkpoint):
+            checkpoint.load(files, run, training)
         if self.world.is_rank_zero:
+            check()
             if not files.record.exists():
                 results.write_asked(files, run)
             csv_rows.write_rows(files.curves, CurvePoint, training.points)
             csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
         return training
 
-    def _advance(self, training: Training) -> None:
+    def _advance(self, training: Training, check: Callable[[], None]) -> None:
         """Train to the last iteration. On the disk a curve point comes before the checkpoint that holds it."""
         run, files = self.run, self.files
         if run.start_from is not None:
-            constructed_start.construct(run, run.start_from, self.results_dir, training, self.signals.check)
+            constructed_start.construct(run, run.start_from, self.results_dir, training, self.signals.check, check)
         saved, num_norms = time.monotonic(), len(training.norms)
         for point in training.steps():
             agreed = self.world.size == 1 or training.iteration % AGREE_EVERY_ITERS == 0
             stop = agreed and self.signals.received()
             if self.world.is_rank_zero:
+                due = point or stop or time.monotonic() - saved > CHECKPOINT_EVERY_S
+                if due or len(training.norms) > num_norms:
+                    check()
                 if point is not None:
                     csv_rows.append_row(files.curves, point)
                 if len(training.norms) > num_norms:
                     csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
                     num_norms = len(training.norms)
-                if point or stop or time.monotonic() - saved > CHECKPOINT_EVERY_S:
-                    checkpoint.save(files.checkpoint, run, training)
+                if due:
+                    checkpoint.save(files, run, training)
                     saved = time.monotonic()
             if stop:
                 raise Interrupted
             self.reporter.advanced(run, training, point)
 
-    def _finish(self, training: Training, record: RunRecord, found: Measured) -> RunRecord:
+    def _finish(self, training: Training, record: RunRecord, found: Measured, check: Callable[[], None]) -> RunRecord:
         """Write what was measured, the weights, and the record last; of a finished run, only what it lacks.
 
         Returns:
@@ -157,6 +166,7 @@ class RunSession:
         once = (files.responses, files.identity, files.predictions, files.weights)
         kept = {path for path in once if finished and path.exists()}
         record = finished or record
+        check()
         csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
         if record.status == "finished":
             if files.responses not in kept:
@@ -166,7 +176,12 @@ class RunSession:
             if files.weights not in kept:
                 about = results.weights_metadata(self.run, record, self.dataset.num_classes)
                 save_weights(files.weights, training.engine.net, about)
-        return results.write_record(files, record, {path.name for path in kept})
+        check()
+        if results.read_points(files) != training.points:
+            raise UserError(f"{files.curves}: not as this process wrote it; type the command again, and it is repaired")
+        record = results.write_record(files, record, {path.name for path in kept})
+        files.previous_checkpoint.unlink(missing_ok=True)
+        return record
 
     def _write_predictions(self, record: RunRecord, predictions: list[Prediction]) -> None:
         """Write the predictions, unless the run finished elsewhere and they do not give its errors to the digit."""

@@ -63,7 +63,7 @@ class Execution:
 class Engine:
     """Computes steps: channels-last, autocast, fused SGD; fused BN and ReLU on the CPU, compiled and captured on CUDA.
 
-    `notes` says, one line each, what the machine lacks to be as fast as it could be.
+    `notes` are lines for the user, such as what the machine lacks to be as fast as it could be.
 
     Args:
         net: is moved to the device; its weights stay fp32.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from resrepro.cli import app
-from resrepro.errors import UserError
+from resrepro.errors import UserError, printable
 from support.images import encoded, name_of, picture
 from support.processes import command
 
@@ -30,15 +30,18 @@ def test_check_and_prepare_by_command(birds: Path, tmp_path: Path) -> None:
     assert error is None
     line = "train: 10 images, 5 to 5 a class; 8 JPEG, 1 JPEG, CMYK, 1 PNG; 1 smaller than 33 pixels; 0 unreadable"
     assert line in out.splitlines()
-    bad = birds / "train" / "auk" / "auk_1.JPEG"
-    bad.write_bytes(b"no image")
+    bad = birds / "train" / "auk" / "auk\x1b[31m.JPEG"  # whose color must not reach the terminal
+    (birds / "train" / "auk" / "auk_1.JPEG").rename(bad)
+    png = bytearray(encoded(picture(20, 20), "PNG"))
+    png[600] ^= 1
+    bad.write_bytes(png)
     out, error = run("data", "check", *where)
-    assert isinstance(error, SystemExit) and error.code == 1 and f"{bad}: not a readable image" in out
+    assert isinstance(error, SystemExit) and error.code == 1 and f"{printable(str(bad))}: not a readable image" in out
     out, error = run("data", "prepare", *where)
-    assert isinstance(error, UserError) and str(error).startswith(f"{bad}: not a readable image")
+    assert isinstance(error, UserError) and str(error).startswith(f"{printable(str(bad))}: not a readable")
     shutil.rmtree(tmp_path / "prepared")
     out, error = run("data", "prepare", *where, "--skip-corrupt")
-    assert error is None and f"left out as corrupt: {bad}" in out
+    assert error is None and f"left out as corrupt: {printable(str(bad))}" in out
     assert "9 training and 6 test images, 2 classes" in out
     out, error = run("data", "check", *where)
     assert error is None and out.startswith(str(tmp_path / "prepared"))

@@ -38,6 +38,7 @@ def verify(files: RunFiles, *words: object, code: int = 0) -> str:
 
 def edit(files: RunFiles, **changes: Any) -> None:
     record = json.loads(files.record.read_text())
+    record.get("sha256", {}).pop("run.json", None)  # as of an older version: with it, verify compares nothing else
     files.record.write_text(json.dumps(record | changes))
 
 

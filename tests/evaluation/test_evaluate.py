@@ -65,7 +65,8 @@ def trained(results_dir: Path, run: Run, *, num_classes: int, weights_seed: int 
     files = results.run_files(results_dir, run)
     results.write_record(files, record(run))
     model = build(run.arch, num_classes=num_classes, seed=weights_seed).state_dict()
-    torch.save({"format": CHECKPOINT_FORMAT, "engine": {"model": model}}, files.checkpoint)
+    last = {"format": CHECKPOINT_FORMAT, "iteration": run.recipe.total_iters, "engine": {"model": model}}
+    torch.save(last, files.checkpoint)
     return files.folder
 
 
@@ -257,3 +258,22 @@ def test_table_5_shows_recorded_ensembles(tmp_path: Path) -> None:
     row = table["ours: resnet34-A/seed0, resnet34-A/seed1"]
     assert (row["ours top-5 (%)"], row["difference"], row["paper top-5 (%)"]) == ("5.00", "+1.43", "")
     assert table["ResNet, six models"]["ours top-5 (%)"] == ""
+
+
+def test_how_far_a_checkpoint_is_is_looked_at(tmp_path: Path) -> None:
+    """An unfinished run says it; of a finished one, another checkpoint is not the net of its record."""
+    run = tiny_run()
+    folder = trained(tmp_path, run, num_classes=10)
+    files = results.run_files(tmp_path, run)
+    content = torch.load(files.checkpoint, weights_only=True)
+    torch.save({**content, "iteration": 5}, files.checkpoint)
+    words = ("--data-dir", tmp_path, "--max-images", 8)
+    done = CliRunner().invoke(app, ["evaluate", str(folder), *map(str, words)])
+    assert str(done.exception).startswith(f"{files.checkpoint}: at iteration 5 of 12, but the run is finished")
+    files.record.unlink()
+    results.write_asked(files, run)
+    assert "seed0 at iteration 5 of 12" in command(folder, *words)
+    next(iter(content["engine"]["model"].values())).fill_(float("nan"))
+    torch.save({**content, "iteration": 5}, files.checkpoint)
+    done = CliRunner().invoke(app, ["evaluate", str(folder), *map(str, words)])
+    assert "holds values that are not finite" in str(done.exception)

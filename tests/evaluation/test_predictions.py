@@ -123,7 +123,7 @@ def test_an_older_run_with_a_checkpoint_is_completed(copied: Path) -> None:
     before = results.read_record(files)
     assert runner(copied).run_all([tiny_run()]) == []
     record = results.read_record(files)
-    names = ["curves.csv", "gradients.csv", "predictions.csv", "responses.csv", "weights.safetensors"]
+    names = ["curves.csv", "gradients.csv", "predictions.csv", "responses.csv", "run.json", "weights.safetensors"]
     assert sorted(record.sha256) == names
     assert record == before.model_copy(update={"sha256": record.sha256})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from resrepro import paper
 from resrepro.report.tables import TABLES
 from resrepro.results.records import RunRecord
+from resrepro.results.tables import Table
 from support.stored_runs import store_errors, table_rows
 
 
@@ -129,3 +131,11 @@ def test_markdown_and_csv_hold_the_same_cells(tmp_path: Path) -> None:
     table = TABLES[2](tmp_path)
     assert table.to_csv().splitlines()[1] == "plain-18,27.94,not run,,0"
     assert "| plain-18 | 27.94 | not run |  | 0 |\n" in table.to_markdown()
+
+
+def test_a_cell_that_a_spreadsheet_would_compute_is_a_text() -> None:
+    cells = ("=1+1", "@SUM(A1)", "+x", "-x", "-0.46", "+0.12", "plain")
+    table = Table(title="T", columns=("=a",) * len(cells), rows=(cells,), notes=())
+    header, row = csv.reader(table.to_csv().splitlines())
+    assert header == ["'=a"] * len(cells)
+    assert row == ["'=1+1", "'@SUM(A1)", "'+x", "'-x", "-0.46", "+0.12", "plain"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
+import platform
 from pathlib import Path
 
 import pytest
 
 from resrepro import results
-from resrepro.results.lock import RunLocked
+from resrepro.errors import UserError
+from resrepro.results.lock import RunLocked, is_locked
 from resrepro.results.paths import RunFiles
 
 
@@ -30,3 +34,50 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
     holder.join()
     with results.exclusive(files):
         pass
+
+
+def test_a_lock_that_is_no_empty_file_is_one_line(files: RunFiles) -> None:
+    os.mkfifo(files.lock)  # whose opening would wait for ever
+    with pytest.raises(UserError, match=r"\.lock: expected an empty file"), results.exclusive(files):
+        pass
+    files.lock.unlink()
+    files.lock.mkdir()
+    with pytest.raises(UserError, match=r"\.lock: cannot be written"), results.exclusive(files):
+        pass
+
+
+def test_a_disk_that_fails_when_the_lock_is_given_back_hides_no_result(
+    files: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with results.exclusive(files):
+        monkeypatch.setattr(Path, "unlink", fail)
+    monkeypatch.undo()
+    assert files.holder.exists()
+
+
+def test_only_a_living_process_that_is_named_holds_a_run(files: RunFiles) -> None:
+    here, me = platform.node(), os.getpid()
+    with results.exclusive(files):
+        own = files.holder.read_text()
+        assert is_locked(files.holder)
+    assert not is_locked(files.holder)
+    for text, held in {
+        own: True,
+        f"process {me} on {here}": True,  # of an older version
+        f"process {me} on {here}\nstarted 1": False,  # its number went to this process
+        "process 5 on another machine": True,
+        **{f"process {pid} on {here}": False for pid in ("0", "1 ", "-1", "x", "٨", "99999999", "9" * 30, "")},
+        "process x on ": False,
+        "": False,
+        "\0": False,
+    }.items():
+        files.holder.write_text(text)
+        assert is_locked(files.holder) is held, text
+    files.holder.write_bytes(b"\xff\xfe")
+    assert not is_locked(files.holder)
+    files.holder.unlink()
+    os.mkfifo(files.holder)
+    assert not is_locked(files.holder)

@@ -12,6 +12,8 @@ from resrepro import results
 from resrepro.config.recipe import SWITCHES
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
+from resrepro.models import saved
+from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.runtime.device import Compute
 from resrepro.training import checkpoint
@@ -27,15 +29,15 @@ def test_a_checkpoint_from_before_the_switches_goes_on(images: Images, fp32: Com
     steps = first.steps()
     for _ in range(7):
         next(steps)
-    path = tmp_path / "checkpoint.pt"
-    checkpoint.save(path, tiny_run(), first)
-    state = torch.load(path, weights_only=True)
+    files = RunFiles(folder=tmp_path)
+    checkpoint.save(files, tiny_run(), first)
+    state = torch.load(files.checkpoint, weights_only=True)
     state["run"] = {k: v for k, v in state["run"].items() if k.removeprefix("recipe.") not in SWITCHES}
-    del state["engine"]["lr"]
-    torch.save(state, path)
+    del state["engine"]["lr"], state[saved.DIGEST]
+    torch.save(state, files.checkpoint)
     with pytest.raises(UserError, match=r"recipe.decay is 'all' there, but the experiment asks for 'weights'"):
-        checkpoint.load(path, tiny_run(decay="weights"), training(images, fp32))
-    checkpoint.load(path, tiny_run(), second)
+        checkpoint.load(files, tiny_run(decay="weights"), training(images, fp32))
+    checkpoint.load(files, tiny_run(), second)
     list(second.steps())
     assert same(weights(whole), weights(second))
 
@@ -79,7 +81,7 @@ def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
     older = record(run).model_dump()
     del older["start_from"]
     assert RunRecord(**older) == record(run)
-    results.write_record(files, record(run))
-    assert results.read_finished(tmp_path, run) == record(run)
+    written = results.write_record(files, record(run))
+    assert results.read_finished(tmp_path, run) == written
     with pytest.raises(UserError, match="start_from is None there, but the experiment asks for 'plain8'"):
         results.read_finished(tmp_path, run.model_copy(update={"start_from": run}))

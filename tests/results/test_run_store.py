@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import platform
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,9 @@ import pytest
 from resrepro import results
 from resrepro.errors import UserError
 from resrepro.files import write_atomically, write_text
-from resrepro.results import csv_rows
+from resrepro.results import csv_rows, run_store
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import CurvePoint
+from resrepro.results.records import CurvePoint, Errors, Evaluation
 from support.recipes import tiny_run
 from support.records import point, record
 
@@ -50,6 +53,28 @@ def test_a_record_comes_back(files: RunFiles) -> None:
     assert results.read_record(files) == written == record(sha256=written.sha256)
 
 
+def test_a_digit_that_changes_anywhere_in_a_record_is_seen(files: RunFiles) -> None:
+    results.write_record(files, record())
+    text = files.record.read_text()
+    for at in (at for at, digit in enumerate(text) if digit.isdigit()):
+        files.record.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+        with pytest.raises(UserError, match=r"run\.json: (damaged, for its SHA-256|not a valid record)"):
+            results.read_record(files)
+    values = json.loads(text)
+    del values["sha256"]  # of an older version
+    files.record.write_text(json.dumps(values))
+    assert results.read_record(files) == record()
+
+
+def test_rows_whose_iterations_do_not_increase_are_named(files: RunFiles) -> None:
+    for iterations in ((5, 10, 10), (5, 10, 5)):
+        csv_rows.write_rows(files.curves, CurvePoint, [point(i) for i in iterations])
+        with pytest.raises(
+            UserError, match=rf"curves\.csv:4: iteration {iterations[-1]} after 10, expected a later one"
+        ):
+            results.read_points(files)
+
+
 def test_what_is_trained_is_said_until_the_record_says_it(files: RunFiles) -> None:
     assert results.read_asked(files) is None
     run = tiny_run(warmup={"lr": 0.01, "until_train_error_pct": 80.0})
@@ -82,8 +107,8 @@ def test_a_damaged_record_is_named(files: RunFiles, text: str, hint: str) -> Non
 
 def test_a_recorded_run_that_is_not_the_one_asked_for_names_the_field(tmp_path: Path) -> None:
     run = tiny_run()
-    results.write_record(results.run_files(tmp_path, run), record())
-    assert results.read_finished(tmp_path, run) == record()
+    written = results.write_record(results.run_files(tmp_path, run), record())
+    assert results.read_finished(tmp_path, run) == written
     other = run.model_copy(update={"recipe": run.recipe.model_copy(update={"lr": 0.2})})
     with pytest.raises(UserError, match=r"recipe.lr is 0.05 there, but the experiment asks for 0.2"):
         results.read_finished(tmp_path, other)
@@ -96,3 +121,39 @@ def test_further_seeds_are_found(tmp_path: Path) -> None:
         (tmp_path / tiny_run(seed=seed).path).mkdir(parents=True)
     found = results.with_stored_seeds(tmp_path, [tiny_run(seed=0), tiny_run(seed=1)])
     assert [r.seed for r in found] == [0, 1, 7]
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_write(files: RunFiles) -> None:
+    """And no other file: not that of a living process, and not that of another machine."""
+    here = platform.node()
+    lefts = [files.record.with_name(f"run.json.{who}.tmp") for who in (f"{here}.99999999", f"{here}.x", "m.9")]
+    other = files.record.with_name(f"run.json.{here}.{os.getppid()}.tmp")
+    for path in (*lefts, other):
+        path.write_text("half")
+    write_text(files.record, "whole")
+    assert [path.exists() for path in lefts] == [False, False, True] and other.exists()
+
+
+def test_two_processes_that_record_at_once_lose_no_evaluation(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Evaluation(
+        members=("a",), finished_at=("now",), protocol="single view", scales=(),
+        moving=Errors(top1_pct=1.0, top5_pct=None, loss=1.0), reestimated=Errors(top1_pct=1.0, top5_pct=None, loss=1.0),
+        device="d", precision="fp32", commit=None,
+    )  # fmt: skip
+    other = one.model_copy(update={"members": ("b",)})
+    read, second = (
+        run_store.read_evaluations,
+        threading.Thread(target=results.record_evaluation, args=(files.evaluations, other)),
+    )
+
+    def while_another_writes(path: Path) -> list[Evaluation]:
+        found = read(path)
+        monkeypatch.undo()
+        second.start()
+        second.join(0.2)
+        return found
+
+    monkeypatch.setattr(run_store, "read_evaluations", while_another_writes)
+    results.record_evaluation(files.evaluations, one)
+    second.join()
+    assert results.read_evaluations(files.evaluations) == [one, other]

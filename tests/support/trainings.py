@@ -14,8 +14,8 @@ from resrepro.config.run import Run
 from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.models import build
+from resrepro.models.saved import read_saved
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import checkpoint
 from resrepro.training.loop import Training
 from resrepro.training.runner import Runner
 from resrepro.training.step import Engine, Execution
@@ -65,7 +65,7 @@ class Killed(BaseException):
 
 
 def state(results_dir: Path, run: Run) -> dict[str, Any]:
-    model = checkpoint.read_saved(results_dir / run.path / "checkpoint.pt")["engine"]["model"]
+    model = read_saved(results_dir / run.path / "checkpoint.pt")["engine"]["model"]
     return {key: value.tolist() for key, value in model.items()}
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.models.weights import read_saved
+from resrepro.models.saved import read_saved
 from resrepro.results.csv_rows import read_rows
+from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, LayerNorms, Response
 from resrepro.training import checkpoint
 from support.recipes import tiny_recipe, tiny_run
@@ -82,11 +83,11 @@ def test_killed_and_resumed_it_ends_bit_identical(
 ) -> None:
     save, calls = checkpoint.save, []
 
-    def die(path: Path, run: Run, training: Any) -> None:
+    def die(place: RunFiles, run: Run, training: Any) -> None:
         calls.append(run.name)
         if moment == "before the first checkpoint" and run is DEEP:
             raise Killed
-        save(path, run, training)
+        save(place, run, training)
         if calls.count("deep") == (1 if moment == "after it" else 2):
             raise Killed
 
@@ -109,10 +110,10 @@ def test_norms_beyond_the_checkpoint_are_taken_back_at_a_resume(
 ) -> None:
     save, seen = checkpoint.save, []
 
-    def die(path: Path, run: Run, training: Any) -> None:
+    def die(place: RunFiles, run: Run, training: Any) -> None:
         if training.iteration > 5:
             raise Killed
-        save(path, run, training)
+        save(place, run, training)
 
     def moments() -> list[str]:
         return list(dict.fromkeys(n.moment for n in read_rows(files(tmp_path, SOURCE).gradients, LayerNorms)))

@@ -19,7 +19,7 @@ from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.models import build as build_whole
 from resrepro.models.kernels import build, fused
-from resrepro.models.weights import read_saved
+from resrepro.models.saved import read_saved
 from resrepro.runtime.device import choose
 from resrepro.training import session
 from resrepro.training.runner import Runner

@@ -10,6 +10,7 @@ import torch
 from resrepro.config.recipe import Warmup
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
+from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint
 from support.recipes import tiny_recipe, tiny_run
@@ -33,9 +34,9 @@ def test_resuming_anywhere_is_bit_identical(images: Images, stop: int, precision
     steps = first.steps()
     for _ in range(stop):
         next(steps)
-    checkpoint.save(tmp_path / "checkpoint.pt", run, first)
+    checkpoint.save(RunFiles(folder=tmp_path), run, first)
     second = training(images, compute, recipe)
-    checkpoint.load(tmp_path / "checkpoint.pt", run, second)
+    checkpoint.load(RunFiles(folder=tmp_path), run, second)
     assert second.iteration == stop
     list(second.steps())
     assert same(weights(whole), weights(second))
@@ -99,8 +100,8 @@ def test_resuming_around_a_drop_is_bit_identical(images: Images, fp32: Compute, 
     steps = first.steps()
     for _ in range(stop):
         next(steps)
-    checkpoint.save(tmp_path / "checkpoint.pt", run, first)
-    checkpoint.load(tmp_path / "checkpoint.pt", run, second)
+    checkpoint.save(RunFiles(folder=tmp_path), run, first)
+    checkpoint.load(RunFiles(folder=tmp_path), run, second)
     list(second.steps())
     assert same(weights(whole), weights(second))
     keep = {"elapsed_s"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from resrepro import results
 from resrepro.errors import UserError
+from resrepro.models.saved import read_saved
 from resrepro.runtime.device import choose
 from resrepro.training import checkpoint
 from resrepro.training.runner import Stopped
@@ -50,10 +52,7 @@ def test_killed_between_two_writes_no_row_is_lost_or_doubled(
     assert rows(tmp_path / "cut", run)[-1]["iteration"] == (12 if moment == "before run.json" else 10)
     assert runner(tmp_path / "cut").run_all([run]) == []
     assert rows(tmp_path / "cut", run) == rows(tmp_path / "whole", run)
-    weights = [
-        checkpoint.read_saved(tmp_path / name / run.path / "checkpoint.pt")["engine"]["model"]
-        for name in ("whole", "cut")
-    ]
+    weights = [read_saved(tmp_path / name / run.path / "checkpoint.pt")["engine"]["model"] for name in ("whole", "cut")]
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
 
 
@@ -102,3 +101,47 @@ def test_a_signal_during_the_last_measurements_stops_at_once(tmp_path: Path, mon
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert runner(tmp_path).run_all([tiny_run()]) == []
     assert results.read_finished(tmp_path, tiny_run()) is not None
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["and begun again", "and nothing else"])
+@pytest.mark.parametrize("fate", ["moved", "deleted"])
+def test_a_folder_that_is_moved_away_while_it_trains_is_not_written_any_more(
+    fate: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the issue found: both commands ended with exit code 0, and with doubled rows."""
+    run, first, save = tiny_run(), runner(tmp_path), checkpoint.save
+    folder, said = tmp_path / run.path, list[str]()
+    monkeypatch.setattr(first.reporter, "ended", lambda *words: said.append(words[-1]))
+
+    def then(*arguments: Any) -> None:
+        save(*arguments)
+        monkeypatch.setattr(checkpoint, "save", save)
+        folder.rename(tmp_path / "away") if fate == "moved" else shutil.rmtree(folder)
+        if again:
+            assert runner(tmp_path).run_all([run]) == []
+
+    monkeypatch.setattr(checkpoint, "save", then)
+    assert first.run_all([run]) == ([] if again else said)  # again: the other one has finished it
+    assert len(said) == 1 and said[0].startswith(f"{folder}: moved or deleted while this process was writing there")
+    assert folder.exists() is again
+    if again:
+        assert [row["iteration"] for row in rows(tmp_path, run)] == [5, 10, 12]
+        assert not results.run_files(tmp_path, run).holder.exists()
+    assert runner(tmp_path).run_all([run]) == []
+    assert [row["iteration"] for row in rows(tmp_path, run)] == [5, 10, 12]
+
+
+def test_rows_that_another_program_added_are_seen_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, save = tiny_run(), checkpoint.save
+    curves = results.run_files(tmp_path, run).curves
+
+    def doubled(*arguments: Any) -> None:
+        save(*arguments)
+        curves.write_text(curves.read_text() + curves.read_text().splitlines()[-1] + "\n")
+        monkeypatch.undo()
+
+    monkeypatch.setattr(checkpoint, "save", doubled)
+    (error,) = runner(tmp_path).run_all([run])
+    assert "curves.csv:3: iteration 5 after 5, expected a later one" in error
+    assert runner(tmp_path).run_all([run]) == []
+    assert [row["iteration"] for row in rows(tmp_path, run)] == [5, 10, 12]

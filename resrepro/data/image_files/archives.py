@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
+import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from torchvision.datasets.imagenet import ARCHIVE_META
 
 from resrepro.data.dataset import ProgressCallback
 from resrepro.errors import UserError
@@ -15,22 +20,39 @@ from resrepro.files import user_errors
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 NUM_VAL = 50_000
+MD5: dict[str, str] = dict(ARCHIVE_META.values())
+BLOCK = 2**24  # bytes
 
 
-def unpack(root: Path, progress: ProgressCallback, *, num_classes: int = 1000, num_val: int = NUM_VAL) -> None:
+def unpack(
+    root: Path,
+    progress: ProgressCallback,
+    *,
+    num_classes: int = 1000,
+    num_val: int = NUM_VAL,
+    md5: Mapping[str, str] = MD5,
+) -> None:
     """Make root/train/<wnid> and root/val/<wnid> of the tars in `root`, where they are not there yet.
 
     A class folder is there when it is whole, so that a stopped unpacking goes on with the next class.
 
+    Args:
+        md5: of the archives, by name; what reads them does not see each damage, and may end the process at some.
+
     Raises:
-        UserError: a tar is missing or damaged, no space.
+        UserError: a tar is missing, damaged or another one, no space.
     """
+
+    def checked(name: str) -> Path:
+        _check(root / name, md5[name], progress)
+        return root / name
+
     if not _done(root / "train", num_classes):
-        with _archive(root / TRAIN) as archive:
+        with _Archive(checked(TRAIN)) as archive:
             _unpack_train(archive, root / "train", progress, num_classes)
     if not _done(root / "val", num_classes):
-        wnids = _val_wnids(root / DEVKIT, num_val)
-        with _archive(root / VAL) as archive:
+        wnids = _val_wnids(checked(DEVKIT), num_val)
+        with _Archive(checked(VAL)) as archive:
             _unpack_val(archive, root / "val", wnids, progress)
 
 
@@ -38,10 +60,25 @@ def _done(split: Path, num_classes: int) -> bool:
     return split.is_dir() and sum(1 for entry in split.iterdir() if not entry.name.startswith(".")) >= num_classes
 
 
-def _archive(path: Path) -> _Archive:
+def _check(path: Path, md5: str, progress: ProgressCallback) -> None:
     if not path.is_file():
         raise UserError(f"{path}: no such file; put ImageNet's official {TRAIN}, {VAL} and {DEVKIT} there")
-    return _Archive(path)
+    found, size, done = hashlib.md5(usedforsecurity=False), path.stat().st_size, 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                found.update(block)
+                done += len(block)
+                progress(f"{path.name}, MiB checked", done >> 20, max(1, size >> 20))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}; expected a file that can be read") from error
+    if found.hexdigest() != md5:
+        raise UserError(
+            f"{path}: its md5 is {found.hexdigest()}, expected {md5}; was the download cut short? fetch it again"
+        )
+
+
+DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class _Archive:
@@ -53,13 +90,13 @@ class _Archive:
     def __enter__(self) -> tarfile.TarFile:
         try:
             self.tar = tarfile.open(self.path)
-        except (tarfile.TarError, OSError) as error:
+        except (OSError, *DAMAGED) as error:
             raise self._damaged(error) from error
         return self.tar
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.tar.close()
-        if isinstance(error, (tarfile.TarError, EOFError, zlib.error)):
+        if isinstance(error, DAMAGED):
             raise self._damaged(error) from error
 
     def _damaged(self, error: BaseException) -> UserError:
@@ -71,7 +108,7 @@ def _unpack_train(archive: tarfile.TarFile, train: Path, progress: ProgressCallb
     for done, member in enumerate(archive):
         folder = train / Path(member.name).stem
         if not folder.is_dir():
-            content = archive.extractfile(member)
+            content = archive.extractfile(member) if member.isfile() else None
             if content is None:
                 raise tarfile.TarError(f"{member.name} is no file")
             with tarfile.open(fileobj=content) as of_class:
@@ -100,10 +137,11 @@ def _write_whole(folder: Path, members: Iterator[tuple[tarfile.TarInfo, tarfile.
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for member, tar in members:
-            content = tar.extractfile(member)
+            content = tar.extractfile(member) if member.isfile() else None  # links may lead anywhere
             if content is not None:
                 with (partial / Path(member.name).name).open("wb") as file:
                     shutil.copyfileobj(content, file)
+        os.sync()  # all files at once, else a power cut may leave a class of empty ones
         partial.replace(folder)
 
 
@@ -111,7 +149,7 @@ def _val_wnids(devkit: Path, num_val: int) -> list[str]:
     """Return the class of each validation image, in the order of the images' names."""
     from scipy.io import loadmat
 
-    with _archive(devkit) as tar:
+    with _Archive(devkit) as tar:
         found = {Path(member.name).name: member for member in tar if member.isfile()}
         contents = []
         for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -14,32 +15,38 @@ from torchvision.io import ImageReadMode, decode_image
 
 from resrepro.errors import UserError, first_line
 
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)  # PIL's errors
+
 
 def decode(data: bytes, name: str) -> Tensor:
     """Decode an image: (3, H, W) uint8, RGB, stored as (H, W, 3).
 
-    JPEG (also grayscale and CMYK), PNG (also named .JPEG, as one of ImageNet's is), WebP and GIF by torchvision,
-    anything else by PIL. The orientation that a camera noted is ignored, as is usual on ImageNet.
+    JPEG (also grayscale and CMYK) by torchvision, which is fast; anything else by PIL: PNG (also named .JPEG, as one of
+    ImageNet's is), WebP, GIF. Torchvision ends the process at a PNG with a wrong checksum. The orientation that a
+    camera noted is ignored, as is usual on ImageNet.
 
     Raises:
         UserError: truncated, corrupt or no image; names the file.
     """
-    try:
-        pixels: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    except (RuntimeError, ValueError):
-        pixels = _decode_with_pil(data, name)
-    if pixels.dtype == torch.uint16:  # PNG of 16 bits
-        pixels = (pixels.to(torch.int32) // 257).to(torch.uint8)
-    return pixels
+    if data.startswith(b"\xff\xd8"):  # JPEG
+        try:
+            pixels: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
+            return pixels
+        except (RuntimeError, ValueError):
+            pass
+    return _decode_with_pil(data, name)
 
 
 def _decode_with_pil(data: bytes, name: str) -> Tensor:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith(("I", "F")):
+            if image.format == "PNG" and image.mode in ("I", "I;16"):  # 16 bits
+                pixels = np.stack([(np.array(image) // 257).astype(np.uint8)] * 3, axis=2)
+            elif image.mode.startswith(("I", "F")):
                 raise ValueError(f"pixels of mode {image.mode}")
-            pixels = np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: PIL's for PNG
+            else:
+                pixels = np.array(image.convert("RGB"))
+    except UNREADABLE as error:
         why = first_line(error).split("<")[0].strip()  # without PIL's object in memory
         raise UserError(
             f"{name}: not a readable image ({why}); replace the file, or, of training images, leave out such with "

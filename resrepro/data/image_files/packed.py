@@ -14,9 +14,11 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -34,6 +36,8 @@ JPEG = {"quality": 95, "subsampling": 0}  # 4:4:4: colors at full size
 CHUNK = 256  # images that a worker hands over at once; what a kill costs at most
 SPLITS = ("train", "test")
 INDEX = "index.npz"  # written last: its presence means complete
+LOGGED = np.dtype([("length", "<i8"), ("crc32", "<u4")])  # of each image that is packed, until the index is written
+LEFT_OUT = -1  # the length of a corrupt image; zeros are what a power cut leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,16 +137,17 @@ def prepare(folder: ImageFolder, dataset: str, options: DataOptions) -> list[str
             for split in SPLITS:
                 is_train = split == "train"
                 images = _Images(files[split], shrunk=is_train, skip_corrupt=is_train and options.skip_corrupt)
-                lengths = _pack(images, root / f"{split}.pack", options)
-                kept = lengths > 0
+                lengths = _pack(images, root / f"{split}.pack", options)["length"]
+                kept = lengths != LEFT_OUT
                 columns[f"{split}_names"] = files[split].names[kept]
                 columns[f"{split}_labels"] = files[split].labels[kept]
                 columns[f"{split}_ends"] = lengths[kept].cumsum()
             write_atomically(root / INDEX, lambda file: np.savez(file, **columns), "--data-dir")  # type: ignore[arg-type]
+    store = load(dataset, data_dir=options.data_dir)
+    assert store is not None
     left_out = []
-    for split in SPLITS:
-        lengths = np.fromfile(_lengths_file(root / f"{split}.pack"), dtype=np.int64)
-        left_out += [files[split].name(int(i)) for i in np.flatnonzero(lengths == 0)]
+    for of_split, packed in ((folder.train, store.train), (folder.test, store.test)):
+        left_out += [of_split.name(int(i)) for i in np.flatnonzero(np.isin(of_split.names, packed.names, invert=True))]
     return left_out
 
 
@@ -160,10 +165,6 @@ def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:
             raise UserError(f"{source.parent}: {what}; delete it, and type 'resrepro data prepare {dataset}' again")
     if before != asked:
         write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
-
-
-def _lengths_file(pack: Path) -> Path:
-    return pack.with_suffix(".lengths")
 
 
 def _check_space(root: Path, files: dict[str, ImageFiles]) -> None:
@@ -189,37 +190,52 @@ def _gib(count: int) -> str:
 
 
 def _pack(images: _Images, pack: Path, options: DataOptions) -> np.ndarray:
-    """Append what is missing; return all lengths, (N,) int64; 0: left out."""
+    """Append what is missing; return the log of all images, (N,) LOGGED."""
     files = images.files
-    with user_errors(pack, "--data-dir"), pack.open("ab") as data, _lengths_file(pack).open("ab") as log:
-        lengths = np.fromfile(log.name, dtype=np.int64)  # without a torn number at the end
-        whole = int(np.searchsorted(lengths.cumsum(), data.tell(), side="right"))
-        whole = whole if whole == len(files) else whole // CHUNK * CHUNK
-        lengths = lengths[:whole]
-        data.truncate(int(lengths.sum()))
-        log.truncate(lengths.nbytes)
-        chunks = range(-(-whole // CHUNK), -(-len(files) // CHUNK))
-        options.progress(pack.stem, whole, len(files))
+    with user_errors(pack, "--data-dir"), pack.open("a+b") as data, pack.with_suffix(".log").open("ab") as log:
+        logged = _whole(data, np.fromfile(log.name, dtype=LOGGED), len(files))  # without a torn entry at the end
+        data.truncate(_num_bytes(logged))
+        log.truncate(logged.nbytes)
+        chunks = range(-(-len(logged) // CHUNK), -(-len(files) // CHUNK))
+        options.progress(pack.stem, len(logged), len(files))
         for of_files in prefetched(images, chunks, num_workers=options.num_workers):
-            of_chunk = np.array([len(image) for image in of_files], dtype=np.int64)
+            of_chunk = np.array([(len(image) or LEFT_OUT, zlib.crc32(image)) for image in of_files], dtype=LOGGED)
             try:
-                data.write(b"".join(of_files))
-                data.flush()
-                os.fsync(data.fileno())  # the images before their lengths
-                log.write(of_chunk.tobytes())
-                log.flush()
+                for file, content in ((data, b"".join(of_files)), (log, of_chunk.tobytes())):
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())  # the images before their log
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                more = _estimated_bytes(files, len(files) - len(lengths))
+                more = _estimated_bytes(files, len(files) - len(logged))
                 raise UserError(
-                    f"{pack}: no space left after {len(lengths)} of {len(files)} images; free about {_gib(more)} and "
+                    f"{pack}: no space left after {len(logged)} of {len(files)} images; free about {_gib(more)} and "
                     "type the same command again: it goes on from there"
                 ) from error
-            lengths = np.concatenate([lengths, of_chunk])
-            options.progress(pack.stem, len(lengths), len(files))
-        os.fsync(log.fileno())
-    return lengths
+            logged = np.concatenate([logged, of_chunk])
+            options.progress(pack.stem, len(logged), len(files))
+    return logged
+
+
+def _num_bytes(logged: np.ndarray) -> int:
+    return int(logged["length"].clip(0).sum())
+
+
+def _whole(data: BinaryIO, logged: np.ndarray, num_files: int) -> np.ndarray:
+    """Return the log of the chunks that are on the disk: a power cut may leave zeros, or anything, in the last ones."""
+    lengths = logged["length"]
+    odd = np.flatnonzero((lengths != LEFT_OUT) & (lengths <= 0))
+    ends = lengths[: odd[0] if len(odd) else None].clip(0).cumsum()
+    count = min(int(np.searchsorted(ends, data.seek(0, os.SEEK_END), side="right")), num_files)
+    while count:
+        count = count if count == num_files else count // CHUNK * CHUNK
+        first = max(0, count - 1) // CHUNK * CHUNK
+        data.seek(_num_bytes(logged[:first]))
+        if all(zlib.crc32(data.read(max(0, length))) == crc32 for length, crc32 in logged[first:count].tolist()):
+            break
+        count = first
+    return logged[:count]
 
 
 class _Images:

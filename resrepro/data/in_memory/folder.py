@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from resrepro.data.image_files.decoding import UNREADABLE
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder, list_image_folder
 from resrepro.data.in_memory.images import Images
-from resrepro.errors import UserError
+from resrepro.errors import UserError, first_line
 
 
 def load(root: Path) -> Images:
@@ -36,8 +37,8 @@ def read(folder: ImageFolder) -> Images:
 def _open(file: str) -> Image.Image:
     try:
         return Image.open(file).convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{file}: not a readable image ({error}); replace or remove it") from error
+    except UNREADABLE as error:
+        raise UserError(f"{file}: not a readable image ({first_line(error)}); replace or remove it") from error
 
 
 def _read(files: ImageFiles, size: tuple[int, int]) -> np.ndarray:

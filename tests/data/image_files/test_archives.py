@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import shutil
 import tarfile
@@ -54,7 +56,8 @@ def tars(tmp_path: Path) -> Path:
 
 
 def unpack(root: Path) -> ImageFolder:
-    archives.unpack(root, lambda *_: None, num_classes=3, num_val=6)
+    found = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in root.glob("ILSVRC*")}
+    archives.unpack(root, lambda *_: None, num_classes=3, num_val=6, md5={**archives.MD5, **found})
     return open_image_folder(name_of(root), data_dir=root)
 
 
@@ -119,4 +122,50 @@ def test_damaged_or_missing_archives_are_named(tars: Path) -> None:
         unpack(tars)
     (tars / archives.DEVKIT).unlink()
     with pytest.raises(UserError, match=rf"{archives.DEVKIT}: no such file; put ImageNet's official"):
+        unpack(tars)
+
+
+def test_a_flipped_bit_in_an_image_is_seen_before_anything_is_unpacked(tars: Path) -> None:
+    """Neither the tar nor a decoder of JPEGs would see it, and scipy ends the process at some in meta.mat."""
+    whole = bytearray((tars / archives.TRAIN).read_bytes())
+    whole[len(whole) // 2] ^= 1
+    (tars / archives.TRAIN).write_bytes(whole)
+    assert archives.MD5[archives.TRAIN] == "1d675b47d978889d74fa0da5fadfb00e"
+    with pytest.raises(
+        UserError, match=rf"{archives.TRAIN}: its md5 is \w+, expected {archives.MD5[archives.TRAIN]}; "
+    ):
+        archives.unpack(tars, lambda *_: None)
+    assert not (tars / "train").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize("where", ["class", "image"])
+def test_links_in_a_tar_are_not_followed(where: str, kind: bytes, tars: Path) -> None:
+    link = tarfile.TarInfo("n1.tar" if where == "class" else "link.JPEG")
+    link.type, link.linkname = kind, link.name  # to itself
+    if where == "class":
+        with tarfile.open(tars / archives.TRAIN, "a") as train:
+            train.addfile(link)
+        with pytest.raises(UserError, match=rf"{archives.TRAIN}: damaged \(n1.tar is no file\)"):
+            unpack(tars)
+        return
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w") as of_class:
+        of_class.addfile(link)
+        add(of_class, "n2_0.JPEG", encoded(picture(20, 30)))
+    with tarfile.open(tars / archives.TRAIN, "w") as train:
+        for wnid in WNIDS:
+            add(train, f"{wnid}.tar", inner.getvalue())
+    assert len(unpack(tars).train) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip file", b"\x1f\x8b" + bytes(40)])
+def test_a_devkit_that_is_none_is_one_line(content: bytes, tars: Path) -> None:
+    (tars / archives.DEVKIT).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: damaged"):
+        unpack(tars)
+    whole = bytearray(gzip.compress(bytes(20_000)))
+    whole[-6] ^= 1  # of the checksum, which is read at the end
+    (tars / archives.DEVKIT).write_bytes(whole)
+    with pytest.raises(UserError, match=rf"{archives.DEVKIT}: "):
         unpack(tars)

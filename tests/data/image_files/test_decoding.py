@@ -116,3 +116,16 @@ def test_resampling_is_also_pils_within_its_rounding() -> None:
 def test_a_crop_outside_is_refused() -> None:
     with pytest.raises(ValueError, match="crop 224x224 at 33, 0 of an image of 256x256"):
         resampled(torch.zeros(3, 50, 50, dtype=torch.uint8), shorter_side=256, top=33, left=0, height=224, width=224)
+
+
+def test_a_flip_of_any_byte_of_a_png_is_an_error_or_changes_no_pixel() -> None:
+    """Torchvision ends the process at a wrong checksum, as that of byte 600 of such a file."""
+    whole = encoded(picture(20, 20), "PNG")
+    pixels, refused = decode(whole, "a.png"), 0
+    for at in range(len(whole)):
+        damaged = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        try:
+            assert decode(damaged, "a.png").equal(pixels)
+        except UserError:
+            refused += 1
+    assert refused > 0.9 * len(whole)

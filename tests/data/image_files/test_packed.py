@@ -75,7 +75,7 @@ def progress(part, done, total):
 real = packed.os.fsync
 def slow(number):
     real(number)
-    if inside and len(calls) == count // 2:
+    if inside and len(calls) == count - 1:  # of each chunk first the images, then their log; and one before all
         print("inside", flush=True)
         time.sleep(60)
     calls.append(0)
@@ -123,12 +123,41 @@ def test_a_torn_tail_is_cut_off(birds: Path, tmp_path: Path, monkeypatch: pytest
     root = packed.directory(name_of(birds), data_dir=tmp_path)
     (root / packed.INDEX).unlink()
     os.truncate(root / "train.pack", (root / "train.pack").stat().st_size - 5)
-    with (root / "test.lengths").open("r+b") as log:
-        log.truncate(8 * 3 + 3)
+    with (root / "test.log").open("r+b") as log:
+        log.truncate(packed.LOGGED.itemsize * 3 + 3)
     seen: list[tuple[str, int]] = []
     prepare(birds, tmp_path, progress=lambda part, done, _total: seen.append((part, done)))
     assert seen == [("train", 8), ("train", 10), ("test", 2), ("test", 4), ("test", 6)]
     assert packs(birds, tmp_path) == packs(birds, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("fault", ["zeros in the log", "zeros in the images", "another number"])
+@pytest.mark.parametrize("skip_corrupt", [False, True])
+def test_what_a_power_cut_leaves_of_the_last_chunk_is_made_again(
+    birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, skip_corrupt: bool
+) -> None:
+    monkeypatch.setattr(packed, "CHUNK", 2)
+    (birds / "train" / "auk" / "auk_3.JPEG").write_bytes(b"corrupt" if skip_corrupt else encoded(picture(40, 30)))
+    for place in ("whole", "cut"):
+        left_out = prepare(birds, tmp_path / place, skip_corrupt=skip_corrupt)
+        assert [Path(name).name for name in left_out] == ["auk_3.JPEG"] * skip_corrupt
+    root = packed.directory(name_of(birds), data_dir=tmp_path / "cut")
+    (root / packed.INDEX).unlink()
+    size = packed.LOGGED.itemsize
+    pack, log = ((root / f"train.{suffix}").read_bytes() for suffix in ("pack", "log"))
+    match fault:
+        case "zeros in the log":
+            (root / "train.log").write_bytes(log[: -3 * size] + bytes(3 * size))
+        case "zeros in the images":
+            (root / "train.pack").write_bytes(pack[:-100] + bytes(100))
+        case "another number":
+            (root / "train.log").write_bytes(log[:-size] + (7).to_bytes(8, "little") + log[4 - size :])
+    seen: list[tuple[str, int]] = []
+    prepare(birds, tmp_path / "cut", progress=lambda *done: seen.append(done[:2]), skip_corrupt=skip_corrupt)
+    assert seen[0] == ("train", 6 if fault == "zeros in the log" else 8)
+    assert packs(birds, tmp_path / "cut") == packs(birds, tmp_path / "whole")
+    found, whole = (open_image_folder(name_of(birds), data_dir=tmp_path / place) for place in ("cut", "whole"))
+    assert len(found.train) == 10 - skip_corrupt and found.train.fingerprint() == whole.train.fingerprint()
 
 
 def test_a_damaged_store_is_named_and_not_used(birds: Path, tmp_path: Path) -> None:

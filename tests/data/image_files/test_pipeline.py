@@ -26,6 +26,7 @@ from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
 from resrepro.models import build
+from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint, session
 from resrepro.training.runner import Runner, Stopped
@@ -141,8 +142,8 @@ def test_all_test_images_are_measured_also_in_a_last_part_that_is_short(
 def test_a_run_stopped_anywhere_ends_with_the_same_bits(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException): ...
 
-    def die(path: Path, run: Run, training: Any) -> None:
-        save(path, run, training)
+    def die(place: RunFiles, run: Run, training: Any) -> None:
+        save(place, run, training)
         if training.iteration == 5:
             raise Killed
 

@@ -1,0 +1,58 @@
+"""The entry point: how a command ends where its terminal, its output or its user does something unusual."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resrepro import cli
+from resrepro.__main__ import main
+
+
+def run(monkeypatch: pytest.MonkeyPatch, output: io.TextIOWrapper, *words: object) -> int:
+    """Return the exit code of a command whose standard output is this."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["resrepro", *map(str, words)])
+        patch.setattr(sys, "stdout", output)
+        with pytest.raises(SystemExit) as end:
+            main()
+    return int(end.value.code or 0)
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert run(monkeypatch, full, "show", "resnext", "--results-dir", tmp_path) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: standard output: No space left on device") and said.count("\n") == 1
+
+
+def test_what_an_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    printed = io.BytesIO()
+    assert run(monkeypatch, io.TextIOWrapper(printed, encoding="ascii"), "table", 6, "--results-dir", tmp_path) == 0
+    assert rb"(6.61\xb10.16)" in printed.getvalue()
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "app", lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_during_an_import_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\nexcept BaseException:\n    pass\nprint('went on')"
+    )
+    program = (
+        "import signal, sys; from resrepro import __main__\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"__main__._run = lambda: __import__('slow')\nsys.path.insert(0, {str(tmp_path)!r})\n__main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -12,10 +12,11 @@ from resrepro.cli.options import (
     DEFAULT_RESULTS,
     DataDir,
     DatasetName,
-    Device,
+    Devices,
     ImageSize,
     Jobs,
     PrecisionName,
+    Processes,
     ResultsDir,
     Scale,
     SkipCorrupt,
@@ -73,7 +74,7 @@ def run(
         str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")
     ] = None,
     only: Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")] = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
     results_dir: ResultsDir = DEFAULT_RESULTS,
@@ -81,6 +82,7 @@ def run(
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
     jobs: Jobs = "auto",
+    processes: Processes = 1,
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
@@ -105,7 +107,7 @@ def run(
     console.quiet = not world.is_rank_zero
     with world.process_group():
         errors, code = _train(
-            runs, num_jobs, device, precision, results_dir=results_dir, data_dir=data_dir, world=world,
+            runs, num_jobs, device, precision, processes, world=world, results_dir=results_dir, data_dir=data_dir,
             num_workers=workers, skip_corrupt=skip_corrupt,
         )  # fmt: skip
         if code == 0 and world.is_rank_zero:
@@ -118,23 +120,60 @@ def run(
 
 
 def _train(
-    runs: list[Run], jobs: int | None, device: str, precision: str, *, world: World, **options: Any
+    runs: list[Run],
+    jobs: int | None,
+    device: str,
+    precision: str,
+    processes: int,
+    *,
+    world: World,
+    results_dir: Path,
+    **options: Any,
 ) -> tuple[list[str], int]:
-    """Train the runs; `options` are those of `Runner`.
+    """Train the runs in this process; where there are several devices and unfinished runs, in a process for each.
+
+    Args:
+        options: those of `Runner`.
 
     Returns:
         The errors, one line each; and the exit code where a signal stopped the process, else 0.
     """
     from resrepro.cli.progress import TerminalReporter
     from resrepro.runtime.device import choose
-    from resrepro.training.runner import Runner, Stopped
+    from resrepro.training.dispatcher import Dispatcher
+    from resrepro.training.runner import Runner, Stopped, missing_runs
 
-    compute = choose(world.device(device), precision)
-    where = compute.name if world.size == 1 else f"{world.size} x {compute.name}"
-    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}", soft_wrap=True)
+    devices = _devices(world, device, processes)
+    if len(devices) > 1:
+        devices = devices[: max(1, len(missing_runs(results_dir, runs)))]
+    compute = choose(devices[0], precision)
+    where = compute.name if len(devices) == world.size == 1 else f"{len(devices) * world.size} x {compute.name}"
+    lacking = "; no CUDA device here" if device == "auto" and compute.device.type == "cpu" else ""
+    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}{lacking}", soft_wrap=True)
     try:
         with TerminalReporter(console) as reporter:
-            return Runner(compute=compute, reporter=reporter, world=world, **options).run_all(runs, jobs), 0
+            trainer: Runner | Dispatcher
+            if len(devices) > 1:
+                trainer = Dispatcher(results_dir, devices, precision, reporter, options)
+            else:
+                trainer = Runner(results_dir, compute=compute, reporter=reporter, world=world, **options)
+            return trainer.run_all(runs, jobs), 0
     except Stopped as stopped:
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         return [], 128 + stopped.signal_number
+
+
+def _devices(world: World, device: str, processes: int) -> list[str]:
+    """Return the device of each process that trains runs of its own."""
+    from resrepro.runtime.device import choose, spread
+
+    if world.size > 1:
+        if processes > 1:
+            raise UserError(f"--processes {processes}: torchrun has started the processes already; leave it out")
+        return [world.device(device)]
+    devices = spread(device)
+    if processes == 1:
+        return devices
+    if choose(devices[0], "fp32").device.type != "cpu":
+        raise UserError(f"--processes {processes}: each GPU has one process; --jobs trains several runs on each")
+    return ["cpu"] * processes

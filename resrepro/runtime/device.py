@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -93,6 +94,29 @@ def choose(device: str, precision: str) -> Compute:
     else:
         _keep_freed_memory()
     return Compute(device=chosen, precision=found)
+
+
+def spread(device: str) -> list[str]:
+    """Return the devices that runs are spread over: each GPU for `auto` and `cuda`, those that are named, or the CPU.
+
+    Args:
+        device: as for `choose`, or several GPUs: `cuda:0,cuda:2`.
+
+    Raises:
+        UserError: one of several is no GPU, is not there, or is named twice.
+    """
+    num_gpus = torch.cuda.device_count()
+    if device in ("auto", "cuda") and num_gpus > 1:
+        return [f"cuda:{index}" for index in range(num_gpus)]
+    names = [name.strip() for name in device.split(",")]
+    if len(names) > 1:
+        for name in names:
+            if not re.fullmatch(r"cuda:\d+", name):
+                raise UserError(f"--device {device}: expected several GPUs, such as cuda:0,cuda:2")
+            if names.count(name) > 1:
+                raise UserError(f"--device {device}: {name} is named twice; --jobs trains several runs on each GPU")
+            choose(name, "fp32")
+    return names
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -19,14 +19,19 @@ class Signals:
 
     Args:
         agreed: is given the signal noted here, or 0, and returns that of all processes that work together.
+        numbers: the signals that are noted, if not these two.
     """
 
-    def __init__(self, agreed: Callable[[int], int] = lambda noted: noted) -> None:
-        self._agreed, self._noted = agreed, 0
+    def __init__(
+        self,
+        agreed: Callable[[int], int] = lambda noted: noted,
+        numbers: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
+    ) -> None:
+        self._agreed, self._numbers, self._noted = agreed, numbers, 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {n: signal.signal(n, self._note) for n in self._numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

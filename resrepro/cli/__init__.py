@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from resrepro.cli import bench, data, evaluate, experiments, results, run, summary, verify, watch
+from resrepro.cli import bench, data, evaluate, experiments, results, run, submit, summary, verify, watch
 
 app = typer.Typer(
     help="Reproduce 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command("list")(experiments.list_experiments)
 app.command()(experiments.show)
 app.command()(run.run)
+app.command()(submit.submit)
 app.command()(watch.watch)
 app.command()(results.plot)
 app.command()(results.table)

@@ -63,17 +63,41 @@ def _with_data(experiments: list[Experiment], data_dir: Path) -> list[Experiment
     return [experiment for experiment, there in zip(experiments, found, strict=True) if there]
 
 
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; all means those of the paper."
+    ),
+]
+Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")]
+Only = Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")]
+Selection = list[tuple[Experiment, tuple[Run, ...]]]
+
+
+def select(names: list[str], variation: Variation, *, seeds: str | None, only: str | None, data_dir: Path) -> Selection:
+    """Return the experiments with the runs of each that are asked for.
+
+    Raises:
+        UserError: an experiment or a run is unknown, or a seed is no number.
+    """
+    run_names, run_seeds = _names(only), None if seeds is None else numbers("--seeds", seeds)
+    experiments = find_experiments(names)
+    _check_only(run_names, experiments)
+    experiments = [e.variant(variation) for e in experiments if e.select(only=run_names).runs]
+    if names == ["all"]:
+        experiments = _with_data(experiments, data_dir)
+    return [(experiment, experiment.select(seeds=run_seeds, only=run_names).runs) for experiment in experiments]
+
+
+def unique(selection: Selection) -> list[Run]:
+    """Return the runs of all experiments, each once."""
+    return list({run.path: run for _, runs in selection for run in runs}.values())
+
+
 def run(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; all means those of the paper."
-        ),
-    ],
-    seeds: Annotated[
-        str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")] = None,
+    names: Names,
+    seeds: Seeds = None,
+    only: Only = None,
     device: Devices = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
@@ -91,14 +115,7 @@ def run(
     To resume a stopped run, give the same command again. A finished run is not trained again.
     """
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
-    run_names, run_seeds, num_jobs = _names(only), None if seeds is None else numbers("--seeds", seeds), _num_jobs(jobs)
-    experiments = find_experiments(names)
-    _check_only(run_names, experiments)
-    experiments = [e.variant(variation) for e in experiments if e.select(only=run_names).runs]
-    if names == ["all"]:
-        experiments = _with_data(experiments, data_dir)
-    selected = [experiment.select(seeds=run_seeds, only=run_names).runs for experiment in experiments]
-    runs = list({run.path: run for of_one in selected for run in of_one}.values())
+    num_jobs, selection = _num_jobs(jobs), select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
 
     from resrepro.cli.outcome import print_outcome
     from resrepro.runtime.distributed import World
@@ -107,12 +124,12 @@ def run(
     console.quiet = not world.is_rank_zero
     with world.process_group():
         errors, code = _train(
-            runs, num_jobs, device, precision, processes, world=world, results_dir=results_dir, data_dir=data_dir,
-            num_workers=workers, skip_corrupt=skip_corrupt,
+            unique(selection), num_jobs, device, precision, processes, world=world, results_dir=results_dir,
+            data_dir=data_dir, num_workers=workers, skip_corrupt=skip_corrupt,
         )  # fmt: skip
         if code == 0 and world.is_rank_zero:
-            for experiment, of_one in zip(experiments, selected, strict=True):
-                print_outcome(console, experiment, of_one, results_dir)
+            for experiment, runs in selection:
+                print_outcome(console, experiment, runs, results_dir)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     if errors or code:

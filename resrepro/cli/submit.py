@@ -1,0 +1,294 @@
+"""`resrepro submit`: runs as jobs of a Slurm cluster, by submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from resrepro.cli.options import (
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    DataDir,
+    DatasetName,
+    ImageSize,
+    PrecisionName,
+    ResultsDir,
+    Scale,
+    SkipCorrupt,
+    Workers,
+    console,
+)
+from resrepro.cli.run import Names, Only, Seeds, select, unique
+from resrepro.config.run import Run, Variation
+from resrepro.errors import UserError
+from resrepro.files import user_errors
+
+if TYPE_CHECKING:
+    import submitit
+
+SIGNAL_S = 120  # before the end of its time a job is told to write its checkpoint
+MAX_REQUEUES = 1000  # after the end of its time
+GRACE_S = 300.0  # how long a job with a checkpoint waits for Slurm to requeue or kill it
+
+
+def submit(
+    names: Names,
+    time_limit: Annotated[
+        str, typer.Option("--time", help="Requeue a job after this time, such as 1:00:00 or 2-00:00:00.")
+    ],
+    partition: Annotated[
+        str | None, typer.Option(help="Submit to this partition, not to the cluster's default.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(help="Give each run this many GPUs of a node; 0: train on the CPU.", min=0)] = 1,
+    nodes: Annotated[int, typer.Option(help="Give each run this many nodes.", min=1)] = 1,
+    cpus: Annotated[int | None, typer.Option(help="Give each process this many cores.", min=1)] = None,
+    sbatch: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Give sbatch a further option, such as account=me.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Run the same jobs here, one by one, without Slurm.")] = False,
+    seeds: Seeds = None,
+    only: Only = None,
+    precision: PrecisionName = "auto",
+    data_dir: DataDir = DEFAULT_DATA,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    dataset: DatasetName = None,
+    schedule_scale: Scale = 1.0,
+    image_size: ImageSize = None,
+    workers: Workers = None,
+    skip_corrupt: SkipCorrupt = False,
+) -> None:
+    """Train the runs of an experiment that are not finished as jobs of a Slurm cluster: an array with a task for each.
+
+    A job that is preempted, or comes to the end of its time, writes a checkpoint and is requeued.
+    """
+    limit_min = minutes(time_limit)
+    further = dict(_pair(text) for text in sbatch or ())
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    selection = select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
+
+    from resrepro.training.runner import missing_runs
+
+    missing = missing_runs(results_dir, unique(selection))
+    options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}
+    device = "cuda" if gpus else "cpu"
+    jobs = [Job(runs, device, precision, {**options, "num_workers": workers}) for runs in _together(missing)]
+    if not jobs:
+        console.print("all runs are finished")
+        return
+    folder = results_dir.resolve() / "jobs"
+    parameters: dict[str, Any] = {
+        "gpus_per_node": gpus or None,
+        "ntasks_per_node": max(1, gpus),
+        "nodes": nodes,
+        "cpus_per_task": cpus,
+    }
+    parameters |= {"partition": partition, "additional_parameters": further or None, "job_name": "resrepro"}
+    with user_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    _download(missing, data_dir)
+    if local:
+        _run_here(folder, jobs, limit_min, max(1, gpus), gpus)
+        _report(missing, results_dir, folder)
+    else:
+        submitted = _submit(folder, jobs, limit_min, {k: v for k, v in parameters.items() if v is not None})
+        number = submitted[0].job_id.partition("_")[0]
+        console.print(f"job {number}: {len(submitted)} task(s); their output: {folder}", soft_wrap=True)
+        console.print(f"next:   resrepro watch   (or: squeue --job {number}; scancel {number})", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Trains runs as a task of a cluster's job; submitit pickles it, and calls it where the cluster has a place.
+
+    With several tasks for a job they train together, as under torchrun.
+
+    Args:
+        options: of `Runner`.
+    """
+
+    runs: list[Run]
+    device: str
+    precision: str
+    options: dict[str, Any]
+
+    def __call__(self) -> None:
+        """Train until all runs are finished, or a signal comes; then act as the cluster expects it."""
+        import submitit
+
+        if submitit.JobEnvironment().num_tasks > 1:
+            submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        try:
+            errors, signal_number = self._train()
+        except UserError as error:
+            errors, signal_number = [str(error)], 0
+        if signal_number:
+            signal.raise_signal(signal_number)  # submitit's handlers are in place again: that of USR2 requeues the job
+            if "SLURM_JOB_ID" in os.environ:
+                time.sleep(GRACE_S)  # after SIGTERM it is Slurm that decides: USR2, to be requeued, or SIGKILL
+            sys.exit(128 + signal_number)
+        for line in errors:
+            print(f"error: {line}", file=sys.stderr, flush=True)
+        if errors:
+            sys.exit(1)
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """Return what is to be called after a requeue; the runs have their checkpoints already."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+    def _train(self) -> tuple[list[str], int]:
+        """Return the errors, one line each, and the number of the signal that stopped the training, or 0."""
+        from resrepro.cli.progress import TerminalReporter
+        from resrepro.runtime.device import choose
+        from resrepro.runtime.distributed import World
+        from resrepro.training.runner import Runner, Stopped
+
+        world = World.from_environment()
+        output = Console(quiet=not world.is_rank_zero, highlight=False, markup=False)
+        with world.process_group(), TerminalReporter(output) as reporter:
+            compute = choose(world.device(self.device), self.precision)
+            output.print(f"{world.size} x {compute.name}, {compute.precision}")
+            stop_signals = (signal.SIGTERM, signal.SIGUSR2)
+            runner = Runner(compute=compute, reporter=reporter, world=world, stop_signals=stop_signals, **self.options)
+            try:
+                return runner.run_all(self.runs), 0
+            except Stopped as stopped:
+                output.print(str(stopped), soft_wrap=True)
+                return [], stopped.signal_number
+
+
+def minutes(text: str) -> int:
+    """Read a time as Slurm writes it: `90` and `90:00` are minutes, then `1:30:00`, `2-12`, `2-12:00`, `2-12:00:00`.
+
+    Raises:
+        UserError: it is no such time, or less than a minute.
+    """
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?", text)
+    if match:
+        days, first, second, third = match.groups()
+        found = 24 * 60 * int(days or 0)
+        found += int(first) if days is third is None else 60 * int(first) + int(second or 0)
+        if found:
+            return found
+    raise UserError(f"--time {text}: expected at least a minute, such as 90, 1:30:00 or 2-00:00:00")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.removeprefix("--").partition("=")
+    if not key or not equals:
+        raise UserError(f"--sbatch {text}: expected KEY=VALUE, such as account=me")
+    return key, value
+
+
+def _together(missing: list[Run]) -> list[list[Run]]:
+    """Return the runs of each job: one, but those that start from the weights of a run are in its job, after it."""
+    jobs: dict[Run, list[Run]] = {}
+    for run in missing:
+        jobs.setdefault(run.start_from or run, []).append(run)
+    return list(jobs.values())
+
+
+def _download(missing: list[Run], data_dir: Path) -> None:
+    """Have the datasets before the jobs start: a cluster's nodes often reach no network."""
+    from resrepro.data.dataset import DataOptions
+    from resrepro.data.loading import is_there, load_dataset
+
+    for name, as_files in {(run.dataset, run.recipe.scale_crop is not None) for run in missing}:
+        if not is_there(name, data_dir=data_dir):
+            load_dataset(name, DataOptions(data_dir=data_dir), as_files=as_files)
+
+
+def _import_submitit() -> None:
+    try:
+        import submitit  # noqa: F401
+    except ImportError as error:
+        raise UserError("submit: the library submitit is not installed; pip install 'resrepro[slurm]'") from error
+
+
+def _submit(folder: Path, jobs: list[Job], limit_min: int, parameters: dict[str, Any]) -> list[Any]:
+    """Submit the jobs as an array.
+
+    Raises:
+        UserError: there is no Slurm here, or it refuses the jobs: its own words.
+    """
+    _import_submitit()
+    import submitit
+
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=MAX_REQUEUES)
+    executor.update_parameters(time=limit_min, signal_delay_s=_signal_s(limit_min), **parameters)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
+            submitted = [executor.submit(job) for job in jobs]
+    except submitit.core.utils.FailedJobError as error:
+        said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
+        raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}") from error
+    return submitted
+
+
+def _run_here(folder: Path, jobs: list[Job], limit_min: int, num_tasks: int, gpus: int) -> None:
+    """Run the jobs one by one, each as the cluster would: in a process that is signalled and requeued."""
+    _import_submitit()
+    import submitit
+
+    from resrepro.runtime.signals import Signals
+
+    executor = submitit.LocalExecutor(folder, max_num_timeout=MAX_REQUEUES)
+    signal_s = _signal_s(limit_min)
+    executor.update_parameters(
+        timeout_min=limit_min, signal_delay_s=signal_s, tasks_per_node=num_tasks, gpus_per_node=gpus
+    )
+    with Signals() as signals:
+        for job in jobs:
+            with _ignoring_ctrl_c():  # it reaches the job, too, which is told by the SIGTERM below
+                started = executor.submit(job)
+            console.print(f"{', '.join(map(str, job.runs))}: {started.paths.stdout}", soft_wrap=True)
+            while not started.done() and not signals.received():
+                time.sleep(0.2)
+            if number := signals.received():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(started.job_id), signal.SIGTERM)
+                started.wait()
+                console.print("stopped; the same command goes on from the checkpoint")
+                raise typer.Exit(128 + number)
+
+
+@contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _signal_s(limit_min: int) -> int:
+    return min(SIGNAL_S, 30 * limit_min)
+
+
+def _report(runs: list[Run], results_dir: Path, folder: Path) -> None:
+    """Say which runs have not been finished here."""
+    from resrepro.results.status import run_status
+
+    left = [status for run in runs if (status := run_status(results_dir, run)).record is None]
+    for status in left:
+        typer.echo(f"error: {status.name}: {status.problem or status}; its output is in {folder}", err=True)
+    if left:
+        raise typer.Exit(1)
+    console.print(f"{len(runs)} run(s) finished")

@@ -71,9 +71,10 @@ def submit(
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
-    """Train the runs of an experiment that are not finished as jobs of a Slurm cluster: an array with a task for each.
+    """Train the unfinished runs of an experiment as Slurm jobs.
 
-    A job that is preempted, or comes to the end of its time, writes a checkpoint and is requeued.
+    They are an array with a task for each run. A job that is preempted, or comes to the end of its time, writes a
+    checkpoint and is requeued.
     """
     limit_min = minutes(time_limit)
     further = dict(_pair(text) for text in sbatch or ())
@@ -90,24 +91,17 @@ def submit(
         console.print("all runs are finished")
         return
     folder = results_dir.resolve() / "jobs"
-    parameters: dict[str, Any] = {
-        "gpus_per_node": gpus or None,
-        "ntasks_per_node": max(1, gpus),
-        "nodes": nodes,
-        "cpus_per_task": cpus,
-    }
-    parameters |= {"partition": partition, "additional_parameters": further or None, "job_name": "resrepro"}
     with user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     _download(missing, data_dir)
     if local:
-        _run_here(folder, jobs, limit_min, max(1, gpus), gpus)
+        _run_here(folder, jobs, limit_min, gpus)
         _report(missing, results_dir, folder)
-    else:
-        submitted = _submit(folder, jobs, limit_min, {k: v for k, v in parameters.items() if v is not None})
-        number = submitted[0].job_id.partition("_")[0]
-        console.print(f"job {number}: {len(submitted)} task(s); their output: {folder}", soft_wrap=True)
-        console.print(f"next:   resrepro watch   (or: squeue --job {number}; scancel {number})", soft_wrap=True)
+        return
+    asked = {"partition": partition, "nodes": nodes, "gpus_per_node": gpus or None, "cpus_per_task": cpus}
+    number = _submit(folder, jobs, limit_min, ntasks_per_node=max(1, gpus), additional_parameters=further, **asked)
+    console.print(f"job {number}: {len(jobs)} task(s); their output: {folder}", soft_wrap=True)
+    console.print(f"next:   resrepro watch   (or: squeue --job {number}; scancel {number})", soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -220,8 +214,14 @@ def _import_submitit() -> None:
         raise UserError("submit: the library submitit is not installed; pip install 'resrepro[slurm]'") from error
 
 
-def _submit(folder: Path, jobs: list[Job], limit_min: int, parameters: dict[str, Any]) -> list[Any]:
+def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
     """Submit the jobs as an array.
+
+    Args:
+        asked: parameters of submitit's executor; those that are None are left to the cluster.
+
+    Returns:
+        The number of the job.
 
     Raises:
         UserError: there is no Slurm here, or it refuses the jobs: its own words.
@@ -232,17 +232,18 @@ def _submit(folder: Path, jobs: list[Job], limit_min: int, parameters: dict[str,
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
     executor = submitit.SlurmExecutor(folder, max_num_timeout=MAX_REQUEUES)
-    executor.update_parameters(time=limit_min, signal_delay_s=_signal_s(limit_min), **parameters)
+    given = {key: value for key, value in asked.items() if value is not None}
+    executor.update_parameters(job_name="resrepro", time=limit_min, signal_delay_s=_signal_s(limit_min), **given)
     try:
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
             submitted = [executor.submit(job) for job in jobs]
     except submitit.core.utils.FailedJobError as error:
         said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
         raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}") from error
-    return submitted
+    return str(submitted[0].job_id).partition("_")[0]
 
 
-def _run_here(folder: Path, jobs: list[Job], limit_min: int, num_tasks: int, gpus: int) -> None:
+def _run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:
     """Run the jobs one by one, each as the cluster would: in a process that is signalled and requeued."""
     _import_submitit()
     import submitit
@@ -250,9 +251,8 @@ def _run_here(folder: Path, jobs: list[Job], limit_min: int, num_tasks: int, gpu
     from resrepro.runtime.signals import Signals
 
     executor = submitit.LocalExecutor(folder, max_num_timeout=MAX_REQUEUES)
-    signal_s = _signal_s(limit_min)
     executor.update_parameters(
-        timeout_min=limit_min, signal_delay_s=signal_s, tasks_per_node=num_tasks, gpus_per_node=gpus
+        timeout_min=limit_min, signal_delay_s=_signal_s(limit_min), tasks_per_node=max(1, gpus), gpus_per_node=gpus
     )
     with Signals() as signals:
         for job in jobs:

@@ -153,8 +153,8 @@ def device_errors(compute: Compute, what: str) -> Iterator[None]:
             ) from error
         if device_lost(error):
             raise UserError(
-                f"{what}: the device failed ({first_line(error)}); its checkpoints are intact: once "
-                "nvidia-smi shows the device again, the same command goes on from them"
+                f"{what}: the device failed ({first_line(error)}); its checkpoints are intact: once nvidia-smi "
+                "(AMD: rocm-smi) shows the device again, the same command goes on from them"
             ) from error
         raise
 
@@ -167,7 +167,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 def device_lost(error: BaseException) -> bool:
     """Tell whether an error means that the device failed."""
-    return any(sign in str(error) for sign in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS"))
+    of_rocm = ("HIP error", "MIOPEN", "HIPBLAS_STATUS", "ROCBLAS_STATUS")
+    return any(sign in str(error) for sign in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS", *of_rocm))
 
 
 def _precision(device: torch.device, precision: str) -> Precision:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue", "sinfo")
 
-# Neither cgroups nor an accounting database. A job has two seconds between SIGTERM and SIGKILL; requeued, it starts again
-# when its old credential has expired.
+# Neither cgroups nor an accounting database. A job has two seconds between SIGTERM and SIGKILL. A requeued one starts
+# again when its old credential has expired.
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)

@@ -22,7 +22,7 @@ from support.trainings import rows, state
 pytest.importorskip("submitit", reason="submitit is not installed")
 pytestmark = pytest.mark.slow
 RUN = tiny_run("resnet8")
-LENGTH = ("total_iters = 12", "total_iters = 4000"), ("curve_every_iters = 5", "curve_every_iters = 250")
+LENGTH = ("total_iters = 12", "total_iters = 1500"), ("curve_every_iters = 5", "curve_every_iters = 100")
 CHOSEN = ("--only", "resnet8", "--seeds", "0", "--precision", "fp32")
 
 
@@ -40,7 +40,7 @@ def files_of(results_dir: Path) -> RunFiles:
     return results.run_files(results_dir, RUN)
 
 
-def wait_for(what: Callable[[], Any], results_dir: Path, seconds: float = 300) -> None:
+def wait_for(what: Callable[[], Any], results_dir: Path, seconds: float = 900) -> None:
     until = time.monotonic() + seconds
     while not what():
         logs = "\n".join(path.read_text() for path in sorted((results_dir / "jobs").glob("*_log.*")))
@@ -65,7 +65,7 @@ def num_points(results_dir: Path) -> int:
 
 @pytest.mark.usefixtures("slurm")
 def test_a_run_that_is_preempted_twice_ends_bit_identical(toml: Callable[..., Path], tmp_path: Path) -> None:
-    """Slurm itself takes the node away (SIGTERM, then SIGKILL), then it warns the job (USR2), which asks to be requeued."""
+    """First Slurm takes the node away by SIGTERM and SIGKILL; then it warns by USR2, and the job requeues itself."""
     path, where = toml(*LENGTH), tmp_path / "results"
     said = run("submit", path, "--results-dir", where, "--gpus", 0, "--time", "1:00:00", *CHOSEN)
     number = said.split()[1].rstrip(":")

@@ -23,7 +23,9 @@ from resrepro.training import dispatcher, worker
 from resrepro.training.dispatcher import MAX_DEATHS, Dispatcher
 from resrepro.training.loop import Training
 from resrepro.training.memory import check_shares
+from resrepro.training.runner import Runner
 from support.processes import error, few_images
+from support.processes import run as run_command
 from support.recipes import tiny_run
 from support.reporters import Silent
 from support.trainings import rows, runner, state
@@ -88,19 +90,26 @@ def dispatched(results_dir: Path, reporter: Silent, num_processes: int = 2) -> D
 def test_a_killed_workers_run_is_taken_up_and_all_give_what_they_give_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One run starts from the weights of another, and waits for it."""
-    runs, reporter = [DEEPER, *RUNS], Noting()
-    assert runner(tmp_path / "alone", Silent()).run_all(runs, 1) == []
+    reporter = Noting()
+    assert runner(tmp_path / "alone", Silent()).run_all(RUNS, 1) == []
     monkeypatch.setattr(dispatcher, "serve", serve_and_die)
-    assert dispatched(tmp_path / "once", reporter).run_all(runs, 1) == []
+    assert dispatched(tmp_path / "once", reporter).run_all(RUNS, 1) == []
     assert [said for said in reporter.said if "SIGKILL" in said] == [
         "shapes/resnet8/seed0: its process was killed (SIGKILL); another goes on from the last checkpoint"
     ]
-    for run in runs:
+    for run in RUNS:
         assert rows(tmp_path / "once", run) == rows(tmp_path / "alone", run)
         assert state(tmp_path / "once", run) == state(tmp_path / "alone", run)
 
 
+@pytest.mark.slow
+def test_a_run_that_starts_from_another_waits_for_it(tmp_path: Path) -> None:
+    assert dispatched(tmp_path, Silent()).run_all([DEEPER, *RUNS], 1) == []
+    times = [results.run_files(tmp_path, run).record.stat().st_mtime for run in (RUNS[1], DEEPER)]
+    assert times == sorted(times)
+
+
+@pytest.mark.slow
 def test_a_run_that_ends_each_of_its_workers_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "serve", serve_and_die)
     (line,) = dispatched(tmp_path, Noting()).run_all(RUNS, 1)
@@ -141,7 +150,15 @@ def _command(toml: Path, output: Path) -> None:
     main()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+    ids=lambda number: number.name,
+)
 def test_one_signal_stops_all_with_a_checkpoint(toml: Callable[..., Path], tmp_path: Path, number: int) -> None:
     """Ctrl-C reaches all processes of the terminal, SIGTERM and SIGKILL the parent alone."""
     process = CONTEXT.Process(
@@ -183,6 +200,19 @@ def test_the_devices_that_runs_are_spread_over(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(UserError) as caught:
             spread(asked)
         assert why in str(caught.value)
+
+
+def test_a_machine_without_cuda_trains_on_its_cpu_and_says_so(
+    toml: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(Runner, "run_all", lambda *_: ["nothing was trained"])
+    (line,) = [
+        line
+        for line in run_command("run", toml(), "--results-dir", tmp_path, code=1).splitlines()
+        if "run(s) on" in line
+    ]
+    assert "(CPU)" in line and line.endswith("; no CUDA device here")
 
 
 def test_more_processes_than_memory_is_one_line() -> None:

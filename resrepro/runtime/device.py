@@ -165,6 +165,13 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
+def memory_that_ended(error: BaseException | None) -> BaseException | None:
+    """Return the error that says that memory is full, this one or one that led to it; None: neither says so."""
+    while error is not None and not out_of_memory(error):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def device_lost(error: BaseException) -> bool:
     """Tell whether an error means that the device failed."""
     of_rocm = ("HIP error", "MIOPEN", "HIPBLAS_STATUS", "ROCBLAS_STATUS")

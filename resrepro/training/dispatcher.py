@@ -207,6 +207,8 @@ class Dispatcher:
         """End the workers: those that still train write a checkpoint."""
         for worker in self._workers:
             worker.pipe.close()
+            if not worker.num_jobs:  # it still starts
+                worker.process.terminate()
         for worker in self._workers:
             worker.process.join()
 

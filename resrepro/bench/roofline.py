@@ -18,7 +18,7 @@ from resrepro.runtime.device import Compute
 # its gradient written, and read twice.
 PASSES = 7
 MATMUL_SIDE = {"cpu": 2048, "cuda": 8192}
-COPY_BYTES = {"cpu": 2**28, "cuda": 2**32}
+COPY_BYTES = {"cpu": 2**28, "cuda": 2**32}  # at most: a quarter of what is free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,19 @@ class MachineRates:
 
 
 def measure_rates(compute: Compute) -> MachineRates:
+    """Measure what a machine can do, and leave its memory to the processes that are timed next."""
+    rates = _measure(compute)
+    if compute.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return rates
+
+
+def _measure(compute: Compute) -> MachineRates:
     kind = torch.bfloat16 if compute.precision == "bf16" else torch.float32
-    side, num_bytes = MATMUL_SIDE[compute.device.type], COPY_BYTES[compute.device.type]
+    side = MATMUL_SIDE[compute.device.type]
     a = torch.randn(side, side, device=compute.device, dtype=kind)
     matmul_s = _median_s(lambda: a @ a, compute)
+    num_bytes = min(COPY_BYTES[compute.device.type], (compute.free_bytes() or 2**30) // 4)
     source = torch.zeros(num_bytes, dtype=torch.uint8, device=compute.device)
     target = torch.zeros_like(source)
     copy_s = _median_s(lambda: target.copy_(source), compute)

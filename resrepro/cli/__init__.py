@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from resrepro.cli import bench, compare, data, evaluate, experiments, export, results, run, summary, verify, watch
+from resrepro.cli import (
+    bench,
+    compare,
+    data,
+    evaluate,
+    experiments,
+    export,
+    results,
+    run,
+    submit,
+    summary,
+    verify,
+    watch,
+)
 
 app = typer.Typer(
     help="Reproduce 'Deep Residual Learning for Image Recognition' (He, Zhang, Ren, Sun 2015).\n\n"
@@ -17,6 +30,7 @@ app = typer.Typer(
 app.command("list")(experiments.list_experiments)
 app.command()(experiments.show)
 app.command()(run.run)
+app.command()(submit.submit)
 app.command()(watch.watch)
 app.command()(results.plot)
 app.command()(results.table)

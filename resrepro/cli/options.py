@@ -41,9 +41,21 @@ DataDir = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="Compute on auto (CUDA, else CPU), cpu, cuda or cuda:N.")]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device", help="Compute on auto (every GPU, else the CPU), cpu, cuda, or certain GPUs, such as cuda:0,cuda:2."
+    ),
+]
+Processes = Annotated[
+    int, typer.Option("--processes", help="On a CPU, train in this many processes with equal shares of it.", min=1)
+]
 PrecisionName = Annotated[str, typer.Option("--precision", help="Compute in auto, fp32, tf32 or bf16.")]
 Jobs = Annotated[
-    str, typer.Option("--jobs", help="Train this many runs at once; auto: as many as save time and fit in memory.")
+    str,
+    typer.Option(
+        "--jobs", help="Train this many runs at once on each device; auto: as many as save time and fit in memory."
+    ),
 ]
 Scale = Annotated[
     float,

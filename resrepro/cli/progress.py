@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from resrepro.cli.options import duration
 from resrepro.config.run import Run
 from resrepro.results.records import CurvePoint, RunRecord
-from resrepro.training.loop import Training
+from resrepro.training.session import Progress as RunProgress
 
 REFRESH_S = 0.1  # a step on a GPU takes less time than a line of text
 
@@ -58,13 +58,15 @@ class TerminalReporter:
                 self.console.print(f"{what} of {total} images ...", highlight=False)
         self.progress.update(self._preparing[what], completed=done)
 
-    def started(self, run: Run, training: Training) -> None:
+    def started(self, run: Run, training: RunProgress) -> None:
         """Show the bar of a run, and what the machine lacks to be as fast as it could be."""
         total = run.recipe.total_iters
-        for note in training.engine.notes:
+        for note in training.notes:
             if note not in self._notes:  # once for all runs
                 self.console.print(note, highlight=False)
-        self._notes.update(training.engine.notes)
+        self._notes.update(training.notes)
+        if run in self._shown:  # in a process that died
+            self.progress.remove_task(self._shown[run].task)
         self._shown[run] = _Shown(
             task=self.progress.add_task("", total=total, completed=training.iteration, run=str(run), state="starting"),
             from_iteration=training.iteration,
@@ -76,7 +78,7 @@ class TerminalReporter:
         elif not self.console.is_terminal:
             self.console.print(f"{run}: started, {total - run.first_iter} iterations", highlight=False)
 
-    def advanced(self, run: Run, training: Training, point: CurvePoint | None) -> None:
+    def advanced(self, run: Run, training: RunProgress, point: CurvePoint | None) -> None:
         """Move the bar of a run; it is drawn at most ten times a second."""
         shown = self._shown[run]
         now = time.monotonic()
@@ -101,7 +103,7 @@ class TerminalReporter:
             self.console.print(f"{run}: {note or f'finished{took}'}", highlight=False, soft_wrap=True)
 
 
-def _state(run: Run, training: Training, shown: _Shown) -> str:
+def _state(run: Run, training: RunProgress, shown: _Shown) -> str:
     iterations = training.iteration - shown.from_iteration
     seconds = max(training.elapsed_s - shown.from_elapsed_s, 1e-9)
     rate = iterations / seconds  # evaluations included, so that the ETA is honest

@@ -12,10 +12,11 @@ from resrepro.cli.options import (
     DEFAULT_RESULTS,
     DataDir,
     DatasetName,
-    Device,
+    Devices,
     ImageSize,
     Jobs,
     PrecisionName,
+    Processes,
     ResultsDir,
     Scale,
     SkipCorrupt,
@@ -67,18 +68,42 @@ def _with_data(experiments: list[Experiment], data_dir: Path) -> list[Experiment
     return [experiment for experiment, there in zip(experiments, found, strict=True) if there]
 
 
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; all means those of the paper."
+    ),
+]
+Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")]
+Only = Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")]
+Selection = list[tuple[Experiment, tuple[Run, ...]]]
+
+
+def select(names: list[str], variation: Variation, *, seeds: str | None, only: str | None, data_dir: Path) -> Selection:
+    """Return the experiments with the runs of each that are asked for.
+
+    Raises:
+        UserError: an experiment or a run is unknown, or a seed is no number.
+    """
+    run_names, run_seeds = _names(only), None if seeds is None else numbers("--seeds", seeds)
+    experiments = find_experiments(names)
+    _check_only(run_names, experiments)
+    experiments = [e.variant(variation) for e in experiments if e.select(only=run_names).runs]
+    if names == ["all"]:
+        experiments = _with_data(experiments, data_dir)
+    return [(experiment, experiment.select(seeds=run_seeds, only=run_names).runs) for experiment in experiments]
+
+
+def unique(selection: Selection) -> list[Run]:
+    """Return the runs of all experiments, each once."""
+    return list({run.path: run for _, runs in selection for run in runs}.values())
+
+
 def run(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; all means those of the paper."
-        ),
-    ],
-    seeds: Annotated[
-        str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")] = None,
-    device: Device = "auto",
+    names: Names,
+    seeds: Seeds = None,
+    only: Only = None,
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
     results_dir: ResultsDir = DEFAULT_RESULTS,
@@ -86,6 +111,7 @@ def run(
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
     jobs: Jobs = "auto",
+    processes: Processes = 1,
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
     log: Log = None,
@@ -97,14 +123,7 @@ def run(
     if log not in (None, "tensorboard"):
         raise UserError(f"--log {log}: expected tensorboard")
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
-    run_names, run_seeds, num_jobs = _names(only), None if seeds is None else numbers("--seeds", seeds), _num_jobs(jobs)
-    experiments = find_experiments(names)
-    _check_only(run_names, experiments)
-    experiments = [e.variant(variation) for e in experiments if e.select(only=run_names).runs]
-    if names == ["all"]:
-        experiments = _with_data(experiments, data_dir)
-    selected = [experiment.select(seeds=run_seeds, only=run_names).runs for experiment in experiments]
-    runs = list({run.path: run for of_one in selected for run in of_one}.values())
+    num_jobs, selection = _num_jobs(jobs), select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
 
     from resrepro.cli.outcome import print_outcome
     from resrepro.runtime.distributed import World
@@ -113,12 +132,12 @@ def run(
     console.quiet = not world.is_rank_zero
     with world.process_group():
         errors, code = _train(
-            runs, num_jobs, device, precision, results_dir=results_dir, data_dir=data_dir, world=world,
-            num_workers=workers, skip_corrupt=skip_corrupt, events=log is not None,
+            unique(selection), num_jobs, device, precision, processes, world=world, results_dir=results_dir,
+            events=log is not None, data_dir=data_dir, num_workers=workers, skip_corrupt=skip_corrupt,
         )  # fmt: skip
         if code == 0 and world.is_rank_zero:
-            for experiment, of_one in zip(experiments, selected, strict=True):
-                print_outcome(console, experiment, of_one, results_dir)
+            for experiment, runs in selection:
+                print_outcome(console, experiment, runs, results_dir)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     if errors or code:
@@ -130,13 +149,18 @@ def _train(
     jobs: int | None,
     device: str,
     precision: str,
+    processes: int,
     *,
     world: World,
     results_dir: Path,
     events: bool,
     **options: Any,
 ) -> tuple[list[str], int]:
-    """Train the runs, with or without events for TensorBoard; `options` are those of `Runner`.
+    """Train the runs in this process; where there are several devices and unfinished runs, in a process for each.
+
+    Args:
+        events: whether curve points are also written for TensorBoard.
+        options: those of `Runner`.
 
     Returns:
         The errors, one line each; and the exit code where a signal stopped the process, else 0.
@@ -144,19 +168,44 @@ def _train(
     from resrepro.cli.progress import TerminalReporter
     from resrepro.cli.tensorboard import TensorBoardReporter
     from resrepro.runtime.device import choose
-    from resrepro.training.runner import Runner, Stopped
+    from resrepro.training.dispatcher import Dispatcher
+    from resrepro.training.runner import Runner, Stopped, missing_runs
 
-    compute = choose(world.device(device), precision)
-    where = compute.name if world.size == 1 else f"{world.size} x {compute.name}"
-    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}", soft_wrap=True)
+    devices = _devices(world, device, processes)
+    if len(devices) > 1:
+        devices = devices[: max(1, len(missing_runs(results_dir, runs)))]
+    compute = choose(devices[0], precision)
+    where = compute.name if len(devices) == world.size == 1 else f"{len(devices) * world.size} x {compute.name}"
+    lacking = "; no CUDA device here" if device == "auto" and compute.device.type == "cpu" else ""
+    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}{lacking}", soft_wrap=True)
     try:
         with TerminalReporter(console) as terminal:
             log = TensorBoardReporter(terminal, results_dir) if events and world.is_rank_zero else None
-            options |= {"results_dir": results_dir, "compute": compute, "world": world, "reporter": log or terminal}
-            errors = Runner(**options).run_all(runs, jobs)
+            trainer: Runner | Dispatcher
+            if len(devices) > 1:
+                trainer = Dispatcher(results_dir, devices, precision, log or terminal, options)
+            else:
+                trainer = Runner(results_dir, compute=compute, reporter=log or terminal, world=world, **options)
+            errors = trainer.run_all(runs, jobs)
             if log is not None:
                 log.write_finished(runs)
             return errors, 0
     except Stopped as stopped:
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         return [], 128 + stopped.signal_number
+
+
+def _devices(world: World, device: str, processes: int) -> list[str]:
+    """Return the device of each process that trains runs of its own."""
+    from resrepro.runtime.device import choose, spread
+
+    if world.size > 1:
+        if processes > 1:
+            raise UserError(f"--processes {processes}: torchrun has started the processes already; leave it out")
+        return [world.device(device)]
+    devices = spread(device)
+    if processes == 1:
+        return devices
+    if choose(devices[0], "fp32").device.type != "cpu":
+        raise UserError(f"--processes {processes}: each GPU has one process; --jobs trains several runs on each")
+    return ["cpu"] * processes

@@ -15,8 +15,7 @@ from resrepro.files import user_errors
 from resrepro.results.records import CurvePoint, RunRecord
 
 if TYPE_CHECKING:
-    from resrepro.training.loop import Training
-    from resrepro.training.session import Reporter
+    from resrepro.training.session import Progress, Reporter
 
 
 class TensorBoardReporter:
@@ -41,11 +40,11 @@ class TensorBoardReporter:
     def preparing(self, what: str, done: int, total: int) -> None:
         self.reporter.preparing(what, done, total)
 
-    def started(self, run: Run, training: Training) -> None:
+    def started(self, run: Run, training: Progress) -> None:
         self.reporter.started(run, training)
         self._events[run] = self._anew(run, training.points, training.elapsed_s)
 
-    def advanced(self, run: Run, training: Training, point: CurvePoint | None) -> None:
+    def advanced(self, run: Run, training: Progress, point: CurvePoint | None) -> None:
         self.reporter.advanced(run, training, point)
         if point is not None:
             self._events[run].add([point])
@@ -63,7 +62,7 @@ class TensorBoardReporter:
             if points and not files.tensorboard.exists():
                 self._anew(run, points, points[-1].elapsed_s).close()
 
-    def _anew(self, run: Run, points: list[CurvePoint], elapsed_s: float) -> _Events:
+    def _anew(self, run: Run, points: Iterable[CurvePoint], elapsed_s: float) -> _Events:
         folder = results.run_files(self.results_dir, run).tensorboard
         with user_errors(folder):
             if folder.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -95,6 +96,29 @@ def choose(device: str, precision: str) -> Compute:
     return Compute(device=chosen, precision=found)
 
 
+def spread(device: str) -> list[str]:
+    """Return the devices that runs are spread over: each GPU for `auto` and `cuda`, those that are named, or the CPU.
+
+    Args:
+        device: as for `choose`, or several GPUs: `cuda:0,cuda:2`.
+
+    Raises:
+        UserError: one of several is no GPU, is not there, or is named twice.
+    """
+    num_gpus = torch.cuda.device_count()
+    if device in ("auto", "cuda") and num_gpus > 1:
+        return [f"cuda:{index}" for index in range(num_gpus)]
+    names = [name.strip() for name in device.split(",")]
+    if len(names) > 1:
+        for name in names:
+            if not re.fullmatch(r"cuda:\d+", name):
+                raise UserError(f"--device {device}: expected several GPUs, such as cuda:0,cuda:2")
+            if names.count(name) > 1:
+                raise UserError(f"--device {device}: {name} is named twice; --jobs trains several runs on each GPU")
+            choose(name, "fp32")
+    return names
+
+
 @cache
 def _stream(device: torch.device, _thread: int) -> torch.cuda.Stream:
     """Return the stream of a thread.
@@ -129,8 +153,8 @@ def device_errors(compute: Compute, what: str) -> Iterator[None]:
             ) from error
         if device_lost(error):
             raise UserError(
-                f"{what}: the device failed ({first_line(error)}); its checkpoints are intact: once "
-                "nvidia-smi shows the device again, the same command goes on from them"
+                f"{what}: the device failed ({first_line(error)}); its checkpoints are intact: once nvidia-smi "
+                "(AMD: rocm-smi) shows the device again, the same command goes on from them"
             ) from error
         raise
 
@@ -141,9 +165,17 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
+def memory_that_ended(error: BaseException | None) -> BaseException | None:
+    """Return the error that says that memory is full, this one or one that led to it; None: neither says so."""
+    while error is not None and not out_of_memory(error):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def device_lost(error: BaseException) -> bool:
     """Tell whether an error means that the device failed."""
-    return any(sign in str(error) for sign in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS"))
+    of_rocm = ("HIP error", "MIOPEN", "HIPBLAS_STATUS", "ROCBLAS_STATUS")
+    return any(sign in str(error) for sign in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS", *of_rocm))
 
 
 def _precision(device: torch.device, precision: str) -> Precision:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 
 class Interrupted(Exception):
     """Reports that a signal was noted, and that the work came to a place where it can stop."""
+
+
+def stopping() -> list[int]:
+    """Return the signals that ask a process to end; SIGHUP only if it is not ignored, as it is under nohup."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last one is not on Windows
+    numbers: list[int] = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return [*numbers[:2], *(n for n in numbers[2:] if signal.getsignal(n) is not signal.SIG_IGN)]
 
 
 class Signals:
@@ -21,16 +28,19 @@ class Signals:
 
     Args:
         agreed: is given the signal noted here, or 0, and returns that of all processes that work together.
+        numbers: the signals that are noted, if not those of `stopping`.
     """
 
-    def __init__(self, agreed: Callable[[int], int] = lambda noted: noted) -> None:
-        self._agreed, self._noted = agreed, 0
+    def __init__(
+        self,
+        agreed: Callable[[int], int] = lambda noted: noted,
+        numbers: Sequence[int] = (),
+    ) -> None:
+        self._agreed, self._numbers, self._noted = agreed, numbers, 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        noted = [signal.SIGINT, signal.SIGTERM]
-        noted += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
-        self._before = {number: signal.signal(number, self._note) for number in noted}
+        self._before = {n: signal.signal(n, self._note) for n in self._numbers or stopping()}
         return self
 
     def __exit__(self, *_: object) -> None:

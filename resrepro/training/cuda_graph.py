@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,6 +32,21 @@ def capture(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = Non
         graph = torch.cuda.CUDAGraph()
         # thread_local: other runs go on in their own threads
         stream = torch.cuda.current_stream()
-        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+        with (
+            _no_garbage_collection(),
+            torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+        ):
             work()
     return graph.replay, graph.pool()
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Free no graph of an earlier run meanwhile: that would end the capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -56,6 +56,11 @@ class Training:
         opened = self.warmup_opened_iter is not None
         return learning_rate(self.recipe, len(self.drops), warmup_open=opened)
 
+    @property
+    def notes(self) -> list[str]:
+        """Return what the machine lacks to be as fast as it could be, one line each."""
+        return self.engine.notes
+
     def steps(self) -> Iterator[CurvePoint | None]:
         """Train to the end of the recipe, and yield after each iteration: a curve point where one is due, else None.
 

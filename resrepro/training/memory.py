@@ -60,3 +60,22 @@ def plan(needs: list[tuple[int, int]], free: int | None, jobs: int | None, auto:
             f"free for all; --jobs {possible} fits"
         )
     return most, True
+
+
+def check_shares(needs: list[tuple[int, int]], free: int | None, num_sharing: int) -> None:
+    """Check that each of the processes that share a machine can hold its largest run.
+
+    Args:
+        needs: as in `plan`.
+        free: the share of one process, bytes; None where the system does not say.
+
+    Raises:
+        UserError: it cannot, and so the system would kill one of them; says how many processes can.
+    """
+    largest = max((need[True] for need in needs), default=0)
+    if free is not None and largest > free:
+        possible = max(1, free * num_sharing // largest)
+        raise UserError(
+            f"--processes {num_sharing}: the largest run needs about {largest / 2**30:.1f} GiB, and each process has "
+            f"{free / 2**30:.1f} GiB; --processes {possible} fits"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,10 +18,11 @@ from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 from resrepro.models.own import with_source
+from resrepro.results.lock import RunLocked
 from resrepro.runtime.device import Compute, device_errors, num_cores
 from resrepro.runtime.distributed import ALONE, World
 from resrepro.runtime.signals import Interrupted, Signals
-from resrepro.training.memory import needed_bytes, plan
+from resrepro.training.memory import check_shares, needed_bytes, plan
 from resrepro.training.session import Reporter, RunSession, count
 from resrepro.training.step import Execution
 
@@ -40,12 +42,28 @@ class Outcome:
     """Says how the attempt to train a run ended.
 
     Args:
-        kind: `done` also where the run diverged: it has a record, and is not trained again.
+        kind: `done` also where the run diverged: it has a record, and is not trained again; `held`: by another process.
         message: where it was stopped, or the error, in one line; empty where there is nothing to say.
     """
 
-    kind: Literal["done", "stopped", "failed"]
+    kind: Literal["done", "stopped", "failed", "held"]
     message: str = ""
+
+
+def missing_runs(results_dir: Path, runs: list[Run]) -> list[Run]:
+    """Return the runs that are not finished, and before them those that they start from.
+
+    Raises:
+        UserError: a recorded run is not the one asked for, or its files are damaged; or there is no source of a net of
+            other code.
+    """
+
+    def incomplete(run: Run) -> bool:
+        return results.read_complete(results_dir, run) is None
+
+    missing = [run for run in map(with_source, runs) if incomplete(run)]
+    sources = [run.start_from for run in missing if run.start_from]
+    return [*dict.fromkeys([*filter(incomplete, sources), *missing])]
 
 
 @dataclass
@@ -60,6 +78,8 @@ class Runner:
     Args:
         num_workers: threads that decode image files, for each run; None: one for each core that training leaves.
         skip_corrupt: whether training goes on without images that cannot be decoded.
+        num_sharing: processes like this one, with a `world` of their own each, that share the machine.
+        stop_signals: those that end `run_all` with a checkpoint, if not the usual ones.
     """
 
     results_dir: Path
@@ -69,6 +89,8 @@ class Runner:
     world: World = ALONE
     num_workers: int | None = None
     skip_corrupt: bool = False
+    num_sharing: int = 1
+    stop_signals: Sequence[int] = ()
     _datasets: dict[tuple[str, bool], Dataset] = field(default_factory=dict)
     _execution: Execution = field(default_factory=Execution)
 
@@ -88,23 +110,14 @@ class Runner:
                 into memory; no run was started.
             Stopped: on SIGINT or SIGTERM, after a checkpoint.
         """
-        auto = AUTO_JOBS[self.compute.device.type] if self.world.size == 1 else 1
         if self.world.size > 1 and (jobs or 1) > 1:
             raise UserError(f"--jobs {jobs}: the processes of torchrun train one run at a time; leave out --jobs")
-        missing = self.world.on_rank_zero(lambda: self._missing([with_source(run) for run in runs]))
-        for run in missing:
-            self.world.check(run.recipe.batch_size, run.recipe.bn_devices, str(run))
-            self.world.local_rank_zero_first(partial(self._dataset, run)).check(run.recipe, str(run))
-        jobs, activation_checkpointing = plan([self._needs(run) for run in missing], self._free_bytes(), jobs, auto)
-        self._execution = Execution(activation_checkpointing=bool(self.world.all_reduce_max(activation_checkpointing)))
-        num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
+        missing = self.world.on_rank_zero(lambda: missing_runs(self.results_dir, runs))
         num_threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, num_threads // jobs))
         outcomes: list[Outcome] = []
-        with Signals(self.world.all_reduce_max) as signals, ThreadPoolExecutor(jobs) as pool:
-            for dataset in self._datasets.values():
-                preparing = partial(self._preparing, signals)
-                dataset.options = replace(dataset.options, num_workers=num_workers, progress=preparing)
+        jobs = self.prepare(missing, jobs)
+        with Signals(self.world.all_reduce_max, self.stop_signals) as signals, ThreadPoolExecutor(jobs) as pool:
+            self.listen(signals)
             each = map if jobs == 1 else pool.map
             for from_weights in (False, True):  # the weights come first
                 group = [run for run in missing if bool(run.start_from) is from_weights]
@@ -113,7 +126,41 @@ class Runner:
         received = signals.received()  # also waits for the first process, which may still be writing
         if received:
             raise Stopped("; ".join(o.message for o in outcomes if o.message) or "stopped between two runs", received)
-        return [outcome.message for outcome in outcomes if outcome.kind == "failed"]
+        return [outcome.message for outcome in outcomes if outcome.kind in ("failed", "held")]
+
+    def prepare(self, missing: list[Run], jobs: int | None) -> int:
+        """Open the datasets of runs, and share memory, cores and threads among those that train at once.
+
+        Args:
+            missing: runs that are not finished, which `attempt` is to train.
+            jobs: as in `run_all`.
+
+        Returns:
+            The number of runs at once.
+
+        Raises:
+            UserError: a dataset cannot be loaded, or the runs do not fit into memory.
+        """
+        for run in missing:
+            self.world.check(run.recipe.batch_size, run.recipe.bn_devices, str(run))
+            self.world.local_rank_zero_first(partial(self._dataset, run)).check(run.recipe, str(run))
+        auto = AUTO_JOBS[self.compute.device.type] if self.world.size == 1 else 1
+        needs = [self._needs(run) for run in missing]
+        free = self._free_bytes()
+        if self.num_sharing > 1 and self.compute.device.type == "cpu":
+            check_shares(needs, free, self.num_sharing)
+        jobs, activation_checkpointing = plan(needs, free, jobs, auto)
+        self._execution = Execution(activation_checkpointing=bool(self.world.all_reduce_max(activation_checkpointing)))
+        num_workers = self._num_workers(jobs) if self.num_workers is None else self.num_workers
+        torch.set_num_threads(max(1, torch.get_num_threads() // (jobs * self.num_sharing)))
+        for dataset in self._datasets.values():
+            dataset.options = replace(dataset.options, num_workers=num_workers)
+        return jobs
+
+    def listen(self, signals: Signals) -> None:
+        """Show the progress of preparing the datasets, such as the per-pixel mean, and stop it where a signal comes."""
+        for dataset in self._datasets.values():
+            dataset.options = replace(dataset.options, progress=partial(self._preparing, signals))
 
     def _dataset(self, run: Run) -> Dataset:
         """Return the run's dataset, opened once for all runs that read it the same way."""
@@ -132,17 +179,7 @@ class Runner:
         """Return the number of threads that decode for one run: on a CPU the training needs the cores."""
         if self.compute.device.type == "cpu":
             return 1
-        return max(1, num_cores() // (jobs * self.world.local_size))
-
-    def _missing(self, runs: list[Run]) -> list[Run]:
-        """Return the runs that are not finished, and before them those that they start from."""
-
-        def incomplete(run: Run) -> bool:
-            return results.read_complete(self.results_dir, run) is None
-
-        missing = [run for run in runs if incomplete(run)]
-        sources = [run.start_from for run in missing if run.start_from]
-        return [*dict.fromkeys([*filter(incomplete, sources), *missing])]
+        return max(1, num_cores() // (jobs * self._num_on_machine))
 
     def _needs(self, run: Run) -> tuple[int, int]:
         """Return the bytes that a run needs: as it is, and with activation checkpointing."""
@@ -156,9 +193,24 @@ class Runner:
     def _free_bytes(self) -> int | None:
         """Return the memory that this process may use; on a CPU the processes of a machine share it equally."""
         free = self.compute.free_bytes()
-        return free and (free if self.compute.device.type == "cuda" else free // self.world.local_size)
+        return free and (free if self.compute.device.type == "cuda" else free // self._num_on_machine)
+
+    @property
+    def _num_on_machine(self) -> int:
+        return self.world.local_size * self.num_sharing
 
     def _attempt(self, signals: Signals, run: Run) -> Outcome:
+        outcome = self.attempt(signals, run)
+        if outcome.kind == "held":
+            self.reporter.ended(run, None, outcome.message)
+        return outcome
+
+    def attempt(self, signals: Signals, run: Run) -> Outcome:
+        """Train a run from its last checkpoint to its end, or until a signal comes.
+
+        Raises:
+            UserError: in a `world` of several processes, where the run fails.
+        """
         if signals.received():
             return Outcome("stopped")
         session = RunSession(
@@ -168,6 +220,10 @@ class Runner:
         try:
             with device_errors(self.compute, str(run)), self.compute.stream():
                 record = session.train()
+        except RunLocked as error:
+            if self.world.size > 1:
+                raise
+            return Outcome("held", str(error))
         except UserError as error:
             if self.world.size > 1:  # the other processes do not know of it: all end
                 raise

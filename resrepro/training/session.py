@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,12 +39,27 @@ AGREE_EVERY_ITERS = 10  # how often processes ask each other whether one was tol
 _setting_up = threading.Lock()  # torch's seed and compiler belong to the process, not to the thread
 
 
+class Progress(Protocol):
+    """Says how far a training is: the training itself, or what another process tells of it."""
+
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def elapsed_s(self) -> float: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def points(self) -> Sequence[CurvePoint]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
 class Reporter(Protocol):
     """Shows the progress of runs; `cli.progress` does so in the terminal."""
 
     def preparing(self, what: str, done: int, total: int) -> None: ...
-    def started(self, run: Run, training: Training) -> None: ...
-    def advanced(self, run: Run, training: Training, point: CurvePoint | None) -> None: ...
+    def started(self, run: Run, training: Progress) -> None: ...
+    def advanced(self, run: Run, training: Progress, point: CurvePoint | None) -> None: ...
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None: ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,9 +112,15 @@ def fake_graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_recording_leaves_no_trace_in_what_it_changes(fake_graphs: list[Any]) -> None:
-    count = torch.zeros(())
-    _, pool = capture(lambda: count.add_(1), [count])
+    count, collected = torch.zeros(()), []
+
+    def work() -> None:
+        count.add_(1)
+        collected.append(gc.isenabled())
+
+    _, pool = capture(work, [count])
     assert count == 0 and pool == "a pool"
+    assert collected == [True, True, True, False] and gc.isenabled()  # it might free another run's graph
 
 
 @WITH_AND_WITHOUT
@@ -195,6 +202,14 @@ def test_memory_that_ends_while_preparing_is_no_reason_to_fall_back(
     def fail() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine, "_warm_up", fail)
-    with pytest.raises(torch.OutOfMemoryError):
-        engine._prepare()
+    def fail_in_a_capture() -> None:
+        try:
+            fail()
+        finally:
+            raise torch.AcceleratorError("CUDA error: operation failed due to a previous error during capture")
+
+    for failing in (fail, fail_in_a_capture):
+        monkeypatch.setattr(engine, "_warm_up", failing)
+        with pytest.raises(torch.OutOfMemoryError):
+            engine._prepare()
+    assert engine.notes == []

@@ -122,6 +122,8 @@ def test_a_device_that_is_lost_is_one_line(tmp_path: Path) -> None:
     compute = Compute(device=torch.device("cuda"), precision="fp32")
     with pytest.raises(UserError) as caught, device_errors(compute, "cifar10/x/seed0"):
         raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCompile with ...")
+    with pytest.raises(UserError, match="rocm-smi"), device_errors(compute, "x"):
+        raise torch.AcceleratorError("HIP error: unspecified launch failure")
     assert str(caught.value).startswith("cifar10/x/seed0: the device failed (CUDA error: unspecified launch failure)")
     with pytest.raises(RuntimeError, match="a bug of ours"), device_errors(compute, "x"):
         raise RuntimeError("a bug of ours")

@@ -1,0 +1,226 @@
+"""`resrepro submit`: runs as jobs of a Slurm cluster, by submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from resrepro.cli.job import Job
+from resrepro.cli.options import (
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    DataDir,
+    DatasetName,
+    ImageSize,
+    PrecisionName,
+    ResultsDir,
+    Scale,
+    SkipCorrupt,
+    Workers,
+    console,
+)
+from resrepro.cli.run import Names, Only, Seeds, select, unique
+from resrepro.config.run import Run, Variation
+from resrepro.errors import UserError
+from resrepro.files import user_errors
+
+SIGNAL_S = 120  # before the end of its time a job is told to write its checkpoint
+MAX_REQUEUES = 1000  # after the end of its time
+
+
+def submit(
+    names: Names,
+    time_limit: Annotated[
+        str, typer.Option("--time", help="Requeue a job after this time, such as 1:00:00 or 2-00:00:00.")
+    ],
+    partition: Annotated[
+        str | None, typer.Option(help="Submit to this partition, not to the cluster's default.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(help="Give each run this many GPUs of a node; 0: train on the CPU.", min=0)] = 1,
+    nodes: Annotated[int, typer.Option(help="Give each run this many nodes.", min=1)] = 1,
+    cpus: Annotated[int | None, typer.Option(help="Give each process this many cores.", min=1)] = None,
+    sbatch: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Give sbatch a further option, such as account=me.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Run the same jobs here, one by one, without Slurm.")] = False,
+    seeds: Seeds = None,
+    only: Only = None,
+    precision: PrecisionName = "auto",
+    data_dir: DataDir = DEFAULT_DATA,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    dataset: DatasetName = None,
+    schedule_scale: Scale = 1.0,
+    image_size: ImageSize = None,
+    workers: Workers = None,
+    skip_corrupt: SkipCorrupt = False,
+) -> None:
+    """Train the unfinished runs of an experiment as Slurm jobs.
+
+    They are an array with a task for each run. A job that is preempted, or comes to the end of its time, writes a
+    checkpoint and is requeued.
+    """
+    limit_min = minutes(time_limit)
+    further = dict(_pair(text) for text in sbatch or ())
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    selection = select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
+
+    from resrepro.training.runner import missing_runs
+
+    missing = missing_runs(results_dir, unique(selection))
+    options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}
+    device = "cuda" if gpus else "cpu"
+    jobs = [Job(runs, device, precision, {**options, "num_workers": workers}) for runs in _together(missing)]
+    if not jobs:
+        console.print("all runs are finished")
+        return
+    folder = results_dir.resolve() / "jobs"
+    with user_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    _download(missing, data_dir)
+    if local:
+        _run_here(folder, jobs, limit_min, gpus)
+        _report(missing, results_dir, folder)
+        return
+    asked = {"partition": partition, "nodes": nodes, "gpus_per_node": gpus or None, "cpus_per_task": cpus}
+    number = _submit(folder, jobs, limit_min, ntasks_per_node=max(1, gpus), additional_parameters=further, **asked)
+    console.print(f"job {number}: {len(jobs)} task(s); their output: {folder}", soft_wrap=True)
+    console.print(f"next:   resrepro watch   (or: squeue --job {number}; scancel {number})", soft_wrap=True)
+
+
+def minutes(text: str) -> int:
+    """Read a time as Slurm writes it: `90` and `90:00` are minutes, then `1:30:00`, `2-12`, `2-12:00`, `2-12:00:00`.
+
+    Raises:
+        UserError: it is no such time, or less than a minute.
+    """
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?", text)
+    if match:
+        days, first, second, third = match.groups()
+        found = 24 * 60 * int(days or 0)
+        found += int(first) if days is third is None else 60 * int(first) + int(second or 0)
+        if found:
+            return found
+    raise UserError(f"--time {text}: expected at least a minute, such as 90, 1:30:00 or 2-00:00:00")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.removeprefix("--").partition("=")
+    if not key or not equals:
+        raise UserError(f"--sbatch {text}: expected KEY=VALUE, such as account=me")
+    return key, value
+
+
+def _together(missing: list[Run]) -> list[list[Run]]:
+    """Return the runs of each job: one, but those that start from the weights of a run are in its job, after it."""
+    jobs: dict[Run, list[Run]] = {}
+    for run in missing:
+        jobs.setdefault(run.start_from or run, []).append(run)
+    return list(jobs.values())
+
+
+def _download(missing: list[Run], data_dir: Path) -> None:
+    """Have the datasets before the jobs start: a cluster's nodes often reach no network."""
+    from resrepro.data.dataset import DataOptions
+    from resrepro.data.loading import is_there, load_dataset
+
+    for name, as_files in {(run.dataset, run.recipe.scale_crop is not None) for run in missing}:
+        if not is_there(name, data_dir=data_dir):
+            load_dataset(name, DataOptions(data_dir=data_dir), as_files=as_files)
+
+
+def _import_submitit() -> None:
+    try:
+        import submitit  # noqa: F401
+    except ImportError as error:
+        raise UserError("submit: the library submitit is not installed; pip install 'resrepro[slurm]'") from error
+
+
+def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
+    """Submit the jobs as an array.
+
+    Args:
+        asked: parameters of submitit's executor; those that are None are left to the cluster.
+
+    Returns:
+        The number of the job.
+
+    Raises:
+        UserError: there is no Slurm here, or it refuses the jobs: its own words.
+    """
+    _import_submitit()
+    import submitit
+
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=MAX_REQUEUES)
+    given = {key: value for key, value in asked.items() if value is not None}
+    executor.update_parameters(job_name="resrepro", time=limit_min, signal_delay_s=_signal_s(limit_min), **given)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
+            submitted = [executor.submit(job) for job in jobs]
+    except submitit.core.utils.FailedJobError as error:
+        said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
+        raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}") from error
+    return str(submitted[0].job_id).partition("_")[0]
+
+
+def _run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:
+    """Run the jobs one by one, each as the cluster would: in a process that is signalled and requeued."""
+    _import_submitit()
+    import submitit
+
+    from resrepro.runtime.signals import Signals
+
+    executor = submitit.LocalExecutor(folder, max_num_timeout=MAX_REQUEUES)
+    executor.update_parameters(
+        timeout_min=limit_min, signal_delay_s=_signal_s(limit_min), tasks_per_node=max(1, gpus), gpus_per_node=gpus
+    )
+    with Signals() as signals:
+        for job in jobs:
+            with _ignoring_ctrl_c():  # it reaches the job, too, which is told by the SIGTERM below
+                started = executor.submit(job)
+            console.print(f"{', '.join(map(str, job.runs))}: {started.paths.stdout}", soft_wrap=True)
+            while not started.done() and not signals.received():
+                time.sleep(0.2)
+            if number := signals.received():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(started.job_id), signal.SIGTERM)
+                started.wait()
+                console.print("stopped; the same command goes on from the checkpoint")
+                raise typer.Exit(128 + number)
+
+
+@contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _signal_s(limit_min: int) -> int:
+    return min(SIGNAL_S, 30 * limit_min)
+
+
+def _report(runs: list[Run], results_dir: Path, folder: Path) -> None:
+    """Say which runs have not been finished here."""
+    from resrepro.results.status import run_status
+
+    left = [status for run in runs if (status := run_status(results_dir, run)).record is None]
+    for status in left:
+        typer.echo(f"error: {status.name}: {status.problem or status}; its output is in {folder}", err=True)
+    if left:
+        raise typer.Exit(1)
+    console.print(f"{len(runs)} run(s) finished")

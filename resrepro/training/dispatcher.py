@@ -1,0 +1,217 @@
+"""Train runs in several processes of this machine: one for each GPU, or several that share the CPU.
+
+The parent hands out the runs, shows their progress and stops all; it computes nothing. A worker (`worker.serve`) trains
+the runs that it is given, and tells of them through a pipe. Where a worker dies, another goes on with its runs from
+their checkpoints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from resrepro.config.run import Run
+from resrepro.errors import UserError
+from resrepro.runtime.signals import Signals
+from resrepro.training.runner import Outcome, Stopped, missing_runs
+from resrepro.training.session import Reporter
+from resrepro.training.worker import serve
+
+CONTEXT = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+MAX_DEATHS = 3  # of workers that train the same run
+RETRY_S = 10.0  # between two looks at a run that another process holds
+LISTEN_EVERY_S = 0.2  # how long a signal may wait
+
+
+@dataclass
+class _Worker:
+    """Holds what the parent knows of a worker.
+
+    Args:
+        num_jobs: runs that it trains at once; 0 while it starts.
+        runs: those that it was given, and has not ended.
+    """
+
+    device: str
+    process: Any
+    pipe: Connection
+    num_jobs: int = 0
+    runs: list[Run] = field(default_factory=list)
+
+
+@dataclass
+class Dispatcher:
+    """Spreads runs over worker processes, each with a `Runner` for a device.
+
+    Args:
+        devices: of each worker; the same several times where they share a CPU.
+        options: of `Runner`: `data_dir`, `num_workers`, `skip_corrupt`.
+    """
+
+    results_dir: Path
+    devices: Sequence[str]
+    precision: str
+    reporter: Reporter
+    options: dict[str, Any]
+    _workers: list[_Worker] = field(default_factory=list)
+    _waiting: list[Run] = field(default_factory=list)
+    _held: dict[Run, float] = field(default_factory=dict)  # when to try it again
+    _deaths: Counter[Run] = field(default_factory=Counter)
+    _said: set[str] = field(default_factory=set)
+    _outcomes: list[Outcome] = field(default_factory=list)
+    _signals: Signals = field(default_factory=Signals)
+
+    def run_all(self, runs: list[Run], jobs: int | None) -> list[str]:
+        """Train the runs that are not finished, and before them those whose weights they start from.
+
+        A run that another process trains is tried again until that process has left it.
+
+        Args:
+            jobs: runs at once on each device; None: as many as are known to help, and fit into memory.
+
+        Returns:
+            The errors of the runs that failed, or of which several workers died, one line each.
+
+        Raises:
+            UserError: as `Runner.run_all`; or a worker ended before it could train.
+            Stopped: on SIGINT or SIGTERM, after a checkpoint of each run.
+        """
+        missing = self._waiting = missing_runs(self.results_dir, runs)
+        with self._signals as signals:
+            try:
+                for device in self.devices[: len(missing)]:
+                    self._start(device, missing, jobs)
+                while self._waiting or self._held or self._running():
+                    if signals.received():
+                        self._stop()
+                        break
+                    self._hand_out()
+                    self._listen(missing, jobs)
+            finally:
+                self._end()
+        if number := signals.received():
+            stopped = [o.message for o in self._outcomes if o.kind == "stopped" and o.message]
+            raise Stopped("; ".join(stopped) or "stopped between two runs", number)
+        return [outcome.message for outcome in self._outcomes if outcome.kind == "failed"]
+
+    def _running(self) -> list[Run]:
+        return [run for worker in self._workers for run in worker.runs]
+
+    def _start(self, device: str, missing: list[Run], jobs: int | None) -> None:
+        ours, theirs = CONTEXT.Pipe()
+        options = {**self.options, "results_dir": self.results_dir, "num_sharing": min(len(self.devices), len(missing))}
+        process = CONTEXT.Process(target=serve, args=(theirs, device, self.precision, missing, jobs, options))
+        listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the worker must from its start
+        process.start()
+        signal.signal(signal.SIGINT, listening)
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self._workers.append(_Worker(device=device, process=process, pipe=ours))
+
+    def _hand_out(self) -> None:
+        """Give waiting runs to the workers with the fewest; not before the runs whose weights they start from."""
+        now = time.monotonic()
+        for run in [run for run, due in self._held.items() if due <= now]:
+            del self._held[run]
+            self._waiting.append(run)
+        unfinished = {*self._waiting, *self._held, *self._running()}
+        for run in [run for run in self._waiting if run.start_from not in unfinished]:
+            free = [worker for worker in self._workers if len(worker.runs) < worker.num_jobs]
+            if not free:
+                return
+            worker = min(free, key=lambda worker: len(worker.runs))
+            self._waiting.remove(run)
+            worker.runs.append(run)
+            with contextlib.suppress(OSError):  # it has died, which `_listen` will hear
+                worker.pipe.send(run)
+
+    def _listen(self, missing: list[Run], jobs: int | None) -> None:
+        """Hear what the workers tell, and start another in place of one that died."""
+        for pipe in wait([worker.pipe for worker in self._workers], LISTEN_EVERY_S):
+            worker = next(worker for worker in self._workers if worker.pipe is pipe)
+            try:
+                what, *arguments = worker.pipe.recv()
+            except (EOFError, OSError):
+                if self._buried(worker) and (self._waiting or self._held):
+                    self._start(worker.device, missing, jobs)
+                continue
+            self._hear(worker, what, arguments)
+
+    def _hear(self, worker: _Worker, what: str, arguments: list[Any]) -> None:
+        if what == "ready":
+            (worker.num_jobs,) = arguments
+        elif what == "error":
+            raise UserError(*arguments)
+        elif what == "bug":
+            raise RuntimeError(*arguments)
+        elif what == "outcome":
+            self._ended(worker, *arguments)
+        else:
+            getattr(self.reporter, what)(*arguments)
+
+    def _ended(self, worker: _Worker, run: Run, outcome: Outcome) -> None:
+        if outcome.kind == "stopped" and not self._signals.received():
+            return  # the worker alone had the signal: it ends, and another goes on
+        worker.runs.remove(run)
+        if outcome.kind != "held":
+            self._outcomes.append(outcome)
+            return
+        if outcome.message not in self._said:
+            self._said.add(outcome.message)
+            self.reporter.ended(run, None, f"{outcome.message.partition(';')[0]}; it is tried again later")
+        self._held[run] = time.monotonic() + RETRY_S
+
+    def _buried(self, worker: _Worker) -> bool:
+        """Put the runs of a worker that died back; say whether another worker may start in its place."""
+        worker.process.join()
+        self._workers.remove(worker)
+        how = _how_it_ended(worker.process.exitcode)
+        for run in worker.runs:
+            self._deaths[run] += 1
+            if self._deaths[run] < MAX_DEATHS:
+                self.reporter.ended(run, None, f"its process {how}; another goes on from the last checkpoint")
+                self._waiting.insert(0, run)
+            else:
+                error = (
+                    f"{run}: {MAX_DEATHS} processes that trained it ended, the last one {how}; is the memory full? "
+                    "the same command, with fewer --jobs, goes on from its checkpoint"
+                )
+                self._outcomes.append(Outcome("failed", error))
+        if not worker.num_jobs and not self._workers:
+            raise UserError(f"--device {worker.device}: the process for it {how} before it could train")
+        return bool(worker.num_jobs)
+
+    def _stop(self) -> None:
+        """Stop all workers, and wait for their checkpoints."""
+        for worker in self._workers:
+            with contextlib.suppress(OSError):  # it has died
+                worker.pipe.send(None)
+        while self._running():
+            for pipe in wait([worker.pipe for worker in self._workers]):
+                worker = next(worker for worker in self._workers if worker.pipe is pipe)
+                try:
+                    what, *arguments = worker.pipe.recv()
+                except (EOFError, OSError):
+                    self._workers.remove(worker)
+                    continue
+                self._hear(worker, what, arguments)
+
+    def _end(self) -> None:
+        """End the workers: those that still train write a checkpoint."""
+        for worker in self._workers:
+            worker.pipe.close()
+            if not worker.num_jobs:  # it still starts
+                worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
+
+
+def _how_it_ended(code: int) -> str:
+    return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"

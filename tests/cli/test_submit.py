@@ -1,0 +1,51 @@
+"""`resrepro submit` as far as it needs no cluster; tests/slurm has the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resrepro.cli.submit import _together, minutes
+from resrepro.config.run import Run
+from resrepro.errors import UserError
+from support.processes import error
+from support.recipes import tiny_run
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("90:30", 90), ("1:30:00", 90), ("2-12", 3600), ("2-12:30", 3630), ("2-00:00:59", 2880)],
+)
+def test_a_time_is_read_as_slurm_writes_it(text: str, expected: int) -> None:
+    assert minutes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "0:59", "1h", "", "1:2:3", "-5"])
+def test_no_time_is_one_line(text: str) -> None:
+    with pytest.raises(UserError, match=f"--time {text}: expected at least a minute"):
+        minutes(text)
+
+
+def test_a_run_that_starts_from_anothers_weights_is_in_its_job() -> None:
+    first, second = tiny_run("plain8"), tiny_run("resnet8")
+    deeper = Run(**{**dict(tiny_run("plain14")), "name": "deeper", "start_from": first})
+    assert _together([first, second, deeper]) == [[first, deeper], [second]]
+    assert _together([deeper, second]) == [[deeper], [second]]  # where the first is finished
+
+
+def test_without_slurm_or_a_place_for_the_jobs_it_is_one_line(
+    toml: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ("submit", toml(), "--time", "1:00:00", "--results-dir")
+    assert error(*words, tmp_path) == (
+        "submit: there is no sbatch here; type it on a machine of the cluster, or add --local"
+    )
+    assert error(*words, tmp_path, "--sbatch", "account") == (
+        "--sbatch account: expected KEY=VALUE, such as account=me"
+    )
+    (tmp_path / "file").touch()
+    assert "cannot be written" in error(*words, tmp_path / "file" / "results")

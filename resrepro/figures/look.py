@@ -92,11 +92,13 @@ class Look:
 
     def finish(self, figure: Figure) -> None:
         """Scale the lines of a figure that was drawn for letters of NATURAL_PT, and write the words."""
-        for line in figure.findobj(Line2D):
-            line.set_linewidth(line.get_linewidth() * self.scale)
-            line.set_markersize(line.get_markersize() * self.scale)
-        for text in figure.findobj(Text):
-            text.set_text(self.said(text.get_text()))
+        if self.scale != 1:  # to look for them takes as long as to draw them
+            for line in figure.findobj(Line2D):
+                line.set_linewidth(line.get_linewidth() * self.scale)
+                line.set_markersize(line.get_markersize() * self.scale)
+        if self.words:
+            for text in figure.findobj(Text):
+                text.set_text(self.said(text.get_text()))
 
     def said(self, text: str) -> str:
         """Return a text with the words in place."""

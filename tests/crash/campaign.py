@@ -44,10 +44,8 @@ def main() -> None:
     """Do the parts that are named on each kind of run; print what was wrong, and how often what happened."""
     parser = argparse.ArgumentParser(prog="crash.campaign", description=__doc__)
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--kinds", default=",".join(KINDS), type=lambda text: text.split(","), help="runs to break")
-    parser.add_argument(
-        "--modes", default=",".join(MODES[1:]), type=lambda text: text.split(","), help="for operations"
-    )
+    parser.add_argument("--kinds", default=",".join(KINDS), help="runs to break")
+    parser.add_argument("--modes", default=",".join(MODES[1:]), help="what goes wrong at operations")
     parser.add_argument("--seed", default=0, type=int, help="of what is drawn")
     parser.add_argument("--count", default=100, type=int, help="of kills, mutations, states of posix, for each kind")
     words = parser.parse_args()

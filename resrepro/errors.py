@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 LONGEST_LINE = 2000  # characters of an error; a value in a file may have thousands
 
 

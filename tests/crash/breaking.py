@@ -28,20 +28,22 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Undisturbed:
-    """Holds what a run leaves to which nothing happens, its number of file operations, and its CPU time."""
+    """Holds what a run leaves to which nothing happens, its file operations, and its CPU time."""
 
     contents: dict[str, Any]
-    operations: int
+    trace: list[power.Operation]
     cpu_s: float
 
 
 def undisturbed(place: Place) -> Undisturbed:
     """Train in peace, and remove the results."""
-    outcome = place.train()
+    place.folder.mkdir(parents=True, exist_ok=True)
+    trace = place.folder / "trace"
+    outcome = place.train(Fault(trace=str(trace)))
     assert outcome.code == 0 and not wrong(outcome), outcome.text
     contents = place.contents()
     place.empty()
-    return Undisturbed(contents=contents, operations=outcome.operations, cpu_s=outcome.cpu_s)
+    return Undisturbed(contents=contents, trace=power.read_trace(trace), cpu_s=outcome.cpu_s)
 
 
 def at_operations(place: Place, peace: Undisturbed, mode: str, numbers: Iterable[int]) -> Iterator[Found]:
@@ -67,10 +69,7 @@ def by_power_cut(place: Place, peace: Undisturbed, *, strict: bool, num_states: 
         strict: as `power.states`.
         num_states: so many of the states, evenly spread; None: all.
     """
-    trace = place.folder / "trace"
-    place.train(Fault(trace=str(trace)))
-    place.empty()
-    every = list(power.states(power.read_trace(trace), str(place.results), strict=strict))
+    every = list(power.states(peace.trace, str(place.results), strict=strict))
     for number in spread(len(every), len(every) if num_states is None else num_states):
         power.write_state(every[number])
         found = Found(what=f"{place.kind}: power cut, state {number} of {len(every)}", ended="finished", problem="")

@@ -18,7 +18,7 @@ from crash.server import MODES, serving
 def operations(place: Place, words: argparse.Namespace) -> Iterator[Found]:
     peace = undisturbed(place)
     for mode in words.modes.split(","):
-        yield from at_operations(place, peace, mode, range(1, peace.operations + 1))
+        yield from at_operations(place, peace, mode, range(1, len(peace.trace) + 1))
 
 
 def kills(place: Place, words: argparse.Namespace) -> Iterator[Found]:

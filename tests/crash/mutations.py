@@ -99,7 +99,7 @@ def _type(place: Place, command: str) -> Outcome:
 def _keep(place: Place, peace: Undisturbed, which: str) -> Path:
     """Train to the end, or be killed after four fifths of the file operations; keep a copy of what that leaves."""
     kept = place.folder / which
-    place.train(Fault(mode="kill", at=peace.operations * 4 // 5) if which == "killed" else None)
+    place.train(Fault(mode="kill", at=len(peace.trace) * 4 // 5) if which == "killed" else None)
     shutil.copytree(place.results, kept)
     place.empty()
     return kept

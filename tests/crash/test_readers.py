@@ -36,7 +36,7 @@ from support.trainings import training
 
 settings.register_profile(
     "readers",
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "15")),
     derandomize=True,  # the same examples each time
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 RUN     := $(BIN)/resrepro run --device $(DEVICE) --data-dir $(DATA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all check figures reproduce-all wheel lock clean
+.PHONY: help setup quickstart test test-all crash check figures reproduce-all wheel lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ test: $(READY)  ## run the quick tests: on the CPU, offline, in 4 minutes on two
 
 test-all: $(READY)  ## run all tests, those marked slow too
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --run-slow
+
+crash: $(READY)  ## kill, fill the disk, cut the power, change bytes; then type the command again: an hour on one core
+	PYTHONPATH=.:tests $(BIN)/python -m crash.campaign operations kills power posix mutations --count 200
 
 check: $(READY)  ## check lint and types, and run the quick tests
 	$(BIN)/ruff check .

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_LINE = 2000  # characters of an error; a value in a file may have thousands
+
 
 class UserError(Exception):
     """Reports what the user can fix. The message names place, value, expectation and fix, on one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        line, half = printable(message), LONGEST_LINE // 2 - 5
+        super().__init__(line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}")
 
 
 def printable(text: str) -> str:

@@ -16,12 +16,15 @@ from resrepro.report.verdicts import ELSEWHERE, decidable, judge
 from resrepro.results.status import RunStatus, run_status
 
 
-def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run], results_dir: Path) -> None:
+def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run], results_dir: Path) -> list[str]:
     """Print the results beside the paper's, the verdicts, the figures, and what to type next.
 
     Args:
         experiment: with all its runs, on the data and with the schedule that were asked for.
         runs: those of it that were trained, also with seeds that it does not declare.
+
+    Returns:
+        What is wrong with the files of runs, one line each.
     """
     statuses = [run_status(results_dir, run) for run in runs]
     console.print()
@@ -35,7 +38,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
         console.print(f"with{experiment.variation.options} this is no verdict on the paper's runs", soft_wrap=True)
     problems = [status.problem for status in statuses if status.problem]
     drawn = draw_experiment(experiment, results_dir, formats=("png",))
-    for problem in dict.fromkeys([*problems, *drawn.problems]):
+    for problem in dict.fromkeys(problem for problem in drawn.problems if problem not in problems):
         console.print(f"left out of a figure: {problem}", soft_wrap=True)
     for file in drawn.files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
@@ -43,6 +46,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
         console.print(f"next:   resrepro {_next(experiment)}", soft_wrap=True)
     else:
         console.print("next:   fix what the errors below say, then type the same command again")
+    return problems
 
 
 def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) -> Table:

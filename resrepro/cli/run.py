@@ -137,7 +137,8 @@ def run(
         )  # fmt: skip
         if code == 0 and world.is_rank_zero:
             for experiment, runs in selection:
-                print_outcome(console, experiment, runs, results_dir)
+                problems = print_outcome(console, experiment, runs, results_dir)
+                errors += [problem for problem in problems if not any(problem in error for error in errors)]
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     if errors or code:

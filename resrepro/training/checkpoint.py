@@ -132,7 +132,7 @@ def fitting(saved: Any, path: Path, run: Run) -> Iterator[None]:
     try:
         same_run.check(saved["run"], run, path)
         yield
-    except (AttributeError, KeyError, RuntimeError, ValueError, TypeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if out_of_memory(error) or device_lost(error):
             raise
         why = first_mistake(error) if isinstance(error, ValidationError) else first_line(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from resrepro.cli.outcome import print_outcome
 from resrepro.config.experiment import Claim
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment
-from support.records import record
+from resrepro.results import csv_rows
+from resrepro.results.records import CurvePoint, Response
+from support.processes import error
+from support.recipes import tiny_run
+from support.records import point, record
 from support.stored_runs import files_of
 
 
@@ -40,3 +45,15 @@ def test_run_ends_with_verdicts_on_the_paper_only_under_its_schedule(scale: floa
             and "reaches it" not in printed
         )
         assert "with --schedule-scale 0.1 this is no verdict" in printed
+
+
+def test_a_damaged_file_of_a_finished_run_is_an_error(toml: Callable[..., Path], tmp_path: Path) -> None:
+    """It was a line among the others, and the exit code was 0."""
+    run = tiny_run("plain8")
+    files = files_of(tmp_path, run)
+    csv_rows.write_rows(files.curves, CurvePoint, [point(12)])
+    csv_rows.write_rows(files.responses, Response, [Response(layer=1, name="conv1", std=1.5, num_images=10)])
+    results.write_record(files, record(run))
+    files.responses.write_text(files.responses.read_text().replace("1.5", "1.4"))
+    why = error("run", toml(), "--only", "plain8", "--device", "cpu", "--results-dir", tmp_path)
+    assert why.startswith(f"{files.responses}: damaged, for its SHA-256 is not the one in run.json")

@@ -1,0 +1,153 @@
+"""The kinds of run that the campaign breaks, what each leaves, and what counts as right."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crash.server import Fault, Outcome, Server
+from resrepro import results
+from resrepro.errors import UserError
+from resrepro.models.saved import read_saved
+from resrepro.results.digests import check_files, sha256
+from resrepro.results.paths import RunFiles, stored_runs
+
+RECIPE = """
+preset = "cifar"
+total_iters = 4
+batch_size = 8
+lr = 0.05
+lr_drop_iters = [3]
+curve_every_iters = 2
+crop_padding = 2
+bn_average_batches = 1
+"""
+PLAIN = f"""
+title = "Plain"
+dataset = "shapes"
+[recipe]{RECIPE}
+[[run]]
+arch = "plain8"
+"""
+# name: the experiment, further words of the command, of which number formats the CPU may lack some
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "plain": (PLAIN, ()),
+    "caffe": (
+        PLAIN.replace("[[run]]", 'momentum_form = "caffe"\nbn_devices = 2\n[[run]]').replace(
+            '"plain8"', '"resnet8"'
+        ),
+        (),
+    ),
+    "constructed": (
+        PLAIN + '[[run]]\nname = "deep"\narch = "plain14"\nstart_from = "plain8"\n', (),
+    ),
+    "jobs": (PLAIN + '[[run]]\narch = "resnet8"\n', ("--jobs", "2")),
+    "events": (PLAIN, ("--log", "tensorboard")),
+    "figure": (
+        PLAIN + '[[figure]]\nname = "tiny"\ntitle = "T"\n[[figure.panel]]\ntitle = "p"\nruns = ["plain8"]\n', (),
+    ),
+}  # fmt: skip
+TIMES = {"run.json": {"wall_time_s", "finished_at", "sha256"}, "checkpoint.pt": {"elapsed_s", "points"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A folder of its own in which one kind of run is trained, again and again."""
+
+    server: Server
+    folder: Path
+    kind: str
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def toml(self) -> Path:
+        return self.folder / f"{self.kind}.toml"
+
+    def train(self, fault: Fault | None = None) -> Outcome:
+        """Type the command that trains."""
+        text, options = KINDS[self.kind]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.toml.write_text(text)
+        fixed = ("--device", "cpu", "--precision", "fp32", "--results-dir", self.results)
+        return self.server.type(self.results, "run", self.toml, *fixed, *options, fault=fault)
+
+    def empty(self) -> None:
+        """Remove all that was trained."""
+        shutil.rmtree(self.results, ignore_errors=True)
+
+    def contents(self) -> dict[str, Any]:
+        """Return what the results hold, by path, without what tells the time; `damaged` where they contradict it."""
+        found = {}
+        for path in sorted(path for path in self.results.rglob("*") if path.is_file() and path.name[0] != "."):
+            name = path.relative_to(self.results).as_posix()
+            try:
+                found[name.partition("/events.out.")[0]] = _content(path)
+            except (UserError, ValueError) as error:
+                found[name] = f"damaged: {error}"
+        for files in stored_runs(self.results):
+            found[f"{files.folder.relative_to(self.results)} is whole"] = _damage(files) or "yes"
+        return found
+
+
+def wrong(outcome: Outcome, signal: int = 0) -> str:
+    """Return how a command ended that must not end so: a traceback, a hang, a failure without its line; else nothing.
+
+    Args:
+        signal: the number of the one that may have ended it.
+    """
+    errors = [line for line in outcome.text.splitlines() if line.startswith("error: ")]
+    if outcome.timed_out:
+        return "hangs"
+    if "Traceback" in outcome.text or "Warning" in outcome.text:
+        return f"traceback or warning: {outcome.text[-1500:]}"
+    if outcome.code in (0, -signal):
+        return f"exit code {outcome.code}, and an error: {errors[0]}" if errors and outcome.code == 0 else ""
+    if outcome.code != 1 or not errors:
+        return f"exit code {outcome.code}, expected 0, or 1 and its line: {outcome.text[-500:]}"
+    return ""
+
+
+def difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Return the first files in which two `contents` differ; nothing where they do not."""
+    differing = [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
+    shown = [f"{name}: {str(found.get(name))[:300]}, expected {str(expected.get(name))[:300]}" for name in differing]
+    return "; ".join(shown[:3])
+
+
+def _content(path: Path) -> Any:
+    if path.name == "run.json":
+        return {key: value for key, value in json.loads(path.read_text()).items() if key not in TIMES[path.name]}
+    if path.name == "curves.csv":
+        rows = csv.DictReader(io.StringIO(path.read_text()))
+        return [{key: value for key, value in row.items() if key != "elapsed_s"} for row in rows]
+    if path.name == "checkpoint.pt":
+        state = {key: value for key, value in read_saved(path).items() if key not in TIMES[path.name]}
+        return str(_plain(state))
+    return "events" if path.name.startswith("events.out.") else sha256(path)
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values with their tensors as bytes, which compare to the bit."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value.numpy().tobytes() if hasattr(value, "numpy") else value
+
+
+def _damage(files: RunFiles) -> str:
+    try:
+        record = results.read_record(files)
+        if record is None:
+            return "not finished"
+        check_files(files, record)
+    except UserError as error:
+        return str(error)
+    wanted = record.sha256.get(files.weights.name)
+    return "" if wanted in (None, sha256(files.weights)) else f"{files.weights}: damaged"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +20,7 @@ console = Console(highlight=False, markup=False)
 DEFAULT_RESULTS = paths.DEFAULT_RESULTS
 DEFAULT_DATA = datasets.DEFAULT_DATA
 DATA_DIR_VARIABLE = datasets.DATA_DIR_VARIABLE
+MAX_RANGE = 1000
 
 
 def _folder(results_dir: Path) -> Path:
@@ -87,21 +90,32 @@ DatasetName = Annotated[
         help="Use another dataset: cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH.",
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, whatever the terminal's width and colors."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:
-    """Read numbers separated by commas: `0,1,2` -> (0, 1, 2), each once.
+    """Read numbers and ranges separated by commas, each number once: `0,2,4-6` -> (0, 2, 4, 5, 6).
 
     Raises:
-        UserError: one of them is no integer, or negative, or too large.
+        UserError: one of them is no integer, or negative, or too large; or a range is empty, or long.
     """
-    try:
-        found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError as error:
-        raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2") from error
-    if min(found) < 0 or max(found) > MAX_SEED:
-        raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
-    return found
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        if match is None:
+            raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2 or 0-4")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last > MAX_SEED:
+            raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
+        if not 0 <= last - first < MAX_RANGE:
+            raise UserError(f"{option} {text}: expected a range of 1 to {MAX_RANGE} integers, such as 0-4")
+        found += range(first, last + 1)
+    return tuple(dict.fromkeys(found))
 
 
 def duration(seconds: float) -> str:

@@ -74,7 +74,7 @@ Names = Annotated[
         metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; all means those of the paper."
     ),
 ]
-Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")]
+Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2 or 0-4.")]
 Only = Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")]
 Selection = list[tuple[Experiment, tuple[Run, ...]]]
 

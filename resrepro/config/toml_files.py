@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from resrepro.config.architectures import architecture, counted_multiply_adds, is_architecture
+from resrepro.config.architectures import architecture, counted_nets, is_architecture
 from resrepro.config.datasets import MAX_NAME, check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
 from resrepro.config.recipe import PRESETS, SWITCHES, Plateau, Recipe, ScaleCrop, Warmup
@@ -164,7 +164,7 @@ def read_experiment(path: Path) -> Experiment:
 def _check_claims(experiment: Experiment, place: str) -> None:
     """Check that claims are about runs of the experiment, or about nets that are counted."""
     for claim in experiment.claims:
-        what, known = ("net", [*counted_multiply_adds()]) if claim.is_counted else ("run", experiment.run_names())
+        what, known = ("net", [*counted_nets()]) if claim.is_counted else ("run", experiment.run_names())
         known = ["ensemble"] if claim.ensemble else known
         for name in claim.runs:
             if name not in known:

@@ -118,6 +118,11 @@ def architecture(name: str) -> Architecture:
             raise UserError(f"architecture '{name}': expected MODULE:NAME, such as my_package.my_module:MyNet")
         return Architecture(own=name)
     match = re.fullmatch(r"(?:cifar-)?(plain|resnet)([0-9]+)(-nobn)?", name)
+    if name in ("resnet18", "resnet34"):
+        raise UserError(
+            f"architecture '{name}': which shortcuts? {name}-A has no parameters in them, as the plain net of Table 2; "
+            f"{name}-B has projections, as torchvision's {name}"
+        )
     if match is None or match[2] in ("18", "34"):
         raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
     if len(match[2]) > 4 or int(match[2]) > MAX_DEPTH:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 LONGEST_LINE = 2000  # characters of an error; a value in a file may have thousands
+MAX_LISTED = 40  # words in a message
 
 
 class UserError(Exception):
@@ -29,7 +30,7 @@ def first_line(error: BaseException | str) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'X'?` with the known word that begins with `word`, or is nearest to it.
 
-    Where no word is near, return the list of all.
+    Where no word is near, return the list of all; or of a long list, the three that are nearest.
     """
     known = list(known)
     near = [k for k in known if word and k.startswith(word)] or difflib.get_close_matches(
@@ -38,4 +39,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if not near:
         by_lower = {k.lower(): k for k in known}
         near = [by_lower[n] for n in difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)]
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    if len(known) > MAX_LISTED:
+        return f"; the nearest are {', '.join(difflib.get_close_matches(word, known, n=3, cutoff=0.0))}"
+    return f"; known: {', '.join(known)}"

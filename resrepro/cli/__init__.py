@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from resrepro import __version__
 from resrepro.cli import (
     bench,
     compare,
@@ -24,9 +27,25 @@ app = typer.Typer(
     "Start with 'resrepro run quickstart': no download, a few minutes on a CPU.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"resrepro {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
 app.command("list")(experiments.list_experiments)
 app.command()(experiments.show)
 app.command()(run.run)

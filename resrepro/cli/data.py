@@ -69,7 +69,9 @@ def prepare(
 @app.command()
 def check(
     dataset: Dataset,
-    smallest: Annotated[int, typer.Option(help="Count the images whose shorter side is below this, pixels.")] = 224,
+    smallest: Annotated[
+        int, typer.Option(help="Count the images whose shorter side is below this, pixels.", min=1, max=65535)
+    ] = 224,
     workers: Workers = None,
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:

@@ -2,47 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from resrepro.cli.options import (
     DEFAULT_RESULTS,
+    Json,
     ReadDir,
     console,
+    print_json,
 )
 from resrepro.config.experiment import Experiment
 from resrepro.config.recipe import SWITCHES
+from resrepro.config.run import Run
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.results.status import RunStatus, run_status
 
+PLACES = (  # in the paper's order; the start of what an experiment reproduces
+    "the idea", "Fig. 1", "Sec. 1", "Fig. 4", "Sec. 3", "Table 2", "Sec. 4.1", "Table 3", "Tables 3", "Table 4",
+    "Table 5", "Fig. 6", "Sec. 4.2", "Fig. 7",
+)  # fmt: skip
+COLUMNS = ("experiment", "reproduces", "data", "finished", "cost")
+GROUPS = ("the paper", "its footnotes, and what it leaves open", "beyond the paper, and no part of 'all'")
+OPEN = ("footnote", "silent", "leaves out")
+COST = re.compile(r"[\d.]+ (?:s|min|h|days?)\b")  # the time at the start of `cost`, on two CPU cores
 
-def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS) -> None:
+
+def _group(experiment: Experiment) -> int:
+    """Return to which of GROUPS an experiment belongs."""
+    return 2 if experiment.beyond_paper else int(any(word in experiment.reproduces for word in OPEN))
+
+
+def _place(experiment: Experiment) -> tuple[int, int, str]:
+    starts = (number for number, place in enumerate(PLACES) if experiment.reproduces.startswith(place))
+    return _group(experiment), next(starts, len(PLACES)), experiment.name
+
+
+def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
     """List all experiments, and how many of their runs are finished."""
-    table = Table(box=None, header_style="bold")
-    table.add_column("experiment", no_wrap=True)
-    for column in ("reproduces", "data", "finished", "cost"):
-        table.add_column(column)
-    every: list[RunStatus] = []
-    for name in experiment_names():
-        experiment = find_experiment(name)
-        statuses = [run_status(results_dir, run) for run in experiment.runs]
-        finished = f"{sum(status.record is not None for status in statuses)}/{len(statuses)}"
-        finished += ", damaged" if any(status.state == "damaged" for status in statuses) else ""
-        table.add_row(name, experiment.reproduces, experiment.dataset, finished, experiment.cost)
-        every += statuses
-    console.print(table)
-    _print_problems(every)
-    console.print("\nresrepro show NAME tells more; resrepro run NAME trains what is missing.")
+    experiments = sorted(map(find_experiment, experiment_names()), key=_place)
+    statuses = {e.name: [run_status(results_dir, run) for run in e.runs] for e in experiments}
+    if as_json:
+        print_json([_summary(experiment, statuses[experiment.name]) for experiment in experiments])
+        return
+    rows = [_cells(experiment, statuses[experiment.name]) for experiment in experiments]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    widths[1] = max(len(COLUMNS[1]), min(widths[1], console.width - sum(widths) + widths[1] - len(widths)))
+    console.print(_line(COLUMNS, widths), style="bold", no_wrap=True, overflow="crop")
+    for number, group in groupby(zip(experiments, rows, strict=True), lambda pair: _group(pair[0])):
+        console.print(f"{GROUPS[number]}:", style="italic")
+        for _, row in group:
+            console.print(_line(row, widths), no_wrap=True, overflow="crop")
+    _print_problems([status for its in statuses.values() for status in its])
+    console.print("\ncost: on two CPU cores, if all its runs are new; ?: not measured", soft_wrap=True)
+    console.print("resrepro show NAME tells more; resrepro run NAME trains what is missing.", soft_wrap=True)
+
+
+def _cells(experiment: Experiment, statuses: list[RunStatus]) -> tuple[str, ...]:
+    finished = f"{sum(status.record is not None for status in statuses)}/{len(statuses)}"
+    finished += ", damaged" if any(status.state == "damaged" for status in statuses) else ""
+    cost = COST.match(experiment.cost)
+    return experiment.name, experiment.reproduces, experiment.dataset, finished, cost[0] if cost else "?"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Return the cells in columns of these widths; what is longer is cut, and ends in `…`."""
+    cut = (cell if len(cell) <= width else f"{cell[: width - 1]}…" for cell, width in zip(cells, widths, strict=True))
+    return " ".join(f"{cell:{width}}" for cell, width in zip(cut, widths, strict=True)).rstrip()
+
+
+def _summary(experiment: Experiment, statuses: list[RunStatus]) -> dict[str, Any]:
+    """Return what `--json` says of an experiment."""
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "reproduces": experiment.reproduces,
+        "beyond_paper": experiment.beyond_paper,
+        "dataset": experiment.dataset,
+        "cost": experiment.cost,
+        "num_runs": len(statuses),
+        "num_finished": sum(status.record is not None for status in statuses),
+        "problems": [status.problem for status in statuses if status.problem],
+    }
 
 
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|PATH.toml", show_default=False, help="Name an experiment.")],
     results_dir: ReadDir = DEFAULT_RESULTS,
+    as_json: Json = False,
 ) -> None:
     """Show an experiment: its recipe, its runs, and what to expect."""
     experiment = find_experiment(name)
+    statuses = [run_status(results_dir, run) for run in experiment.runs]
+    if as_json:
+        runs = [_run_json(run, status) for run, status in zip(experiment.runs, statuses, strict=True)]
+        print_json({**_summary(experiment, statuses), "expect": experiment.expect, "runs": runs})
+        return
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
     console.print(
         f"data    {experiment.dataset}\ncost    {experiment.cost}\nexpect  {experiment.expect}", soft_wrap=True
@@ -56,7 +116,6 @@ def show(
         soft_wrap=True,
     )
     table = Table("run", "seed", "recipe differs in", "state", "test error (%)", box=None, header_style="bold")
-    statuses = [run_status(results_dir, run) for run in experiment.runs]
     for run, status in zip(experiment.runs, statuses, strict=True):
         differences = ", ".join(f"{key} = {value}" for key, value in run.recipe if value != getattr(recipe, key))
         error = status.record.final_test_error_pct if status.record else None
@@ -65,6 +124,22 @@ def show(
     _print_problems(statuses)
     _print_distances(experiment, statuses)
     console.print(f"\nresrepro run {name}\nresrepro plot {name}")
+
+
+def _run_json(run: Run, status: RunStatus) -> dict[str, Any]:
+    """Return what `--json` says of a run."""
+    record = status.record
+    return {
+        "run": str(run),
+        "arch": run.arch,
+        "seed": run.seed,
+        "state": status.state,
+        "iteration": status.iteration,
+        "total_iters": run.recipe.total_iters,
+        "final_train_error_pct": record.final_train_error_pct if record else None,
+        "final_test_error_pct": record.final_test_error_pct if record else None,
+        "recipe": run.recipe.model_dump(mode="json"),
+    }
 
 
 def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,28 +21,51 @@ console = Console(highlight=False, markup=False)
 DEFAULT_RESULTS = paths.DEFAULT_RESULTS
 DEFAULT_DATA = datasets.DEFAULT_DATA
 DATA_DIR_VARIABLE = datasets.DATA_DIR_VARIABLE
+MAX_RANGE = 1000
 
 
-def _folder(results_dir: Path) -> Path:
-    if results_dir.exists() and not results_dir.is_dir():
-        raise UserError(f"--results-dir {results_dir}: a file; expected a folder: choose another --results-dir")
-    return results_dir
+def _path(option: str, given: str | Path) -> Path:
+    """Read an option that names a folder, which need not be there.
+
+    Raises:
+        UserError: it is empty, or a file.
+    """
+    if not str(given):
+        raise UserError(f"{option} '': empty; expected a folder, such as {DEFAULT_RESULTS}")
+    path = Path(given)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{option} {path}: a file; expected a folder: choose another {option}")
+    return path
 
 
-def _there(results_dir: Path) -> Path:
-    if results_dir != DEFAULT_RESULTS and not results_dir.is_dir():
-        raise UserError(f"--results-dir {results_dir}: no such folder; expected one in which runs are stored")
-    return results_dir
+def _results(given: str | Path) -> Path:
+    return _path("--results-dir", given)
 
 
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="Store runs in this folder.", callback=_folder)]
-ReadDir = Annotated[Path, typer.Option("--results-dir", help="Read runs from this folder.", callback=_there)]
+def _stored(given: str | Path) -> Path:
+    path = _results(given)
+    if path != DEFAULT_RESULTS and not path.is_dir():
+        raise UserError(f"--results-dir {path}: no such folder; expected one in which runs are stored")
+    return path
+
+
+def _data(given: str | Path) -> Path:
+    return _path("--data-dir", given)
+
+
+ResultsDir = Annotated[
+    Path, typer.Option("--results-dir", help="Store runs in this folder.", parser=_results, metavar="DIRECTORY")
+]
+ReadDir = Annotated[
+    Path, typer.Option("--results-dir", help="Read runs from this folder.", parser=_stored, metavar="DIRECTORY")
+]
 DataDir = Annotated[
     Path,
     typer.Option(
-        "--data-dir", envvar=DATA_DIR_VARIABLE, help="Look for datasets in this folder, and download them to it."
+        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=_data, metavar="DIRECTORY",
+        help="Look for datasets in this folder, and download them to it.",
     ),
-]
+]  # fmt: skip
 Device = Annotated[str, typer.Option("--device", help="Compute on auto (CUDA, else CPU), cpu, cuda or cuda:N.")]
 Devices = Annotated[
     str,
@@ -57,10 +83,20 @@ Jobs = Annotated[
         "--jobs", help="Train this many runs at once on each device; auto: as many as save time and fit in memory."
     ),
 ]
+
+
+def _scale(scale: float) -> float:
+    if not math.isfinite(scale):
+        raise UserError(f"--schedule-scale {scale:g}: expected more than 0 and at most 1, such as 0.05")
+    return scale
+
+
 Scale = Annotated[
     float,
     typer.Option(
-        "--schedule-scale", help="Shorten the schedule to this part, such as 0.05; the run gets a name of its own."
+        "--schedule-scale",
+        callback=_scale,
+        help="Shorten the schedule to this part, such as 0.05; the run gets a name of its own.",
     ),
 ]
 ImageSize = Annotated[
@@ -87,21 +123,32 @@ DatasetName = Annotated[
         help="Use another dataset: cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH.",
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, whatever the terminal's width and colors."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:
-    """Read numbers separated by commas: `0,1,2` -> (0, 1, 2), each once.
+    """Read numbers and ranges separated by commas, each number once: `0,2,4-6` -> (0, 2, 4, 5, 6).
 
     Raises:
-        UserError: one of them is no integer, or negative, or too large.
+        UserError: one of them is no integer, or negative, or too large; or a range is empty, or long.
     """
-    try:
-        found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError as error:
-        raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2") from error
-    if min(found) < 0 or max(found) > MAX_SEED:
-        raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
-    return found
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        if match is None:
+            raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2 or 0-4")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last > MAX_SEED:
+            raise UserError(f"{option} {text}: expected integers from 0 to {MAX_SEED}")
+        if not 0 <= last - first < MAX_RANGE:
+            raise UserError(f"{option} {text}: expected a range of 1 to {MAX_RANGE} integers, such as 0-4")
+        found += range(first, last + 1)
+    return tuple(dict.fromkeys(found))
 
 
 def duration(seconds: float) -> str:
@@ -110,3 +157,8 @@ def duration(seconds: float) -> str:
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)
     return f"{days}d{h:02}h" if days else f"{hours}h{m:02}m" if hours else f"{m}m{s:02}s"
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most this width, with `…` in place of its middle."""
+    return text if len(text) <= width else f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"

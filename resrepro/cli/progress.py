@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
+from rich.text import Text
 
-from resrepro.cli.options import duration
+from resrepro.cli.options import duration, shortened
 from resrepro.config.run import Run
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.training.session import Progress as RunProgress
 
 REFRESH_S = 0.1  # a step on a GPU takes less time than a line of text
+WIDE = 110  # columns from which on there is room for a bar
+BAR_WIDTH = 16
+MIN_NAME_WIDTH = 12
+LAST_TESTS = "last tests"  # responses, clean training error, predictions, averaged BN statistics
 
 
 @dataclass
@@ -27,18 +33,55 @@ class _Shown:
     at: float = 0.0
 
 
+class _Line(ProgressColumn):
+    """Writes what is known of a run into the width that there is: first learning rate and speed go, then of the name.
+
+    The remaining time is that of now, also where nothing was told for a while.
+    """
+
+    def __init__(self, width: Callable[[], int]) -> None:
+        super().__init__()
+        self.width = width
+
+    def render(self, task: Task) -> Text:
+        parts = [f"{task.completed:.0f}/{task.total:.0f}", *task.fields["shown"]]
+        if "ends_at" in task.fields:
+            parts.append(f"ETA {duration(max(0.0, task.fields['ends_at'] - time.monotonic()))}")
+        parts = [part for part in parts if part]
+        return Text(fitted(task.fields["run"], parts, task.fields["extras"], self.width()), no_wrap=True)
+
+
+def fitted(run: str, parts: Sequence[str], extras: Sequence[str], width: int) -> str:
+    """Return a line of at most `width` characters, if it can be.
+
+    Args:
+        run: its name, of which the dataset goes first where it is too long, then its middle: the rest tells it apart.
+        parts: what stays; in a narrow line errors lose their words, training before test.
+        extras: what is written as far as there is room.
+    """
+    if len("  ".join(parts)) + MIN_NAME_WIDTH + 2 > width:
+        parts = [part.replace("train ", "").replace(" %  test ", "/") for part in parts]
+    needed = sum(len(part) + 2 for part in parts)
+    kept: list[str] = []
+    for extra in extras:
+        if len(run) + needed + len(extra) + 2 <= width:
+            kept.append(extra)
+            needed += len(extra) + 2
+    room = max(MIN_NAME_WIDTH, width - needed)
+    if len(run) > room:
+        run = shortened(run.partition("/")[2] or run, room)
+    return "  ".join([run, *parts, *kept])
+
+
 class TerminalReporter:
     """Shows the progress of runs in the terminal while it is entered."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.progress = Progress(
-            TextColumn("{task.fields[run]}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.completed:>6.0f}/{task.total:.0f}  {task.fields[state]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        wide = console.width >= WIDE
+        line = _Line(lambda: console.width - (BAR_WIDTH + 1) * wide)
+        bars = [BarColumn(bar_width=BAR_WIDTH)] if wide else []
+        self.progress = Progress(*bars, line, console=console, disable=not console.is_terminal)
         self._shown: dict[Run, _Shown] = {}
         self._notes: set[str] = set()
         self._preparing: dict[str, TaskID] = {}
@@ -53,7 +96,7 @@ class TerminalReporter:
     def preparing(self, what: str, done: int, total: int) -> None:
         """Show the progress of work before the runs, such as the per-pixel mean."""
         if what not in self._preparing:
-            self._preparing[what] = self.progress.add_task("", total=total, run=what, state="")
+            self._preparing[what] = self.progress.add_task("", total=total, run=what, shown=(), extras=())
             if not self.console.is_terminal:
                 self.console.print(f"{what} of {total} images ...", highlight=False)
         self.progress.update(self._preparing[what], completed=done)
@@ -68,7 +111,9 @@ class TerminalReporter:
         if run in self._shown:  # in a process that died
             self.progress.remove_task(self._shown[run].task)
         self._shown[run] = _Shown(
-            task=self.progress.add_task("", total=total, completed=training.iteration, run=str(run), state="starting"),
+            task=self.progress.add_task(
+                "", total=total, completed=training.iteration, run=str(run), shown=("starting",), extras=()
+            ),
             from_iteration=training.iteration,
             from_elapsed_s=training.elapsed_s,
             errors=_errors(training.points[-1]) if training.points else "",
@@ -87,29 +132,37 @@ class TerminalReporter:
         elif not self.console.is_terminal or now - shown.at < REFRESH_S:
             return
         shown.at = now
-        state = _state(run, training, shown)
-        self.progress.update(shown.task, completed=training.iteration, state=state)
+        rate, left_s = _rate(run, training, shown)
+        last = training.iteration == run.recipe.total_iters
+        extras = () if last else (f"lr {training.lr:g}", f"{rate * run.recipe.batch_size:.0f} images/s")
+        self.progress.update(
+            shown.task, completed=training.iteration, shown=(LAST_TESTS if last else "", shown.errors), extras=extras,
+            ends_at=now + left_s,
+        )  # fmt: skip
         if not self.console.is_terminal:
-            line = f"{run}: {training.iteration}/{run.recipe.total_iters}  {state}"
+            words = (*((LAST_TESTS,) if last else ()), *extras, shown.errors, f"ETA {duration(left_s)}")
+            line = f"{run}: {training.iteration}/{run.recipe.total_iters}  {'  '.join(words)}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None:
         """Show how a run ended."""
         if run in self._shown:
             shown = self._shown[run]
-            self.progress.update(shown.task, state=note if note else f"done  {shown.errors}")
+            self.progress.update(shown.task, shown=(note,) if note else ("done", shown.errors), extras=())
+            self.progress.tasks[self.progress.task_ids.index(shown.task)].fields.pop("ends_at", None)
         if note or not self.console.is_terminal:
             took = f" in {duration(record.wall_time_s)}" if record else ""
             self.console.print(f"{run}: {note or f'finished{took}'}", highlight=False, soft_wrap=True)
 
 
-def _state(run: Run, training: RunProgress, shown: _Shown) -> str:
+def _rate(run: Run, training: RunProgress, shown: _Shown) -> tuple[float, float]:
+    """Return iterations a second, tests included, and the seconds until the run has ended, measurements included."""
     iterations = training.iteration - shown.from_iteration
     seconds = max(training.elapsed_s - shown.from_elapsed_s, 1e-9)
-    rate = iterations / seconds  # evaluations included, so that the ETA is honest
-    left = (run.recipe.total_iters - training.iteration) / rate if iterations else 0.0
-    return f"lr {training.lr:g}  {shown.errors}{rate * run.recipe.batch_size:.0f} images/s  ETA {duration(left)}"
+    rate = iterations / seconds
+    left = run.recipe.total_iters - training.iteration + training.measuring_iters
+    return rate, left / rate if iterations else 0.0
 
 
 def _errors(point: CurvePoint) -> str:
-    return f"train {point.train_error_pct:.2f} %  test {point.test_error_pct:.2f} %  "
+    return f"train {point.train_error_pct:.2f} %  test {point.test_error_pct:.2f} %"

@@ -13,15 +13,17 @@ from resrepro.cli.options import (
     DEFAULT_RESULTS,
     DatasetName,
     ImageSize,
+    Json,
     ReadDir,
     Scale,
     console,
+    print_json,
 )
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiments
 from resrepro.errors import UserError, did_you_mean
 from resrepro.report.tables import TABLES
-from resrepro.results.tables import write_table
+from resrepro.results.tables import Table, write_table
 
 OutputDir = Annotated[
     Path | None, typer.Option(help="Write to this folder; by default, to figures/ in that of the results.")
@@ -40,6 +42,10 @@ NoPaper = Annotated[bool, typer.Option("--no-paper", help="Leave out the paper's
 ShowMissing = Annotated[
     bool, typer.Option("--show-missing", help="Draw also what has no run yet, with the command that trains it.")
 ]
+TableFormat = Annotated[
+    str | None, typer.Option("--format", help="Print md, csv or latex, and nothing else.", show_default=False)
+]
+PRINTED = {"md": Table.to_markdown, "csv": Table.to_csv, "latex": Table.to_latex}
 
 
 def table(
@@ -51,34 +57,64 @@ def table(
             help="Name a table of the paper; or a figure, for the distance of our curves from the paper's.",
         ),
     ],
+    form: TableFormat = None,
+    as_json: Json = False,
     output_dir: OutputDir = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Print a table of the paper, or the distance from its curves.
 
-    With our numbers beside the paper's. Also write it as Markdown and CSV, beside the figures.
+    With our numbers beside the paper's. Also write it as Markdown and CSV, beside the figures; with --format or --json
+    only print it.
     """
-    from resrepro.report.distances import DISTANCES  # with matplotlib and pandas
-
-    tables = {**{str(number): make for number, make in TABLES.items()}, **DISTANCES}
-    if which not in tables:
-        raise UserError(f"table {which}: expected {', '.join(tables)}{did_you_mean(which, tables)}")
-    found = tables[which](results_dir)
-    shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
-    for index, texts in enumerate(zip(found.columns, *found.rows, strict=True)):
-        longest_word = max(len(word) for text in texts for word in text.split())
-        shown.add_column(texts[0], no_wrap=index == 0, min_width=longest_word)
-    for row in found.rows:
-        shown.add_row(*row)
-    console.print(shown)
-    for note in found.notes:
-        console.print(note, soft_wrap=True)
+    if form is not None and form not in PRINTED:
+        raise UserError(f"--format {form}: expected {', '.join(PRINTED)}{did_you_mean(form, PRINTED)}")
+    found = _make_table(which, results_dir)
+    if as_json:
+        print_json(found.to_json())
+        return
+    if form is not None:
+        typer.echo(PRINTED[form](found), nl=False)
+        return
+    _show(found)
     folder, name = (
         output_dir or results.figures_folder(results_dir),
         f"table{which}" if which.isdigit() else f"{which}-distance",
     )
     for path in write_table(found, lambda extension: folder / f"{name}.{extension}"):
         console.print(path, soft_wrap=True)
+
+
+def _make_table(which: str, results_dir: Path) -> Table:
+    tables = {str(number): make for number, make in TABLES.items()}
+    if which not in tables:
+        from resrepro.report.distances import DISTANCES  # with matplotlib and pandas
+
+        tables |= DISTANCES
+    if which not in tables:
+        raise UserError(f"table {which}: expected {', '.join(tables)}{did_you_mean(which, tables)}")
+    return tables[which](results_dir)
+
+
+def _show(found: Table) -> None:
+    """Print a table in the width of the terminal: cells wrap between words; if they cannot, each row is a paragraph."""
+    columns = list(zip(found.columns, *found.rows, strict=True))
+    widths = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
+    widths[0] = max(map(len, columns[0]))
+    if sum(widths) + len(widths) > console.width:
+        console.print(found.title, style="italic")
+        for row in found.rows:
+            cells = [f"{column} {cell}" for column, cell in zip(found.columns[1:], row[1:], strict=True) if cell]
+            console.print(f"{row[0]}: {'; '.join(cells)}")
+    else:
+        shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
+        for index, texts in enumerate(columns):
+            shown.add_column(texts[0], no_wrap=index == 0, min_width=widths[index])
+        for row in found.rows:
+            shown.add_row(*row)
+        console.print(shown)
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
 
 
 def report(

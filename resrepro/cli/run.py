@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 Log = Annotated[
     str | None, typer.Option(help="Also write the curves as events beside the CSV, for: tensorboard.", metavar="NAME")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be trained, and for how long here; train nothing.")
+]
 
 
 def _num_jobs(text: str) -> int | None:
@@ -74,7 +77,7 @@ Names = Annotated[
         metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; all means those of the paper."
     ),
 ]
-Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2.")]
+Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2 or 0-4.")]
 Only = Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")]
 Selection = list[tuple[Experiment, tuple[Run, ...]]]
 
@@ -115,6 +118,7 @@ def run(
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
     log: Log = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train the runs of an experiment that are not finished.
 
@@ -130,6 +134,10 @@ def run(
 
     world = World.from_environment()
     console.quiet = not world.is_rank_zero
+    if dry_run or (names == ["all"] and world.size == 1):
+        _print_plan(selection, results_dir, world, device, precision, processes)
+    if dry_run:
+        return
     with world.process_group():
         errors, code = _train(
             unique(selection), num_jobs, device, precision, processes, world=world, results_dir=results_dir,
@@ -143,6 +151,16 @@ def run(
         typer.echo(f"error: {error}", err=True)
     if errors or code:
         raise typer.Exit(code or 1)
+
+
+def _print_plan(
+    selection: Selection, results_dir: Path, world: World, device: str, precision: str, processes: int
+) -> None:
+    from resrepro.cli.plan import print_plan
+    from resrepro.runtime.device import choose
+
+    devices = _devices(world, device, processes)
+    print_plan(console, selection, results_dir, choose(devices[0], precision), 1 if processes > 1 else len(devices))
 
 
 def _train(

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from resrepro.cli.options import (
-    console,
-)
+from resrepro.cli.options import Json, console, print_json
+from resrepro.config.architectures import ARCHITECTURES, VGG_LABELS, Counts, architecture, counted_nets
 
 
 def summary(
     arch: Annotated[str | None, typer.Argument(help="Name one architecture; by default, all.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Count the layers, parameters and multiply-adds of nets.
 
     These are the columns of Table 1 and Table 6, counted on the nets themselves. vgg16 and vgg19 are there to compare
     with.
     """
-    from resrepro.config.architectures import ARCHITECTURES
-    from resrepro.models.complexity import VGG, complexity
-
+    found = {name: _counts(name) for name in ([arch] if arch else [*ARCHITECTURES, *VGG_LABELS])}
+    if as_json:
+        print_json([{"arch": name, **asdict(counts)} for name, counts in found.items()])
+        return
     table = Table("architecture", "layers", "parameters", "multiply-adds", "output size", box=None, header_style="bold")
-    found = {name: complexity(name) for name in ([arch] if arch else [*ARCHITECTURES, *VGG])}
     for name, counts in found.items():
         where = "" if arch else ", ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
         table.add_row(
@@ -36,8 +37,8 @@ def summary(
         )
     console.print(table)
     if arch:
-        height, width = found[arch].image_size
-        console.print(f"\ninput   3 x {height}x{width}")
+        side = 224 if arch in VGG_LABELS else architecture(arch).image_size
+        console.print(f"\ninput   3 x {side}x{side}")
         for stage, (c, h, w) in found[arch].output_sizes.items():
             console.print(f"{stage:8}{c} x {h}x{w}")
     else:
@@ -48,3 +49,13 @@ def summary(
             f"({ours.num_multiply_adds / 1e9:.1f}e9 and {vgg.num_multiply_adds / 1e9:.1f}e9)",
             soft_wrap=True,
         )
+
+
+def _counts(arch: str) -> Counts:
+    """Return the counts of a net: those in the package, or counted now, which takes the seconds that torch takes."""
+    if arch in counted_nets():
+        return counted_nets()[arch]
+    from resrepro.models.complexity import complexity
+
+    counts = complexity(arch)
+    return Counts(**{name: getattr(counts, name) for name in Counts.__dataclass_fields__})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from resrepro import results
-from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, console
+from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, Json, ReadDir, console, print_json
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.status import Watch
+from resrepro.results.stored_checks import Findings
 
 
 def verify(
@@ -32,6 +35,7 @@ def verify(
         Path, typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Look for datasets in this folder.")
     ] = DEFAULT_DATA,
     results_dir: ReadDir = DEFAULT_RESULTS,
+    as_json: Json = False,
 ) -> None:
     """Verify finished runs: files, errors and predictions.
 
@@ -44,29 +48,40 @@ def verify(
     from resrepro.evaluation.verify import Verifier
 
     verifier = Verifier(data_dir=data_dir, device=device, precision=precision, responses=responses)
-    records, num_differing = {}, 0
+    records, found = {}, dict[RunFiles, Findings]()
     for files in asked:
         try:
             record = results.read_record(files)
         except UserError as error:
-            _print(files, [f"differs: {error}"])
-            num_differing += 1
+            found[files] = Findings(differences=[str(error)])
             continue
         if record is not None:
             records[files] = record
-    with console.status("verifying"):
-        for files, found in verifier.verify(records):
-            num_differing += bool(found.differences)
-            equal = [f"as recorded: {'; '.join(found.equal)}"] if found.equal else []
-            _print(files, [*(f"differs: {line}" for line in found.differences), *equal, *found.notes])
-    console.print(f"{len(asked)} finished run(s), {num_differing} with differences", soft_wrap=True)
+    if not as_json:
+        for files, verified in found.items():
+            _print(files, verified)
+    with nullcontext() if as_json else console.status("verifying"):
+        for files, verified in verifier.verify(records):
+            found[files] = verified
+            if not as_json:
+                _print(files, verified)
+    num_differing = sum(bool(verified.differences) for verified in found.values())
+    if as_json:
+        print_json([{"run": _name(files), **asdict(verified)} for files, verified in found.items()])
+    else:
+        console.print(f"{len(asked)} finished run(s), {num_differing} with differences", soft_wrap=True)
     if num_differing:
         raise typer.Exit(1)
 
 
-def _print(files: RunFiles, lines: list[str]) -> None:
-    for line in lines:
-        console.print(f"{'/'.join(files.folder.resolve().parts[-3:])}: {line}", soft_wrap=True)
+def _name(files: RunFiles) -> str:
+    return "/".join(files.folder.resolve().parts[-3:])
+
+
+def _print(files: RunFiles, verified: Findings) -> None:
+    equal = [f"as recorded: {'; '.join(verified.equal)}"] if verified.equal else []
+    for line in [*(f"differs: {line}" for line in verified.differences), *equal, *verified.notes]:
+        console.print(f"{_name(files)}: {line}", soft_wrap=True)
 
 
 def _asked(words: list[str], results_dir: Path) -> list[RunFiles]:

@@ -21,6 +21,7 @@ from resrepro.cli.options import (
     ReadDir,
     console,
     duration,
+    shortened,
 )
 from resrepro.figures.palette import COLORS, VERMILION
 from resrepro.results.status import RunStatus, Watch
@@ -120,7 +121,7 @@ def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
     for column in widths:
         table.add_column(column, no_wrap=True, justify="left" if column in ("run", "state") else "right")
     for run, row in zip(shown, rows, strict=True):
-        row["run"] = _cut(row["run"], name_width)
+        row["run"] = shortened(row["run"], name_width)
         number = drawn.index(run) if run in drawn else None
         mark = Text("") if number is None else Text(str(number + 1), f"bold {COLORS[number]}")
         table.add_row(mark, *(row[column] for column in widths), style=STATE_STYLES[run.state])
@@ -129,10 +130,6 @@ def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
 
 def _name_width(widths: dict[str, int], width: int) -> int:
     return width - 3 - sum(w + 1 for column, w in widths.items() if column != "run")
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
 
 
 def _cells(run: RunStatus, name: str) -> dict[str, str]:

@@ -118,6 +118,11 @@ def architecture(name: str) -> Architecture:
             raise UserError(f"architecture '{name}': expected MODULE:NAME, such as my_package.my_module:MyNet")
         return Architecture(own=name)
     match = re.fullmatch(r"(?:cifar-)?(plain|resnet)([0-9]+)(-nobn)?", name)
+    if name in ("resnet18", "resnet34"):
+        raise UserError(
+            f"architecture '{name}': which shortcuts? {name}-A has no parameters in them, as the plain net of Table 2; "
+            f"{name}-B has projections, as torchvision's {name}"
+        )
     if match is None or match[2] in ("18", "34"):
         raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
     if len(match[2]) > 4 or int(match[2]) > MAX_DEPTH:
@@ -132,11 +137,44 @@ def architecture(name: str) -> Architecture:
     return _cifar(depth, residual=match[1] == "resnet", batch_norm=match[3] is None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Hold the counts of one net, and of its forward pass of one image.
+
+    Args:
+        num_layers: weighted layers, as the paper counts them (shortcut projections are not counted).
+        num_multiply_adds: of convolutions and fc (Table 1's "FLOPs").
+        num_blocks: blocks of each stage.
+        output_sizes: stage -> (channels, height, width).
+    """
+
+    num_layers: int
+    num_parameters: int
+    num_multiply_adds: int
+    num_blocks: tuple[int, ...]
+    output_sizes: dict[str, tuple[int, int, int]]
+
+
 @cache
-def counted_multiply_adds() -> dict[str, int]:
-    """Return the multiply-adds of one image of the paper's size, by net: also of VGG-16 and VGG-19."""
+def counted_nets() -> dict[str, Counts]:
+    """Return the counts of the nets in ARCHITECTURES, for one image of the paper's size; also of VGG-16 and VGG-19."""
     rows = csv.DictReader(NETWORKS_CSV.read_text(encoding="utf-8").splitlines())
-    return {row["arch"]: int(row["num_multiply_adds"]) for row in rows}
+    return {row["arch"]: _counts(row) for row in rows}
+
+
+def _counts(row: dict[str, str]) -> Counts:
+    """Read a row of networks.csv, whose output sizes are written `conv1:64x112x112 layer1:64x56x56`."""
+    sizes = {}
+    for stage, _, size in (text.partition(":") for text in row["output_sizes"].split()):
+        channels, height, width = map(int, size.split("x"))
+        sizes[stage] = channels, height, width
+    return Counts(
+        num_layers=int(row["num_layers"]),
+        num_parameters=int(row["num_parameters"]),
+        num_multiply_adds=int(row["num_multiply_adds"]),
+        num_blocks=tuple(map(int, row["num_blocks"].split())),
+        output_sizes=sizes,
+    )
 
 
 def multiply_adds(name: str) -> int:
@@ -145,10 +183,10 @@ def multiply_adds(name: str) -> int:
     Raises:
         UserError: they are not counted.
     """
-    counted = counted_multiply_adds()
+    counted = counted_nets()
     if name not in counted:
         raise UserError(f"the multiply-adds of '{name}' are not counted{did_you_mean(name, counted)}")
-    return counted[name]
+    return counted[name].num_multiply_adds
 
 
 def is_architecture(name: str) -> bool:

@@ -19,6 +19,7 @@ DATASETS = {  # and what figures call them; `resrepro.data.loading` opens them
     "imagenette": "Imagenette",
     "tiny-imagenet": "Tiny ImageNet",
 }
+SMALL_IMAGES = ("cifar10", "cifar100", "shapes")  # of 32 pixels a side, or fewer
 
 
 def check_dataset(name: str) -> None:

@@ -209,9 +209,16 @@ class Experiment(StrictModel):
             UserError: unknown dataset, a scale that is not in (0, 1], or an image size where images are taken as they
                 are.
         """
-        scale, dataset, size = variation.schedule_scale, variation.dataset or self.dataset, variation.image_size
+        scale, dataset, size = variation.schedule_scale, variation.dataset, variation.image_size
+        if dataset is None:
+            dataset = self.dataset
         if not 0 < scale <= 1:
             raise UserError(f"--schedule-scale {scale:g}: expected more than 0 and at most 1, such as 0.05")
+        longest = max(run.recipe.total_iters for run in self.runs)
+        if round(longest * scale) < 1:
+            raise UserError(
+                f"--schedule-scale {scale:g}: leaves no iteration of {longest}; expected {1 / longest:.1g} or more"
+            )
         check_dataset(dataset)
         runs = [r.replace(dataset=dataset).scaled(scale) for r in self.runs]
         if size is not None:

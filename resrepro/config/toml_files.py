@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from resrepro.config.architectures import architecture, counted_multiply_adds, is_architecture
-from resrepro.config.datasets import MAX_NAME, check_dataset
+from resrepro.config.architectures import architecture, counted_nets, is_architecture
+from resrepro.config.datasets import MAX_NAME, SMALL_IMAGES, check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
 from resrepro.config.recipe import PRESETS, SWITCHES, Plateau, Recipe, ScaleCrop, Warmup
 from resrepro.config.run import MAX_SEED, NAME, Run
@@ -143,6 +143,11 @@ def read_experiment(path: Path) -> Experiment:
         if spec.start_from is not None:
             sources[name] = spec.start_from
         recipe = read_recipe({**file.recipe, **spec.recipe}, where)
+        if architecture(spec.arch).family == "imagenet" and file.dataset in SMALL_IMAGES:
+            raise UserError(
+                f"{where}: {spec.arch} is for ImageNet's photographs, and its layers leave 1 of 32 pixels; for "
+                f"{file.dataset} take a net of 6n+2 layers, such as resnet20"
+            )
         if architecture(spec.arch).own and (recipe.init, recipe.fc_init) != (SWITCHES["init"], SWITCHES["fc_init"]):
             raise UserError(f"{where}: recipe: init, fc_init: {spec.arch} initializes itself; leave them out")
         for seed in spec.seeds:
@@ -164,7 +169,7 @@ def read_experiment(path: Path) -> Experiment:
 def _check_claims(experiment: Experiment, place: str) -> None:
     """Check that claims are about runs of the experiment, or about nets that are counted."""
     for claim in experiment.claims:
-        what, known = ("net", [*counted_multiply_adds()]) if claim.is_counted else ("run", experiment.run_names())
+        what, known = ("net", [*counted_nets()]) if claim.is_counted else ("run", experiment.run_names())
         known = ["ensemble"] if claim.ensemble else known
         for name in claim.runs:
             if name not in known:
@@ -271,7 +276,8 @@ def _tuples(value: Any) -> Any:
 
 def _describe(error: ValidationError, model: type[StrictModel]) -> str:
     """Describe the first mistake in one line: key, offending value, what was expected, nearest known key."""
-    first = error.errors()[0]
+    every = error.errors()
+    first = next((e for e in every if e["type"] == "extra_forbidden"), every[0])  # a mistyped key is missing, too
     *parents, key = first["loc"] or ("",)
     inside = "".join(f"{p + 1}: " if isinstance(p, int) else f"{p} " for p in parents)
     if first["type"] == "extra_forbidden":

@@ -6,7 +6,7 @@ import http.client
 import tempfile
 import urllib.error
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resrepro.errors import UserError
@@ -22,6 +22,7 @@ def downloaded(data_dir: Path, folder: str, archive: str, source: str) -> Iterat
         UserError: no network, no place on the disk, a damaged archive.
     """
     there = data_dir / archive
+    new = [p for p in (data_dir, *data_dir.parents) if not p.exists()]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as place:
@@ -46,3 +47,7 @@ def downloaded(data_dir: Path, folder: str, archive: str, source: str) -> Iterat
     except RuntimeError as error:  # torchvision's word for an archive with a wrong md5
         fix = f"delete {there} and try again" if there.exists() else "try again"
         raise UserError(f"{archive}: damaged, another md5 than expected ({error}); {fix}") from error
+    finally:
+        with suppress(OSError):  # a folder that was made here, and into which nothing came, may be a typing error
+            for made in new:
+                made.rmdir()

@@ -52,8 +52,10 @@ def _triple(option: str, text: str | None) -> Tensor | None:
         values = torch.tensor([float(part) for part in text.split(",")])
     except ValueError:
         values = torch.empty(0)
-    if len(values) != 3:
+    if len(values) != 3 or not values.isfinite().all():
         raise UserError(f"{option} {text}: expected three numbers, such as 0.485,0.456,0.406")
+    if option == "--std" and not (values > 0).all():
+        raise UserError(f"{option} {text}: expected three numbers above 0, such as 0.229,0.224,0.225")
     return values
 
 

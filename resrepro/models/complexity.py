@@ -10,37 +10,24 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resrepro.config.architectures import architecture
+from resrepro.config.architectures import VGG_LABELS, Counts, architecture
 from resrepro.models import build
 from resrepro.models.layers import weighted_layers
 from resrepro.models.own import check_output
 from resrepro.models.stage import Stage
 
-VGG = ("vgg16", "vgg19")  # what the paper compares its nets with: torchvision's, counted here and not trained
-
 
 @dataclass(frozen=True, kw_only=True)
-class Complexity:
-    """Holds the counts of one forward pass of one image.
+class Complexity(Counts):
+    """Holds the counts of one forward pass of one image, with what training keeps of it.
 
     Args:
-        num_layers: weighted layers, as the paper counts them (shortcut projections are not counted).
-        num_multiply_adds: of convolutions and fc (Table 1's "FLOPs").
         num_activations: elements that training keeps for the gradient: inputs and outputs of convolutions.
         num_activations_checkpointed: the same where each block keeps its input only (activation checkpointing).
-        image_size: (height, width) of the input, pixels.
-        num_blocks: blocks of each stage.
-        output_sizes: stage -> (channels, height, width).
     """
 
-    num_layers: int
-    num_parameters: int
-    num_multiply_adds: int
     num_activations: int
     num_activations_checkpointed: int
-    image_size: tuple[int, int]
-    num_blocks: tuple[int, ...]
-    output_sizes: dict[str, tuple[int, int, int]]
 
 
 def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Complexity:
@@ -50,15 +37,15 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         image_size: (height, width) of the input, pixels; None: the paper's.
 
     Raises:
-        UserError: neither an architecture nor one of VGG, or a net of other code that does not do what one must.
+        UserError: neither an architecture nor a VGG, or a net of other code that does not do what one must.
     """
-    side = 224 if arch in VGG else architecture(arch).image_size
+    side = 224 if arch in VGG_LABELS else architecture(arch).image_size
     image_size = image_size or (side, side)
     if num_classes is None:
         num_classes = 10 if side == 32 else 1000
-    own = arch not in VGG and architecture(arch).own
+    own = arch not in VGG_LABELS and architecture(arch).own
     with torch.device("cpu" if own else "meta"):  # other code may look into its tensors
-        if arch in VGG:
+        if arch in VGG_LABELS:
             net = torchvision.models.get_model(arch, num_classes=num_classes).eval()
             pools = [module for module in net.features if isinstance(module, nn.MaxPool2d)]
             stages: list[tuple[str, nn.Module]] = [(f"pool{i}", pool) for i, pool in enumerate(pools, 1)]
@@ -87,7 +74,6 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         num_multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
         num_activations=kept.total(),
         num_activations_checkpointed=kept.total_recomputed(),
-        image_size=image_size,
         num_blocks=tuple(len(stage) for stage in net.children() if isinstance(stage, Stage)),
         output_sizes=sizes,
     )

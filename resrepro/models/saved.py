@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,4 +89,8 @@ def one_line(path: Path, expected: str) -> Iterator[None]:
     except Exception as error:  # damaged bytes make these libraries raise almost anything
         if out_of_memory(error):
             raise
-        raise Damaged(f"{path}: damaged, or not {expected} ({first_line(error)}); {_MEND}") from error
+        if found := re.search(r"unsupported (?:global|class)\W+(?:global )?([\w.]+)", str(error), re.IGNORECASE):
+            raise Damaged(f"{path}: holds code ({found[1]}); refused; expected tensors and plain values") from error
+        reason = re.search(r"WeightsUnpickler error: (.+)", str(error))  # torch says much else, about itself
+        what = first_line(reason[1] if reason else error)
+        raise Damaged(f"{path}: damaged, or not {expected} ({what}); {_MEND}") from error

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from resrepro import paper, results
+from resrepro import paper
 from resrepro.config.experiment import Experiment
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
@@ -17,11 +17,10 @@ from resrepro.report.page_figures import PageFigures
 from resrepro.report.rule import RULE
 from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
-from resrepro.report.tables import TABLE_1_TITLE, TABLES
+from resrepro.report.tables import TABLES
 from resrepro.report.variations import VariedExperiments, varied_experiments
 from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, STATUSES, Status
 from resrepro.results.records import RunRecord
-from resrepro.results.tables import Table
 
 PAPERS: dict[Status, str] = {status: status for status in STATUSES}
 
@@ -101,22 +100,14 @@ def _each_file_once(problems: list[str]) -> list[str]:
 
 
 def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
-    """Return Tables 1 to 6. Table 1 is counted on nets, which needs torch: here it is what `resrepro table 1` wrote."""
+    """Return Tables 1 to 6."""
     found: list[Block] = []
     for number, table in TABLES.items():
-        if number > 1:
-            try:
-                found.append(table(results_dir))
-            except (UserError, OSError) as error:
-                problems.append(str(error))
-                found.append(f"Table {number}: left out, for a file of it is damaged.")
-            continue
-        path = results.table_file(results_dir, 1, "csv")
-        found.append(
-            Table.read_csv(TABLE_1_TITLE, path)
-            if path.exists()
-            else f"{TABLE_1_TITLE}: missing; `resrepro table 1` counts it."
-        )
+        try:
+            found.append(table(results_dir))
+        except (UserError, OSError) as error:
+            problems.append(str(error))
+            found.append(f"Table {number}: left out, for a file of it is damaged.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Make Tables 1 to 6: the paper's numbers beside ours, from `results/`. Only Table 1 needs torch: it counts on nets."""
+"""Make Tables 1 to 6: the paper's numbers beside ours, from `results/`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from statistics import fmean
 
 from resrepro import paper, results
-from resrepro.config.architectures import ARCHITECTURES, architecture
+from resrepro.config.architectures import ARCHITECTURES, architecture, counted_nets
 from resrepro.config.toml_files import shipped_runs
 from resrepro.paper import EvaluationProtocol
 from resrepro.results.tables import Table, mean_std
 
-TABLE_1_TITLE = "Table 1: architectures for ImageNet"
 OVER_SEEDS = "ours: last iteration, mean ± standard deviation over seeds"
 
 
@@ -89,11 +88,9 @@ def _missing_notes(missing: list[tuple[str, str]]) -> tuple[str, ...]:
 
 def table1(_results_dir: Path) -> Table:
     """Make Table 1, architectures for ImageNet: the paper's stages, sizes and multiply-adds, and those of our nets."""
-    from resrepro.models.complexity import complexity
-
     rows = []
     for row in paper.TABLE_1:
-        counts = complexity(row.arch)
+        counts = counted_nets()[row.arch]
         sizes = [height for stage, (_, height, _) in counts.output_sizes.items() if stage != "maxpool"]
         ours = counts.num_multiply_adds / 1e9
         rows.append(
@@ -104,7 +101,7 @@ def table1(_results_dir: Path) -> Table:
             )
         )  # fmt: skip
     return Table(
-        title=TABLE_1_TITLE,
+        title="Table 1: architectures for ImageNet",
         columns=(
             "net", "blocks, paper", "blocks, ours", "output sizes, paper", "output sizes, ours", "FLOPs, paper (1e9)",
             "FLOPs, ours (1e9)", "difference",
@@ -143,6 +140,7 @@ def _imagenet(
     ]
     return Table(
         title=title, columns=("method", *pairs, "seeds"), rows=tuple(cells),
+        measured=tuple(f"ours top-{top} (%)" for top in tops),
         notes=(
             f"{protocol} errors on the validation set; {OVER_SEEDS}, BN's statistics re-estimated, as the author's "
             "repository says",
@@ -179,6 +177,7 @@ def table5(results_dir: Path) -> Table:
     return Table(
         title="Table 5: ImageNet, ensembles",
         columns=("method", "paper top-5 (%)", "ours top-5 (%)", "difference"),
+        measured=("ours top-5 (%)",),
         rows=(
             *((row.method, f"{row.top5_pct:.2f}", "", "") for row in others),
             (own.method, f"{own.top5_pct:.2f}", "" if rows else "not run", ""),
@@ -216,6 +215,7 @@ def table6(results_dir: Path) -> Table:
             "method", "layers", "parameters", "paper error (%)", "ours (%)", "difference", "seeds",
             "ours, best seed (%)", "ours, BN re-estimated (%)",
         ),
+        measured=("paper error (%)", "ours (%)", "ours, BN re-estimated (%)"),
         rows=tuple(rows),
         notes=(
             f"{OVER_SEEDS}; the paper's 110 layers: best (mean ± std) of 5",

@@ -10,20 +10,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev, variance
+from typing import Any
 
 from resrepro.files import write_text
 
 FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9.])")
+NUMBER = r"[+-]?\d+(?:\.\d+)?"
+MEASURED = re.compile(rf"(?P<value>{NUMBER})(?:±(?P<std>{NUMBER}))?(?:, (?P<note>.*))?")
+BEST = re.compile(rf"(?P<note>{NUMBER}) \((?P<value>{NUMBER})±(?P<std>{NUMBER})\)")  # of several seeds, first
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "±": r"$\pm$", "×": r"$\times$", "–": "--", "−": "$-$"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Hold rows of as many cells as there are columns, and the sentences below them."""
+    """Hold rows of as many cells as there are columns, and the sentences below them.
+
+    Args:
+        measured: the columns whose cells are a value, its standard deviation and a remark: `7.10±0.14, 1 diverged`; or
+            the best of several seeds, and their mean: `6.43 (6.61±0.16)`; or a remark alone.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    measured: tuple[str, ...] = ()
 
     def to_markdown(self) -> str:
         """Return title, rows and notes as Markdown."""
@@ -34,19 +48,66 @@ class Table:
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
+    def to_latex(self) -> str:
+        """Return title and rows as a LaTeX `table` in the style of booktabs; columns of numbers stand on the right."""
+        texts = [[_latex(cell) for cell in row] for row in (self.columns, *self.rows)]
+        sides = "".join("r" if _is_numeric(cells) else "l" for cells in zip(*self.rows, strict=True))
+        head, *lines = (f"{' & '.join(row)} \\\\\n" for row in texts)
+        return (
+            f"\\begin{{table}}\n\\caption{{{_latex(self.title)}}}\n\\begin{{tabular}}{{{sides}}}\n\\toprule\n"
+            f"{head}\\midrule\n{''.join(lines)}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+        )
+
     def to_csv(self) -> str:
         """Return the rows as CSV, without title and notes; a cell that a spreadsheet would compute begins with `'`."""
-        rows = [[f"'{cell}" if FORMULA.match(cell) else cell for cell in row] for row in (self.columns, *self.rows)]
+        columns, rows = self.divided()
+        rows = [[f"'{cell}" if FORMULA.match(cell) else cell for cell in row] for row in (columns, *rows)]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue()
 
-    @classmethod
-    def read_csv(cls, title: str, path: Path) -> Table:
-        """Read a table that was written as CSV, so without its notes."""
-        with path.open(encoding="utf-8", newline="") as file:
-            columns, *rows = csv.reader(file)
-        return cls(title=title, columns=tuple(columns), rows=tuple(map(tuple, rows)), notes=())
+    def divided(self) -> tuple[list[str], list[list[str]]]:
+        """Return columns and rows in which a number stands alone: a measured column is three.
+
+        They are called `ours (%)`, `ours (%) std` and `ours (%) note`. What the paper does not give is empty.
+        """
+        columns = [n for c in self.columns for n in ([c, f"{c} std", f"{c} note"] if c in self.measured else [c])]
+        rows = []
+        for row in self.rows:
+            cells: list[str] = []
+            for column, cell in zip(self.columns, row, strict=True):
+                cells += _parts(cell) if column in self.measured else ["" if cell == "–" else cell]
+            rows.append(cells)
+        return columns, rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return title, notes and rows; a row has the columns of the CSV as keys, numbers as such, None for empty."""
+        columns, rows = self.divided()
+        values = [dict(zip(columns, map(_json_value, row), strict=True)) for row in rows]
+        return {"title": self.title, "columns": columns, "rows": values, "notes": list(self.notes)}
+
+
+def _parts(cell: str) -> list[str]:
+    """Return value, standard deviation and remark of a measured cell."""
+    match = BEST.fullmatch(cell) or MEASURED.fullmatch(cell)
+    if match is None:
+        return ["", "", "" if cell == "–" else cell]
+    note = match["note"] or ""
+    return [match["value"], match["std"] or "", f"best {note}" if match.re is BEST else note]
+
+
+def _json_value(cell: str) -> str | float | int | None:
+    if re.fullmatch(NUMBER, cell):
+        return float(cell) if "." in cell else int(cell)
+    return cell or None
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    return any(_parts(cell)[0] for cell in cells)
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"^-(?=\d)", "$-$", "".join(LATEX.get(character, character) for character in text))
 
 
 def write_table(table: Table, path_of: Callable[[str], Path]) -> list[Path]:

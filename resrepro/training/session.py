@@ -52,6 +52,9 @@ class Progress(Protocol):
     def points(self) -> Sequence[CurvePoint]: ...
     @property
     def notes(self) -> Sequence[str]: ...
+    @property
+    def measuring_iters(self) -> float:
+        """As many iterations as what is measured after the last one takes as long as."""
 
 
 class Reporter(Protocol):

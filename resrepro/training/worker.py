@@ -35,6 +35,7 @@ class Snapshot:
     lr: float
     points: tuple[CurvePoint, ...]
     notes: tuple[str, ...]
+    measuring_iters: float
 
 
 class _Teller:
@@ -65,7 +66,10 @@ class _Teller:
 
 
 def _snapshot(training: Progress, points: Sequence[CurvePoint]) -> Snapshot:
-    return Snapshot(training.iteration, training.elapsed_s, training.lr, tuple(points), tuple(training.notes))
+    return Snapshot(
+        training.iteration, training.elapsed_s, training.lr, tuple(points), tuple(training.notes),
+        training.measuring_iters,
+    )  # fmt: skip
 
 
 def serve(

@@ -129,8 +129,28 @@ def test_recorded_10_crop_errors_fill_their_own_table_and_column(
 
 def test_markdown_and_csv_hold_the_same_cells(tmp_path: Path) -> None:
     table = TABLES[2](tmp_path)
-    assert table.to_csv().splitlines()[1] == "plain-18,27.94,not run,,0"
+    assert table.to_csv().splitlines()[1] == "plain-18,27.94,,,not run,,0"
     assert "| plain-18 | 27.94 | not run |  | 0 |\n" in table.to_markdown()
+
+
+def test_in_csv_and_json_a_number_stands_alone(tmp_path: Path) -> None:
+    store_errors(tmp_path, "cifar10", "resnet20", [8.5])
+    store_errors(tmp_path, "cifar10", "resnet110", [6.5, None, 6.7])
+    rows = {row["parameters"]: row for row in TABLES[6](tmp_path).to_json()["rows"]}
+    ours = [[rows[net][f"ours (%){part}"] for part in ("", " std", " note")] for net in ("0.27M", "1.7M", "19.4M")]
+    assert ours == [[8.5, None, None], [6.6, 0.14, "1 diverged"], [None, None, "not run"]]
+    papers = [rows["1.7M"][f"paper error (%){part}"] for part in ("", " std", " note")]
+    assert papers == [6.61, 0.16, "best 6.43"] and rows["1.7M"]["seeds"] == 2
+    header, *lines = csv.reader(TABLES[6](tmp_path).to_csv().splitlines())
+    assert header == list(rows["1.7M"]) and all(len(line) == len(header) for line in lines)
+    assert "–" not in TABLES[3](tmp_path).to_csv()
+
+
+def test_latex_escapes_and_aligns() -> None:
+    rows = (("a_b & 50 %", "6.43 (6.61±0.16)", "-0.46"), ("–", "not run", ""))
+    latex = Table(title="T #1", columns=("net", "ours (%)", "difference"), rows=rows, notes=("n",)).to_latex()
+    assert r"\caption{T \#1}" in latex and r"\begin{tabular}{lrr}" in latex
+    assert "a\\_b \\& 50 \\% & 6.43 (6.61$\\pm$0.16) & $-$0.46 \\\\\n-- & not run &  \\\\\n" in latex
 
 
 def test_a_cell_that_a_spreadsheet_would_compute_is_a_text() -> None:

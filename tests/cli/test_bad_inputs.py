@@ -1,0 +1,139 @@
+"""What people type and give by mistake: each kind ends in one line that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.processes import run
+from support.stored_runs import store_curve
+
+BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run, and the files of `place`; what is said
+    ("list --results-dir {tmp}/no", "no such folder"),
+    ("list --results-dir {tmp}/file", "a file; expected a folder"),
+    ("list --results-dir {empty}", "--results-dir '': empty; expected a folder"),
+    ("show cifar-resnets", "did you mean 'cifar-resnet'?"),
+    ("show {tmp}/no.toml", "no such file"),
+    ("show {tmp}/titel.toml", "unknown key 'titel'; did you mean 'title'?"),
+    ("show {tmp}/binary.toml", "cannot be read as TOML"),
+    ("show {tmp}/photo-net.toml", "resnet50 is for ImageNet's photographs"),
+    ("table 7", "expected 1, 2, 3, 4, 5, 6, fig4, fig6, fig7"),
+    ("table 6 --format pdf", "--format pdf: expected md, csv, latex"),
+    ("table 6 --format {empty}", "--format : expected md, csv, latex"),
+    ("plot all all --format png,,pdf --results-dir {tmp}", "--format png,,pdf: expected"),
+    ("plot cifar-plain --schedule-scale 0 --results-dir {tmp}", "--schedule-scale 0: expected more than 0"),
+    ("run cifar-plain --schedule-scale 1e-9", "leaves no iteration of 64000; expected 2e-05 or more"),
+    ("run cifar-plain --schedule-scale nan", "--schedule-scale nan: expected more than 0"),
+    ("run cifar-plain --seeds 4-0", "--seeds 4-0: expected a range"),
+    ("run cifar-plain --seeds 0-99999999999", "--seeds 0-99999999999: expected a range of 1 to 1000"),
+    ("run cifar-plain --seeds -1", "expected integers separated by commas"),
+    ("run cifar-plain --seeds 99999999999999999999", "expected integers from 0 to"),
+    ("run cifar-plain --only plain21", "there is no run 'plain21'; did you mean 'plain"),
+    ("run cifar-plain --jobs 0", "--jobs 0: expected auto, or how many"),
+    ("run cifar-plain --log wandb", "--log wandb: expected tensorboard"),
+    ("run cifar-plain --dataset mnist", "unknown dataset 'mnist'"),
+    ("run cifar-plain --dataset {empty}", "unknown dataset ''"),
+    ("run cifar-plain --image-size 16", "this recipe takes images as they are"),
+    ("run cifar-plain --data-dir {empty}", "--data-dir '': empty"),
+    ("run plain18-vs-res18 --dataset cifar10 --device cpu --results-dir {tmp}", "image files are expected here"),
+    ("run {tmp}/large-batch.toml --device cpu --results-dir {tmp}", "fewer than a mini-batch of 30000; add images"),
+    ("run quickstart --device tpu --results-dir {tmp}", "--device tpu"),
+    ("run quickstart --precision fp8 --device cpu --results-dir {tmp}", "--precision fp8"),
+    ("summary resnet999998", "expected at most 9998 layers"),
+    ("summary resnet21", "the nearest are resnet20 and resnet26"),
+    ("summary resnet18", "resnet18-A has no parameters in them"),
+    ("watch nosuch --results-dir {tmp}", "no experiment or run 'nosuch'; the nearest are "),
+    ("watch plain-20 --results-dir {tmp}", "did you mean 'plain20'?"),
+    ("verify nosuch --results-dir {tmp}", "no experiment or run 'nosuch'"),
+    ("evaluate {tmp}/code.pt --arch resnet20 --dataset shapes", "code.pt: holds code (posix.system); refused"),
+    ("evaluate {tmp}/file --arch resnet20 --dataset shapes", "file: damaged, or not"),
+    ("evaluate {tmp}/no.pt --arch resnet20", "no such file"),
+    ("evaluate {tmp}/w.pt --arch resnet20 --preprocess channel-mean-std --std 0,0,0", "--std 0,0,0: expected"),
+    ("evaluate {tmp}/w.pt --arch resnet20 --preprocess channel-mean-std --mean 0,nan,0", "--mean 0,nan,0: expected"),
+    ("evaluate {tmp}/w.pt --arch resnet20 --protocol 12-crop", "did you mean '10-crop'?"),
+    ("evaluate {tmp}/w.pt --ensemble", "expected several nets"),
+]
+USAGE = [  # what the parser of the command line says: usage, and a line
+    ("data check imagenette --smallest -5", "greater than or equal to 1"),
+    ("data check imagenette --smallest 100000000000000000000", "less than or equal to 65535"),
+    ("data check imagenette --smallest 1e20", "a valid integer"),
+    ("run", "Missing argument"),
+    ("runn quickstart", "No such command 'runn'"),
+    ("list --jsn", "No such option: --jsn"),
+]
+
+TOML = """
+{key} = "a test"
+dataset = "{dataset}"
+[recipe]
+preset = "cifar"
+batch_size = {batch}
+[[run]]
+arch = "{arch}"
+"""
+
+
+class Code:
+    """Is a call, once unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("true",)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder, in which lie wrong files, too."""
+    tmp = tmp_path_factory.mktemp("bad")
+    store_curve(tmp, "plain20", 9.5)
+    (tmp / "file").write_text("not what is expected here")
+    (tmp / "binary.toml").write_bytes(bytes(range(256)))
+    usual = {"key": "title", "dataset": "shapes", "batch": 128, "arch": "resnet8"}
+    for name, changes in {
+        "titel": {"key": "titel"},
+        "photo-net": {"dataset": "cifar10", "arch": "resnet50"},
+        "large-batch": {"batch": 30000},
+    }.items():
+        (tmp / f"{name}.toml").write_text(TOML.format(**(usual | changes)))
+    torch.save({"state_dict": Code()}, tmp / "code.pt")
+    torch.save({"fc.weight": torch.zeros(1)}, tmp / "w.pt")
+    return tmp
+
+
+def said(typed: str, place: Path, code: int) -> list[str]:
+    words = [word.format(tmp=place, empty="") for word in typed.split()]
+    return run(*words, code=code).splitlines()
+
+
+@pytest.mark.usefixtures("few_images")
+@pytest.mark.parametrize(("typed", "expected"), BAD, ids=[typed for typed, _ in BAD])
+def test_a_mistake_ends_in_one_line(typed: str, expected: str, place: Path) -> None:
+    before = {*place.rglob("*")}
+    lines = said(typed, place, code=1)
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1 and expected in errors[0] and errors[0] == lines[-1], lines
+    assert len(lines) <= 2 and not any("Traceback" in line for line in lines)
+    assert {*place.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("typed", "expected"), USAGE, ids=[typed for typed, _ in USAGE])
+def test_a_wrong_command_line_ends_with_its_usage(typed: str, expected: str, place: Path) -> None:
+    lines = said(typed, place, code=2)
+    assert lines[0].startswith("Usage: ") and expected in lines[-1] and len(lines) <= 6
+
+
+def test_a_mistyped_data_dir_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import urllib.error
+
+    from torchvision.datasets import CIFAR10
+
+    def no_network(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(CIFAR10, "download", no_network)
+    words = ("run", "cifar-plain", "--device", "cpu", "--results-dir", tmp_path, "--data-dir", tmp_path / "a" / "b")
+    assert "cannot be downloaded" in run(*words, code=1)
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,69 @@
+"""What `run --dry-run` says: what is left to train, for how long, and how it knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from resrepro import results
+from resrepro.cli import plan
+from resrepro.config.architectures import counted_nets
+from resrepro.config.toml_files import find_experiment
+from resrepro.runtime.device import choose
+from support.processes import run
+from support.records import record
+from support.stored_runs import files_of, run_of, store_curve
+
+HERE = choose("cpu", "fp32")
+
+
+def store(results_dir: Path, name: str, wall_time_s: float, **values: object) -> None:
+    done = next(run for run in find_experiment("cifar-plain").runs if run.name == name)
+    here = {"device": HERE.name, "precision": "fp32", "num_threads": torch.get_num_threads()}
+    results.write_record(files_of(results_dir, done), record(done, wall_time_s=wall_time_s, **(here | values)))
+
+
+def test_the_time_is_that_of_finished_runs_by_multiply_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "calibrate", None)  # not called
+    store(tmp_path, "plain20", 1000.0)
+    store(tmp_path, "plain32", 9000.0, device="another")
+    plain20, _, plain44 = find_experiment("cifar-plain").runs[:3]
+    same, deeper = plan.estimates([plain20.replace(seed=1), plain44], tmp_path, HERE)
+    ratio = counted_nets()["plain44"].num_multiply_adds / counted_nets()["plain20"].num_multiply_adds
+    assert same.seconds == pytest.approx(1000) and deeper.seconds == pytest.approx(1000 * ratio)
+    assert same.how.startswith("by the rate of finished runs of plain20, on ")
+    assert deeper.how.startswith("by the rate of finished runs of other nets, by multiply-adds, on ")
+
+
+def test_without_finished_runs_it_is_calibrated_but_not_for_image_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "CALIBRATION_S", 1e-9)
+    small, photographs = run_of("resnet8"), find_experiment("plain18-vs-res18").runs[0]
+    one, other = plan.estimates([small, photographs], Path("none"), HERE)
+    assert one.seconds is not None and one.seconds > 0 and one.iters_left == small.recipe.total_iters
+    assert other.seconds is None and other.how == "not, for image files"
+
+
+def test_a_dry_run_says_what_is_left_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "calibrate", lambda *_: 1e-12)
+    out = run("run", "plain20-vs-plain56", "quickstart", "--dry-run", "--results-dir", tmp_path / "new")
+    assert out.startswith("6 run(s) to train, 0 finished\n") and not (tmp_path / "new").exists()
+    assert "plain20-vs-plain56 " in out and "2/2" in out and "128000" in out and "in all about " in out
+    store_curve(tmp_path, "plain20", 9.5)
+    out = run("run", "plain20-vs-plain56", "--dry-run", "--results-dir", tmp_path)
+    assert out.startswith("1 run(s) to train, 1 finished\n") and "cifar10/plain20/" not in out
+    only = run("run", "plain20-vs-plain56", "--only", "plain20", "--dry-run", "--results-dir", tmp_path)
+    assert only == "0 run(s) to train, 1 finished\n"
+
+
+def test_seeds_may_be_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "calibrate", lambda *_: 1e-12)
+    words = "run", "plain20-vs-plain56", "--only", "plain20", "--dry-run", "--results-dir", tmp_path
+    out = run(*words, "--seeds", "7,0-2")
+    assert [f"plain20/seed{seed} " in out for seed in range(9)] == [seed in (0, 1, 2, 7) for seed in range(9)]
+
+
+def test_version_and_short_help() -> None:
+    assert run("--version") == "resrepro 0.1.0\n"
+    assert run("list", "-h").startswith("Usage: ")

@@ -1,0 +1,51 @@
+"""The live line of `run`: what it keeps in a narrow window, and what it says at the end."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from resrepro.cli import progress
+from resrepro.cli.progress import TerminalReporter
+from resrepro.config.run import Run
+from resrepro.config.toml_files import find_experiment
+from support.records import point
+
+
+def training(iteration: int, **values: Any) -> Any:
+    defaults = {"elapsed_s": iteration / 100, "lr": 0.1, "points": [], "notes": [], "measuring_iters": 200.0}
+    return SimpleNamespace(iteration=iteration, **(defaults | values))
+
+
+def lines(width: int, runs: list[Run], iteration: int) -> list[str]:
+    """Return what a terminal of this width shows of runs, at this iteration of each."""
+    console = Console(width=width, height=40, force_terminal=True, color_system=None, legacy_windows=False)
+    with console.capture(), TerminalReporter(console) as reporter:
+        for run in runs:
+            reporter.started(run, training(0))
+            reporter.advanced(run, training(iteration), point(iteration, 10.0, error=12.34))
+        table = reporter.progress.get_renderable()
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_a_narrow_line_keeps_name_iteration_errors_and_eta(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
+    runs = [r for r in find_experiment("cifar-resnet").runs if r.name == "resnet110"]
+    shown = lines(width, runs, 12000)
+    assert len(shown) == len(runs) == len({*shown}) and all(len(line) <= width for line in shown)
+    for run, line in zip(runs, shown, strict=True):
+        assert f"seed{run.seed} " in line and "12000/64000" in line and "ETA 8m42s" in line  # 52,200 iterations
+        assert ("12.34/13.34 %" if width == 60 else "train 12.34 %  test 13.34 %") in line
+        assert ("lr 0.1" in line, "images/s" in line, "cifar10/" in line) == (width > 80, width > 80, width > 60)
+
+
+def test_the_last_tests_are_named_and_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
+    (line,) = lines(80, [find_experiment("cifar-plain").runs[0]], 64000)
+    assert "64000/64000  last tests  train " in line and "ETA 0m02s" in line

@@ -11,6 +11,7 @@ from resrepro.cli import (
     evaluate,
     experiments,
     export,
+    laboratory,
     results,
     run,
     submit,
@@ -40,6 +41,7 @@ app.command()(verify.verify)
 app.command()(compare.compare)
 app.command()(export.export)
 app.command()(export.predict)
+app.command()(laboratory.responses)
 app.command()(summary.summary)
 app.command()(bench.bench)
 app.add_typer(data.app, name="data")

@@ -10,14 +10,40 @@ import rich.table
 import typer
 
 from resrepro import results
-from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, console
+from resrepro.cli.options import (
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    DataDir,
+    Device,
+    PrecisionName,
+    ReadDir,
+    ResultsDir,
+    console,
+    numbers,
+)
 from resrepro.cli.results import OutputDir
+from resrepro.config.architectures import architecture
+from resrepro.errors import UserError
 from resrepro.files import write_text
 from resrepro.paper.curves import published_responses
+from resrepro.results import csv_rows
+from resrepro.results.laboratory import (
+    BlockGradient,
+    GradientCorrelation,
+    Lesion,
+    PathGradient,
+    SurfacePoint,
+    laboratory_file,
+)
 from resrepro.results.tables import Table
 
 if TYPE_CHECKING:
     from resrepro.laboratory.bn_responses import NetResponses
+
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", show_default=False, help="Give the folder of a finished run with its weights.")
+]
+Seed = Annotated[int, typer.Option(help="Draw with this seed.", min=0)]
 
 
 def responses(
@@ -103,3 +129,145 @@ def _draw_responses(nets: list[NetResponses], folder: Path) -> Path:
     path = folder / "bn-responses.png"
     save(lambda: bn_responses.draw(lines, FigureData(title=_TITLE, note="", runs={})), path)
     return path
+
+
+def lesions(
+    run: RunFolder,
+    images: Annotated[int, typer.Option(help="Test on this many test images, evenly spread.", min=1)] = 2000,
+    draws: Annotated[int, typer.Option(help="Draw this many nets for each number of blocks.", min=1)] = 5,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Test a trained net without some of its blocks.
+
+    Without each block in turn, without several at random, and with blocks permuted; and the gradient by the length of
+    its path (Veit, Wilber, Belongie 2016). Write lesions.csv and paths.csv beside the run.
+    """
+    from resrepro.laboratory import lesions as laboratory
+    from resrepro.laboratory.stored_net import evenly_spread, open_run
+    from resrepro.runtime.device import choose, device_errors
+
+    compute = choose(device, precision)
+    stored = open_run(run, data_dir, compute)
+    test = stored.images.test_split
+    found: list[Lesion] = []
+    with console.status("testing") as status, device_errors(compute, f"lesions {run}"):
+        some = evenly_spread(test, images)
+        for lesion in laboratory.lesions(stored.net, some, compute, draws=draws, seed=seed):
+            found.append(lesion)
+            status.update(f"tested {len(found)} nets")
+        paths = [*laboratory.path_gradients(stored.net, test, compute, draws=draws, seed=seed)]
+    csv_rows.write_rows(stored.files.lesions, Lesion, found)
+    csv_rows.write_rows(stored.files.paths, PathGradient, paths)
+    title = f"{stored.run.label}, {some.num_images} test images"
+    shown = rich.table.Table("blocks", "error (%)", box=None, header_style="bold", title=title)
+    for row in found:
+        if row.kind in ("whole", "one"):
+            shown.add_row("all" if row.kind == "whole" else f"without {row.blocks}", f"{row.error_pct:.2f}")
+    console.print(shown)
+    for file in (stored.files.lesions, stored.files.paths):
+        console.print(file, soft_wrap=True)
+
+
+def surface(
+    run: RunFolder,
+    points: Annotated[int, typer.Option(help="Take this many points in each direction, an odd number.", min=3)] = 25,
+    plane: Annotated[bool, typer.Option("--plane", help="Take the plane of two directions; by default, one.")] = False,
+    images: Annotated[int, typer.Option(help="Take this many training images, evenly spread.", min=2)] = 500,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Measure the loss around a trained net.
+
+    Along random directions whose filters have the norms of the net's (Li et al. 2018). BN's statistics are taken anew
+    at each point, of the images that the loss is of. Write surface.csv beside the run.
+    """
+    if points % 2 == 0:
+        raise UserError(f"--points {points}: expected an odd number, so that the net itself is among the points")
+
+    from resrepro.laboratory import surface as laboratory
+    from resrepro.laboratory.stored_net import evenly_spread, open_run
+    from resrepro.runtime.device import choose, device_errors
+
+    compute = choose(device, precision)
+    stored = open_run(run, data_dir, compute)
+    some = evenly_spread(stored.images.train_split, images)
+    found: list[SurfacePoint] = []
+    num_points = points**2 if plane else points
+    with console.status("measuring") as status, device_errors(compute, f"surface {run}"):
+        for point in laboratory.surface(stored.net, some, compute, num_points=points, plane=plane, seed=seed):
+            found.append(point)
+            status.update(f"measured {len(found)} of {num_points} points")
+    csv_rows.write_rows(stored.files.surface, SurfacePoint, found)
+    losses = [point.loss for point in found]
+    middle = found[len(found) // 2]
+    console.print(
+        f"{stored.run.label}: loss {middle.loss:.4f} ± {middle.loss_error:.4f} at the net, {max(losses):.3g} at most; "
+        f"{some.num_images} training images, {len(found)} points",
+        soft_wrap=True,
+    )
+    console.print(stored.files.surface, soft_wrap=True)
+
+
+def initialization(
+    depths: Annotated[str, typer.Option(help="Build nets of these numbers of layers.")] = "8,14,20,32,44,56,110",
+    seeds: Annotated[str, typer.Option(help="Build nets of these seeds.")] = "0,1,2",
+    dataset: Annotated[str, typer.Option(help="Take images of this dataset.")] = "cifar10",
+    images: Annotated[int, typer.Option(help="Take this many training images, evenly spread.", min=2)] = 64,
+    device: Device = "auto",
+    precision: PrecisionName = "fp32",
+    data_dir: DataDir = DEFAULT_DATA,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+) -> None:
+    """Measure the gradients of untrained nets against depth.
+
+    Plain and residual, with and without BN: how alike the gradients are at points of a line between two images
+    (Balduzzi et al. 2017), and how they grow from layer to layer (Yang et al. 2019). Write two CSVs, and a figure.
+    """
+    from resrepro.laboratory.initialization import measure
+    from resrepro.laboratory.stored_net import open_images
+    from resrepro.runtime.device import choose, device_errors
+
+    asked = numbers("--depths", depths)
+    for depth in asked:
+        architecture(f"cifar-resnet{depth}")
+    compute = choose(device, precision)
+    x, y, num_classes = open_images(dataset, images, data_dir, compute)
+    correlations: list[GradientCorrelation] = []
+    gradients: list[BlockGradient] = []
+    with console.status("measuring") as status, device_errors(compute, "initialization"):
+        for net in measure(x, y, compute, depths=asked, seeds=numbers("--seeds", seeds), num_classes=num_classes):
+            correlations += net.correlations
+            gradients += net.gradients
+            status.update(f"measured nets of {net.gradients[0].depth} layers")
+    files = [laboratory_file(results_dir, name) for name in ("correlations.csv", "block-gradients.csv")]
+    csv_rows.write_rows(files[0], GradientCorrelation, correlations)
+    csv_rows.write_rows(files[1], BlockGradient, gradients)
+    figure = results.figure_file(results_dir, "initialization", "png")
+    _draw_initialization(correlations, gradients, figure)
+    for file in (*files, figure):
+        console.print(file, soft_wrap=True)
+
+
+def _draw_initialization(correlations: list[GradientCorrelation], gradients: list[BlockGradient], path: Path) -> None:
+    """Print how the gradient grows, and draw the figure."""
+    import pandas as pd
+
+    from resrepro.figures import initialization as figure
+    from resrepro.figures.data import FigureData
+    from resrepro.figures.files import save
+
+    tables = [pd.DataFrame([dict(row) for row in rows]) for rows in (correlations, gradients)]
+    near = tables[0][tables[0]["lag"] == figure.NEAR].groupby(["kind", "depth"])["correlation"].mean()
+    factors = figure.growth(tables[1]).groupby(["kind", "depth"]).mean()
+    shown = rich.table.Table("net", "layers", "correlation", "growth a layer", box=None, header_style="bold")
+    for (kind, depth), correlation in near.items():
+        factor = factors.get((kind, depth))
+        shown.add_row(kind, str(depth), f"{correlation:.3f}", "" if factor is None else f"{factor:.3f}")
+    console.print(shown)
+    note = f"{tables[0]['seed'].nunique()} seeds, initialized by fan_in"
+    save(lambda: figure.draw(*tables, FigureData(title="Gradients of untrained nets", note=note, runs={})), path)

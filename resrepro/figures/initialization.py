@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from resrepro.figures.data import FigureData
 from resrepro.figures.layout import DASHES, PUBLISHED, legend_below, new_figure
@@ -61,7 +61,9 @@ def draw(correlations: pd.DataFrame, gradients: pd.DataFrame, data: FigureData) 
             _with_range(by_growth, factors.loc[kind].groupby("depth"), look)
     by_lag.set(title=f"{depth} layers", xlabel="distance, of that of two images", ylabel="correlation of gradients")
     by_depth.set(title=f"at {NEAR / 63:.1f} of the distance", xlabel="layers", ylabel="correlation of gradients")
-    by_layer.set(title=f"{depth} layers", xlabel="layer", ylabel="norm of the gradient", yscale="log")
+    by_layer.set(title=f"{depth} layers", xlabel="layer", ylabel="norm of the gradient, over the last", yscale="log")
+    by_layer.yaxis.set_major_formatter("{x:g}")
+    by_layer.yaxis.set_minor_locator(NullLocator())
     by_growth.set(title="growth from a layer to the one before", xlabel="layers", ylabel="factor a layer")
     by_growth.axhline(MEAN_FIELD, **PUBLISHED)
     for axes in (by_depth, by_layer, by_growth):

@@ -33,6 +33,8 @@ def test_the_whole_net_has_its_error_and_is_as_before_in_the_end(fp32: Compute) 
     net = net_of("resnet14")
     before, order = {k: v.clone() for k, v in net.state_dict().items()}, [*blocks_of(net).values()]
     found = [*lesions(net, TEST, fp32, draws=2, seed=0)]
+    some = lesions(net, TEST, fp32, draws=2, seed=0)
+    assert [next(some).kind, next(some).kind] == ["whole", "one"] and [*blocks_of(net).values()] == order
     whole = SingleView(net, TEST, fp32).measure()
     assert (found[0].kind, found[0].error_pct, found[0].loss) == ("whole", whole.error_pct, whole.loss)
     assert [*blocks_of(net).values()] == order

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import rich.table
@@ -261,13 +261,15 @@ def _draw_initialization(correlations: list[GradientCorrelation], gradients: lis
     from resrepro.figures.data import FigureData
     from resrepro.figures.files import save
 
-    tables = [pd.DataFrame([dict(row) for row in rows]) for rows in (correlations, gradients)]
-    near = tables[0][tables[0]["lag"] == figure.NEAR].groupby(["kind", "depth"])["correlation"].mean()
-    factors = figure.growth(tables[1]).groupby(["kind", "depth"]).mean()
+    along, of_blocks = (pd.DataFrame([dict(row) for row in rows]) for rows in (correlations, gradients))
+    near: dict[Any, float] = (
+        along[along["lag"] == figure.NEAR].groupby(["kind", "depth"])["correlation"].mean().to_dict()
+    )
+    factors = figure.growth(of_blocks).groupby(["kind", "depth"]).mean().to_dict()
     shown = rich.table.Table("net", "layers", "correlation", "growth a layer", box=None, header_style="bold")
-    for (kind, depth), correlation in near.items():
-        factor = factors.get((kind, depth))
-        shown.add_row(kind, str(depth), f"{correlation:.3f}", "" if factor is None else f"{factor:.3f}")
+    for net, correlation in near.items():
+        shown.add_row(*map(str, net), f"{correlation:.3f}", f"{factors[net]:.3f}" if net in factors else "")
     console.print(shown)
-    note = f"{tables[0]['seed'].nunique()} seeds, initialized by fan_in"
-    save(lambda: figure.draw(*tables, FigureData(title="Gradients of untrained nets", note=note, runs={})), path)
+    note = f"{along['seed'].nunique()} seeds, initialized by fan_in"
+    data = FigureData(title="Gradients of untrained nets", note=note, runs={})
+    save(lambda: figure.draw(along, of_blocks, data), path)

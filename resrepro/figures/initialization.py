@@ -58,7 +58,7 @@ def draw(correlations: pd.DataFrame, gradients: pd.DataFrame, data: FigureData) 
         _with_range(by_depth, its[its["lag"] == NEAR].groupby("depth")["correlation"], look)
         _draw_layers(by_layer, gradients[(gradients["kind"] == kind) & (gradients["depth"] == depth)], look)
         if kind in factors.index.get_level_values("kind"):
-            _with_range(by_growth, factors.loc[kind].groupby("depth"), look)
+            _with_range(by_growth, factors.xs(kind, level="kind").groupby("depth"), look)
     by_lag.set(title=f"{depth} layers", xlabel="distance, of that of two images", ylabel="correlation of gradients")
     by_depth.set(title=f"at {NEAR / 63:.1f} of the distance", xlabel="layers", ylabel="correlation of gradients")
     by_layer.set(title=f"{depth} layers", xlabel="layer", ylabel="norm of the gradient, over the last", yscale="log")

@@ -83,7 +83,7 @@ def _draw_plane(contours: Axes, relief: Any, own: pd.DataFrame, levels: np.ndarr
     table = own.pivot(index="y", columns="x", values="loss")
     x, y = table.columns.to_numpy(), table.index.to_numpy()
     z = table.to_numpy()
-    drawn = contours.contour(x, y, z, levels=levels, cmap="viridis", linewidths=0.9, norm="log")
+    drawn: Any = contours.contour(x, y, z, levels=levels, cmap="viridis", linewidths=0.9, norm="log")
     contours.clabel(drawn, levels=drawn.levels[::2], fmt="%.2g", fontsize="small")
     contours.plot(0, 0, marker="+", color="black", markersize=6)
     contours.set(xlabel="first direction", ylabel="second direction", aspect="equal")

@@ -60,25 +60,17 @@ def correlations(net: nn.Module, points: Tensor, compute: Compute) -> list[float
 
 def block_gradients(net: nn.Module, x: Tensor, y: Tensor, compute: Compute) -> list[float]:
     """Return the norm of the loss's gradient for each block's output, BN in training mode; leave the net as it was."""
-    norms: dict[int, float] = {}
-    handles = []
-    for number, block in enumerate(blocks_of(net).values()):
-
-        def keep(_: nn.Module, __: object, output: Tensor, number: int = number) -> Tensor:
-            # ReLU of the next block works in place on what it computed, never on this
-            output.register_hook(lambda gradient: norms.__setitem__(number, float(gradient.double().norm())))
-            return output
-
-        handles.append(block.register_forward_hook(keep))
+    outputs: list[Tensor] = []
+    hooks = [block.register_forward_hook(lambda _, __, y: outputs.append(y)) for block in blocks_of(net).values()]
     try:
         with restoring([*net.buffers()]), mode(net, training=True):
             with compute.autocast():
                 logits = net(x)
-            torch.autograd.grad(F.cross_entropy(logits.float(), y), [*net.parameters()], allow_unused=True)
+            gradients = torch.autograd.grad(F.cross_entropy(logits.float(), y), outputs)
     finally:
-        for handle in handles:
-            handle.remove()
-    return [norms[number] for number in sorted(norms)]
+        for hook in hooks:
+            hook.remove()
+    return [float(gradient.double().norm()) for gradient in gradients]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from resrepro.cli import (
     evaluate,
     experiments,
     export,
+    laboratory,
     results,
     run,
     submit,
@@ -59,6 +60,10 @@ app.command()(verify.verify)
 app.command()(compare.compare)
 app.command()(export.export)
 app.command()(export.predict)
+app.command()(laboratory.responses)
+app.command()(laboratory.lesions)
+app.command()(laboratory.surface)
+app.command()(laboratory.initialization)
 app.command()(summary.summary)
 app.command()(bench.bench)
 app.add_typer(data.app, name="data")

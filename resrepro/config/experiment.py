@@ -27,6 +27,9 @@ class PanelSpec(StrictModel):
     not_here: dict[str, str] = Field(default_factory=dict)
 
 
+Kind = Literal["curves", "distance", "effects", "responses", "gradients", "identity", "lesions", "surface"]
+
+
 class FigureSpec(StrictModel):
     """Describe one figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end.
 
@@ -35,7 +38,7 @@ class FigureSpec(StrictModel):
     """
 
     name: str = Field(pattern=NAME, max_length=MAX_NAME)
-    kind: Literal["curves", "distance", "effects", "responses", "gradients", "identity"] = "curves"
+    kind: Kind = "curves"
     title: str
     panel: tuple[PanelSpec, ...] = Field(min_length=1)
     train_line: Literal["dashed", "thin"] = "dashed"
@@ -51,15 +54,17 @@ class FigureSpec(StrictModel):
     @model_validator(mode="after")
     def _one_net_a_panel(self) -> FigureSpec:
         for panel in self.panel:
-            if self.kind == "gradients" and len(panel.runs) > 1:
-                raise ValueError(f"panel '{panel.title}' has {len(panel.runs)} runs; kind 'gradients' has one a panel")
+            if self.kind in ("gradients", "surface") and len(panel.runs) > 1:
+                raise ValueError(
+                    f"panel '{panel.title}' has {len(panel.runs)} runs; kind '{self.kind}' has one a panel"
+                )
         return self
 
 
 Measure = Literal[
     "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "converging_iter", "response_std",
-    "response_least", "response_level", "gradient_first_to_last", "constructed_difference_pct", "multiply_adds_e9",
-    "multiply_adds_of_vgg19_pct",
+    "response_least", "response_level", "gradient_first_to_last", "constructed_difference_pct", "lesion_rise_pct",
+    "multiply_adds_e9", "multiply_adds_of_vgg19_pct",
 ]  # fmt: skip
 
 

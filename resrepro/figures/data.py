@@ -106,6 +106,7 @@ class FigureKind:
         draw: draws the rows of all runs.
         table: makes the table that is written beside the figure of the same rows; None if there is none.
         csv: the file of a run that `rows` reads.
+        measured_by: the command that writes that file for a finished run; None: the run does.
         compares_with_paper: whether it shows nothing without the paper's curves.
     """
 
@@ -114,6 +115,7 @@ class FigureKind:
     draw: Callable[[pd.DataFrame, FigureSpec, FigureData], Figure]
     table: Callable[[pd.DataFrame, FigureSpec, FigureData], Table] | None = None
     csv: str = "curves.csv"
+    measured_by: str | None = None
     compares_with_paper: bool = False
 
 
@@ -130,6 +132,8 @@ def read_figure(
     for name in spec.run_names:
         command, declared = _declaration(experiment, name)
         rows, records, its_problems = read_runs(results_dir, declared, kind)
+        if kind.measured_by and records and not rows:
+            command = f"resrepro {kind.measured_by} {results.run_files(results_dir, declared[0]).folder}"
         tables += rows
         problems += its_problems.values()
         diverged = [record.diverged_iter for record in records if record.diverged_iter is not None]

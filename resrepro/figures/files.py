@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,10 +90,21 @@ def draw(kind: FigureKind, shown: Shown) -> Figure:
 
 def render(kind: FigureKind, shown: Shown, formats: Sequence[str]) -> list[bytes]:
     """Draw a figure once, and return it in each of the formats; the same runs give the same bytes."""
-    figure, images = draw(kind, shown), []
-    with matplotlib.rc_context(shown.data.look.settings):
-        for format in formats:
-            image = io.BytesIO()
-            figure.savefig(image, format=format, dpi=DOTS_PER_INCH, metadata=FORMATS[format])
-            images.append(image.getvalue())
-    return images
+    figure = draw(kind, shown)
+    return [_image(figure, shown.data.look, format) for format in formats]
+
+
+def save(draw: Callable[[], Figure], path: Path, look: Look = USUAL) -> None:
+    """Draw a figure that is no experiment's in this look, and write it in the format of the file's suffix."""
+    with matplotlib.rc_context(look.settings):
+        figure = draw()
+        look.finish(figure)
+    image = _image(figure, look, path.suffix.removeprefix("."))
+    write_atomically(path, lambda file: file.write(image), "--output-dir")
+
+
+def _image(figure: Figure, look: Look, format: str) -> bytes:
+    image = io.BytesIO()
+    with matplotlib.rc_context(look.settings):
+        figure.savefig(image, format=format, dpi=DOTS_PER_INCH, metadata=FORMATS[format])
+    return image.getvalue()

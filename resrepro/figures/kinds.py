@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from resrepro.figures import constructed, curves, distance, effects, gradients, responses
+from resrepro.figures import constructed, curves, distance, effects, gradients, lesions, responses, surface
 from resrepro.figures.data import FigureKind
+from resrepro.results.laboratory import SurfacePoint
 from resrepro.results.records import CurvePoint, LayerNorms, Response
 
 FIGURES = {
@@ -26,5 +27,15 @@ FIGURES = {
     ),
     "identity": FigureKind(
         columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw, csv="identity.csv"
+    ),
+    "lesions": FigureKind(
+        columns=lesions.FIELDS, rows=lesions.rows, draw=lesions.draw, csv="lesions.csv", measured_by="lesions"
+    ),
+    "surface": FigureKind(
+        columns=(*SurfacePoint.model_fields,),
+        rows=surface.rows,
+        draw=surface.draw,
+        csv="surface.csv",
+        measured_by="surface --plane",
     ),
 }

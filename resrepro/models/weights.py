@@ -35,11 +35,12 @@ def load_weights(net: nn.Module, path: Path, arch: str, *, in_order: bool = Fals
     load_saved(net, _read(path), path, arch, in_order=in_order)
 
 
-def read_net(path: Path, arch: str, num_classes: int | None = None) -> nn.Module:
+def read_net(path: Path, arch: str, num_classes: int | None = None, *, in_order: bool = False) -> nn.Module:
     """Build `arch`, and load the file's weights.
 
     Args:
-        num_classes: of the net; None: as many as the file's layer `fc` has.
+        num_classes: of the net; None: as many as the file's layer `fc` has; with `in_order`, its last tensor.
+        in_order: as `load_weights`.
 
     Raises:
         UserError: as `load_weights`.
@@ -48,10 +49,11 @@ def read_net(path: Path, arch: str, num_classes: int | None = None) -> nn.Module
     if num_classes is None:
         state = _unwrap(saved)
         keys = {_our_key(str(key)): key for key in state} if isinstance(state, dict) else {}
-        bias = state[keys["fc.bias"]] if "fc.bias" in keys else None
+        key = list(keys.values())[-1] if in_order and keys else keys.get("fc.bias")
+        bias = None if key is None else state[key]
         num_classes = len(bias) if isinstance(bias, Tensor) and bias.ndim else 1
     net = build(arch, num_classes=num_classes)
-    load_saved(net, saved, path, arch)
+    load_saved(net, saved, path, arch, in_order=in_order)
     return net
 
 

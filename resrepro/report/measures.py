@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from resrepro import results
 from resrepro.config.architectures import architecture, multiply_adds
@@ -15,6 +15,7 @@ from resrepro.errors import UserError
 from resrepro.paper.curves import published_responses, windows
 from resrepro.results import csv_rows
 from resrepro.results.analyses import by_moment, read_norms, read_responses
+from resrepro.results.laboratory import read_lesions
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, RunRecord
 
@@ -108,6 +109,14 @@ def _constructed_difference(files: RunFiles, _record: RunRecord, _claim: Claim) 
     return max((abs(row.error_pct - row.shallower_error_pct) for row in found), default=None)
 
 
+def _lesion_rise(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
+    """Return by how much the test error rises when one block is removed, the median over blocks."""
+    rows = read_lesions(files)
+    whole = next((row.error_pct for row in rows if row.kind == "whole"), 0.0)
+    without_one = [row.error_pct for row in rows if row.kind == "one"]
+    return median(without_one) - whole if without_one else None
+
+
 MEASURES: dict[Measure, _Read] = {
     "train_error_pct": _Read(words="training error", unit=" %", of=_train_error),
     "test_error_pct": _Read(words="test error", unit=" %", of=_test_error),
@@ -135,6 +144,9 @@ MEASURES: dict[Measure, _Read] = {
     "constructed_difference_pct": _Read(
         words="error as made, before training, less the shallower net's, absolute", unit=" %",
         of=_constructed_difference,
+    ),
+    "lesion_rise_pct": _Read(
+        words="rise of the test error when one block is removed, median over blocks", unit=" %", of=_lesion_rise
     ),
 }  # fmt: skip
 
@@ -233,6 +245,8 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, 
     if claim.protocol != "single view":
         folders = " ".join(str(files.folder) for files, _ in lacking)
         return f"to measure: `resrepro evaluate {folders} --protocol {claim.protocol}`"
+    if claim.column == "lesion_rise_pct":
+        return f"to measure: `resrepro lesions {lacking[0][0].folder}`"
     return f"{name} has no record of: {MEASURES[claim.column].words}"
 
 

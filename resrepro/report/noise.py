@@ -12,6 +12,7 @@ from resrepro.errors import UserError
 from resrepro.report.measures import IMAGES, MEASURES, TINY, Seed, response_ratios
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
+from resrepro.results.laboratory import read_lesions
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 
@@ -30,6 +31,9 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
         num_images = read_responses(seed.files, record.arch)[0].num_images
         words = f"noise of a standard deviation over {num_images:,} images"
         return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
+    if claim.column == "lesion_rise_pct":  # of the error with the block removed, the larger of the two
+        whole = read_lesions(seed.files)[0]
+        return binomial_noise(whole.error_pct + value, whole.num_images)
     if sizes is None or not claim.column.endswith("_pct"):
         return None
     training, test, _ = sizes

@@ -12,6 +12,8 @@
     tensorboard/    the rows of curves.csv as events, from `run --log tensorboard`
     checkpoint-previous.pt  the one before it, in case that it is damaged; there until the run is finished
     run.json        the record, written last: its presence means finished
+    lesions.csv, paths.csv  the finished net without some blocks, and its gradient by path length, as `lesions` found
+    surface.csv     the loss around the finished net, as `surface` found
     evaluations.json  the finished run under the test protocols, as `evaluate` found
 <results>/<dataset>/ensembles.json  several runs together, likewise
 <results>/figures/  drawn from the above
@@ -59,6 +61,18 @@ class RunFiles:
     @property
     def predictions(self) -> Path:
         return self.folder / "predictions.csv"
+
+    @property
+    def lesions(self) -> Path:
+        return self.folder / "lesions.csv"
+
+    @property
+    def paths(self) -> Path:
+        return self.folder / "paths.csv"
+
+    @property
+    def surface(self) -> Path:
+        return self.folder / "surface.csv"
 
     @property
     def weights(self) -> Path:

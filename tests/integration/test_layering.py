@@ -19,7 +19,7 @@ LAYERS = [
     {"results", "models", "data"},
     {"evaluation", "figures"},
     {"training", "report"},
-    {"bench"},
+    {"bench", "laboratory"},
     {"api", "cli"},
 ]
 HEIGHT = {name: height for height, layer in enumerate([*LAYERS, {"__main__"}]) for name in layer}
@@ -69,7 +69,7 @@ def test_no_function_has_more_than_60_lines() -> None:
 
 TORCH_FREE = {"errors", "paper", "files", "config", "results", "figures", "report", "api", "cli"}
 TORCH = {"torch", "torchvision"}
-NEEDS_TORCH = {"runtime", "models", "data", "evaluation", "training", "bench"}
+NEEDS_TORCH = {"runtime", "models", "data", "evaluation", "training", "bench", "laboratory"}
 
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))

@@ -1,0 +1,119 @@
+"""Draw nets without some of their blocks, and the gradient by path length (Veit, Wilber, Belongie 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from resrepro.config.experiment import FigureSpec
+from resrepro.config.run import Run
+from resrepro.figures.data import FigureData, FigureRun
+from resrepro.figures.layout import DASHES, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
+from resrepro.results.laboratory import Lesion, PathGradient, read_lesions, read_paths
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import RunRecord
+
+FIELDS = (*dict.fromkeys([*Lesion.model_fields, *PathGradient.model_fields]),)
+PANEL_INCHES = (3.6, 2.5)
+PATHS: dict[str, Any] = {"color": "0.4", "linewidth": 0.9, "linestyle": "-."}
+THIN: dict[str, Any] = {"linewidth": 0.8, "linestyle": ":"}
+
+
+def rows(files: RunFiles, _run: Run, record: RunRecord | None) -> list[dict[str, object]]:
+    """Read a row a lesion, and a row a path; none where the net was not yet measured."""
+    if record is None or record.status == "diverged":
+        return []
+    return [dict(row) for row in (*read_lesions(files), *read_paths(files))]
+
+
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw error without one block, without several, with blocks permuted; and the gradient by path length.
+
+    Args:
+        rows: a row a lesion or path, as `rows` reads them; seeds of a run are drawn together.
+    """
+    figure = new_figure(data, 2 * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
+    one, several, permuted, paths = figure.subplots(2, 2).flat
+    colors = depth_colors(run.depth for run in data.runs.values())
+    handles: list[Line2D] = []
+    for name in (name for name in spec.run_names if name in set(rows["run"])):
+        own, run = rows[rows["run"] == name], data.runs[name]
+        look: Any = {"color": colors[run.depth], "linestyle": "-" if run.residual else DASHES, "linewidth": 1.3}
+        whole = own[own["kind"] == "whole"]["error_pct"].mean()
+        for axes in (one, several, permuted):
+            axes.axhline(whole, color=colors[run.depth], **THIN)
+        _draw_one(one, own[own["kind"] == "one"], look)
+        _draw_several(several, own[own["kind"].isin(["whole", "one", "several"])], look)
+        _draw_permuted(permuted, own[own["kind"].isin(["whole", "permuted"])], look)
+        _draw_paths(paths, own[own["length"].notna()], look)
+        handles.append(Line2D([], [], label=_label(run, own), **look))
+    _name_axes(one, several, permuted, paths)
+    add_remarks(figure, {permuted: missing_run_remarks(spec.run_names, data)}, data.look)
+    if handles:
+        handles.append(Line2D([], [], color="0.3", label="the whole net", **THIN))
+        open_marker: Any = {"color": "0.3", "linestyle": "", "marker": "o", "fillstyle": "none", "markersize": 4}
+        handles.append(Line2D([], [], label="dimensions change in this block", **open_marker))
+        if rows["length"].notna().any():
+            handles.append(Line2D([], [], label="number of paths, share", **PATHS))
+        legend_below(figure, handles, data.look)
+    else:
+        for axes in (one, several, permuted, paths):
+            axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def _draw_one(axes: Axes, own: pd.DataFrame, look: Any) -> None:
+    """Draw the error without each block; blocks at which dimensions change have an open marker."""
+    by_block = own.groupby("draw").agg(error=("error_pct", "mean"), name=("blocks", "first"))
+    changes = by_block["name"].str.fullmatch(r"layer([2-9])\.0")
+    axes.plot(by_block.index + 1, by_block["error"], **look)
+    for which, fill in ((~changes, "full"), (changes, "none")):
+        marks: Any = {**look, "linestyle": "", "marker": "o", "markersize": 4, "fillstyle": fill}
+        axes.plot(by_block.index[which] + 1, by_block["error"][which], **marks)
+
+
+def _draw_several(axes: Axes, own: pd.DataFrame, look: Any) -> None:
+    errors = own.groupby("num_blocks")["error_pct"].agg(["mean", "min", "max"])
+    axes.plot(errors.index, errors["mean"], **look)
+    axes.fill_between(errors.index, errors["min"], errors["max"], color=look["color"], alpha=0.2, linewidth=0)
+
+
+def _draw_permuted(axes: Axes, own: pd.DataFrame, look: Any) -> None:
+    marks: Any = {**look, "linestyle": "", "marker": "o", "markersize": 3}
+    axes.plot(own["kendall_tau"], own["error_pct"], **marks)
+
+
+def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
+    """Draw which share of all paths has each length, and which share of the gradient's norm comes through them."""
+    if own.empty:
+        return
+    by_length = own.groupby("length").agg(paths=("num_paths", "first"), norm=("gradient_norm", "mean"))
+    total = by_length["paths"] * by_length["norm"]
+    axes.plot(by_length.index, 100 * total / total.sum(), marker="o", markersize=3, **look)
+    share = 100 * by_length["paths"] / by_length["paths"].sum()
+    axes.plot(by_length.index, share, **PATHS)
+
+
+def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:
+    for axes, title, x in (
+        (one, "one block removed", "block"),
+        (several, "several removed: mean, and range of draws", "number of blocks removed"),
+        (permuted, "blocks permuted", "Kendall's tau with the trained order"),
+        (paths, "gradient's norm by path length", "blocks on the path"),
+    ):
+        axes.set_title(title)
+        axes.set_xlabel(x)
+        axes.set_ylabel("share (%)" if axes is paths else "test error (%)")
+        axes.set_ylim(bottom=0)
+        if axes is not permuted:
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    permuted.invert_xaxis()
+
+
+def _label(run: FigureRun, own: pd.DataFrame) -> str:
+    return f"{run.label} ({int(own['num_images'][own['kind'] == 'whole'].iloc[0]):,} test images)"

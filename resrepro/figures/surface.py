@@ -1,0 +1,93 @@
+"""Draw the loss around trained nets: a line, contours, and a relief (Li et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from resrepro.config.experiment import FigureSpec
+from resrepro.config.run import Run
+from resrepro.figures.data import FigureData
+from resrepro.figures.layout import add_remarks, missing_run_remarks, new_figure
+from resrepro.figures.palette import BLUE
+from resrepro.results.laboratory import read_surface
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import RunRecord
+
+PANEL_INCHES = (2.8, 2.4)
+NUM_LEVELS = 13
+
+
+def rows(files: RunFiles, _run: Run, record: RunRecord | None) -> list[dict[str, object]]:
+    """Read a row a point; none where the net was not yet measured."""
+    if record is None or record.status == "diverged":
+        return []
+    return [dict(row) for row in read_surface(files)]
+
+
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw a column a run: the loss along one direction; its contours in the plane of two; and a relief of these.
+
+    All columns have the same axes and levels, logarithmic in the loss.
+
+    Args:
+        rows: a row a point, as `rows` reads them; of several seeds the first is drawn.
+    """
+    names = [panel.runs[0] for panel in spec.panel]
+    shown = rows[rows["run"].isin(names)]
+    shown = shown[shown["seed"] == shown.groupby("run")["seed"].transform("min")]
+    is_plane = bool((shown["y"] != 0).any())
+    figure = new_figure(data, max(2, len(names)) * PANEL_INCHES[0], (3 if is_plane else 1) * PANEL_INCHES[1] + 0.4)
+    grid = figure.subfigures(1, len(names), squeeze=False)[0]
+    levels = _levels(shown["loss"])
+    remarks: dict[Axes, list[str]] = {}
+    for panel, column in zip(spec.panel, grid, strict=True):
+        own = shown[shown["run"] == panel.runs[0]]
+        line = column.add_subplot(3 if is_plane else 1, 1, 1)
+        line.set_title(panel.title)
+        _draw_line(line, own[own["y"] == 0], shown)
+        if is_plane and (own["y"] != 0).any():
+            _draw_plane(column.add_subplot(3, 1, 2), column.add_subplot(3, 1, 3, projection="3d"), own, levels)
+        remarks[line] = missing_run_remarks(panel.runs, data)
+    add_remarks(figure, remarks, data.look)
+    return figure
+
+
+def _levels(loss: pd.Series[float]) -> np.ndarray:
+    low, high = max(float(loss.min()), 1e-4), float(loss.max())
+    return np.geomspace(low, max(high, 1.01 * low), NUM_LEVELS) if len(loss) else np.ones(1)
+
+
+def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """Draw the loss along the first direction, with a band of two standard errors on each side."""
+    if own.empty:
+        axes.set(xticks=[], yticks=[])
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.plot(own["x"], own["loss"], color=BLUE, linewidth=1.3)
+    low = (own["loss"] - 2 * own["loss_error"]).clip(lower=own["loss"] / 10)
+    axes.fill_between(own["x"], low, own["loss"] + 2 * own["loss_error"], color=BLUE, alpha=0.2, linewidth=0)
+    axes.set_ylim(shown["loss"].min() / 1.5, shown["loss"].max() * 1.2)
+    axes.set(xlabel="first direction", ylabel=f"training loss ({int(own['num_images'].iloc[0]):,} images)")
+
+
+def _draw_plane(contours: Axes, relief: Any, own: pd.DataFrame, levels: np.ndarray) -> None:
+    table = own.pivot(index="y", columns="x", values="loss")
+    x, y = table.columns.to_numpy(), table.index.to_numpy()
+    z = table.to_numpy()
+    drawn: Any = contours.contour(x, y, z, levels=levels, cmap="viridis", linewidths=0.9, norm="log")
+    contours.clabel(drawn, levels=drawn.levels[::2], fmt="%.2g", fontsize="small")
+    contours.plot(0, 0, marker="+", color="black", markersize=6)
+    contours.set(xlabel="first direction", ylabel="second direction", aspect="equal")
+    mesh = np.meshgrid(x, y)
+    relief.plot_surface(*mesh, np.log10(z), cmap="viridis", rstride=1, cstride=1, linewidth=0.1, edgecolor="0.3")
+    relief.set(zlim=(np.log10(levels[0]), np.log10(levels[-1])), zlabel="log10 loss")
+    relief.tick_params(pad=-2)

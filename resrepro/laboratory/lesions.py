@@ -1,0 +1,194 @@
+"""Lesions of a trained net: blocks removed or permuted, and the gradient by path length (Veit, Wilber, Belongie 2016).
+
+Of a removed block its shortcut is left: the identity, or where dimensions change, its projection or option A. A plain
+net has no shortcuts, so that option A stands in there too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import kendalltau
+from torch import Tensor, nn
+
+from resrepro.data.dataset import Split
+from resrepro.errors import UserError
+from resrepro.evaluation.single_view import SingleView
+from resrepro.laboratory.stored_net import evenly_spread, inputs_of
+from resrepro.models.blocks import BasicBlock, Bottleneck
+from resrepro.models.shortcuts import shortcut
+from resrepro.models.stage import Stage, mode
+from resrepro.results.laboratory import Lesion, PathGradient
+from resrepro.runtime.device import Compute
+
+Block = BasicBlock | Bottleneck
+
+
+def blocks_of(net: nn.Module) -> dict[str, Block]:
+    """Return the net's blocks by their names, such as `layer1.0`, in the order of the forward pass.
+
+    Raises:
+        UserError: it has none, as a net of other code.
+    """
+    found = {name: module for name, module in net.named_modules() if isinstance(module, BasicBlock | Bottleneck)}
+    if not found:
+        raise UserError(f"{type(net).__name__}: expected a net of this package, with blocks; it has none")
+    return found
+
+
+class Removed(nn.Module):
+    """Computes what is left of a block: relu(shortcut(x)), (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        layers = [layer for layer in block.children() if isinstance(layer, nn.Conv2d)]
+        stride = math.prod(layer.stride[0] for layer in layers)
+        bare = shortcut("A", layers[0].in_channels, layers[-1].out_channels, stride)
+        self.shortcut = bare if block.downsample is None else block.downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.shortcut(x))  # type: ignore[misc]
+
+
+class OnePath(nn.Module):
+    """Computes what a residual block does, and lets the gradient back through the block alone or the shortcut alone."""
+
+    def __init__(self, block: Block, *, through: bool) -> None:
+        super().__init__()
+        self.block, self.through = block, through
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, beside = self._residual(x), self.block.downsample(x)  # type: ignore[misc]
+        return F.relu(y + beside.detach() if self.through else y.detach() + beside)
+
+    def _residual(self, x: Tensor) -> Tensor:
+        convolutions = [layer for layer in self.block.children() if isinstance(layer, nn.Conv2d)]
+        for number, convolution in enumerate(convolutions, 1):
+            x = self.block.get_submodule(f"bn{number}")(convolution(x))
+            x = x if number == len(convolutions) else F.relu(x)
+        return x
+
+
+@contextmanager
+def replaced(net: nn.Module, blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Put these in the places of the net's blocks, in order, inside a `with`; put the blocks back after it."""
+    places = [(stage, index) for stage in net.modules() if isinstance(stage, Stage) for index in range(len(stage))]
+    kept = [stage[index] for stage, index in places]
+    try:
+        for (stage, index), block in zip(places, blocks, strict=True):
+            stage[index] = block
+        yield
+    finally:
+        for (stage, index), block in zip(places, kept, strict=True):
+            stage[index] = block
+
+
+def lesions(net: nn.Module, images: Split, compute: Compute, *, draws: int, seed: int) -> Iterator[Lesion]:
+    """Yield the net whole; without each block; without 2, 3, ... of them, and with 1, 2, 4, ... pairs swapped.
+
+    Args:
+        draws: how many nets of each number of blocks are drawn.
+        seed: of these draws.
+
+    Raises:
+        UserError: the net has no blocks.
+    """
+    blocks, draw = blocks_of(net), np.random.default_rng(seed)
+    names, whole = [*blocks], [*blocks.values()]
+    view = SingleView(net, images, compute)
+
+    def without(kind: str, removed: Sequence[int], number: int) -> Lesion:
+        left = [Removed(block) if i in removed else block for i, block in enumerate(whole)]
+        return tested(kind, left, number, " ".join(names[i] for i in removed) or "none", len(removed), 1.0)
+
+    def tested(kind: str, left: Sequence[nn.Module], number: int, what: str, count: int, tau: float) -> Lesion:
+        with replaced(net, left):
+            found = view.measure()
+        values = {"draw": number, "blocks": what, "num_blocks": count, "kendall_tau": tau}
+        return Lesion.model_validate(
+            {"kind": kind, **values, "loss": found.loss, "error_pct": found.error_pct, "num_images": images.num_images}
+        )
+
+    yield without("whole", [], 0)
+    for index in range(len(whole)):
+        yield without("one", [index], index)
+    for count in range(2, len(whole) + 1):
+        for number, removed in enumerate(_subsets(len(whole), count, draws, draw)):
+            yield without("several", removed, number)
+    pairs = _exchangeable(whole)
+    for count in (2**power for power in range(len(whole).bit_length()) if pairs):
+        for number in range(draws):
+            order = [*range(len(whole))]
+            for index in draw.integers(len(pairs), size=count):
+                i, j = pairs[index]
+                order[i], order[j] = order[j], order[i]
+            tau = float(kendalltau(order, range(len(order))).statistic)
+            what = " ".join(names[i] for i in order)
+            yield tested("permuted", [whole[i] for i in order], number, what, count, tau)
+
+
+def _subsets(num: int, count: int, draws: int, draw: np.random.Generator) -> list[tuple[int, ...]]:
+    """Draw different subsets of `count` of `num` numbers, as many as asked for, or all there are."""
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < min(draws, math.comb(num, count)):
+        found[tuple(sorted(draw.choice(num, count, replace=False).tolist()))] = None
+    return [*found]
+
+
+def _exchangeable(blocks: Sequence[Block]) -> list[tuple[int, int]]:
+    """Return the pairs of places whose blocks have the same dimensions."""
+    shapes = [[tuple(value.shape) for value in block.state_dict().values()] for block in blocks]
+    strides = [block.conv1.stride for block in blocks]
+    alike = [(shape, stride) for shape, stride in zip(shapes, strides, strict=True)]
+    return [(i, j) for j in range(len(blocks)) for i in range(j) if alike[i] == alike[j]]
+
+
+def path_gradients(
+    net: nn.Module, images: Split, compute: Compute, *, draws: int, seed: int, num_images: int = 100
+) -> Iterator[PathGradient]:
+    """Yield the norms of the gradient through paths of each length; nothing for a plain net, which has one path.
+
+    A path goes through `length` of the blocks, and past the others by their shortcuts. The forward pass is the net's.
+
+    Raises:
+        UserError: the net has no blocks.
+    """
+    blocks = [*blocks_of(net).values()]
+    if any(block.downsample is None for block in blocks):
+        return
+    some = evenly_spread(images, num_images)
+    x, y = inputs_of(some, compute)
+    draw = np.random.default_rng(seed)
+    first = next(module for module in net.modules() if isinstance(module, Stage))
+    for length in range(len(blocks) + 1):
+        num_paths = math.comb(len(blocks), length)
+        for number, through in enumerate(_subsets(len(blocks), length, draws, draw)):
+            paths = [OnePath(block, through=i in through) for i, block in enumerate(blocks)]
+            with replaced(net, paths), mode(net, training=False):
+                norm = _gradient_norm(net, first, x, y, compute)
+            yield PathGradient(
+                length=length, num_paths=num_paths, draw=number, gradient_norm=norm, num_images=some.num_images
+            )
+
+
+def _gradient_norm(net: nn.Module, first: Stage, x: Tensor, y: Tensor, compute: Compute) -> float:
+    """Return the norm of the gradient of an image's loss for what enters `first`, the mean over the images."""
+    entered: list[Tensor] = []
+
+    def enter(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        entered.append(inputs[0].detach().requires_grad_())
+        return (entered[0],)
+
+    handle = first.register_forward_pre_hook(enter)
+    try:
+        with compute.autocast():
+            logits = net(x)
+    finally:
+        handle.remove()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits.float(), y, reduction="sum"), entered)
+    return float(gradient.flatten(1).double().norm(dim=1).mean())

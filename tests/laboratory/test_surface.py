@@ -1,0 +1,54 @@
+"""The loss around a trained net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from resrepro.data.dataset import Split
+from resrepro.laboratory import surface as laboratory
+from resrepro.laboratory.surface import direction, surface
+from resrepro.models import build
+from resrepro.runtime.device import Compute
+
+IMAGES = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(20) % 10
+TRAIN = Split(num_images=20, inputs=lambda numbers: (IMAGES[numbers], LABELS[numbers]))
+
+
+def test_a_direction_has_the_norm_of_each_filter() -> None:
+    weights = [torch.randn(4, 3, 3, 3), torch.randn(5, 7)]
+    first, second = direction(weights, torch.Generator().manual_seed(0)), direction(weights, torch.Generator())
+    for weight, d, e in zip(weights, first, second, strict=True):
+        assert torch.allclose(d.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1)) and not torch.equal(d, e)
+
+
+def test_the_middle_is_the_net_and_the_net_stays_as_it_was(fp32: Compute) -> None:
+    net = build("resnet8", num_classes=10, seed=0)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    plane = [*surface(net, TRAIN, fp32, num_points=3, plane=True, seed=1)]
+    line = [*surface(net, TRAIN, fp32, num_points=3, plane=False, seed=1)]
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items()) and net.training
+    losses = F.cross_entropy(net(IMAGES), LABELS, reduction="none")
+    assert (plane[4].x, plane[4].y) == (0, 0) and plane[4].loss == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert plane[4].loss_error == pytest.approx(losses.std().item() / 20**0.5, rel=1e-4)
+    assert [(p.x, p.y) for p in plane[:4]] == [(-1, -1), (0, -1), (1, -1), (-1, 0)]
+    assert [p.loss for p in line] == [p.loss for p in plane[3:6]] and len({p.loss for p in plane}) == 9
+
+
+def test_the_loss_is_flat_where_only_the_scale_of_filters_changes(
+    fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BN undoes the scale, for its statistics are taken anew at each point; without that the loss would change."""
+
+    def scale_of_filters(weights: Sequence[Tensor], _: torch.Generator) -> list[Tensor]:
+        return [0.5 * w if w.ndim == 4 else torch.zeros_like(w) for w in weights]
+
+    monkeypatch.setattr(laboratory, "direction", scale_of_filters)
+    net = build("resnet8", num_classes=10, seed=0)
+    losses = [p.loss for p in surface(net, TRAIN, fp32, num_points=5, plane=False, seed=0)]
+    assert losses == pytest.approx([losses[2]] * 5, rel=1e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -40,8 +41,13 @@ def test_states_are_told_by_the_files_and_unfinished_runs_come_first(tmp_path: P
         ("new", "stopped"), ("old", "stopped"), ("nan", "diverged"), ("done", "finished"),
     ]  # fmt: skip
     text = "\n".join(shown(tmp_path))
-    for words in ("3 training, 3 stopped, 1 finished, 1 diverged", "diverged at 7", "silent for 11m40s", "1m30s ago"):
-        assert words in text
+    for words in (
+        "3 training, 3 stopped, 1 finished, 1 diverged",
+        "diverged at 7",
+        r"silent for 1[12]m",
+        r"1m[345]\ds ago",
+    ):
+        assert re.search(words, text), words
 
 
 def test_it_takes_no_lock_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,5 +89,7 @@ def _draw_plane(contours: Axes, relief: Any, own: pd.DataFrame, levels: np.ndarr
     contours.set(xlabel="first direction", ylabel="second direction", aspect="equal")
     mesh = np.meshgrid(x, y)
     relief.plot_surface(*mesh, np.log10(z), cmap="viridis", rstride=1, cstride=1, linewidth=0.1, edgecolor="0.3")
-    relief.set(zlim=(np.log10(levels[0]), np.log10(levels[-1])), zlabel="log10 loss")
+    relief.set(zlim=(np.log10(levels[0]), np.log10(levels[-1])))
+    contours.set_title("contours of the loss")
+    relief.set_title("log10 of the loss")
     relief.tick_params(pad=-2)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
@@ -31,9 +31,9 @@ def rows(files: RunFiles, _run: Run, record: RunRecord | None) -> list[dict[str,
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
-    """Draw a column a run: the loss along one direction; its contours in the plane of two; and a relief of these.
+    """Draw a row a run: the loss along one direction; its contours in the plane of two; and a relief of these.
 
-    All columns have the same axes and levels, logarithmic in the loss.
+    All rows have the same axes and levels, logarithmic in the loss.
 
     Args:
         rows: a row a point, as `rows` reads them; of several seeds the first is drawn.
@@ -42,17 +42,17 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     shown = rows[rows["run"].isin(names)]
     shown = shown[shown["seed"] == shown.groupby("run")["seed"].transform("min")]
     is_plane = bool((shown["y"] != 0).any())
-    figure = new_figure(data, max(2, len(names)) * PANEL_INCHES[0], (3 if is_plane else 1) * PANEL_INCHES[1] + 0.4)
-    grid = figure.subfigures(1, len(names), squeeze=False)[0]
+    figure = new_figure(data, (3 if is_plane else 1.6) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
+    grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
     levels = _levels(shown["loss"])
     remarks: dict[Axes, list[str]] = {}
-    for panel, column in zip(spec.panel, grid, strict=True):
+    for panel, row in zip(spec.panel, grid, strict=True):
         own = shown[shown["run"] == panel.runs[0]]
-        line = column.add_subplot(3 if is_plane else 1, 1, 1)
+        line = row.add_subplot(1, 3 if is_plane else 1, 1)
         line.set_title(panel.title)
         _draw_line(line, own[own["y"] == 0], shown)
         if is_plane and (own["y"] != 0).any():
-            _draw_plane(column.add_subplot(3, 1, 2), column.add_subplot(3, 1, 3, projection="3d"), own, levels)
+            _draw_plane(row.add_subplot(1, 3, 2), row.add_subplot(1, 3, 3, projection="3d"), own, levels)
         remarks[line] = missing_run_remarks(panel.runs, data)
     add_remarks(figure, remarks, data.look)
     return figure
@@ -71,7 +71,7 @@ def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.plot(own["x"], own["loss"], color=BLUE, linewidth=1.3)
     low = (own["loss"] - 2 * own["loss_error"]).clip(lower=own["loss"] / 10)
     axes.fill_between(own["x"], low, own["loss"] + 2 * own["loss_error"], color=BLUE, alpha=0.2, linewidth=0)
@@ -84,10 +84,12 @@ def _draw_plane(contours: Axes, relief: Any, own: pd.DataFrame, levels: np.ndarr
     x, y = table.columns.to_numpy(), table.index.to_numpy()
     z = table.to_numpy()
     drawn: Any = contours.contour(x, y, z, levels=levels, cmap="viridis", linewidths=0.9, norm="log")
-    contours.clabel(drawn, levels=drawn.levels[::2], fmt="%.2g", fontsize="small")
+    contours.clabel(drawn, levels=drawn.levels[::3], fmt="%.2g", fontsize="small")
     contours.plot(0, 0, marker="+", color="black", markersize=6)
     contours.set(xlabel="first direction", ylabel="second direction", aspect="equal")
     mesh = np.meshgrid(x, y)
     relief.plot_surface(*mesh, np.log10(z), cmap="viridis", rstride=1, cstride=1, linewidth=0.1, edgecolor="0.3")
-    relief.set(zlim=(np.log10(levels[0]), np.log10(levels[-1])), zlabel="log10 loss")
+    relief.set(zlim=(np.log10(levels[0]), np.log10(levels[-1])))
+    contours.set_title("contours of the loss")
+    relief.set_title("log10 of the loss")
     relief.tick_params(pad=-2)

@@ -175,9 +175,6 @@ def test_the_brief_report_has_what_is_decided_alone(tmp_path: Path) -> None:
     assert "not run" not in markdown.partition("## Claims that are decided")[2]
     assert re.findall("\n## (.*)", markdown) == ["Claims that are decided", "Left out"]
     assert len(words_of(html).split()) < 1000
-        re.findall("\n## (.*)", markdown) == ["Claims that are decided", "Left out"]
-        and len(words_of(html).split()) < 1000
-    )
 
 
 def test_texts_from_files_cannot_break_the_page(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ setup: $(READY)  ## create the virtual environment, with the versions of constra
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $$($(PYTHON) --version) found, 3.11 or later needed: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "setting up $(VENV): about 6 GB on the disk with the CUDA build of PyTorch (docs/setup.md: less without CUDA)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 quickstart: $(READY)  ## show the degradation and its cure: train four small nets on the CPU, without a download

@@ -122,6 +122,9 @@ def report(
         Path | None, typer.Option(help="Write the report to this folder; by default, to that of the results.")
     ] = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Write brief.html and brief.md: two pages, with what is decided.")
+    ] = False,
 ) -> None:
     """Write the report: the paper's claims beside our results.
 
@@ -131,8 +134,8 @@ def report(
     from resrepro.report import files
     from resrepro.report.content import gather
 
-    page = gather(results_dir)
-    for path in files.write(page, output_dir or results_dir):
+    page = gather(results_dir, brief=brief)
+    for path in files.write(page, output_dir or results_dir, "brief" if brief else "report"):
         console.print(path, soft_wrap=True)
     for line in page.lead:
         console.print(line, soft_wrap=True)

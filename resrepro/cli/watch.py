@@ -72,18 +72,29 @@ def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
     else:
         skipped = skipped[: max(1, height // 8)]
         room = height - 2 - len(skipped)  # below the heading and the table's
-        shown = runs[: max(1, room - MIN_PLOT_HEIGHT - 1)]
+        num_live = sum(run.state in ("training", "stopped") for run in runs)  # these are the first
+        shown = runs[: max(1, min(room - MIN_PLOT_HEIGHT - 1, max(num_live, height // 3)))]
         plot_height = room - len(shown) - (len(shown) < len(runs))
     drawn = _drawn(shown)
     parts: list[RenderableType] = [heading, _table(shown, drawn, width)] if runs else [heading]
     if len(shown) < len(runs):
-        parts.append(Text(f"  and {len(runs) - len(shown)} more", "dim"))
+        parts.append(_others(runs[len(shown) :]))
     if drawn and plot_height >= MIN_PLOT_HEIGHT and width >= MIN_PLOT_WIDTH:
         parts += _curves(drawn, width, plot_height)
     for why in skipped:
         why = why.removeprefix(f"{watched.results_dir}/")
         parts.append(Text(f"skipped: {why}", VERMILION, no_wrap=height is not None, overflow="ellipsis"))
     return Group(*parts)
+
+
+def _others(runs: list[RunStatus]) -> Text:
+    """Return one line for the runs that have no row: of finished ones, name and test error."""
+    finished = [run for run in runs if run.record is not None and run.points]
+    text = f"  and {len(runs)} more"
+    if len(finished) == len(runs):
+        ends = (f"{run.name.partition('/')[2]} {run.points[-1].shown_test_error_pct:.2f} %" for run in finished)
+        text = f"  and {len(runs)} finished: {', '.join(ends)}"
+    return Text(text, "dim", no_wrap=True, overflow="ellipsis")
 
 
 def _heading(results_dir: Path, runs: list[RunStatus], num_skipped: int, *, live: bool) -> Text:

@@ -57,6 +57,14 @@ def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
     return Table(title=title, columns=tuple(shown), rows=cells, notes=NOTES)
 
 
+def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
+    """Return a row a claim with its verdict and the values alone."""
+    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged]
+    shown = ("claim", "verdict", "paper", "ours")
+    cells = tuple(tuple(row.get(column, "").partition("\nmeasured: ")[0] for column in shown) for row in rows)
+    return Table(title="Claims of the paper that are decided", columns=shown, rows=cells, notes=())
+
+
 def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     """Return the cells by column; a cell may have several lines."""
     claim, options = verdict.claim, experiment.variation.options

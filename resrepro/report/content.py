@@ -12,21 +12,26 @@ from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
 from resrepro.report import claims
 from resrepro.report.departures import EVERYTHING_ELSE, OUT_OF_SCOPE, departures_table
-from resrepro.report.page import Block, BulletList, Page, Section
+from resrepro.report.page import Block, BulletList, Folded, Page, PageFigure, PlainBlock, Section
 from resrepro.report.page_figures import PageFigures
 from resrepro.report.rule import RULE
 from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
-from resrepro.report.tables import TABLES
+from resrepro.report.tables import TABLES, results_table
 from resrepro.report.variations import VariedExperiments, varied_experiments
 from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, STATUSES, Status
 from resrepro.results.records import RunRecord
 
+FIRST_FIGURE = "fig6-corners"
 PAPERS: dict[Status, str] = {status: status for status in STATUSES}
 
 
-def gather(results_dir: Path) -> Page:
-    """Gather the whole page, also from a folder with nothing in it: what is missing is named with its command."""
+def gather(results_dir: Path, *, brief: bool = False) -> Page:
+    """Gather the whole page, also from a folder with nothing in it: what is missing is named with its command.
+
+    Args:
+        brief: leave out all but the first screen and the claims that are decided.
+    """
     stored, problems = stored_records(results_dir)
     figures = PageFigures(results_dir, problems)
     shipped = sorted((find_experiment(name) for name in experiment_names()), key=lambda e: (e.reproduces, e.name))
@@ -38,10 +43,12 @@ def gather(results_dir: Path) -> Page:
     elsewhere = [
         (scope, claims.verdicts(list(scope.experiments), results_dir)) for scope in varied_experiments(shipped, stored)
     ]
-    claims_table = claims.table("Claims of the paper", judged, PAPERS)
+    first, drawn = _first([b for e in papers for b in figures.of(e, missing=True)], results_dir if full else None)
     papers_own = [
-        Section(title="The paper's claims", blocks=(*trained_on, claims_table, "The rule:", BulletList(items=RULE))),
-        Section(title="Figures", blocks=tuple(b for e in papers for b in figures.of(e, missing=True))),
+        Section(
+            title="The paper's claims", blocks=(*trained_on, *_claims(judged), "The rule:", BulletList(items=RULE))
+        ),
+        Section(title="Figures", blocks=_folding(drawn)),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir, problems))),
     ]
     beside = [_elsewhere(scope, its, figures) for scope, its in elsewhere]
@@ -52,16 +59,56 @@ def gather(results_dir: Path) -> Page:
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
         Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table(), OUT_OF_SCOPE)),
     ]
+    if brief:
+        decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
+        sections = [Section(title="Claims that are decided", blocks=(claims.brief_table(decided, PAPERS),))]
     problems = _each_file_once(problems)
     if problems:
         what = "These files could not be used:"
         sections.append(Section(title="Left out", blocks=(what, BulletList(items=tuple(problems)))))
     return Page(
-        title="Deep Residual Learning for Image Recognition, reproduced",
+        title="Deep Residual Learning for Image Recognition: the paper and our runs",
+        first=first,
         lead=_lead(judged, full, elsewhere, problems),
         counts={status: sum(v.status == status and not v.claim.ours for _, v in judged) for status in STATUSES},
+        num_damaged=len(problems),
         sections=tuple(sections),
     )
+
+
+def _first(drawn: list[PlainBlock], results_dir: Path | None) -> tuple[tuple[PlainBlock, ...], list[PlainBlock]]:
+    """Return what stands at the top, Fig. 6 and the table of its nets; and the figures without that one.
+
+    Args:
+        results_dir: None where no run has the paper's schedule: then nothing stands there.
+    """
+    if results_dir is None:
+        return (), drawn
+    chosen = [b for b in drawn if isinstance(b, PageFigure) and b.drawing and b.drawing.name == FIRST_FIGURE]
+    try:
+        table = results_table(results_dir)
+    except (UserError, OSError):  # Table 6 says why
+        return tuple(chosen), [block for block in drawn if block not in chosen]
+    return (*chosen, table), [block for block in drawn if block not in chosen]
+
+
+def _claims(judged: claims.Judged) -> tuple[Block, ...]:
+    """Return the claims that are decided, and those that are not, folded."""
+    decided = [one for one in judged if one[1].status != "not run"]
+    missing = [one for one in judged if one[1].status == "not run"]
+    blocks: list[Block] = [claims.table("Claims of the paper", decided, PAPERS)] if decided else []
+    if missing:
+        table = claims.table("Claims without runs", missing, PAPERS)
+        blocks.append(Folded(summary=f"{len(missing)} claims that have no runs yet, and the commands", blocks=(table,)))
+    return tuple(blocks)
+
+
+def _folding(drawn: list[PlainBlock]) -> tuple[Block, ...]:
+    """Return the blocks, with the figures that have no run yet at the end, folded."""
+    missing = [block for block in drawn if isinstance(block, PageFigure) and block.drawing is None]
+    there = [block for block in drawn if block not in missing]
+    summary = f"{len(missing)} figures that have no runs yet, and the commands"
+    return (*there, *([Folded(summary=summary, blocks=tuple(missing))] if missing else []))
 
 
 def _lead(
@@ -123,8 +170,10 @@ def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFig
 
 def _beyond(experiments: list[Experiment], figures: PageFigures, results_dir: Path) -> Section:
     """Return the claims and figures of the shipped experiments that are no part of the paper."""
-    blocks: list[Block] = ["These experiments are no part of the paper; their claims are our own, or other authors'."]
+    blocks: list[PlainBlock] = [
+        "These experiments are no part of the paper; their claims are our own, or other authors'."
+    ]
     judged = claims.verdicts(experiments, results_dir)
     blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
     blocks += [block for e in experiments for block in figures.of(e, missing=True)]
-    return Section(title="Beyond the paper", blocks=tuple(blocks))
+    return Section(title="Beyond the paper", blocks=_folding(blocks))

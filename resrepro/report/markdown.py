@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from resrepro.report.page import Block, BulletList, Page, PageFigure
+from resrepro.report.page import Block, BulletList, Folded, Page, PageFigure
 from resrepro.results.tables import Table
+
+PAPER = "He, Zhang, Ren, Sun 2015 ([arXiv 1512.03385](https://arxiv.org/abs/1512.03385)), and our runs beside it."
 
 
 def write(page: Page, pictures: Mapping[str, Path]) -> str:
@@ -18,7 +20,8 @@ def write(page: Page, pictures: Mapping[str, Path]) -> str:
         pictures: the name of each drawing -> its path, relative to the file's folder.
     """
     counts = " · ".join(f"**{count}** {status}" for status, count in page.counts.items())
-    parts = [f"# {_text(page.title)}", f"Claims of the paper: {counts}.", *map(_text, page.lead)]
+    parts = [f"# {_text(page.title)}", PAPER, *(_block(block, pictures) for block in page.first)]
+    parts += [f"Claims of the paper: {counts}.", *map(_text, page.lead)]
     for section in page.sections:
         parts.append(f"## {_text(section.title)}")
         parts += [_block(block, pictures) for block in section.blocks]
@@ -31,6 +34,9 @@ def _block(block: Block, pictures: Mapping[str, Path]) -> str:
             return _text(block)
         case BulletList():
             return "\n".join(f"- {_text(item)}" for item in block.items)
+        case Folded():
+            inside = "\n\n".join(_block(one, pictures).strip("\n") for one in block.blocks)
+            return f"<details><summary>{_text(block.summary)}</summary>\n\n{inside}\n\n</details>"
         case Table():
             return _escaped(block).to_markdown()
         case PageFigure():

@@ -31,7 +31,16 @@ class BulletList:
     items: tuple[str, ...]
 
 
-Block = str | BulletList | Table | PageFigure
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """Hold blocks that are shown when one opens them."""
+
+    summary: str
+    blocks: tuple[PlainBlock, ...]
+
+
+PlainBlock = str | BulletList | Table | PageFigure
+Block = PlainBlock | Folded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +56,20 @@ class Page:
     """Hold the whole page.
 
     Args:
-        lead: sentences at the top.
+        first: what is shown at the top: the figure and the table that say most.
+        lead: sentences below it.
         counts: number of the paper's claims by verdict, shown at the top.
+        num_damaged: files that could not be used.
     """
 
     title: str
+    first: tuple[PlainBlock, ...]
     lead: tuple[str, ...]
     counts: dict[str, int]
+    num_damaged: int
     sections: tuple[Section, ...]
 
     def drawings(self) -> list[Drawing]:
         """Return the drawings of all figures, in their order."""
-        blocks = [block for section in self.sections for block in section.blocks]
+        blocks = [*self.first, *(block for section in self.sections for block in section.blocks)]
         return [block.drawing for block in blocks if isinstance(block, PageFigure) and block.drawing is not None]

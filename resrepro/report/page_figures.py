@@ -9,7 +9,7 @@ from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.figures.data import FigureData, read_figure
 from resrepro.figures.files import render
 from resrepro.figures.kinds import FIGURES
-from resrepro.report.page import Block, Drawing, PageFigure
+from resrepro.report.page import Drawing, PageFigure, PlainBlock
 from resrepro.report.run_table import provenance
 
 
@@ -25,14 +25,14 @@ class PageFigures:
         self._problems = problems
         self._shown: set[tuple[object, ...]] = set()  # (what is read, of which run) that stands on the page
 
-    def of(self, experiment: Experiment, *, missing: bool) -> list[Block]:
+    def of(self, experiment: Experiment, *, missing: bool) -> list[PlainBlock]:
         """Return the experiment's figures, those with a table followed by it.
 
         Args:
             missing: whether a figure without any run is named. If not it is left out, and so is one that lacks most of
                 its runs, or that shows no run that the figures before it do not.
         """
-        blocks: list[Block] = []
+        blocks: list[PlainBlock] = []
         for spec in experiment.figures:
             kind = FIGURES[spec.kind]
             shown = read_figure(experiment, spec, kind, self._results_dir)

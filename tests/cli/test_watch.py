@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from resrepro import results
 from resrepro.results import csv_rows
 from support.processes import command
 from support.recipes import tiny_run
-from support.records import point
+from support.records import point, record
 from support.watching import begin, named, shown
 
 
@@ -38,6 +39,19 @@ def test_the_frame_fits_the_window(tmp_path: Path, width: int, height: int) -> N
     assert any("⠀" < character <= "⣿" for character in "".join(lines[4:])) == (height >= 16 and width >= 20)
     if height == 16 and width >= 20:
         assert "  and 4 more" in lines and lines[-1].startswith("skipped: alien")
+
+
+def test_finished_runs_leave_the_room_to_the_curves(tmp_path: Path) -> None:
+    begin(tmp_path, named("a-live-one"), *(point(j, j) for j in range(1, 50)))
+    for i in range(12):
+        files = begin(tmp_path, named(f"done{i}"), point(10, 1.0, error=i))
+        results.write_record(files, record(named(f"done{i}")))
+    lines = shown(tmp_path, 80, 24)
+    assert len(lines) <= 24 and all(len(line) <= 80 for line in lines)
+    rows = [line for line in lines if re.search(r"(a-live-one|done\d+)/seed0 ", line)]
+    (rest,) = [line for line in lines if line.startswith("  and 5 finished: ")]
+    assert "a-live-one" in rows[0] and len(rows) - 1 == 8 and re.search(r"done\d+/seed0 \d+\.00 %", rest)
+    assert sum("│" in line or "┤" in line for line in lines) >= 9  # rows of the plot
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])

@@ -64,7 +64,7 @@ class Evil:
         ({"epoch": 3}, "holds no state dict"),
         ([1, 2], "holds no state dict"),
         ({"state_dict": {"x": torch.ones(1)}}, "lacks 'conv1.weight' of resnet8; is it another --arch"),
-        (Evil(), "damaged, or not weights"),
+        (Evil(), r"holds code \(print\); refused"),
     ],
 )
 def test_other_content_is_refused(

@@ -26,6 +26,7 @@ from resrepro.results.records import CurvePoint, Response
 from support.records import record
 
 FOUR = {"plain20": (3.0, 9.6), "plain56": (9.0, 13.2), "resnet20": (0.6, 8.4), "resnet56": (0.1, 7.0)}
+ARXIV = "https://arxiv.org/abs/1512.03385"  # a link: nothing is loaded from there
 VOID = {"meta", "link", "br"}
 
 
@@ -143,13 +144,37 @@ def test_the_page_is_well_formed_names_nothing_twice_and_loads_nothing(tmp_path:
     page = checked(html)
     assert len(page.names) == len(set(page.names)), "an id is there twice"
     for target in page.targets:
-        assert target == "data:," or target.removeprefix("#") in page.names, target
+        assert target in ("data:,", ARXIV) or target.removeprefix("#") in page.names, target
     assert page.tags.count("svg") > 4 and "script" not in page.tags
-    assert not re.search(r"https?:|@import|url\((?!#)", html)
+    assert not re.search(r"https?:|@import|url\((?!#)", html.replace(f'<a href="{ARXIV}">', ""))
     assert "default-src 'none'" in html and 'lang="en"' in html and "prefers-color-scheme: dark" in html
     levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in pairwise(levels))
     assert html.count('role="img"') == page.tags.count("svg") and "#000000" not in html
+
+
+def test_the_first_screen_is_fig_6_and_the_table_of_its_nets(tmp_path: Path) -> None:
+    four_runs(tmp_path)
+    html, markdown = report(tmp_path)
+    start = html.partition("<nav")[0]
+    assert start.count("<svg") == 1 and "Table 6" in start and "ResNet-56" in start and ">6.97</td>" in start
+    assert markdown.count("(figures/fig6-corners.svg)") == 1 and "| ResNet-20 | 8.75 | 8.40 | -0.35 | 1 |" in markdown
+    folded = "".join(re.findall(r"<details>.*?</details>", html, re.DOTALL))
+    assert "Claims without runs" in folded and "(Fig. 4, Table 2)" in folded
+    assert "not run" not in markdown.partition("**Claims of the paper**")[2].partition("<details>")[0]
+    assert '<td class="number" data-label="paper error (%)">8.75</td>' in start and "reproduced" not in html
+    assert '<div class="bad"><dt>files left out</dt><dd>3</dd></div>' in html  # gradients.csv of three runs
+
+
+def test_the_brief_report_has_what_is_decided_alone(tmp_path: Path) -> None:
+    four_runs(tmp_path)
+    done = CliRunner().invoke(app, ["report", "--brief", "--results-dir", str(tmp_path)], catch_exceptions=False)
+    html, markdown = (Path(line).read_text() for line in done.output.splitlines()[:2])
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["brief.html", "brief.md"]
+    assert checked(html).tags.count("svg") == 1 and "<details" not in html
+    assert "not run" not in markdown.partition("## Claims that are decided")[2]
+    assert re.findall("\n## (.*)", markdown) == ["Claims that are decided", "Left out"]
+    assert len(words_of(html).split()) < 1000
 
 
 def test_texts_from_files_cannot_break_the_page(tmp_path: Path) -> None:

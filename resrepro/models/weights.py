@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -124,14 +125,27 @@ def _our_key(key: str) -> str:
 
 
 def save_weights(path: Path, net: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write the net's state dict (fp32) with `metadata` as a safetensors file, atomically.
+    """Write the net's state dict (fp32) with `metadata` as a safetensors file, atomically; the same, in the same bytes.
 
     Raises:
         UserError: it cannot be written.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    content = safetensors.torch.save(state, dict(metadata))
+    content = _in_order(safetensors.torch.save(state, dict(metadata)))
     write_atomically(path, lambda file: file.write(content))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in the order of their names; the library's order is a random one.
+
+    The format: the header's length (8 bytes, little-endian), the header as JSON, padded with spaces, and the tensors.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_metadata(path: Path) -> dict[str, str]:

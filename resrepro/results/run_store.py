@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from resrepro.config.run import Run
 from resrepro.config.strict import first_mistake
 from resrepro.errors import UserError
-from resrepro.files import exclusive, write_atomically, write_text
+from resrepro.files import exclusive, user_errors, write_atomically, write_text
 from resrepro.results import csv_rows, same_run
 from resrepro.results.digests import RECORD, record_sha256, sha256
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
@@ -132,6 +132,8 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
 def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ()) -> RunRecord:
     """Write the record, with the digests of the files that are there now; not if it is there and says the same.
 
+    What only a run in progress has is removed before: what it asked for, and the checkpoint before the last.
+
     Args:
         kept: names of files that were there before: the digests that the record has of them stay.
 
@@ -145,9 +147,11 @@ def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ())
     record = record.model_copy(update={"sha256": written | {k: v for k, v in record.sha256.items() if k in kept}})
     record.sha256[RECORD] = record_sha256(record.model_dump(mode="json"))
     text = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
+    with user_errors(files.folder):  # before the record is there, after which nobody would remove them
+        files.asked.unlink(missing_ok=True)
+        files.previous_checkpoint.unlink(missing_ok=True)
     if not files.record.exists() or files.record.read_bytes() != text.encode():
         write_text(files.record, text)
-    files.asked.unlink(missing_ok=True)
     return record
 
 

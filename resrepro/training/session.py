@@ -197,9 +197,7 @@ class RunSession:
         check()
         if results.read_points(files) != training.points:
             raise UserError(f"{files.curves}: not as this process wrote it; type the command again, and it is repaired")
-        record = results.write_record(files, record, {path.name for path in kept})
-        files.previous_checkpoint.unlink(missing_ok=True)
-        return record
+        return results.write_record(files, record, {path.name for path in kept})
 
     def _write_predictions(self, record: RunRecord, predictions: list[Prediction]) -> None:
         """Write the predictions, unless the run finished elsewhere and they do not give its errors to the digit."""

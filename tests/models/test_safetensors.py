@@ -34,6 +34,18 @@ def test_weights_come_back_to_the_bit(file: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
+def test_the_same_weights_are_the_same_bytes(file: Path) -> None:
+    """The library writes metadata in a random order."""
+    net, about = build("plain8", num_classes=10, seed=0), {name: name for name in "abcdefgh"}
+    contents = set()
+    for _ in range(3):
+        save_weights(file, net, about)
+        contents.add(file.read_bytes())
+    assert len(contents) == 1 and read_metadata(file) == about
+    save_weights(file, net, {})
+    assert read_metadata(file) == {}
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, ...]:
         return print, ("code ran",)

@@ -55,11 +55,12 @@ def by_mutation(place: Place, peace: Undisturbed, seed: int, num_mutations: int)
         if after == before:
             continue
         path.write_bytes(after)
+        finished = path.with_name("run.json").exists()
         outcome = _type(place, command)
         problem = wrong(outcome) if command != "verify" else wrong_verify(outcome)
         name = path.relative_to(place.results).as_posix()
         if not problem:
-            problem = _compare(place, command, outcome, path, expected[which, command], finished=which == "finished")
+            problem = _compare(place, command, outcome, path, expected[which, command], finished=finished)
         ended = "one line" if outcome.code else "names the file" if path.name in outcome.text else "finished"
         yield Found(what=f"{place.kind}, {which}: {how} in {name}, then {command}", ended=ended, problem=problem)
     place.empty()

@@ -136,7 +136,9 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
     assert scores.moving.loss != pytest.approx(want, rel=1e-2)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "protocol", [pytest.param(p, marks=[pytest.mark.slow] if p == "multi-scale" else []) for p in PROTOCOLS]
+)
 def test_runs_and_their_ensemble_are_recorded_and_a_look_is_not(protocol: str, tree: Path, tmp_path: Path) -> None:
     results_dir = tmp_path / "results"
     folders = [trained(results_dir, imagenet_run(tree, seed), num_classes=5, weights_seed=seed) for seed in (0, 1)]

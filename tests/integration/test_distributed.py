@@ -215,6 +215,7 @@ def _three_at_once(_rank: int) -> None:
     pipeline.AT_ONCE = {"cpu": 3}
 
 
+@pytest.mark.slow
 def test_two_processes_share_image_files(tmp_path: Path) -> None:
     """Seven test images in parts that do not divide them, and a mean that one process of the machine computes."""
     write_photos(tmp_path / "photos")
@@ -336,6 +337,7 @@ def _own_disk(folder: Path, rank: int) -> None:
     os.chdir(folder / str(rank))
 
 
+@pytest.mark.slow
 def test_a_net_made_deeper_is_the_same_and_the_others_need_no_files(tmp_path: Path) -> None:
     outputs = []
     for size in (1, 2):

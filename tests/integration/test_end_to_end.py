@@ -90,6 +90,7 @@ def assert_whole(path: Path, tmp_path: Path) -> None:
     assert_same(*(tmp_path / name / "shapes" / "resnet8" / "seed0" for name in ("whole", "cut")))
 
 
+@pytest.mark.slow  # tests/crash has the quick form
 def test_killed_once_it_ends_bit_identical(toml: Callable[..., Path], tmp_path: Path) -> None:
     words = ("run", toml(*LONG), *OPTIONS, "--results-dir", tmp_path / "cut")
     assert not killed(signal.SIGKILL, 2, *words)
@@ -109,7 +110,9 @@ def test_killed_anywhere_it_ends_bit_identical(toml: Callable[..., Path], tmp_pa
     assert_whole(words[1], tmp_path)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_checkpoints_at_once_and_says_so(
     toml: Callable[..., Path], tmp_path: Path, number: int, code: int
 ) -> None:

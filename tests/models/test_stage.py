@@ -87,7 +87,7 @@ def test_computing_again_keeps_block_inputs_only() -> None:
     assert counts.num_activations_checkpointed < 0.5 * counts.num_activations
 
 
-@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five shapes of blocks: first and later stages, with and without a change of dimensions."""
     monkeypatch.setattr(fused, "_fused", False)

@@ -186,6 +186,7 @@ def test_texts_from_files_cannot_break_the_page(tmp_path: Path) -> None:
     assert r'| \<script>"GPU" & \| co |' in markdown
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_page(tmp_path: Path) -> None:
     four_runs(tmp_path)
     assert report(tmp_path) == report(tmp_path)

@@ -77,7 +77,14 @@ def test_a_run_leaves_its_responses_and_gradients(done: Path) -> None:
     assert len(read_rows(files(done, SOURCE).gradients, LayerNorms)) == 4 * 8
 
 
-@pytest.mark.parametrize("moment", ["before the first checkpoint", "after it", "after the second"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("before the first checkpoint", marks=pytest.mark.slow),
+        "after it",
+        pytest.param("after the second", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_resumed_it_ends_bit_identical(
     moment: str, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,9 @@ from support.trainings import Killed, rows, runner
 pytestmark = pytest.mark.usefixtures("few_images")
 
 
-@pytest.mark.parametrize("moment", ["before the checkpoint", "after the checkpoint", "before run.json"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("before the checkpoint", marks=pytest.mark.slow), "after the checkpoint", "before run.json"]
+)
 def test_killed_between_two_writes_no_row_is_lost_or_doubled(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,6 +179,7 @@ def test_a_corrupt_training_image_is_named_and_can_be_left_out(tree: Path, skip_
         assert "04.JPEG" in error and "--skip-corrupt" in error
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_other_images(tree: Path) -> None:
     run, where = photo_run(tree), tree.parent / "results"
     assert runner(where).run_all([run]) == []

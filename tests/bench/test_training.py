@@ -18,7 +18,8 @@ from support.processes import error, run
 CPU = Compute(device=torch.device("cpu"), precision="bf16")
 
 
-@pytest.mark.parametrize("archs", [["resnet8"], pytest.param(["plain8", "resnet8"], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("archs", [["resnet8"], ["plain8", "resnet8"]])
 def test_bench_times_both_loops_and_keeps_other_rows(archs: list[str], tmp_path: Path) -> None:
     """Real processes, one short round."""
     words = ("--dataset", "shapes", "--rounds", 1, "--seconds", 0.01, "--jobs", "1", "--device", "cpu")

@@ -97,6 +97,7 @@ def test_it_is_live_in_a_terminal_and_leaves_it_as_it_was(tmp_path: Path, number
     assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # the cursor is back
 
 
+@pytest.mark.slow
 def test_a_run_is_followed_from_training_to_killed(toml: Callable[..., Path], tmp_path: Path) -> None:
     path = toml(("total_iters = 12", "total_iters = 100000"))
 

@@ -179,7 +179,9 @@ def test_fully_convolutional_is_the_center_crop_where_the_sizes_agree(
     torch.testing.assert_close(*both, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("protocol", EVALUATION_SCALES)
+@pytest.mark.parametrize(
+    "protocol", [pytest.param(p, marks=[pytest.mark.slow] if p == "multi-scale" else []) for p in EVALUATION_SCALES]
+)
 def test_small_batches_change_nothing(
     protocol: EvaluationProtocol, tree: tuple[ImageFolderDataset, list[Tensor]], ours: nn.Module, fp32: device.Compute,
     monkeypatch: pytest.MonkeyPatch,

@@ -163,7 +163,7 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(tree: Path, monkeypatch:
     assert Path(run.path).parts == ("folder-photos", "plain18", "seed3")
 
 
-@pytest.mark.parametrize("skip_corrupt", [False, True])
+@pytest.mark.parametrize("skip_corrupt", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_corrupt_training_image_is_named_and_can_be_left_out(tree: Path, skip_corrupt: bool) -> None:
     bad = tree / "train" / "dark" / "04.JPEG"
     bad.write_bytes(bad.read_bytes()[:200])

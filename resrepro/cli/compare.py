@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import rich.table
 import typer
 
-from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, console
+from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, console, print_table
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.status import Watch
@@ -34,12 +33,7 @@ def compare(
     num_images = next(iter(found.values())).num_images
     table = comparison.comparison_table(f"{num_images} test images, single view", found)
     console.print(f"first:  {names[0]}\nsecond: {names[1]}", soft_wrap=True)
-    shown = rich.table.Table(*table.columns, box=None, header_style="bold", title=table.title)
-    for row in table.rows:
-        shown.add_row(*row)
-    console.print(shown)
-    for note in table.notes:
-        console.print(note, soft_wrap=True)
+    print_table(table)
 
 
 def _find(word: str, results_dir: Path) -> RunFiles:

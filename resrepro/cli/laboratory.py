@@ -20,6 +20,7 @@ from resrepro.cli.options import (
     ResultsDir,
     console,
     numbers,
+    print_table,
 )
 from resrepro.cli.results import OutputDir
 from resrepro.config.architectures import architecture
@@ -68,12 +69,7 @@ def responses(
     folder = output_dir or results.figures_folder(results_dir)
     for net in found:
         table = _responses_table(net)
-        shown = rich.table.Table(*table.columns, box=None, header_style="bold", title=table.title)
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
-        for note in table.notes:
-            console.print(note, soft_wrap=True)
+        print_table(table)
     for path in (_write_responses(found, folder), _draw_responses(found, folder)):
         console.print(path, soft_wrap=True)
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
+import rich.table
 import typer
 from rich.console import Console
 
@@ -15,6 +16,7 @@ from resrepro.config import datasets
 from resrepro.config.run import MAX_SEED
 from resrepro.errors import UserError
 from resrepro.results import paths
+from resrepro.results.tables import Table
 
 console = Console(highlight=False, markup=False)
 
@@ -129,6 +131,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else
 def print_json(value: Any) -> None:
     """Print a value as JSON, whatever the terminal's width and colors."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(found: Table) -> None:
+    """Print a table, with its notes below."""
+    shown = rich.table.Table(*found.columns, box=None, header_style="bold", title=found.title)
+    for row in found.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

@@ -102,7 +102,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
                 axes.set_ylabel("standard deviation")
         upper.set_title(panel.title)
         for name in (name for name in panel.runs if name in set(rows["run"])):
-            _draw_published(upper, lower, name, data.runs[name])
+            _draw_published(upper, lower, data.runs[name])
             drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors)
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
@@ -119,9 +119,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     return figure
 
 
-def _draw_published(upper: Axes, lower: Axes, name: str, run: FigureRun) -> None:
+def _draw_published(upper: Axes, lower: Axes, run: FigureRun) -> None:
     """Draw the paper's own responses as thin gray lines behind ours."""
-    found = published_responses(name) if run.published else None
+    found = published_responses(next(iter(run.published.values())).run) if run.published else None
     if found is not None:
         look: Any = {**PUBLISHED, "linestyle": _linestyle(run)}
         upper.plot(found.layers, found.std, **look)

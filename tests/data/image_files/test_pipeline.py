@@ -220,7 +220,8 @@ def test_the_mean_is_of_the_recipes_center_crops_and_shared(tree: Path, tmp_path
 
 
 def test_small_images_of_one_size_are_not_for_these_recipes_nor_these_for_cifars(tree: Path) -> None:
-    with pytest.raises(UserError, match="image files are expected here: folder:PATH, imagenet, imagenette"):
+    expected = "image files are expected here: folder:PATH, imagenet, imagenette, tiny-imagenet"
+    with pytest.raises(UserError, match=expected):
         runner(tree.parent / "r").run_all([photo_run(tree).replace(dataset="shapes")])
     run = photo_run(tree, scale_crop=None)
     with pytest.raises(UserError, match="pixels, but the first image is"):

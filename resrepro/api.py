@@ -168,8 +168,8 @@ def run(
         UserError: unknown experiment or run; or a run failed, after the others have been trained.
     """
     from resrepro.runtime.device import choose
+    from resrepro.training.reporter import Silent
     from resrepro.training.runner import Runner
-    from resrepro.training.session import Silent
 
     experiments = find_experiments(names) if names else []
     known = [name for experiment in experiments for name in experiment.run_names()]

@@ -13,7 +13,7 @@ from rich.text import Text
 from resrepro.cli.options import duration, shortened
 from resrepro.config.run import Run
 from resrepro.results.records import CurvePoint, RunRecord
-from resrepro.training.session import Progress as RunProgress
+from resrepro.training.reporter import Progress as RunProgress
 
 REFRESH_S = 0.1  # a step on a GPU takes less time than a line of text
 WIDE = 110  # columns from which on there is room for a bar

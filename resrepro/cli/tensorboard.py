@@ -15,7 +15,7 @@ from resrepro.files import user_errors
 from resrepro.results.records import CurvePoint, RunRecord
 
 if TYPE_CHECKING:
-    from resrepro.training.session import Progress, Reporter
+    from resrepro.training.reporter import Progress, Reporter
 
 
 class TensorBoardReporter:

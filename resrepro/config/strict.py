@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, TypeVar, get_args
+
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from resrepro.errors import UserError, did_you_mean
+
+Parsed = TypeVar("Parsed", bound="StrictModel")
 
 
 class StrictModel(BaseModel):
@@ -15,3 +22,53 @@ def first_mistake(error: ValidationError) -> str:
     """Return where the first mistake is and what it is, such as `recipe.lr: Input should be a valid number`."""
     first = error.errors()[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+
+
+def parse(model: type[Parsed], table: dict[str, Any], place: str) -> Parsed:
+    """Return the model of a table of TOML.
+
+    Raises:
+        UserError: the first mistake, in one line: place, key, value, what was expected, the nearest known key.
+    """
+    try:
+        return model.model_validate(_tuples(table))
+    except ValidationError as error:
+        raise UserError(f"{place}: {_describe(error, model)}") from error
+
+
+def _tuples(value: Any) -> Any:
+    """Make tuples of arrays: TOML and JSON know arrays only, and our types are strict."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _describe(error: ValidationError, model: type[StrictModel]) -> str:
+    """Describe the first mistake in one line: key, offending value, what was expected, nearest known key."""
+    every = error.errors()
+    first = next((e for e in every if e["type"] == "extra_forbidden"), every[0])  # a mistyped key is missing, too
+    *parents, key = first["loc"] or ("",)
+    inside = "".join(f"{p + 1}: " if isinstance(p, int) else f"{p} " for p in parents)
+    if first["type"] == "extra_forbidden":
+        return f"{inside}unknown key '{key}'{did_you_mean(str(key), _keys(model, parents))}"
+    if first["type"] == "missing":
+        return f"{inside}the key '{key}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{inside}{message}"
+    return f"{inside}{key}: got {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[StrictModel], parents: list[int | str]) -> list[str]:
+    """Return the keys that the table at `parents` may have."""
+    for name in (p for p in parents if isinstance(p, str)):
+        model = next(_models_in(model.model_fields[name].annotation), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[StrictModel]]:
+    """Yield the tables in a type such as `tuple[Table, ...]` or `Table | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)

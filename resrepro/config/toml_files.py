@@ -8,21 +8,20 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from resrepro.config.architectures import architecture, counted_nets, is_architecture
 from resrepro.config.datasets import MAX_NAME, SMALL_IMAGES, check_dataset
-from resrepro.config.experiment import Claim, Experiment, FigureSpec, PanelSpec
-from resrepro.config.recipe import PRESETS, SWITCHES, Plateau, Recipe, ScaleCrop, Warmup
+from resrepro.config.experiment import Claim, Experiment, FigureSpec
+from resrepro.config.recipe import PRESETS, SWITCHES, Recipe
 from resrepro.config.run import MAX_SEED, NAME, Run
-from resrepro.config.strict import StrictModel
+from resrepro.config.strict import StrictModel, parse
 from resrepro.errors import UserError, did_you_mean, printable
 from resrepro.paper import published_error_pct
 
 MAX_DEPTH = 8  # of tables and arrays; `[[figure.panel]]` with its runs is 5 deep
-Parsed = TypeVar("Parsed", bound=StrictModel)
 
 
 class _RunTable(StrictModel):
@@ -126,7 +125,7 @@ def read_experiment(path: Path) -> Experiment:
     except RecursionError as error:
         raise UserError(f"{place}: tables and arrays are nested too deeply") from error
     _check_values(table, place)
-    file = _parse(_File, table, place)
+    file = parse(_File, table, place)
     try:
         check_dataset(file.dataset)
     except UserError as error:
@@ -257,50 +256,4 @@ def read_recipe(table: dict[str, Any], where: str) -> Recipe:
     if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
         raise UserError(f"{where}: recipe: unknown preset '{preset}'{did_you_mean(str(preset), PRESETS)}")
     values = {k: v for k, v in table.items() if k != "preset"}
-    return _parse(Recipe, {**PRESETS.get(preset or "", {}), **values}, f"{where}: recipe")
-
-
-def _parse(model: type[Parsed], table: dict[str, Any], place: str) -> Parsed:
-    try:
-        return model.model_validate(_tuples(table))
-    except ValidationError as error:
-        raise UserError(f"{place}: {_describe(error, model)}") from error
-
-
-def _tuples(value: Any) -> Any:
-    """Make tuples of arrays: TOML and JSON know arrays only, and our types are strict."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def _describe(error: ValidationError, model: type[StrictModel]) -> str:
-    """Describe the first mistake in one line: key, offending value, what was expected, nearest known key."""
-    every = error.errors()
-    first = next((e for e in every if e["type"] == "extra_forbidden"), every[0])  # a mistyped key is missing, too
-    *parents, key = first["loc"] or ("",)
-    inside = "".join(f"{p + 1}: " if isinstance(p, int) else f"{p} " for p in parents)
-    if first["type"] == "extra_forbidden":
-        return f"{inside}unknown key '{key}'{did_you_mean(str(key), _keys(model, parents))}"
-    if first["type"] == "missing":
-        return f"{inside}the key '{key}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return f"{inside}{message}"
-    return f"{inside}{key}: got {first['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _keys(model: type[StrictModel], parents: list[int | str]) -> list[str]:
-    """Return the keys that the table at `parents` may have."""
-    tables: dict[str, type[StrictModel]] = {
-        "run": _RunTable,
-        "figure": FigureSpec,
-        "claim": Claim,
-        "panel": PanelSpec,
-        "warmup": Warmup,
-        "plateau": Plateau,
-        "scale_crop": ScaleCrop,
-    }
-    names = [p for p in parents if isinstance(p, str)]
-    found: type[StrictModel] = tables.get(names[-1], model) if names else model
-    return list(found.model_fields)
+    return parse(Recipe, {**PRESETS.get(preset or "", {}), **values}, f"{where}: recipe")

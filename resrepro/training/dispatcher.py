@@ -21,8 +21,8 @@ from typing import Any
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.runtime.signals import Signals
+from resrepro.training.reporter import Reporter
 from resrepro.training.runner import Outcome, Stopped, missing_runs
-from resrepro.training.session import Reporter
 from resrepro.training.worker import serve
 
 CONTEXT = multiprocessing.get_context("spawn")  # CUDA does not survive a fork

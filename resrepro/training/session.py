@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from resrepro import results
 from resrepro.config.run import Run
@@ -31,48 +31,13 @@ from resrepro.runtime.distributed import World
 from resrepro.runtime.signals import Interrupted, Signals
 from resrepro.training import checkpoint, constructed_start
 from resrepro.training.loop import Diverged, Training
+from resrepro.training.reporter import Reporter
 from resrepro.training.step import Engine, Execution
 
 CHECKPOINT_EVERY_S = 60.0  # and at every curve point, and when stopped
 AGREE_EVERY_ITERS = 10  # how often processes ask each other whether one was told to stop
 
 _setting_up = threading.Lock()  # torch's seed and compiler belong to the process, not to the thread
-
-
-class Progress(Protocol):
-    """Says how far a training is: the training itself, or what another process tells of it."""
-
-    @property
-    def iteration(self) -> int: ...
-    @property
-    def elapsed_s(self) -> float: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def points(self) -> Sequence[CurvePoint]: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
-    @property
-    def measuring_iters(self) -> float:
-        """As many iterations as what is measured after the last one takes as long as."""
-
-
-class Reporter(Protocol):
-    """Shows the progress of runs; `cli.progress` does so in the terminal."""
-
-    def preparing(self, what: str, done: int, total: int) -> None: ...
-    def started(self, run: Run, training: Progress) -> None: ...
-    def advanced(self, run: Run, training: Progress, point: CurvePoint | None) -> None: ...
-    def ended(self, run: Run, record: RunRecord | None, note: str) -> None: ...
-
-
-class Silent:
-    """Show no progress."""
-
-    def preparing(self, *_: object) -> None: ...
-    def started(self, *_: object) -> None: ...
-    def advanced(self, *_: object) -> None: ...
-    def ended(self, *_: object) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

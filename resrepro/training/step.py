@@ -29,6 +29,7 @@ from resrepro.runtime.device import Compute, memory_that_ended
 from resrepro.runtime.distributed import ALONE, World
 from resrepro.training.cuda_graph import capture
 from resrepro.training.ghost_batch_norm import GhostBatchNorm
+from resrepro.training.sgd import MomentumSGD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +94,7 @@ class Engine:
         self._lr = torch.full((), recipe.lr, device=compute.device)
         self._totals = torch.zeros(3, dtype=torch.float64, device=compute.device)
         self._next, self._lr_now = 0, recipe.lr  # what the two tensors hold
-        self.optimizer = torch.optim.SGD(
-            _groups(self.net, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=False, fused=True
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr
-        for p in self.net.parameters():  # v = 0 is how torch begins; here, so that each step is the same work
-            self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        self.optimizer = MomentumSGD(self.net, recipe, self._lr)
         self.ghost_batch_norm = GhostBatchNorm(self.net, recipe.bn_devices // world.size)
         self.single_view = SingleView(self.net, batches.test_split, compute, world)
         self.clean_view = SingleView(self.net, batches.train_split, compute, world)
@@ -168,10 +163,13 @@ class Engine:
 
     def _changed(self) -> list[Tensor]:
         """Return all tensors that a step changes."""
-        return [*self.net.parameters(), *self.net.buffers(), *self._momenta(), self._totals, self._iteration]
-
-    def _momenta(self) -> list[Tensor]:
-        return [self.optimizer.state[p]["momentum_buffer"] for p in self.net.parameters()]
+        return [
+            *self.net.parameters(),
+            *self.net.buffers(),
+            *self.optimizer.velocities(),
+            self._totals,
+            self._iteration,
+        ]
 
     def step(self, iteration: int, lr: float) -> None:
         """Train on mini-batch `iteration`, counted from 0, at learning rate `lr`. Does not wait for the device."""
@@ -180,15 +178,12 @@ class Engine:
             self._iteration.fill_(iteration)
         if lr != self._lr_now:
             self._lr.fill_(lr)
-            if self.recipe.momentum_form == "caffe":  # its v is lr times PyTorch's, and stays when lr changes
-                for v in self._momenta():
-                    v.mul_(self._lr_now / lr)
+            self.optimizer.rate_changed(self._lr_now, lr)
         self._work()
         self._next, self._lr_now = iteration + 1, lr
 
     # Differs from the paper, by default: BN sees the whole mini-batch, not the 64 images of one of two GPUs
-    # (bn_devices = 2). Where the paper is silent: the momentum is PyTorch's v = m v + g, w -= lr v, not that of Caffe,
-    # which the author's repository uses; they differ where the learning rate drops (momentum_form = "caffe").
+    # (bn_devices = 2).
     def _step(self) -> None:
         sums = self._gradients()
         self.optimizer.step()
@@ -281,7 +276,7 @@ class Engine:
         names = [name for name, _ in self.net.named_parameters()]
         return {
             "model": self.net.state_dict(),
-            "momentum": dict(zip(names, self._momenta(), strict=True)),
+            "momentum": dict(zip(names, self.optimizer.velocities(), strict=True)),
             "lr": self._lr_now,
             "totals": self._totals,
         }
@@ -289,17 +284,8 @@ class Engine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` returned, in place: a captured graph goes on reading the same tensors."""
         self.net.load_state_dict(state["model"])
-        for name, p in self.net.named_parameters():
-            self.optimizer.state[p]["momentum_buffer"].copy_(state["momentum"][name])
+        for (name, _), velocity in zip(self.net.named_parameters(), self.optimizer.velocities(), strict=True):
+            velocity.copy_(state["momentum"][name])
         self._lr_now = state.get("lr", self._lr_now)  # older checkpoints: PyTorch's momentum does not depend on it
         self._lr.fill_(self._lr_now)
         self._totals.copy_(state["totals"])
-
-
-def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Divide the parameters into those that decay and the rest: vectors are BN's and biases, fc's weight a matrix."""
-    fewest_dimensions = {"all": 1, "weights": 2, "convolutions": 4}[recipe.decay]
-    decaying = [p for p in net.parameters() if p.ndim >= fewest_dimensions]
-    rest = [p for p in net.parameters() if p.ndim < fewest_dimensions]
-    groups = [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]

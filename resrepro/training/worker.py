@@ -19,8 +19,8 @@ from resrepro.errors import UserError
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.runtime.device import choose
 from resrepro.runtime.signals import Signals, stopping
+from resrepro.training.reporter import Progress
 from resrepro.training.runner import Outcome, Runner
-from resrepro.training.session import Progress
 
 SHOW_EVERY_S = 0.1
 LISTEN_EVERY_S = 0.2  # how long a SIGTERM to this process alone may wait

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from resrepro.config.run import Run
-from resrepro.training.session import Silent
+from resrepro.training.reporter import Silent
 
 
 class Meeting(Silent):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import ALONE, World
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 2000}  # images at a time; no result depends on it but by rounding
+EVALUATION_BYTES = 2**30  # fewer images, where the widest layer's input, output and shortcut would take more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,9 @@ class SingleView:
 
     def __init__(self, net: nn.Module, images: Split, compute: Compute, world: World = ALONE) -> None:
         self.net, self.images, self.compute, self.world = net, images, compute, world
-        size = images.at_once or min(EVALUATION_BATCH[compute.device.type], -(-images.num_images // world.size))
+        size = images.at_once or min(
+            EVALUATION_BATCH[compute.device.type], -(-images.num_images // world.size), num_that_fit(net, images)
+        )
         self.num_chunks = -(-images.num_images // (size * world.size))  # as many in each process
         self.first = world.rank * self.num_chunks * size
         self.num_here = min(max(images.num_images - self.first, 0), self.num_chunks * size)
@@ -97,6 +101,28 @@ class SingleView:
         """Return the first image of a chunk; of the split's last chunk where none is left for this process."""
         size = len(self.offsets)
         return min(self.first + number * size, (self.images.num_images - 1) // size * size)
+
+
+def bytes_alive(largest: int) -> int:
+    """Return the bytes of an image in the layer with `largest` outputs: input, output and shortcut, fp32."""
+    return 3 * 4 * largest
+
+
+@torch.no_grad()
+def num_that_fit(net: nn.Module, images: Split) -> int:
+    """Return how many images the net can be given at once, so that `EVALUATION_BYTES` hold what is alive in a layer."""
+    largest = 1
+
+    def note(_module: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal largest
+        if isinstance(output, Tensor):
+            largest = max(largest, output.numel())
+
+    with mode(net, training=False), ExitStack() as hooks:
+        for module in net.modules():
+            hooks.callback(module.register_forward_hook(note).remove)
+        net(images.inputs(torch.zeros(1, dtype=torch.int64, device=next(net.parameters()).device))[0])
+    return max(1, EVALUATION_BYTES // bytes_alive(largest))
 
 
 def prediction_rows(moving: Tensor, bn_averaged: Tensor) -> list[Prediction]:

@@ -24,10 +24,12 @@ class Complexity(Counts):
     Args:
         num_activations: elements that training keeps for the gradient: inputs and outputs of convolutions.
         num_activations_checkpointed: the same where each block keeps its input only (activation checkpointing).
+        num_activations_largest: elements of the largest input or output of a convolution.
     """
 
     num_activations: int
     num_activations_checkpointed: int
+    num_activations_largest: int
 
 
 def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Complexity:
@@ -74,6 +76,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         num_multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
         num_activations=kept.total(),
         num_activations_checkpointed=kept.total_recomputed(),
+        num_activations_largest=kept.largest(),
         num_blocks=tuple(len(stage) for stage in net.children() if isinstance(stage, Stage)),
         output_sizes=sizes,
     )
@@ -106,6 +109,9 @@ class _Kept:
     def total_recomputed(self) -> int:
         stem, *blocks = self.inside
         return _num_elements({**stem, **self.block_inputs}) + max(map(_num_elements, blocks), default=0)
+
+    def largest(self) -> int:
+        return max((x.numel() for part in self.inside for x in part.values()), default=0)
 
 
 def _num_elements(tensors: dict[int, torch.Tensor]) -> int:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -165,11 +166,24 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
-def memory_that_ended(error: BaseException | None) -> BaseException | None:
-    """Return the error that says that memory is full, this one or one that led to it; None: neither says so."""
-    while error is not None and not out_of_memory(error):
+def memory_that_ended(error: BaseException) -> BaseException | None:
+    """Return the error that says that memory is full, this one or one that led to it; None: none says so."""
+    return next(filter(out_of_memory, _chain(error)), None)
+
+
+def missing_compiler(error: BaseException) -> str:
+    """Return what to install where Triton could not build its launcher, to be added to a message; else nothing."""
+    for cause in _chain(error):
+        if isinstance(cause, subprocess.CalledProcessError) or "Failed to find C compiler" in str(cause):
+            return "; Triton needs gcc and the headers of Python (Debian: gcc, python3-dev)"
+    return ""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that led to it."""
+    while error is not None:
+        yield error
         error = error.__cause__ or error.__context__
-    return error
 
 
 def device_lost(error: BaseException) -> bool:

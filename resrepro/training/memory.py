@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from resrepro.config.recipe import Recipe
 from resrepro.errors import UserError
+from resrepro.evaluation.single_view import EVALUATION_BATCH, EVALUATION_BYTES, bytes_alive
 from resrepro.models.complexity import Complexity
 from resrepro.runtime.device import Compute
 
@@ -15,15 +16,17 @@ CONTEXT_BYTES = 512 * 2**20  # libraries, kernels
 def needed_bytes(
     counts: Complexity, recipe: Recipe, compute: Compute, *, activation_checkpointing: bool, num_processes: int = 1
 ) -> int:
-    """Peak memory of training without its dataset, estimated from the activations kept for the gradient.
+    """Peak memory of training without its dataset, from the activations kept for the gradient; an estimate.
 
     Args:
         num_processes: processes that share each mini-batch; the memory is that of one.
     """
     activations = counts.num_activations_checkpointed if activation_checkpointing else counts.num_activations
     element = 2 if compute.precision == "bf16" else 4
-    kept = recipe.batch_size // num_processes * activations * element + WEIGHT_BYTES * counts.num_parameters
-    return round(RESERVE * kept) + CONTEXT_BYTES
+    trained = recipe.batch_size // num_processes * activations * element
+    evaluated = EVALUATION_BATCH[compute.device.type] * bytes_alive(counts.num_activations_largest)
+    needed = max(trained, min(evaluated, EVALUATION_BYTES)) + WEIGHT_BYTES * counts.num_parameters
+    return round(RESERVE * needed) + CONTEXT_BYTES
 
 
 def plan(needs: list[tuple[int, int]], free: int | None, jobs: int | None, auto: int) -> tuple[int, bool]:

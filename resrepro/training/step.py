@@ -25,7 +25,7 @@ from resrepro.models import stage
 from resrepro.models.blocks import BasicBlock, Bottleneck
 from resrepro.models.kernels.fused import load_kernels
 from resrepro.results.records import Kernels
-from resrepro.runtime.device import Compute, memory_that_ended
+from resrepro.runtime.device import Compute, memory_that_ended, missing_compiler
 from resrepro.runtime.distributed import ALONE, World
 from resrepro.training.cuda_graph import capture
 from resrepro.training.ghost_batch_norm import GhostBatchNorm
@@ -147,7 +147,7 @@ class Engine:
         except Exception as error:  # whatever a compiler or driver does not like
             if full := memory_that_ended(error):  # a capture then ends with another error than its own
                 raise full from None
-            self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}")
+            self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}{missing_compiler(error)}")
             failed = True
         return not self.world.all_reduce_max(failed)
 

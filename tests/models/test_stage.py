@@ -96,6 +96,7 @@ def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, mon
         torch._dynamo.reset()
         counter = CompileCounterWithBackend("aot_eager")
         with monkeypatch.context() as patched:
+            patched.setattr(stage, "OPTIONS", None)  # they are Inductor's
             patched.setattr(torch, "compile", partial(torch.compile, backend=counter))
             call = stage.compiled()
         compiled = step_of(arch, stage.activation_checkpointing(call) if again else call)

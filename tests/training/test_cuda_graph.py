@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,6 +192,28 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     assert (calls_set[-1] is stage.plain) == (failing == "compiled")
     monkeypatch.undo()
     engine.step(0, 0.1)  # and it works
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [subprocess.CalledProcessError(1, ["gcc", "cuda_utils.c"]), RuntimeError("Failed to find C compiler.")],
+    ids=["no Python.h", "no gcc"],
+)
+def test_what_triton_lacks_is_named(
+    images: Images, fp32: Compute, cause: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = training(images, fp32).engine
+    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+
+    def fail() -> None:
+        raise RuntimeError("Inductor failed") from cause
+
+    monkeypatch.setattr(engine, "_warm_up", fail)
+    monkeypatch.setattr(engine, "_capture", lambda: None)
+    engine._prepare()
+    assert engine.notes[0].endswith(
+        "Inductor failed; Triton needs gcc and the headers of Python (Debian: gcc, python3-dev)"
+    )
 
 
 def test_memory_that_ends_while_preparing_is_no_reason_to_fall_back(

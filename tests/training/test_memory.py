@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from resrepro.config.recipe import PRESETS, Recipe
 from resrepro.errors import UserError
+from resrepro.models.complexity import complexity
 from resrepro.runtime.device import Compute
-from resrepro.training.memory import plan
+from resrepro.training.memory import needed_bytes, plan
 from support.recipes import tiny_run
 from support.reporters import Silent
 from support.trainings import runner, state
@@ -21,6 +24,7 @@ RUNS = [tiny_run("resnet8"), tiny_run("plain8"), tiny_run("resnet8", seed=1)]
 
 
 GIB = 2**30
+RECIPE = Recipe.model_validate(PRESETS["cifar"])
 
 
 NEEDS = [(2 * GIB, 1 * GIB), (6 * GIB, 2 * GIB), (2 * GIB, 1 * GIB)]
@@ -55,6 +59,16 @@ def test_jobs_that_do_not_fit_are_one_line_that_says_how_many_do(
     with pytest.raises(UserError, match="--jobs 1 fits"):
         runner(tmp_path, Silent()).run_all(RUNS, 2)
     assert list(tmp_path.iterdir()) == []  # nothing was started
+
+
+def test_evaluation_counts_where_it_needs_more_than_training() -> None:
+    """2,000 images at once, three maps of 16x32x32, fp32: 375 MiB; training keeps 94 MiB in bf16 for 128 images."""
+    compute = Compute(device=torch.device("cuda"), precision="bf16")
+    counts = complexity("resnet20")
+    needed = needed_bytes(counts, RECIPE, compute, activation_checkpointing=False)
+    assert needed == pytest.approx(1.25 * (375 * 2**20 + 16 * counts.num_parameters) + 512 * 2**20, rel=1e-3)
+    deep = needed_bytes(complexity("resnet110"), RECIPE, compute, activation_checkpointing=False)
+    assert deep > needed
 
 
 class Noting(Silent):

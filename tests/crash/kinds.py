@@ -66,13 +66,14 @@ RUNS = {
     "events": _run(PLAIN, "--log tensorboard"),
     "figure": _run(PLAIN + FIGURE),
 }
+EXPORT = f"export {STORED} --results-dir {{results}}"
 OTHERS = {
     "plot": Kind(command="plot {toml} --format png,pdf,svg --results-dir {results}"),
     "report": Kind(command="report --results-dir {results}"),
     "table": Kind(command="table 6 --results-dir {results}"),
     "evaluate": Kind(command=f"evaluate {{results}}/{STORED} --device cpu"),
-    "export": Kind(command=f"export {STORED} --to safetensors --output {{results}}/net.safetensors --results-dir {{results}}"),
-    "hub": Kind(command=f"export {STORED} --to torch-hub-folder --output {{results}}/hub --results-dir {{results}}"),
+    "export": Kind(command=f"{EXPORT} --to safetensors --output {{results}}/net.safetensors"),
+    "hub": Kind(command=f"{EXPORT} --to torch-hub-folder --output {{results}}/hub"),
     "prepare": Kind(before=(), command="data prepare folder:{images} --workers 0 --data-dir {results}"),
 }
 KINDS = RUNS | OTHERS

@@ -25,7 +25,7 @@ COMMANDS = {
     "evaluate": OTHERS["evaluate"].command,
     "export": OTHERS["export"].command,
 }
-DRAWN = [*COMMANDS, *["run"] * 3]  # which alone may change what is stored
+DRAWN = [*COMMANDS, *["run", "list", "table", "watch", "verify", "export"] * 3]  # the others take longer
 READ_BY_NO_RUN = ("checkpoint.pt", "weights.safetensors")  # those of a finished run: `run` does not look at them
 
 
@@ -99,6 +99,7 @@ def _compare(
 
 def _type(place: Place, command: str) -> Outcome:
     outcome = place.type(COMMANDS[command])
+    outcome = replace(outcome, text=re.sub(r"\S+ ago", "long ago", outcome.text))
     page = place.results / "report.md"
     return replace(outcome, text=outcome.text + page.read_text()) if page.is_file() and command == "report" else outcome
 

@@ -99,7 +99,7 @@ def _serve() -> None:
 
     torch.set_num_threads(1)
     _make_cheaper()
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         _warm_up(Path(folder))
     gc.collect()
     gc.freeze()

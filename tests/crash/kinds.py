@@ -68,7 +68,7 @@ RUNS = {
 }
 EXPORT = f"export {STORED} --results-dir {{results}}"
 OTHERS = {
-    "plot": Kind(command="plot {toml} --format png,pdf,svg --results-dir {results}"),
+    "plot": Kind(command="plot {toml} --format png,svg --results-dir {results}"),
     "report": Kind(command="report --results-dir {results}"),
     "table": Kind(command="table 6 --results-dir {results}"),
     "evaluate": Kind(command=f"evaluate {{results}}/{STORED} --device cpu"),

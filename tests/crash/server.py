@@ -115,12 +115,14 @@ def _make_cheaper() -> None:
     from resrepro.config.toml_files import shipped_runs
     from resrepro.data.image_files import packed
     from resrepro.data.in_memory import shapes
+    from resrepro.evaluation import evaluate
     from resrepro.runtime import versions
-    from resrepro.training import session
+    from resrepro.training import session, step
 
     few = shapes.generate(num_train=20, num_test=10)
     shapes.generate = lambda: few
-    packed.CHUNK = 3
+    packed.CHUNK = 3  # images
+    step.NUM_BATCHES = evaluate.NUM_MINI_BATCHES = 1
     commit = versions.commit()
     versions.commit = lambda: commit  # also if somebody edits the sources during the campaign
     session.complexity = functools.cache(session.complexity)

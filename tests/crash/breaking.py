@@ -59,10 +59,10 @@ def at_operations(place: Place, peace: Undisturbed, mode: str, numbers: Iterable
 
 
 def by_time(place: Place, peace: Undisturbed, seed: int, num_kills: int) -> Iterator[Found]:
-    """Kill after CPU times drawn from a seed, up to four times in a row; then the same command must end as in peace."""
+    """Kill after CPU times drawn from a seed, up to eight times in a row; then the command must end as in peace."""
     draw, in_a_row = random.Random(f"{place.kind} {seed}"), 0
     for _ in range(num_kills):
-        in_a_row = in_a_row or draw.randint(1, 4)
+        in_a_row = in_a_row or draw.randint(1, 8)
         found = _attempt(place, peace, Fault(cpu_s=draw.uniform(0.01, peace.cpu_s)))
         in_a_row -= 1
         yield found if in_a_row else _then_again(place, peace, found)

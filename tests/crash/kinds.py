@@ -176,14 +176,14 @@ def _content(path: Path) -> Any:
         return [{key: value for key, value in row.items() if key != "elapsed_s"} for row in rows]
     if path.name == "checkpoint.pt":
         state = {key: value for key, value in read_saved(path).items() if key not in TIMES[path.name]}
-        return str(_plain(state))
+        return str(plain(state))
     return "events" if path.name.startswith("events.out.") else sha256(path)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return nested values with the digests of their tensors."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, torch.Tensor):
         return value.dtype, value.shape, hashlib.sha256(value.numpy().tobytes()).hexdigest()
     return value

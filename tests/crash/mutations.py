@@ -51,7 +51,7 @@ def by_mutation(place: Place, peace: Undisturbed, seed: int, num_mutations: int)
     It must give what it gives in peace, or name the file; `run` must end with the same bits, or with one line.
     """
     draw = random.Random(f"{place.kind} {seed}")
-    kept = {name: _keep(place, peace, name) for name in ("finished", "killed")}
+    kept = {name: keep(place, peace, name) for name in ("finished", "killed")}
     expected = dict[tuple[str, str], tuple[Outcome, Any]]()
     for _ in range(num_mutations):
         which, command, how = draw.choice(sorted(kept)), draw.choice(DRAWN), draw.choice(MUTATIONS)
@@ -88,6 +88,8 @@ def _compare(
 ) -> str:
     if outcome.code or f"/{path.name}" in outcome.text:  # it is named
         return ""
+    if command == "watch" and not finished:  # whose curve has no digest yet; `run` puts it right
+        return ""
     if command != "run":
         return "" if outcome.text == expected[0].text else f"{outcome.text}\nexpected\n{expected[0].text}"
     found, right = place.contents(), dict(expected[1])
@@ -104,7 +106,7 @@ def _type(place: Place, command: str) -> Outcome:
     return replace(outcome, text=outcome.text + page.read_text()) if page.is_file() and command == "report" else outcome
 
 
-def _keep(place: Place, peace: Undisturbed, which: str) -> Path:
+def keep(place: Place, peace: Undisturbed, which: str) -> Path:
     """Train to the end, or be killed after four fifths of the file operations; keep a copy of what that leaves."""
     kept = place.folder / which
     if not kept.exists():

@@ -34,8 +34,8 @@ test: $(READY)  ## run the quick tests: on the CPU, offline, in 4 minutes on two
 test-all: $(READY)  ## run all tests, those marked slow too
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --run-slow
 
-crash: $(READY)  ## kill, fill the disk, cut the power, change bytes; then type the command again: hours on one core
-	PYTHONPATH=.:tests $(BIN)/python -m crash.campaign operations kills power posix mutations --count 200
+crash: $(READY)  ## kill, fill the disk, cut the power, change bytes; then type the command again: half an hour
+	PYTHONPATH=.:tests $(BIN)/python -m crash.campaign --processes $(TEST_PROCESSES)
 
 check: $(READY)  ## check lint and types, and run the quick tests
 	$(BIN)/ruff check .

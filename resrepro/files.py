@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 import platform
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,14 +55,9 @@ def write_atomically(
     Raises:
         UserError: the disk is full or not writable; the old file is untouched.
     """
-    name = f"{path.name}.{platform.node()}"
-    temporary = path.with_name(f"{name}.{os.getpid()}.tmp")  # two processes may write the same figure
     with user_errors(path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{glob.escape(name)}.*.tmp"):  # of a process that was killed while it was writing
-            pid = left.name.removeprefix(f"{name}.").removesuffix(".tmp")
-            if not process_lives(int(pid) if pid.isdecimal() else 0):
-                left.unlink(missing_ok=True)
+        temporary = own_temporary(path)
         try:
             with temporary.open("wb") as file:
                 write(file)
@@ -71,6 +67,22 @@ def write_atomically(
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def own_temporary(path: Path) -> Path:
+    """Return a name beside `path` that this process alone uses, for two may write the same file.
+
+    What processes that were killed have left under such names, files or folders, is removed.
+    """
+    name = f"{path.name}.{platform.node()}"
+    for left in path.parent.glob(f"{glob.escape(name)}.*.tmp"):
+        pid = left.name.removeprefix(f"{name}.").removesuffix(".tmp")
+        if not process_lives(int(pid) if pid.isdecimal() else 0):
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
+    return path.with_name(f"{name}.{os.getpid()}.tmp")
 
 
 def write_text(path: Path, text: str, option: str = "--results-dir") -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files.decoding import opened
 from resrepro.data.in_memory.cifar import cifar10_pixel_mean
 from resrepro.data.loading import class_names, is_there, load_dataset
 from resrepro.errors import UserError, first_line
@@ -111,8 +112,8 @@ def read_view(file: Path, classifier: Classifier) -> tuple[Tensor, str]:
     """
     height, width = classifier.pixel_mean.shape[1:]
     try:
-        with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+        with opened(file) as found:
+            image = ImageOps.exif_transpose(found).convert("RGB")
     except Exception as error:  # damaged bytes make PIL raise almost anything
         why = (isinstance(error, OSError) and error.strerror) or first_line(error).split(" '")[0]
         raise UserError(f"{file}: not a readable image ({why}); expected PNG, JPEG or the like") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import re
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from torchvision.models import get_model
 from resrepro.config.datasets import dataset_title
 from resrepro.errors import UserError, first_line
 from resrepro.evaluation.classifier import Classifier
-from resrepro.files import user_errors
+from resrepro.files import own_temporary, user_errors
 from resrepro.models import weights
 from resrepro.results.run_store import weights_metadata
 
@@ -87,8 +87,11 @@ def export(classifier: Classifier, to: str, path: Path, opset: int | None = None
     images = torch.rand((NUM_IMAGES, *classifier.pixel_mean.shape), generator=torch.Generator().manual_seed(0))
     with user_errors(path, "--output"), torch.no_grad():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
-            written = Path(folder) / path.name
+        folder = own_temporary(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            written = folder / path.name
             outputs, takes = write(classifier, written, images, opset)
             expected = classifier(images)
             difference = (outputs - expected).abs().max().item()
@@ -100,6 +103,8 @@ def export(classifier: Classifier, to: str, path: Path, opset: int | None = None
                 path.mkdir(exist_ok=True)
             for file in sorted(written.iterdir()) if written.is_dir() else [written]:
                 file.replace(path / file.name if written.is_dir() else path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     return takes, difference
 
 
@@ -122,7 +127,9 @@ def _to_torchvision(classifier: Classifier, path: Path, images: Tensor, _opset: 
     arch = classifier.run.arch
     if arch not in TORCHVISION:
         raise UserError(f"--to torchvision: has no net like {arch}; expected one of {', '.join(TORCHVISION)}")
-    torch.save(classifier.net.state_dict(), path)
+    content = io.BytesIO()  # torch hides the reason where the disk is full
+    torch.save(classifier.net.state_dict(), content)
+    path.write_bytes(content.getvalue())
     net = get_model(TORCHVISION[arch], weights=None, num_classes=len(classifier.class_names))
     net.load_state_dict(torch.load(path, weights_only=True))
     return _bare(classifier, net, images)
@@ -131,8 +138,10 @@ def _to_torchvision(classifier: Classifier, path: Path, images: Tensor, _opset: 
 def _to_torch_hub(classifier: Classifier, path: Path, images: Tensor, _opset: int | None) -> tuple[Tensor, str]:
     path.mkdir()
     run, entry = classifier.run, re.sub(r"\W", "_", classifier.run.arch)
+    content = io.BytesIO()
     with _quiet():
-        torch.export.save(_program(classifier, images), path / "net.pt2")
+        torch.export.save(_program(classifier, images), content)
+    (path / "net.pt2").write_bytes(content.getvalue())
     (path / "hubconf.py").write_text(
         HUBCONF.format(
             title=run, entry=entry, shape=_shape(classifier), num_classes=len(classifier.class_names),

@@ -154,7 +154,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         UserError: absent, not to be read, or damaged.
     """
-    with one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
+    with one_line(path, "a safetensors file"), safetensors.safe_open(_utf8(path), framework="pt") as file:
         return dict(file.metadata() or {})
 
 
@@ -163,5 +163,13 @@ def _read(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with one_line(path, "a safetensors file"), safetensors.safe_open(path, framework="pt") as file:
+    with one_line(path, "a safetensors file"), safetensors.safe_open(_utf8(path), framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+
+
+def _utf8(path: Path) -> Path:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path}: safetensors opens names in UTF-8 only; rename the file, or the folder") from error
+    return path

@@ -42,7 +42,8 @@ def exclusive(run: RunFiles) -> Iterator[Callable[[], None]]:
         run.folder.mkdir(parents=True, exist_ok=True)
     with files.exclusive(run.lock, locked) as check:
         for left in run.folder.glob("*.tmp"):  # of a process that was killed while it was writing
-            left.unlink()
+            if left.is_file():
+                left.unlink()
         try:
             with user_errors(run.holder):
                 run.holder.write_text(f"process {os.getpid()} on {platform.node()}\nstarted {_started(os.getpid())}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from crash import power
 from crash.kinds import Place, difference, wrong
 from crash.server import Fault
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Undisturbed:
-    """Holds what a run leaves to which nothing happens, its file operations, and its CPU time."""
+    """Holds what a command leaves to which nothing happens, its file operations, and its CPU time."""
 
     contents: dict[str, Any]
     trace: list[power.Operation]
@@ -36,13 +38,17 @@ class Undisturbed:
 
 
 def undisturbed(place: Place) -> Undisturbed:
-    """Train in peace, and remove the results."""
-    place.folder.mkdir(parents=True, exist_ok=True)
+    """Type the command twice in peace, each time from the start: it leaves the same."""
     trace = place.folder / "trace"
-    outcome = place.train(Fault(trace=str(trace)))
-    assert outcome.code == 0 and not wrong(outcome), outcome.text
-    contents = place.contents()
-    place.empty()
+    found = []
+    for fault in (None, Fault(trace=str(trace))):
+        place.reset()
+        outcome = place.again(fault)
+        assert outcome.code == 0 and not wrong(outcome), outcome.text
+        found.append(place.contents())
+    place.reset()
+    contents = found[1]
+    assert found[0] == contents, difference(*found)
     return Undisturbed(contents=contents, trace=power.read_trace(trace), cpu_s=outcome.cpu_s)
 
 
@@ -53,36 +59,36 @@ def at_operations(place: Place, peace: Undisturbed, mode: str, numbers: Iterable
 
 
 def by_time(place: Place, peace: Undisturbed, seed: int, num_kills: int) -> Iterator[Found]:
-    """Kill after CPU times drawn from a seed, up to four times in a row; then the same command must end as in peace."""
+    """Kill after CPU times drawn from a seed, up to eight times in a row; then the command must end as in peace."""
     draw, in_a_row = random.Random(f"{place.kind} {seed}"), 0
     for _ in range(num_kills):
-        in_a_row = in_a_row or draw.randint(1, 4)
+        in_a_row = in_a_row or draw.randint(1, 8)
         found = _attempt(place, peace, Fault(cpu_s=draw.uniform(0.01, peace.cpu_s)))
         in_a_row -= 1
         yield found if in_a_row else _then_again(place, peace, found)
 
 
-def by_power_cut(place: Place, peace: Undisturbed, *, strict: bool, num_states: int | None = None) -> Iterator[Found]:
-    """Cut the power during a run; from each state of the disk that may follow, the same command must end as in peace.
+def by_power_cut(place: Place, peace: Undisturbed, seed: int, num_states: int, *, strict: bool) -> Iterator[Found]:
+    """Cut the power during a command; from states of the disk that may follow, the same command must end as in peace.
 
     Args:
         strict: as `power.states`.
-        num_states: so many of the states, evenly spread; None: all.
     """
-    every = list(power.states(peace.trace, str(place.results), strict=strict))
-    for number in spread(len(every), len(every) if num_states is None else num_states):
-        power.write_state(every[number])
+    every = list(enumerate(power.states(peace.trace, str(place.results), strict=strict)))
+    for number, state in drawn(every, seed, num_states):
+        power.write_state(state)
         found = Found(what=f"{place.kind}: power cut, state {number} of {len(every)}", ended="finished", problem="")
         yield _then_again(place, peace, found)
 
 
-def spread(total: int, num: int) -> list[int]:
-    """Return `num` numbers below `total`, evenly spread, or all of them."""
-    return [k * total // num for k in range(num)] if num < total else list(range(total))
+def drawn(every: Sequence[T], seed: int, count: int) -> Sequence[T]:
+    """Return so many of a list, drawn from a seed and in their order; or all of them."""
+    chosen = random.Random(seed).sample(range(len(every)), count) if count < len(every) else range(len(every))
+    return [every[k] for k in sorted(chosen)]
 
 
 def _attempt(place: Place, peace: Undisturbed, fault: Fault) -> Found:
-    outcome = place.train(fault)
+    outcome = place.again(fault)
     problem = wrong(outcome, signal.SIGPROF if fault.cpu_s else signal.SIGKILL)
     if not problem and outcome.code == 0:
         problem = difference(place.contents(), peace.contents)
@@ -92,7 +98,7 @@ def _attempt(place: Place, peace: Undisturbed, fault: Fault) -> Found:
 
 def _then_again(place: Place, peace: Undisturbed, found: Found) -> Found:
     """Type the command in peace, look at what it leaves, and remove that."""
-    outcome = place.train()
+    outcome = place.again()
     problem = wrong(outcome) or (outcome.text if outcome.code else difference(place.contents(), peace.contents))
-    place.empty()
+    place.reset()
     return found if found.problem or not problem else replace(found, problem=f"the same command again: {problem}")

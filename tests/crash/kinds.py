@@ -1,8 +1,9 @@
-"""The kinds of run that the campaign breaks, what each leaves, and what counts as right."""
+"""The commands that the campaign breaks, what each leaves, and what counts as right."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from crash.server import Fault, Outcome, Server
 from resrepro import results
 from resrepro.errors import UserError
 from resrepro.models.saved import read_saved
 from resrepro.results.digests import check_files, sha256
 from resrepro.results.paths import RunFiles, stored_runs
+from support.images import write_tree
 
 RECIPE = """
 preset = "cifar"
@@ -34,30 +38,51 @@ dataset = "shapes"
 [[run]]
 arch = "plain8"
 """
-# name: the experiment, further words of the command, of which number formats the CPU may lack some
-KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "plain": (PLAIN, ()),
-    "caffe": (
-        PLAIN.replace("[[run]]", 'momentum_form = "caffe"\nbn_devices = 2\n[[run]]').replace(
-            '"plain8"', '"resnet8"'
-        ),
-        (),
+FIGURE = '[[figure]]\nname = "tiny"\ntitle = "T"\n[[figure.panel]]\ntitle = "p"\nruns = ["plain8"]\n'
+RUN = "run {toml} --device cpu --precision fp32 --results-dir {results}"
+STORED = "shapes/plain8/seed0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Says which command is broken, and which are typed before it; all that it writes lies in {results}."""
+
+    experiment: str = PLAIN + FIGURE
+    before: tuple[str, ...] = (RUN,)
+    command: str
+
+
+def _run(experiment: str, options: str = "") -> Kind:
+    return Kind(experiment=experiment, before=(), command=f"{RUN} {options}")
+
+
+RUNS = {
+    "plain": _run(PLAIN),
+    "caffe": _run(
+        PLAIN.replace("[[run]]", 'momentum_form = "caffe"\nbn_devices = 2\n[[run]]').replace('"plain8"', '"resnet8"')
     ),
-    "constructed": (
-        PLAIN + '[[run]]\nname = "deep"\narch = "plain14"\nstart_from = "plain8"\n', (),
-    ),
-    "jobs": (PLAIN + '[[run]]\narch = "resnet8"\n', ("--jobs", "2")),
-    "events": (PLAIN, ("--log", "tensorboard")),
-    "figure": (
-        PLAIN + '[[figure]]\nname = "tiny"\ntitle = "T"\n[[figure.panel]]\ntitle = "p"\nruns = ["plain8"]\n', (),
-    ),
-}  # fmt: skip
+    "constructed": _run(PLAIN + '[[run]]\nname = "deep"\narch = "plain14"\nstart_from = "plain8"\n'),
+    "jobs": _run(PLAIN + '[[run]]\narch = "resnet8"\n', "--jobs 2"),
+    "events": _run(PLAIN, "--log tensorboard"),
+    "figure": _run(PLAIN + FIGURE),
+}
+EXPORT = f"export {STORED} --results-dir {{results}}"
+OTHERS = {
+    "plot": Kind(command="plot {toml} --format png,svg --results-dir {results}"),
+    "report": Kind(command="report --results-dir {results}"),
+    "table": Kind(command="table 6 --results-dir {results}"),
+    "evaluate": Kind(command=f"evaluate {{results}}/{STORED} --device cpu"),
+    "export": Kind(command=f"{EXPORT} --to safetensors --output {{results}}/net.safetensors"),
+    "hub": Kind(command=f"{EXPORT} --to torch-hub-folder --output {{results}}/hub"),
+    "prepare": Kind(before=(), command="data prepare folder:{images} --workers 0 --data-dir {results}"),
+}
+KINDS = RUNS | OTHERS
 TIMES = {"run.json": {"wall_time_s", "finished_at", "sha256"}, "checkpoint.pt": {"elapsed_s", "points"}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A folder of its own in which one kind of run is trained, again and again."""
+    """A folder of its own in which one kind of command is typed, again and again."""
 
     server: Server
     folder: Path
@@ -67,21 +92,42 @@ class Place:
     def results(self) -> Path:
         return self.folder / "results"
 
-    @property
-    def toml(self) -> Path:
-        return self.folder / f"{self.kind}.toml"
+    def words(self, command: str) -> list[str]:
+        """Return the words of a command, with the paths in this place."""
+        paths = {"toml": self.folder / "tiny.toml", "results": self.results, "images": self.folder / "images"}
+        return [word.format(**paths) for word in command.split()]
 
-    def train(self, fault: Fault | None = None) -> Outcome:
-        """Type the command that trains."""
-        text, options = KINDS[self.kind]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.toml.write_text(text)
-        fixed = ("--device", "cpu", "--precision", "fp32", "--results-dir", self.results)
-        return self.server.type(self.results, "run", self.toml, *fixed, *options, fault=fault)
+    def type(self, command: str, fault: Fault | None = None) -> Outcome:
+        """Type any command here."""
+        return self.server.type(self.results, *self.words(command), fault=fault)
 
-    def empty(self) -> None:
-        """Remove all that was trained."""
+    def again(self, fault: Fault | None = None) -> Outcome:
+        """Type the command of this kind."""
+        return self.type(KINDS[self.kind].command, fault)
+
+    def write_inputs(self) -> None:
+        """Write what commands read: an experiment, and images."""
+        if not self.folder.exists():
+            write_tree(self.folder / "images", train=4, val=2)
+            (self.folder / "tiny.toml").write_text(KINDS[self.kind].experiment)
+
+    def reset(self) -> None:
+        """Put back what there is before the command is typed."""
+        self.write_inputs()
         shutil.rmtree(self.results, ignore_errors=True)
+        before, commands = self.folder / "before", KINDS[self.kind].before
+        if commands and not before.exists():
+            for command in commands:
+                outcome = self.type(command)
+                assert outcome.code == 0, outcome.text
+            self.results.rename(before)
+        if commands:
+            self.restore(before)
+
+    def restore(self, kept: Path) -> None:
+        """Put back the results of which there is a copy."""
+        shutil.rmtree(self.results, ignore_errors=True)
+        shutil.copytree(kept, self.results)
 
     def contents(self) -> dict[str, Any]:
         """Return what the results hold, by path, without what tells the time; `damaged` where they contradict it."""
@@ -130,15 +176,17 @@ def _content(path: Path) -> Any:
         return [{key: value for key, value in row.items() if key != "elapsed_s"} for row in rows]
     if path.name == "checkpoint.pt":
         state = {key: value for key, value in read_saved(path).items() if key not in TIMES[path.name]}
-        return str(_plain(state))
+        return str(plain(state))
     return "events" if path.name.startswith("events.out.") else sha256(path)
 
 
-def _plain(value: Any) -> Any:
-    """Return nested values with their tensors as bytes, which compare to the bit."""
+def plain(value: Any) -> Any:
+    """Return nested values with the digests of their tensors."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return value.numpy().tobytes() if hasattr(value, "numpy") else value
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.shape, hashlib.sha256(value.numpy().tobytes()).hexdigest()
+    return value
 
 
 def _damage(files: RunFiles) -> str:

@@ -1,4 +1,4 @@
-"""What a power cut may leave on the disk, from the trace of one run.
+"""What a power cut may leave on the disk, from the trace of one command.
 
 The model: names (new files, renames, removals, folders) reach the disk in their order, and at the latest when a file
 is synced after them, as in the journal of ext4 or XFS. The bytes of a file are there once it is synced; before that

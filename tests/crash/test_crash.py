@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file_is_one_line(place: Place, p
 
 
 def test_after_a_power_cut_the_same_command_ends_with_the_same_bits(place: Place, peace: Undisturbed) -> None:
-    assert_well(by_power_cut(place, peace, strict=False, num_states=3))
+    assert_well(by_power_cut(place, peace, seed=0, num_states=3, strict=False))
 
 
 def test_other_bytes_are_named_or_do_no_harm(place: Place, peace: Undisturbed) -> None:

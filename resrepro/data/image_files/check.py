@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import decode
+from resrepro.data.image_files.decoding import JPEG, decode, jpeg_frame
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.errors import UserError
 
 CHUNK = 128
-KINDS = {b"\xff\xd8": "JPEG", b"\x89P": "PNG", b"RI": "WebP", b"GI": "GIF"}  # by the first two bytes
+KINDS = {JPEG: "JPEG", b"\x89P": "PNG", b"RI": "WebP", b"GI": "GIF"}  # by the first two bytes
 COMPONENTS = {1: "grayscale", 4: "CMYK"}  # of a JPEG
 
 
@@ -79,14 +79,6 @@ class _Checked:
 
 def kind_of(data: bytes) -> str:
     """Return `JPEG`, `JPEG, grayscale`, `JPEG, CMYK`, `PNG`, ..., by what is in the file, not by its name."""
-    kind = KINDS.get(data[:2], "other")
-    if kind != "JPEG":
-        return kind
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # the frame's header
-            of = COMPONENTS.get(data[at + 9])
-            return f"{kind}, {of}" if of else kind
-        at += 1 if marker == 0xFF else 2 + size
-    return kind
+    kind, frame = KINDS.get(data[:2], "other"), jpeg_frame(data)
+    of = COMPONENTS.get(frame.components) if frame else None
+    return f"{kind}, {of}" if of else kind

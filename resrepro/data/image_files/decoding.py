@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import struct
+import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,9 @@ from torchvision.io import ImageReadMode, decode_image
 from resrepro.errors import UserError, first_line
 
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)  # PIL's errors
+JPEG = b"\xff\xd8"  # its first bytes
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # a small file may say that it has more than the memory holds; PIL only warns
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def decode(data: bytes, name: str) -> Tensor:
@@ -28,7 +33,8 @@ def decode(data: bytes, name: str) -> Tensor:
     Raises:
         UserError: truncated, corrupt or no image; names the file.
     """
-    if data.startswith(b"\xff\xd8"):  # JPEG
+    frame = jpeg_frame(data)
+    if data.startswith(JPEG) and (frame is None or frame.height * frame.width <= MOST_PIXELS):
         try:
             pixels: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
             return pixels
@@ -37,9 +43,41 @@ def decode(data: bytes, name: str) -> Tensor:
     return _decode_with_pil(data, name)
 
 
+class JpegFrame(NamedTuple):
+    """Hold what the frame header of a JPEG says; `components`: 1 for grayscale, 4 for CMYK."""
+
+    height: int
+    width: int
+    components: int
+
+
+def jpeg_frame(data: bytes) -> JpegFrame | None:
+    """Return what a JPEG's frame header says; None where there is none, or the file is no JPEG."""
+    at = 2 if data.startswith(JPEG) else len(data)
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return JpegFrame(*struct.unpack(">HHB", data[at + 5 : at + 10]))
+        at += 1 if marker == 0xFF else 2 + size
+    return None
+
+
+def opened(file: Path | io.BytesIO) -> Image.Image:
+    """Open an image with PIL, which reads its header only.
+
+    Raises:
+        OSError, ValueError, ...: those of UNREADABLE; also for one of more than MOST_PIXELS.
+    """
+    image = Image.open(file)
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
+    return image
+
+
 def _decode_with_pil(data: bytes, name: str) -> Tensor:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with opened(io.BytesIO(data)) as image:
             if image.format == "PNG" and image.mode in ("I", "I;16"):  # 16 bits
                 pixels = np.stack([(np.array(image) // 257).astype(np.uint8)] * 3, axis=2)
             elif image.mode.startswith(("I", "F")):

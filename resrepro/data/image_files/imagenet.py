@@ -85,7 +85,8 @@ def open_tiny_imagenet(data_dir: Path) -> ImageFolder:
 def _annotated(split: Path, classes: list[str]) -> ImageFiles:
     """List `split`/images with the classes that val_annotations.txt gives: file, class and a box, with tabs between."""
     annotations = split / "val_annotations.txt"
-    there = {entry.name for entry in os.scandir(split / "images")} if (split / "images").is_dir() else set()
+    folder = split / "images"
+    there = {entry.name for entry in os.scandir(folder) if entry.is_file()} if folder.is_dir() else set()
     found: dict[str, int] = {}
     try:
         lines = annotations.read_text(encoding="utf-8").splitlines()

@@ -150,12 +150,15 @@ def list_split(split: Path, classes: list[str]) -> ImageFiles:
     """List the images in the class folders of a split.
 
     Raises:
-        UserError: a class without images.
+        UserError: a class without images, or with an image that is no file.
     """
     names: list[bytes] = []
     counts = []
     for name in classes:
-        of_class = sorted(_images(split / name, f"{name}/"))
+        try:
+            of_class = sorted(_images(split / name, f"{name}/"))
+        except OSError as error:  # links that lead back, or a folder that may not be read
+            raise UserError(f"{error.filename}: {error.strerror}; expected images, or a folder of them") from error
         if not of_class:
             raise UserError(
                 f"{split / name}: no images in this class; expected {', '.join('*' + e for e in EXTENSIONS)}"
@@ -171,4 +174,6 @@ def _images(folder: Path, prefix: str) -> Iterator[bytes]:
         if entry.is_dir():
             yield from _images(folder / entry.name, f"{prefix}{entry.name}/")
         elif entry.name.lower().endswith(EXTENSIONS):
+            if not entry.is_file():
+                raise UserError(f"{folder / entry.name}: a link to nothing, or a pipe; expected an image; remove it")
             yield os.fsencode(prefix + entry.name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from resrepro.data.image_files.decoding import UNREADABLE
+from resrepro.data.image_files.decoding import UNREADABLE, opened
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder, list_image_folder
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError, first_line
@@ -36,14 +37,21 @@ def read(folder: ImageFolder) -> Images:
 
 def _open(file: str) -> Image.Image:
     try:
-        return Image.open(file).convert("RGB")
+        return opened(Path(file)).convert("RGB")
     except UNREADABLE as error:
         raise UserError(f"{file}: not a readable image ({first_line(error)}); replace or remove it") from error
 
 
 def _read(files: ImageFiles, size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8."""
-    pixels = np.empty((len(files), size[1], size[0], 3), dtype=np.uint8)
+    shape = (len(files), size[1], size[0], 3)
+    try:
+        pixels = np.empty(shape, dtype=np.uint8)
+    except MemoryError as error:
+        raise UserError(
+            f"{files.folder}: {shape[0]} images of {size[0]}x{size[1]} pixels need {math.prod(shape) / 2**30:.1g} GiB "
+            "of free memory; shrink them, or use a recipe with preset 'imagenet'"
+        ) from error
     for i in range(len(files)):
         file = files.name(i)
         with _open(file) as image:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as TF
 from PIL import Image
 
+from resrepro.data.image_files import decoding
 from resrepro.data.image_files.decoding import decode, resampled, resized_size
 from resrepro.errors import UserError
 from support.images import encoded, picture
@@ -129,3 +130,10 @@ def test_a_flip_of_any_byte_of_a_png_is_an_error_or_changes_no_pixel() -> None:
         except UserError:
             refused += 1
     assert refused > 0.9 * len(whole)
+
+
+@pytest.mark.parametrize("kind", ["color", "progressive", "PNG", "BMP"])
+def test_an_image_of_too_many_pixels_is_not_decoded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 43 * 61 - 1)
+    with pytest.raises(UserError, match=r"^a.JPEG: not a readable image \(61 x 43 pixels, more than 2622\); .*"):
+        decode(FILES[kind], "a.JPEG")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,46 @@ def test_a_tree_with_a_mistake_names_it(tmp_path: Path) -> None:
         (root / "train" / f"roc{k}").rmdir()
     (root / "val" / "roc0").mkdir()
     refused("train/roc0: no images in this class")
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (os.mkfifo, "odd.png: a link to nothing, or a pipe"),
+        (lambda path: path.symlink_to("nowhere"), "odd.png: a link to nothing, or a pipe"),
+        (lambda path: path.symlink_to("odd.png"), "odd.png: Too many levels of symbolic links"),
+        (lambda path: path.symlink_to(".."), "odd.png: Too many levels of symbolic links"),
+    ],
+    ids=["named pipe", "link to nothing", "link to itself", "link upwards"],
+)
+def test_what_is_no_image_file_is_named_and_not_waited_for(
+    make: Callable[[Path], None], match: str, tmp_path: Path
+) -> None:
+    root = write_tree(tmp_path / "birds")
+    make(root / "train" / "owl" / "odd.png")
+    with pytest.raises(UserError, match=match) as caught:
+        open_image_folder(f"folder:{root}", data_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_to_an_image_or_to_a_folder_of_them_is_followed(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "birds")
+    (root / "train" / "owl").rename(tmp_path / "owls")
+    (root / "train" / "owl").symlink_to(tmp_path / "owls")
+    (tmp_path / "owls" / "owl_0.JPEG").rename(tmp_path / "first.JPEG")
+    (tmp_path / "owls" / "owl_0.JPEG").symlink_to(tmp_path / "first.JPEG")
+    assert len(open_image_folder(f"folder:{root}", data_dir=tmp_path).train) == 10
+
+
+def test_names_of_any_bytes_are_read(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "birds")
+    owl, image = os.fsdecode(b"o\xff\n"), os.fsdecode(b"\xe4.png")
+    for split in ("train", "val"):
+        (root / split / "owl").rename(root / split / owl)
+    (root / "train" / "auk" / "auk_0.JPEG").rename(root / "train" / "auk" / image)
+    tree = open_image_folder(f"folder:{root}", data_dir=tmp_path)
+    assert tree.classes == ("auk", owl) and tree.train.name(4) == str(root / "train" / "auk" / image)
+    assert tree.train.read(4) and tree.train.num_bytes(9)
+    (root / "train" / "auk" / image).unlink()
+    with pytest.raises(UserError, match=r"\\udce4.png: No such file"):
+        tree.train.read(4)

@@ -52,3 +52,15 @@ def test_a_folder_with_a_mistake_names_it(tree: Callable[..., Path]) -> None:
     odd.write_bytes(b"no image")
     with pytest.raises(UserError, match=rf"{odd}: not a readable image"):
         load_images(name, data_dir=root)
+
+
+def test_more_images_than_the_memory_holds_are_one_line(
+    tree: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    root = tree()
+    monkeypatch.setattr(np, "empty", full)
+    with pytest.raises(UserError, match=r"train: 6 images of 6x8 pixels need 8e-07 GiB of memory"):
+        load_images(f"folder:{root}", data_dir=root)

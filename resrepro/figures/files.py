@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib
+from matplotlib.backend_bases import get_registered_canvas_class
 from matplotlib.figure import Figure
 
 from resrepro import results
@@ -104,7 +105,10 @@ def save(draw: Callable[[], Figure], path: Path, look: Look = USUAL) -> None:
 
 
 def _image(figure: Figure, look: Look, format: str) -> bytes:
+    """Draw once, layout included; `savefig` would draw twice."""
     image = io.BytesIO()
+    figure.dpi = DOTS_PER_INCH
+    canvas = get_registered_canvas_class(format)(figure)
     with matplotlib.rc_context(look.settings):
-        figure.savefig(image, format=format, dpi=DOTS_PER_INCH, metadata=FORMATS[format])
+        getattr(canvas, f"print_{format}")(image, metadata=FORMATS[format])
     return image.getvalue()

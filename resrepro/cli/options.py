@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from resrepro.config import datasets
+from resrepro.config.recipe import MAX_RESIZE
 from resrepro.config.run import MAX_SEED
 from resrepro.errors import UserError
 from resrepro.results import paths
@@ -107,6 +108,16 @@ ImageSize = Annotated[
         "--image-size",
         help="Crop to fewer pixels than ImageNet's 224, such as 64; the run gets a name of its own.",
         min=8,
+    ),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        "--resize",
+        help="Resize images of any size for CIFAR's recipe: the shorter side to so many pixels, such as 32, of which "
+        "the middle square is kept; the run gets a name of its own.",
+        min=8,
+        max=MAX_RESIZE,
     ),
 ]
 Workers = Annotated[

@@ -147,7 +147,8 @@ def calibrate(run: Run, compute: Compute) -> float | None:
     Returns:
         Seconds a multiply-add (of an image of the paper's size), tests included.
     """
-    if run.recipe.scale_crop is not None or run.dataset.startswith("folder:"):
+    of_folder = run.dataset.startswith("folder:") and run.recipe.resize is None
+    if run.recipe.scale_crop is not None or of_folder:  # images of a size, or from files, that is not known
         return None
     import numpy as np
 
@@ -157,7 +158,8 @@ def calibrate(run: Run, compute: Compute) -> float | None:
     from resrepro.models import build
     from resrepro.training.step import Engine
 
-    side, batch = shapes.SIZE if run.dataset == "shapes" else 32, run.recipe.batch_size
+    side = run.recipe.resize or (shapes.SIZE if run.dataset == "shapes" else 32)
+    batch = run.recipe.batch_size
     draw = np.random.default_rng(0)
     noise = draw.integers(0, 256, (2 * batch, side, side, 3), dtype=np.uint8), draw.integers(0, 10, 2 * batch)
     with compute.stream():

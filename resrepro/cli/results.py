@@ -15,6 +15,7 @@ from resrepro.cli.options import (
     ImageSize,
     Json,
     ReadDir,
+    Resize,
     Scale,
     console,
     print_json,
@@ -156,6 +157,7 @@ def plot(
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
+    resize: Resize = None,
     style: Style = "paper",
     width: Width = None,
     font_size: FontSize = None,
@@ -178,7 +180,7 @@ def plot(
         style=style, width_inches=width, font_pt=font_size, words=read_words(words) if words else {},
         with_paper=not no_paper, show_missing=show_missing,
     )  # fmt: skip
-    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     folder = output_dir or results.figures_folder(results_dir)
     problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
     for experiment in (found.variant(variation) for found in find_experiments(names or [])):

@@ -17,6 +17,7 @@ from resrepro.cli.options import (
     Jobs,
     PrecisionName,
     Processes,
+    Resize,
     ResultsDir,
     Scale,
     SkipCorrupt,
@@ -113,6 +114,7 @@ def run(
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
+    resize: Resize = None,
     jobs: Jobs = "auto",
     processes: Processes = 1,
     workers: Workers = None,
@@ -126,7 +128,7 @@ def run(
     """
     if log not in (None, "tensorboard"):
         raise UserError(f"--log {log}: expected tensorboard")
-    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     num_jobs, selection = _num_jobs(jobs), select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
 
     from resrepro.cli.outcome import print_outcome

@@ -24,6 +24,7 @@ from resrepro.cli.options import (
     DatasetName,
     ImageSize,
     PrecisionName,
+    Resize,
     ResultsDir,
     Scale,
     SkipCorrupt,
@@ -62,6 +63,7 @@ def submit(
     dataset: DatasetName = None,
     schedule_scale: Scale = 1.0,
     image_size: ImageSize = None,
+    resize: Resize = None,
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
@@ -72,7 +74,7 @@ def submit(
     """
     limit_min = minutes(time_limit)
     further = dict(_pair(text) for text in sbatch or ())
-    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size)
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     selection = select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
 
     from resrepro.training.runner import missing_runs
@@ -132,11 +134,11 @@ def _together(missing: list[Run]) -> list[list[Run]]:
 def _download(missing: list[Run], data_dir: Path) -> None:
     """Have the datasets before the jobs start: a cluster's nodes often reach no network."""
     from resrepro.data.dataset import DataOptions
-    from resrepro.data.loading import is_there, load_dataset
+    from resrepro.data.loading import is_there, load_for
 
-    for name, as_files in {(run.dataset, run.recipe.scale_crop is not None) for run in missing}:
-        if not is_there(name, data_dir=data_dir):
-            load_dataset(name, DataOptions(data_dir=data_dir), as_files=as_files)
+    for run in missing:
+        if not is_there(run.dataset, data_dir=data_dir):
+            load_for(run.recipe, run.dataset, DataOptions(data_dir=data_dir))
 
 
 def _import_submitit() -> None:

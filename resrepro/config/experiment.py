@@ -208,13 +208,13 @@ class Experiment(StrictModel):
         return list(dict.fromkeys(r.name for r in self.runs))
 
     def variant(self, variation: Variation) -> Experiment:
-        """Return the same experiment on other data, with a shortened schedule or with smaller images.
+        """Return the same experiment on other data, with a shortened schedule or with images of another size.
 
         Raises:
-            UserError: unknown dataset, a scale that is not in (0, 1], or an image size where images are taken as they
-                are.
+            UserError: unknown dataset, a scale that is not in (0, 1], an image size where images are taken as they
+                are, or resizing where they are cropped.
         """
-        scale, dataset, size = variation.schedule_scale, variation.dataset, variation.image_size
+        scale, dataset = variation.schedule_scale, variation.dataset
         if dataset is None:
             dataset = self.dataset
         if not 0 < scale <= 1:
@@ -226,12 +226,16 @@ class Experiment(StrictModel):
             )
         check_dataset(dataset)
         runs = [r.replace(dataset=dataset).scaled(scale) for r in self.runs]
-        if size is not None:
-            runs = [r.with_image_size(size) for r in runs]
+        if variation.image_size is not None:
+            runs = [r.with_image_size(variation.image_size) for r in runs]
+        if variation.resize is not None:
+            runs = [r.resized(variation.resize) for r in runs]
+        size, resized = runs[0].image_size, runs[0].recipe.resize is not None
         changed = Variation(
             dataset=None if dataset == self.own_dataset else dataset,
             schedule_scale=scale,
-            image_size=runs[0].image_size,
+            image_size=None if resized else size,
+            resize=size if resized else None,
         )
         return self.model_copy(update={"dataset": dataset, "runs": tuple(runs), "variation": changed})
 

@@ -13,6 +13,7 @@ from resrepro.errors import UserError
 
 CURVE_EVERY_ITERS = 500
 
+MAX_RESIZE = 512  # pixels; images so resized are kept in memory
 MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
 
 
@@ -95,6 +96,8 @@ class Recipe(StrictModel):
         train_images: so many training images, the first in the dataset's order; None: all.
         plateau: None, or when the rate is divided by 10 earlier.
         scale_crop: None (small images of one size, padded and cropped), or how images of any size are.
+        resize: None (small images are of one size), or the side of the square that images of any size become, pixels:
+            the shorter side is resized to it, and the middle of the longer one kept.
         init: He initialization of the convolutions (He et al. 2015, [13]): normal with variance 2 / `fan_in` or
             2 / `fan_out`.
         fc_init: of the last layer: `pytorch` (uniform, weight and bias, within 1 / sqrt(inputs)), `he` (as the
@@ -118,6 +121,7 @@ class Recipe(StrictModel):
     train_images: int | None = Field(default=None, ge=1)
     plateau: Plateau | None = None
     scale_crop: ScaleCrop | None = None
+    resize: int | None = Field(default=None, ge=8, le=MAX_RESIZE)
     init: Literal["fan_in", "fan_out"] = "fan_out"
     fc_init: Literal["pytorch", "he", "gaussian"] = "pytorch"
     bn_average_batches: int | None = Field(default=None, ge=1)
@@ -146,8 +150,8 @@ class Recipe(StrictModel):
 
     @model_validator(mode="after")
     def _one_view(self) -> Recipe:
-        if self.scale_crop is not None and (self.crop_padding or self.train_images is not None):
-            raise ValueError("scale_crop: expected crop_padding = 0 and no train_images beside it")
+        if self.scale_crop is not None and (self.crop_padding or self.train_images or self.resize):
+            raise ValueError("scale_crop: expected crop_padding = 0 and neither train_images nor resize beside it")
         return self
 
     def scaled(self, scale: float) -> Recipe:
@@ -173,8 +177,24 @@ class Recipe(StrictModel):
             UserError: it takes images as they are.
         """
         if self.scale_crop is None:
-            raise UserError(f"--image-size {size}: this recipe takes images as they are; it is for those on ImageNet")
+            raise UserError(
+                f"--image-size {size}: this recipe takes images as they are; it is for those on ImageNet; --resize "
+                f"{size} resizes photographs for this one"
+            )
         return self.model_copy(update={"scale_crop": self.scale_crop.of_size(size)})
+
+    def resized(self, side: int) -> Recipe:
+        """Return the same recipe on images of any size, which become squares.
+
+        Raises:
+            UserError: it crops photographs.
+        """
+        if self.scale_crop is not None:
+            raise UserError(
+                f"--resize {side}: this recipe crops photographs of any size; resizing is for those of CIFAR; "
+                f"--image-size {side} takes smaller crops"
+            )
+        return self.model_copy(update={"resize": side})
 
 
 # Also what is meant by a run that was recorded before a switch was there.

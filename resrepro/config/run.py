@@ -21,7 +21,7 @@ class Run(StrictModel):
     """Say what is trained and stored once, whoever asks for it: (dataset, architecture, recipe, seed).
 
     Args:
-        image_size: side of the crop, pixels, where it is not the experiment's own.
+        image_size: side of the crop, or of the resized image, pixels, where it is not the experiment's own.
         arch_sha256: of the source, where `arch` is code from outside the package and its source was read; else None.
         start_from: None, or the run with whose final weights it starts: those of a shallower plain net, with identity
             layers added (Sec. 1).
@@ -56,12 +56,19 @@ class Run(StrictModel):
 
     def with_image_size(self, size: int) -> Run:
         """Return the same run on smaller images. Raises UserError where it takes images as they are."""
-        recipe = self.recipe.with_image_size(size)
+        return self._seeing(self.recipe.with_image_size(size), size)
+
+    def resized(self, side: int) -> Run:
+        """Return the same run on resized images, and so what it starts from. Raises UserError where it crops them."""
+        source = self.start_from and self.start_from.resized(side)
+        return self._seeing(self.recipe.resized(side), side).model_copy(update={"start_from": source})
+
+    def _seeing(self, recipe: Recipe, size: int) -> Run:
         return self if recipe == self.recipe else self.model_copy(update={"image_size": size, "recipe": recipe})
 
     @property
     def stored_name(self) -> str:
-        """Return the run's folder name; a shortened schedule, or smaller images, are another run."""
+        """Return the run's folder name; a shortened schedule, or images of another size, are another run."""
         return self.name + _suffix(self.image_size, self.schedule_scale)
 
     @property
@@ -85,21 +92,24 @@ class Variation(StrictModel):
     Args:
         dataset: another one than the experiment's own.
         image_size: side of the crop, pixels.
+        resize: side of the square that images of any size become, pixels.
     """
 
     dataset: str | None = None
     schedule_scale: float = 1.0
     image_size: int | None = None
+    resize: int | None = None
 
     @property
     def options(self) -> str:
         """Return the options as typed, with a space before each."""
         options = "" if self.dataset is None else f" --dataset {self.dataset}"
         options += "" if self.schedule_scale == 1 else f" --schedule-scale {self.schedule_scale:g}"
-        return options if self.image_size is None else f"{options} --image-size {self.image_size}"
+        options += "" if self.image_size is None else f" --image-size {self.image_size}"
+        return options if self.resize is None else f"{options} --resize {self.resize}"
 
     @property
     def suffix(self) -> str:
         """Return what a figure's name ends with."""
         folder = "" if self.dataset is None else f"-{dataset_folder(self.dataset)}"
-        return folder + _suffix(self.image_size, self.schedule_scale)
+        return folder + _suffix(self.image_size or self.resize, self.schedule_scale)

@@ -10,12 +10,13 @@ from typing import Literal, NamedTuple, overload
 from torchvision.models import ResNet18_Weights
 
 from resrepro.config.datasets import check_dataset
+from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.image_files import packed
 from resrepro.data.image_files.dataset import ImageFolderDataset
 from resrepro.data.image_files.imagenet import TINY_IMAGENET, open_imagenet, open_imagenette, open_tiny_imagenet
 from resrepro.data.image_files.listing import ImageFolder, list_image_folder
-from resrepro.data.in_memory import cifar, folder, shapes
+from resrepro.data.in_memory import cifar, folder, resized, shapes
 from resrepro.data.in_memory.dataset import InMemoryDataset
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
@@ -62,30 +63,41 @@ IMAGE_FILES = [f"{name}:PATH" if name == "folder" else name for name, openers in
 
 
 @overload
-def load_dataset(name: str, options: DataOptions, *, as_files: Literal[False] = False) -> InMemoryDataset: ...
+def load_dataset(
+    name: str, options: DataOptions, *, as_files: Literal[False] = False, resize: int | None = None
+) -> InMemoryDataset: ...
 @overload
 def load_dataset(name: str, options: DataOptions, *, as_files: Literal[True]) -> ImageFolderDataset: ...
 @overload
-def load_dataset(name: str, options: DataOptions, *, as_files: bool) -> Dataset: ...
-def load_dataset(name: str, options: DataOptions, *, as_files: bool = False) -> Dataset:
+def load_dataset(name: str, options: DataOptions, *, as_files: bool, resize: int | None = None) -> Dataset: ...
+def load_dataset(name: str, options: DataOptions, *, as_files: bool = False, resize: int | None = None) -> Dataset:
     """Open a dataset; download it to `data_dir` where it is not there yet and can be had.
 
     Args:
         as_files: whether images are resized and cropped, as a recipe with `scale_crop` says, and so stay files; else
             they are of one size, and read into memory. A folder can be opened either way.
+        resize: in memory, None where they are of one size; or the side of the squares that images of any size become.
 
     Raises:
         UserError: unknown, or not to be opened this way; files absent, damaged or unreadable; no network.
     """
     if as_files:
         return ImageFolderDataset(name, open_image_folder(name, data_dir=options.data_dir), options)
+    if resize is not None:
+        images = resized.read(open_image_folder(name, data_dir=options.data_dir), resize, options)
+        return InMemoryDataset(images, options)
     open_images = _openers(name).in_memory
     if open_images is None:
         raise UserError(
-            f"dataset '{name}': its images differ in size; it is for experiments with preset 'imagenet', such as "
-            "plain34-vs-res34"
+            f"dataset '{name}': its images differ in size; give --resize 32, or take an experiment with preset "
+            "'imagenet', such as plain34-vs-res34"
         )
     return InMemoryDataset(open_images(_place(name, options.data_dir)), options)
+
+
+def load_for(recipe: Recipe, name: str, options: DataOptions) -> Dataset:
+    """Open a dataset the way a recipe reads it. Raises as `load_dataset` does."""
+    return load_dataset(name, options, as_files=recipe.scale_crop is not None, resize=recipe.resize)
 
 
 def open_image_folder(name: str, *, data_dir: Path, prepared: bool = True) -> ImageFolder:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import opened
+from resrepro.data.image_files.decoding import decode, opened, square
 from resrepro.data.in_memory.cifar import cifar10_pixel_mean
-from resrepro.data.loading import class_names, is_there, load_dataset
+from resrepro.data.loading import class_names, is_there, load_for
 from resrepro.errors import UserError, first_line
 from resrepro.evaluation.protocol_views import ProtocolViews
 from resrepro.evaluation.trained_nets import find, read_net
@@ -88,8 +88,7 @@ def _pixel_mean(run: Run, record: RunRecord, data_dir: Path) -> Tensor:
             f"{run}: its input is an image minus the mean of the training images, and there is no {run.dataset} in "
             f"{data_dir}; say with --data-dir where it is"
         )
-    as_files = run.recipe.scale_crop is not None
-    dataset = load_dataset(run.dataset, DataOptions(data_dir=data_dir), as_files=as_files)
+    dataset = load_for(run.recipe, run.dataset, DataOptions(data_dir=data_dir))
     if record.images is not None and dataset.input_pipeline(run.recipe).fingerprint != record.images:
         raise UserError(
             f"{run}: the training images of {run.dataset} in {data_dir} are not those that it was trained on, so their "
@@ -101,8 +100,9 @@ def _pixel_mean(run: Run, record: RunRecord, data_dir: Path) -> Tensor:
 def read_view(file: Path, classifier: Classifier) -> tuple[Tensor, str]:
     """Read an image file of any size, and cut from it what the net sees.
 
-    Where the net was trained on crops of photographs this is the single view of the test protocols; else the image with
-    its shorter side resized to the net's, and the middle of the longer one.
+    Where the net was trained on crops of photographs this is the single view of the test protocols; where it was on
+    resized ones, the same square as then; else the image with its shorter side resized to the net's, and the middle of
+    the longer one.
 
     Returns:
         The view, (3, H, W) uint8; and what was done to the image, such as `640 x 480, its middle resized to 32 x 32`.
@@ -121,6 +121,8 @@ def read_view(file: Path, classifier: Classifier) -> tuple[Tensor, str]:
     if classifier.run.recipe.scale_crop is not None:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         return ProtocolViews.of("single view", height).cut(pixels)[0][0], f"{done}, center crop of {width} x {height}"
+    if classifier.run.recipe.resize is not None:
+        return square(decode(file.read_bytes(), str(file)), height), f"{done}, its middle resized to {width} x {height}"
     if image.size == (width, height):
         return torch.from_numpy(np.array(image)).permute(2, 0, 1), done
     resized = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)

@@ -14,7 +14,7 @@ from resrepro.config.architectures import architecture
 from resrepro.config.recipe import PRESETS, Recipe
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
-from resrepro.data.loading import differs_in_size, load_dataset
+from resrepro.data.loading import differs_in_size, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
@@ -114,7 +114,11 @@ def load(nets: Sequence[TrainedNet], setup: EvaluationOptions, options: DataOpti
         )
     if whole and setup.scales is not None:
         raise UserError(f"--scales: {whole[0]} sees whole images, which are not resized; leave the option out")
-    return load_dataset(nets[0].dataset, options, as_files=bool(cut))
+    by_side = {setup.recipe(net).resize: net.name for net in nets}
+    if len(by_side) > 1:
+        sides = "; ".join(f"{name}: {f'{side} pixels' if side else 'as they are'}" for side, name in by_side.items())
+        raise UserError(f"the nets see images resized to different sizes ({sides}); evaluate them one by one")
+    return load_for(setup.recipe(nets[0]), nets[0].dataset, options)
 
 
 def evaluate(

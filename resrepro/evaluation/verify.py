@@ -16,7 +16,7 @@ from torch import nn
 
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
-from resrepro.data.loading import is_there, load_dataset
+from resrepro.data.loading import is_there, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.evaluate import training_inputs
@@ -50,7 +50,7 @@ class Verifier:
     precision: str = "auto"
     responses: bool = False
     _opening: threading.Lock = field(default_factory=threading.Lock)
-    _datasets: dict[tuple[str, bool, str], Dataset] = field(default_factory=dict)
+    _datasets: dict[tuple[str, bool, int | None, str], Dataset] = field(default_factory=dict)
 
     def verify(self, runs: dict[RunFiles, RunRecord]) -> Iterator[tuple[RunFiles, Findings]]:
         """Check the stored files of finished runs; and the nets, where their weights and their datasets are there.
@@ -104,10 +104,10 @@ class Verifier:
                 comparison.train(net, pipeline, compute, csv_rows.read_rows(files.responses, Response))
 
     def _dataset(self, run: Run, compute: Compute) -> Dataset:
-        key = run.dataset, run.recipe.scale_crop is not None, str(compute.device)
+        key = run.dataset, run.recipe.scale_crop is not None, run.recipe.resize, str(compute.device)
         if key not in self._datasets:
             options = DataOptions(data_dir=self.data_dir, device=compute.device, num_workers=devices.num_cores())
-            self._datasets[key] = load_dataset(run.dataset, options, as_files=key[1])
+            self._datasets[key] = load_for(run.recipe, run.dataset, options)
         return self._datasets[key]
 
     def _compute(self, record: RunRecord) -> Compute:

@@ -227,6 +227,8 @@ def _note(experiment: Experiment) -> str:
         notes.append(f"here on {dataset_title(experiment.dataset)}, not {dataset_title(experiment.own_dataset)}")
     if variation.image_size is not None:
         notes.append(f"crops of {variation.image_size} pixels")
+    if variation.resize is not None:
+        notes.append(f"images resized to {variation.resize} pixels")
     if variation.schedule_scale != 1:
         notes.append(f"schedule × {variation.schedule_scale:g}, not the paper's")
     return "; ".join(notes)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resrepro.config.recipe import PRESETS, Recipe
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, InputPipeline, Split
-from resrepro.data.loading import load_dataset
+from resrepro.data.loading import load_dataset, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation.trained_nets import find, read_net
 from resrepro.results.paths import RunFiles
@@ -41,7 +41,7 @@ def open_run(folder: Path, data_dir: Path, compute: Compute) -> StoredNet:
     (trained,) = find([folder], arch=None, dataset=None)
     if trained.run is None or trained.record is None:
         raise UserError(f"{folder}: the run is not finished; train it first")
-    dataset = load_dataset(trained.dataset, DataOptions(data_dir=data_dir, device=compute.device))
+    dataset = load_for(trained.run.recipe, trained.dataset, DataOptions(data_dir=data_dir, device=compute.device))
     if dataset.resizes_images:
         raise UserError(
             f"{folder}: of {trained.dataset}; expected a run on images in memory, such as those of CIFAR-10"

@@ -1,4 +1,4 @@
-"""Find the paper's experiments on other data, on smaller images or under a shortened schedule."""
+"""Find the paper's experiments on other data, on images of another size or under a shortened schedule."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def varied_experiments(shipped: list[Experiment], stored: dict[Path, RunRecord])
     found: dict[tuple[str, str], list[Experiment]] = {}
     for dataset, scale, size in sorted({_asked(record) for record in stored.values()}):
         for own in shipped:
-            of_any_size = own.runs[0].recipe.scale_crop is not None
-            image_size = size if of_any_size and size else None
-            changed = own.variant(Variation(dataset=dataset, schedule_scale=scale, image_size=image_size))
+            crops = own.runs[0].recipe.scale_crop is not None
+            image_size, resize = (size or None, None) if crops else (None, size or None)
+            asked = Variation(dataset=dataset, schedule_scale=scale, image_size=image_size, resize=resize)
+            changed = own.variant(asked)
             if changed.is_varied and any(run.path.parent in runs for run in changed.runs):
                 of_this = found.setdefault((own.own_dataset, changed.variation.options), [])
                 of_this += [changed] * (changed not in of_this)
@@ -37,7 +38,8 @@ def varied_experiments(shipped: list[Experiment], stored: dict[Path, RunRecord])
 
 def _asked(record: RunRecord) -> tuple[str, float, int]:
     """Return dataset, scale of the schedule, and size of the images; 0 if they are taken as they are."""
-    return record.dataset, record.schedule_scale, (record.recipe.get("scale_crop") or {"size": 0})["size"]
+    crop = record.recipe.get("scale_crop") or {"size": 0}
+    return record.dataset, record.schedule_scale, crop["size"] or record.recipe.get("resize") or 0
 
 
 def _scope(experiments: tuple[Experiment, ...]) -> VariedExperiments:
@@ -46,9 +48,10 @@ def _scope(experiments: tuple[Experiment, ...]) -> VariedExperiments:
     if variation.dataset is not None:
         title += f" in place of {dataset_title(first.own_dataset)}"
         notes.append("other data than the paper's")
-    if variation.image_size is not None:
-        title += f", {variation.image_size} pixels"
-        notes.append(f"images of {variation.image_size} pixels, not the paper's size")
+    size = variation.image_size or variation.resize
+    if size is not None:
+        title += f", {size} pixels"
+        notes.append(f"images {'of' if variation.image_size else 'resized to'} {size} pixels, not the paper's size")
     if variation.schedule_scale != 1:
         title += f", schedule × {variation.schedule_scale:g}"
         notes.append(f"a schedule {variation.schedule_scale:g} times as long, drops of the learning rate included")

@@ -15,7 +15,7 @@ import torch
 from resrepro import results
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset
-from resrepro.data.loading import load_dataset
+from resrepro.data.loading import load_for
 from resrepro.errors import UserError
 from resrepro.models.own import with_source
 from resrepro.results.lock import RunLocked
@@ -92,7 +92,7 @@ class Runner:
     skip_corrupt: bool = False
     num_sharing: int = 1
     stop_signals: Sequence[int] = ()
-    _datasets: dict[tuple[str, bool], Dataset] = field(default_factory=dict)
+    _datasets: dict[tuple[str, bool, int | None], Dataset] = field(default_factory=dict)
     _execution: Execution = field(default_factory=Execution)
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
@@ -165,10 +165,10 @@ class Runner:
 
     def _dataset(self, run: Run) -> Dataset:
         """Return the run's dataset, opened once for all runs that read it the same way."""
-        key = run.dataset, run.recipe.scale_crop is not None
+        key = run.dataset, run.recipe.scale_crop is not None, run.recipe.resize
         if key not in self._datasets:
             options = DataOptions(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
-            self._datasets[key] = load_dataset(run.dataset, options, as_files=key[1])
+            self._datasets[key] = load_for(run.recipe, run.dataset, options)
         return self._datasets[key]
 
     def _preparing(self, signals: Signals, what: str, done: int, total: int) -> None:

@@ -38,6 +38,9 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("run cifar-plain --dataset mnist", "unknown dataset 'mnist'"),
     ("run cifar-plain --dataset {empty}", "unknown dataset ''"),
     ("run cifar-plain --image-size 16", "this recipe takes images as they are"),
+    ("run plain34-vs-res34 --resize 32", "--resize 32: this recipe crops photographs of any size"),
+    ("run cifar-plain --resize 32 --device cpu --results-dir {tmp}", "image files are expected here: folder:PATH"),
+    ("run cifar-plain --dataset imagenette --device cpu --results-dir {tmp}", "give --resize 32, or take"),
     ("run cifar-plain --data-dir {empty}", "--data-dir '': empty"),
     ("run plain18-vs-res18 --dataset cifar10 --device cpu --results-dir {tmp}", "image files are expected here"),
     ("run {tmp}/large-batch.toml --device cpu --results-dir {tmp}", "fewer than a mini-batch of 30000; add images"),
@@ -58,6 +61,8 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("evaluate {tmp}/w.pt --ensemble", "expected several nets"),
 ]
 USAGE = [  # what the parser of the command line says: usage, and a line
+    ("run cifar-plain --resize 4", "greater than or equal to 8"),
+    ("run cifar-plain --resize 5000", "less than or equal to 512"),
     ("data check imagenette --smallest -5", "greater than or equal to 1"),
     ("data check imagenette --smallest 100000000000000000000", "less than or equal to 65535"),
     ("data check imagenette --smallest 1e20", "a valid integer"),

@@ -37,6 +37,17 @@ def test_variants(toml: Callable[..., Path]) -> None:
     assert str(experiment.variant(Variation(dataset="folder:/x/birds")).runs[0].path) == "folder-birds/plain8/seed0"
 
 
+def test_photographs_are_resized_for_a_run_of_another_name(toml: Callable[..., Path]) -> None:
+    asked = Variation(dataset="folder:/x/birds", resize=32, schedule_scale=0.5)
+    experiment = read_experiment(toml()).variant(asked)
+    assert str(experiment.runs[0].path) == "folder-birds/plain8-32px-x0.5/seed0"
+    assert experiment.runs[0].recipe.resize == 32 and experiment.variation == asked
+    assert asked.options == " --dataset folder:/x/birds --schedule-scale 0.5 --resize 32"
+    assert experiment.variant(asked).runs[0].recipe == experiment.runs[0].recipe.scaled(0.5)
+    constructed = find_experiment("constructed-identity").variant(Variation(resize=32)).runs
+    assert all(run.start_from is None or run.start_from.recipe.resize == 32 for run in constructed)
+
+
 def test_the_experiments_state_one_difference_each() -> None:
     """Against the default run; a name of its own for each."""
     expected = {

@@ -18,7 +18,7 @@ from resrepro.data import loading
 from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.image_files.dataset import ImageFolderDataset
 from resrepro.data.in_memory.dataset import InMemoryDataset
-from resrepro.data.loading import OPENERS, Openers, load_dataset, open_image_folder
+from resrepro.data.loading import OPENERS, Openers, load_dataset, load_for, open_image_folder
 from resrepro.errors import UserError
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.runtime.device import choose
@@ -30,6 +30,7 @@ WHOLE = Recipe.model_validate({**PRESETS["cifar"], **SMALL, "crop_padding": 1})
 CROPS = Recipe.model_validate(
     {**PRESETS["imagenet"], **SMALL, "bn_devices": 1, "scale_crop": {"size": 32, "shorter_side": (36, 40)}}
 )
+RESIZED = WHOLE.model_copy(update={"resize": 8})
 
 
 @pytest.fixture
@@ -104,20 +105,21 @@ def test_the_runs_of_a_command_open_a_dataset_once_each_way(
     opened: list[Dataset] = []
 
     def load(*words: Any, **options: Any) -> Dataset:
-        opened.append(load_dataset(*words, **options))
+        opened.append(load_for(*words, **options))
         return opened[-1]
 
-    monkeypatch.setattr("resrepro.training.runner.load_dataset", load)
+    monkeypatch.setattr("resrepro.training.runner.load_for", load)
     runs = [
         Run(dataset=birds, name=f"{arch}-{seed}", arch=arch, recipe=recipe, seed=seed, label=arch)
-        for arch, recipe in (("resnet8", WHOLE), ("plain8", CROPS))
+        for arch, recipe in (("resnet8", WHOLE), ("plain8", CROPS), ("plain14", RESIZED))
         for seed in (0, 1)
     ]
     trainer = Runner(
         results_dir=tmp_path, data_dir=tmp_path, compute=choose("cpu", "fp32"), reporter=Silent(), num_workers=3
     )
     assert trainer.run_all(runs) == []
-    assert [dataset.resizes_images for dataset in opened] == [False, True]
+    assert [dataset.resizes_images for dataset in opened] == [False, True, False]
+    assert [dataset.image_size(WHOLE) for dataset in opened[::2]] == [(12, 16), (8, 8)]
     pipeline = opened[1].input_pipeline(CROPS)
     assert replace(pipeline.options, progress=print) == DataOptions(  # type: ignore[attr-defined]
         data_dir=tmp_path, num_workers=3, progress=print

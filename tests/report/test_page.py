@@ -239,6 +239,14 @@ def test_smaller_images_are_a_section_of_their_own(tmp_path: Path) -> None:
     assert "imagenette/plain34-64px-x0.01" in markdown and "**2** supported" in markdown
 
 
+def test_resized_photographs_are_a_section_of_their_own(tmp_path: Path) -> None:
+    for run in find_experiment("plain-vs-resnet").variant(Variation(dataset="folder:/x/birds", resize=48)).runs:
+        finish(tmp_path, run, *FOUR[run.name])
+    _, markdown = report(tmp_path)
+    assert "## birds in place of CIFAR-10, 48 pixels" in markdown and "images resized to 48 pixels" in markdown
+    assert "folder-birds/plain20-48px" in markdown and "resrepro run plain20-vs-plain56 --resize" not in markdown
+
+
 def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     plain20, plain56, resnet20, resnet56 = four_runs(tmp_path)
     plain20.curves.write_text("iteration\n1\n")

@@ -117,6 +117,16 @@ def resized_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
     return shorter_side * height // width, shorter_side
 
 
+def square(image: Tensor, side: int) -> Tensor:
+    """Return the image with its shorter side resized to `side`, and the middle of its longer side: (3, S, S) uint8.
+
+    Args:
+        image: (3, H, W) uint8.
+    """
+    middle = center_crop(*resized_size(image.shape[1], image.shape[2], side), side)
+    return resampled(image, shorter_side=side, **middle._asdict())
+
+
 def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: int, width: int) -> Tensor:
     """Return the crop (3, height, width) uint8, at (top, left), of the image resized to `shorter_side`.
 

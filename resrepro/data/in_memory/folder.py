@@ -58,7 +58,7 @@ def _read(files: ImageFiles, size: tuple[int, int]) -> np.ndarray:
             if image.size != size:
                 raise UserError(
                     f"{file}: {image.size[0]}x{image.size[1]} pixels, but the first image is {size[0]}x{size[1]}; "
-                    "make all images one size"
+                    "make all images one size, or give --resize 32, or another size"
                 )
             pixels[i] = np.asarray(image)
     return pixels

@@ -240,7 +240,7 @@ def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str)
     source = known[name]
     deep, shallow = architecture(run.arch), architecture(source.arch)
     if (
-        any(a.family != "cifar" or a.residual or not a.batch_norm for a in (deep, shallow))
+        any(a.family != "cifar" or a.residual or a.block != "basic" or not a.batch_norm for a in (deep, shallow))
         or deep.depth < shallow.depth
     ):
         raise UserError(

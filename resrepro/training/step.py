@@ -22,7 +22,7 @@ from resrepro.evaluation.gradients import NUM_BATCHES, Norms, gradient_norms
 from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
-from resrepro.models.blocks import BasicBlock, Bottleneck
+from resrepro.models.blocks import Block
 from resrepro.models.kernels.fused import load_kernels
 from resrepro.results.records import Kernels
 from resrepro.runtime.device import Compute, memory_that_ended
@@ -113,7 +113,7 @@ class Engine:
 
     def _prepare(self) -> None:
         call: stage.Call = stage.plain
-        if not any(isinstance(module, BasicBlock | Bottleneck) for module in self.net.modules()):
+        if not any(isinstance(module, Block) for module in self.net.modules()):
             self._note_other_code()
         elif self.compute.device.type == "cpu":
             reason = load_kernels()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resrepro.figures import constructed, curves, distance, effects, gradients, lesions, responses, surface
+from resrepro.figures import constructed, curves, distance, effects, gradients, lesions, responses, signals, surface
 from resrepro.figures.data import FigureKind
 from resrepro.results.laboratory import SurfacePoint
 from resrepro.results.records import CurvePoint, LayerNorms, Response
@@ -24,6 +24,9 @@ FIGURES = {
     ),
     "gradients": FigureKind(
         columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw, csv="gradients.csv"
+    ),
+    "signals": FigureKind(
+        columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=signals.draw, csv="gradients.csv"
     ),
     "identity": FigureKind(
         columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw, csv="identity.csv"

@@ -27,7 +27,9 @@ class PanelSpec(StrictModel):
     not_here: dict[str, str] = Field(default_factory=dict)
 
 
-Kind = Literal["curves", "distance", "effects", "responses", "gradients", "signals", "identity", "lesions", "surface"]
+Kind = Literal[
+    "curves", "distance", "effects", "responses", "gradients", "signals", "identity", "lesions", "surface", "phase"
+]
 
 
 class FigureSpec(StrictModel):

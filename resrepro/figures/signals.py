@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.figures.data import FigureData
@@ -37,7 +38,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             continue
         norm = LogNorm(seen.min(), max(seen.max(), 1.01 * seen.min()))
         meshes = [_draw(axes, shown[shown["run"] == name], column, norm) for axes, name in zip(row, names, strict=True)]
-        figure.colorbar(next(mesh for mesh in meshes if mesh is not None), ax=list(row), label=text)
+        bar = figure.colorbar(next(mesh for mesh in meshes if mesh is not None), ax=list(row), label=text)
+        _plain_numbers(bar.ax.yaxis, decades=norm.vmax > 10 * norm.vmin)
     remarks: dict[Axes, list[str]] = {}
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]
@@ -64,9 +66,17 @@ def _draw(axes: Axes, own: pd.DataFrame, column: str, norm: LogNorm) -> Any:
         np.ma.masked_invalid(table.to_numpy()), norm=norm, cmap=colormaps["viridis"], rasterized=True,
     )  # fmt: skip
     axes.set_xscale("log")
+    _plain_numbers(axes.xaxis, decades=True)
     axes.set_facecolor("0.8")
     axes.grid(visible=False)
     return mesh
+
+
+def _plain_numbers(axis: Axis, *, decades: bool) -> None:
+    """Write a few round numbers on a logarithmic axis; letters stay letters, so without powers."""
+    axis.set_major_locator(LogLocator(subs=(1, 3), numticks=8) if decades else MaxNLocator(4))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def _edges(iterations: np.ndarray) -> np.ndarray:

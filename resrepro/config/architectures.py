@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from resrepro.errors import UserError, did_you_mean
 
-Shortcut = Literal["A", "B", "C"]
+Shortcut = Literal["A", "B", "C", "scaled", "gated"]
 Family = Literal["cifar", "imagenet"]
+Block = Literal[
+    "basic", "bottleneck", "1layer", "3layer", "preactivation", "preactivation-bottleneck", "gates", "highway"
+]
 OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # module:name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Describe one network of the paper, a ResNeXt (Xie, Girshick, Dollar, Tu, He 2017), or a net of other code.
+    """Describe one network of the paper, a relative of them, or a net of other code.
+
+    The relatives: ResNeXts (Xie, Girshick, Dollar, Tu, He 2017), pre-activation ResNets and the shortcuts of their
+    paper (He, Zhang, Ren, Sun 2016), and Highway nets (Srivastava, Greff, Schmidhuber 2015).
 
     Args:
         own: `module:name` of what builds a net of other code, of which nothing else is known; else empty.
         family: `cifar` (Sec. 4.2, 32x32 input) or `imagenet` (Table 1, 224x224 input); None: not known.
         depth: number of weighted layers; 0: not known.
-        shortcut: option A, B or C of Sec. 3.3; None is a plain net.
+        block: what its stages are made of, `models.relatives` has those that are not in the paper's Fig. 5.
+        shortcut: option A, B or C of Sec. 3.3; option A times 0.5 (`scaled`) or times a gate (`gated`); None: there is
+            none, as in a plain net, or it is part of the block, as in a Highway net.
         stride_in_3x3: the bottleneck's stride 2 sits in its 3x3 layer (torchvision's nets), not in
             its first 1x1 (the paper's).
         cardinality: number of paths of a ResNeXt's bottleneck; 1 is a ResNet.
@@ -35,6 +43,7 @@ class Architecture:
     own: str = ""
     family: Family | None = None
     depth: int = 0
+    block: Block = "basic"
     shortcut: Shortcut | None = None
     stride_in_3x3: bool = False
     cardinality: int = 1
@@ -43,7 +52,7 @@ class Architecture:
 
     @property
     def residual(self) -> bool:
-        return self.shortcut is not None
+        return self.shortcut is not None or self.block == "highway"
 
     @property
     def image_size(self) -> int:
@@ -61,49 +70,103 @@ class Architecture:
             return self.own.partition(":")[2]
         if self.cardinality > 1:
             return f"ResNeXt-{self.depth} ({self.cardinality}x{self.base_width}d)"
-        without = "" if self.batch_norm else " without BN"
-        if not self.residual:
-            return f"plain-{self.depth}{without}"
-        option = f" {self.shortcut}" if self.family == "imagenet" and self.depth < 50 else ""
-        return f"ResNet-{self.depth}{option}{' (stride in 3x3)' if self.stride_in_3x3 else ''}{without}"
+        name = NAMES.get(self.block, "ResNet" if self.residual else "plain")
+        option = ""
+        if self.shortcut == "C" or (self.residual and self.family == "imagenet" and self.depth < 50):
+            option = f" {self.shortcut}"
+        elif self.family == "cifar":
+            remark = REMARKS.get(self.shortcut or "") or REMARKS.get(self.block)
+            option = f" ({remark})" if remark else ""
+        stride = " (stride in 3x3)" if self.stride_in_3x3 else ""
+        return f"{name}-{self.depth}{option}{stride}{'' if self.batch_norm else ' without BN'}"
 
 
-def _cifar(depth: int, *, residual: bool, batch_norm: bool = True) -> Architecture:
-    return Architecture(family="cifar", depth=depth, shortcut="A" if residual else None, batch_norm=batch_norm)
+NAMES: dict[str, str] = {
+    "preactivation": "pre-activation ResNet",
+    "preactivation-bottleneck": "pre-activation ResNet",
+    "highway": "Highway",
+}
+REMARKS: dict[str, str] = {  # of shortcuts and blocks
+    "scaled": "half the shortcut",
+    "gated": "gated shortcut",
+    "gates": "exclusive gates",
+    "bottleneck": "bottlenecks",
+    "preactivation-bottleneck": "bottlenecks",
+    "1layer": "one layer in F",
+    "3layer": "three layers in F",
+}
+LAYERS: dict[Block, int] = {  # weighted layers in a block's F
+    "basic": 2, "bottleneck": 3, "1layer": 1, "3layer": 3,
+    "preactivation": 2, "preactivation-bottleneck": 3, "gates": 2, "highway": 1,
+}  # fmt: skip
+
+# The CIFAR nets by what stands before and after their depth; plain nets and ResNets of the paper first.
+CIFAR_NETS: dict[str, Architecture] = {
+    name: Architecture(family="cifar", **fields)  # type: ignore[arg-type]
+    for name, fields in {
+        "plain": {},
+        "resnet": {"shortcut": "A"},
+        "plain-nobn": {"batch_norm": False},
+        "resnet-nobn": {"shortcut": "A", "batch_norm": False},
+        "plain-bottleneck": {"block": "bottleneck"},
+        "resnet-bottleneck": {"block": "bottleneck", "shortcut": "A"},
+        "resnet-1layer": {"block": "1layer", "shortcut": "A"},
+        "resnet-3layer": {"block": "3layer", "shortcut": "A"},
+        "resnet-C": {"shortcut": "C"},
+        "resnet-scaled": {"shortcut": "scaled"},
+        "resnet-gated": {"shortcut": "gated"},
+        "resnet-gates": {"block": "gates", "shortcut": "A"},
+        "preact": {"block": "preactivation", "shortcut": "A"},
+        "preact-bottleneck": {"block": "preactivation-bottleneck", "shortcut": "B"},
+        "highway": {"block": "highway"},
+    }.items()
+}
+
+
+def _cifar(name: str, depth: int) -> Architecture:
+    return replace(CIFAR_NETS[name], depth=depth)
 
 
 def _imagenet(depth: int, shortcut: Shortcut | None, *, stride_in_3x3: bool = False) -> Architecture:
-    return Architecture(family="imagenet", depth=depth, shortcut=shortcut, stride_in_3x3=stride_in_3x3)
+    block: Block = "basic" if depth < 50 else "bottleneck"
+    return Architecture(family="imagenet", depth=depth, block=block, shortcut=shortcut, stride_in_3x3=stride_in_3x3)
 
 
 def _resnext(family: Family, depth: int, cardinality: int, base_width: int) -> Architecture:
     return Architecture(
-        family=family, depth=depth, shortcut="B", stride_in_3x3=True, cardinality=cardinality, base_width=base_width
-    )
+        family=family, depth=depth, block="bottleneck", shortcut="B", stride_in_3x3=True, cardinality=cardinality,
+        base_width=base_width,
+    )  # fmt: skip
 
 
 NETWORKS_CSV = Path(__file__).with_name("networks.csv")  # counted by models.complexity; a test counts them again
 VGG_LABELS = {"vgg16": "VGG-16", "vgg19": "VGG-19"}  # the paper compares its nets with these, which are not trained
 
-MAX_DEPTH = 9998  # 6n+2
+MAX_DEPTH = 9998
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # n = 3, 5, 7, 9, 18
-SHORTCUTS: tuple[Shortcut, ...] = ("A", "B", "C")
+OPTIONS: tuple[Shortcut, ...] = ("A", "B", "C")
 
 ARCHITECTURES: dict[str, Architecture] = {
     **{f"plain{d}": _imagenet(d, None) for d in (18, 34)},
-    **{f"resnet{d}-{option}": _imagenet(d, option) for d in (18, 34) for option in SHORTCUTS},
+    **{f"resnet{d}-{option}": _imagenet(d, option) for d in (18, 34) for option in OPTIONS},
     **{f"resnet{d}": _imagenet(d, "B") for d in (50, 101, 152)},
     **{f"resnet{d}-3x3stride": _imagenet(d, "B", stride_in_3x3=True) for d in (50, 101, 152)},
-    **{f"plain{d}": _cifar(d, residual=False) for d in CIFAR_DEPTHS},
-    **{f"resnet{d}": _cifar(d, residual=True) for d in (*CIFAR_DEPTHS, 1202)},
-    **{f"plain{d}-nobn": _cifar(d, residual=False, batch_norm=False) for d in (20, 56)},
+    **{f"plain{d}": _cifar("plain", d) for d in CIFAR_DEPTHS},
+    **{f"resnet{d}": _cifar("resnet", d) for d in (*CIFAR_DEPTHS, 1202)},
+    **{f"plain{d}-nobn": _cifar("plain-nobn", d) for d in (20, 56)},
     **{f"resnext{d}-32x4d": _resnext("imagenet", d, 32, 4) for d in (50, 101)},
     **{f"resnext29-{c}x64d": _resnext("cifar", 29, c, 64) for c in (8, 16)},
+    **{f"{net}{d}-bottleneck": _cifar(f"{net}-bottleneck", d) for net in ("plain", "resnet") for d in (20, 56)},
+    **{f"resnet{d}-{f}": _cifar(f"resnet-{f}", d) for f in ("1layer", "3layer") for d in (20, 56)},
+    **{f"preact{d}": _cifar("preact", d) for d in (20, 56, 110)},
+    **{f"{net}164-bottleneck": _cifar(f"{net}-bottleneck", 164) for net in ("resnet", "preact")},
+    **{f"resnet110-{kind}": _cifar(f"resnet-{kind}", 110) for kind in ("scaled", "gates", "gated", "C")},
+    **{f"highway{d}": _cifar("highway", d) for d in (20, 32)},
 }
 
 
 def architecture(name: str) -> Architecture:
-    """Return the named architecture, or a CIFAR net `plain<6n+2>` / `resnet<6n+2>` of any n; `-nobn` has no BN.
+    """Return the named architecture, or a CIFAR net of any depth, such as `plain26`, `resnet26-nobn` or `highway26`.
 
     `cifar-plain50` and `cifar-resnet152` name the CIFAR nets whose short name belongs to ImageNet. `module:name` is a
     net of other code, which is not imported here: `resrepro.models.own` builds it.
@@ -117,24 +180,26 @@ def architecture(name: str) -> Architecture:
         if not OWN.fullmatch(name):
             raise UserError(f"architecture '{name}': expected MODULE:NAME, such as my_package.my_module:MyNet")
         return Architecture(own=name)
-    match = re.fullmatch(r"(?:cifar-)?(plain|resnet)([0-9]+)(-nobn)?", name)
+    match = re.fullmatch(r"(?:cifar-)?([a-z]+)([0-9]+)((?:-[0-9a-zA-Z]+)?)", name)
     if name in ("resnet18", "resnet34"):
         raise UserError(
             f"architecture '{name}': which shortcuts? {name}-A has no parameters in them, as the plain net of Table 2; "
             f"{name}-B has projections, as torchvision's {name}"
         )
-    if match is None or match[2] in ("18", "34"):
+    if match is None or match[1] + match[3] not in CIFAR_NETS or match[2] in ("18", "34"):
         raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
+    kind = match[1] + match[3]
     if len(match[2]) > 4 or int(match[2]) > MAX_DEPTH:
         raise UserError(f"architecture '{name[:40]}': expected at most {MAX_DEPTH} layers")
-    depth = int(match[2])
-    if depth < 8 or (depth - 2) % 6:
+    depth, step = int(match[2]), 3 * LAYERS[CIFAR_NETS[kind].block]
+    if depth < step + 2 or (depth - 2) % step:
+        below = max(step + 2, (depth - 2) // step * step + 2)
         raise UserError(
-            f"architecture '{name}': a CIFAR net has 6n+2 layers (8, 14, 20, ...), and {depth} is not one of "
-            f"them; the nearest are {match[1]}{max(8, (depth - 2) // 6 * 6 + 2)} and "
-            f"{match[1]}{max(14, (depth - 2) // 6 * 6 + 8)}"
+            f"architecture '{name}': a CIFAR net of these blocks has {step}n+2 layers ({step + 2}, {2 * step + 2}, "
+            f"{3 * step + 2}, ...), and {depth} is not one of them; the nearest are {match[1]}{below}{match[3]} and "
+            f"{match[1]}{below + step}{match[3]}"
         )
-    return _cifar(depth, residual=match[1] == "resnet", batch_norm=match[3] is None)
+    return _cifar(kind, depth)
 
 
 @dataclass(frozen=True, kw_only=True)

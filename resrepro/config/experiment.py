@@ -27,7 +27,9 @@ class PanelSpec(StrictModel):
     not_here: dict[str, str] = Field(default_factory=dict)
 
 
-Kind = Literal["curves", "distance", "effects", "responses", "gradients", "identity", "lesions", "surface"]
+Kind = Literal[
+    "curves", "distance", "effects", "responses", "gradients", "signals", "identity", "lesions", "surface", "phase"
+]
 
 
 class FigureSpec(StrictModel):
@@ -54,7 +56,7 @@ class FigureSpec(StrictModel):
     @model_validator(mode="after")
     def _one_net_a_panel(self) -> FigureSpec:
         for panel in self.panel:
-            if self.kind in ("gradients", "surface") and len(panel.runs) > 1:
+            if self.kind in ("gradients", "signals", "surface") and len(panel.runs) > 1:
                 raise ValueError(
                     f"panel '{panel.title}' has {len(panel.runs)} runs; kind '{self.kind}' has one a panel"
                 )
@@ -63,8 +65,8 @@ class FigureSpec(StrictModel):
 
 Measure = Literal[
     "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "converging_iter", "response_std",
-    "response_least", "response_level", "gradient_first_to_last", "constructed_difference_pct", "lesion_rise_pct",
-    "multiply_adds_e9", "multiply_adds_of_vgg19_pct",
+    "response_least", "response_level", "signal_least", "gradient_first_to_last", "constructed_difference_pct",
+    "lesion_rise_pct", "multiply_adds_e9", "multiply_adds_of_vgg19_pct",
 ]  # fmt: skip
 
 

@@ -104,6 +104,8 @@ class Recipe(StrictModel):
             convolutions, bias zero) or `gaussian` (standard deviation 0.01, bias zero).
         bn_average_batches: None: the curves' test uses BN's moving averages; or the number of training mini-batches,
             those that come next, over which BN's statistics are averaged for a second test at each curve point.
+        signals: of each layer the norms of gradient and weights are recorded at a few `moments`; or at these and at
+            each curve point, with the deviation of the signal on its way forward (`curve`).
     """
 
     total_iters: int = Field(ge=1)
@@ -125,6 +127,7 @@ class Recipe(StrictModel):
     init: Literal["fan_in", "fan_out"] = "fan_out"
     fc_init: Literal["pytorch", "he", "gaussian"] = "pytorch"
     bn_average_batches: int | None = Field(default=None, ge=1)
+    signals: Literal["moments", "curve"] = "moments"
 
     @property
     def sha256(self) -> str:

@@ -15,6 +15,7 @@ from pydantic import Field
 from resrepro.config.architectures import architecture, counted_nets, is_architecture
 from resrepro.config.datasets import MAX_NAME, SMALL_IMAGES, check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec
+from resrepro.config.grid import Grid, with_patterns
 from resrepro.config.recipe import PRESETS, SWITCHES, Recipe
 from resrepro.config.run import MAX_SEED, NAME, Run
 from resrepro.config.strict import StrictModel, parse
@@ -41,7 +42,8 @@ class _File(StrictModel):
     expect: str = ""
     beyond_paper: bool = False
     recipe: dict[str, Any]
-    run: tuple[_RunTable, ...] = Field(min_length=1)
+    run: tuple[_RunTable, ...] = ()
+    grid: Grid | None = None
     figure: tuple[FigureSpec, ...] = ()
     claim: tuple[Claim, ...] = ()
 
@@ -132,8 +134,11 @@ def read_experiment(path: Path) -> Experiment:
         raise UserError(f"{place}: {error}") from error
     runs: list[Run] = []
     sources: dict[str, str] = {}
-    num_of = Counter(spec.arch for spec in file.run)
-    for spec in file.run:
+    specs = [*file.run, *(parse(_RunTable, run, f"{place}: grid") for run in (file.grid.runs() if file.grid else ()))]
+    if not specs:
+        raise UserError(f"{place}: the key 'run' is missing")
+    num_of = Counter(spec.arch for spec in specs)
+    for spec in specs:
         where = f"{place}: run '{spec.name or spec.arch}'"
         try:
             name, label = _name_and_label(spec, shared_arch=num_of[spec.arch] > 1)
@@ -159,7 +164,8 @@ def read_experiment(path: Path) -> Experiment:
         name=path.stem, address=path.stem if shipped else str(path), title=file.title,
         reproduces=file.reproduces, dataset=file.dataset, own_dataset=file.dataset,
         cost=file.cost, expect=file.expect, beyond_paper=file.beyond_paper,
-        runs=tuple(runs), figures=file.figure, claims=_claims(file.claim, runs),
+        runs=tuple(runs), figures=with_patterns(file.figure, [run.name for run in runs]),
+        claims=_claims(file.claim, runs),
     )  # fmt: skip
     _check_claims(experiment, place)
     return experiment
@@ -239,7 +245,7 @@ def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str)
     source = known[name]
     deep, shallow = architecture(run.arch), architecture(source.arch)
     if (
-        any(a.family != "cifar" or a.residual or not a.batch_norm for a in (deep, shallow))
+        any(a.family != "cifar" or a.residual or a.block != "basic" or not a.batch_norm for a in (deep, shallow))
         or deep.depth < shallow.depth
     ):
         raise UserError(

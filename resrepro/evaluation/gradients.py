@@ -1,19 +1,19 @@
-"""Norms of each layer's gradient and weights (Sec. 4.1: with BN, plain nets' gradients have healthy norms)."""
+"""Norms of each layer's gradient and weights, and the forward signal (Sec. 4.1: both are healthy in nets with BN)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resrepro.evaluation.batch_norm import reestimated
+from resrepro.evaluation.responses import Responses
 from resrepro.models import stage
 from resrepro.models.layers import weighted_layers
 from resrepro.runtime.device import Compute
-
-NUM_BATCHES = 4  # training mini-batches whose mean loss has its gradient taken: always those of iterations 0 to 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +56,21 @@ def gradient_norms(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], com
         Norms(layer=layer.number, name=layer.name, gradient_norm=gradient, weight_norm=weight)
         for layer, gradient, weight in zip(layers, gradient_norms, weight_norms, strict=True)
     ]
+
+
+@torch.no_grad()
+def response_stds(net: nn.Module, inputs: Sequence[Tensor], compute: Compute) -> dict[int, float]:
+    """Return the standard deviation of each 3x3 layer's response, by the layer's number; leave the net as it was.
+
+    It is taken over images, positions and channels, before the shortcut's addition and ReLU, with BN's statistics
+    averaged over `inputs`.
+
+    Args:
+        inputs: mini-batches (N, 3, H, W) on the net's device.
+    """
+    with reestimated(net, inputs, compute), stage.mode(net, training=False):
+        with Responses(net, sum(map(len, inputs))) as responses:
+            for x in inputs:
+                with compute.autocast():
+                    net(x)
+        return {row.layer: row.std for row in responses.rows()}

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from resrepro.figures import constructed, curves, distance, effects, gradients, lesions, responses, surface
+from resrepro.figures import (
+    constructed,
+    curves,
+    distance,
+    effects,
+    gradients,
+    lesions,
+    phase,
+    responses,
+    signals,
+    surface,
+)
 from resrepro.figures.data import FigureKind
 from resrepro.results.laboratory import SurfacePoint
 from resrepro.results.records import CurvePoint, LayerNorms, Response
@@ -25,6 +36,9 @@ FIGURES = {
     "gradients": FigureKind(
         columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw, csv="gradients.csv"
     ),
+    "signals": FigureKind(
+        columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=signals.draw, csv="gradients.csv"
+    ),
     "identity": FigureKind(
         columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw, csv="identity.csv"
     ),
@@ -38,4 +52,5 @@ FIGURES = {
         csv="surface.csv",
         measured_by="surface --plane",
     ),
+    "phase": FigureKind(columns=phase.FIELDS, rows=phase.rows, draw=phase.draw, table=phase.table),
 }

@@ -35,9 +35,9 @@ def blocks_of(net: nn.Module) -> dict[str, Block]:
     Raises:
         UserError: it has none, as a net of other code.
     """
-    found = {name: module for name, module in net.named_modules() if isinstance(module, BasicBlock | Bottleneck)}
+    found = {name: module for name, module in net.named_modules() if type(module) in (BasicBlock, Bottleneck)}
     if not found:
-        raise UserError(f"{type(net).__name__}: expected a net of this package, with blocks; it has none")
+        raise UserError(f"{type(net).__name__}: expected a net of this package, with blocks of Fig. 5; it has none")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Build the two building blocks (Fig. 5), plain and residual.
+"""Build the two building blocks (Fig. 5), plain and residual; `models.relatives` has others.
 
 The shortcut is called `downsample`, and the layers `conv1`, `bn1`, ..., so that state dicts have torchvision's
 keys. The shortcut is added before the last ReLU.
@@ -46,13 +46,20 @@ def activation(bn: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tens
     return F.relu_(y if shortcut is None else y.add_(shortcut))
 
 
-class BasicBlock(nn.Module):
-    """Computes two 3x3 layers (Fig. 5 left): (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+class Block(nn.Module):
+    """Computes F and a shortcut: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride), C_out = `expansion` times width."""
 
     expansion: ClassVar[int] = 1
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__()
+
+
+class BasicBlock(Block):
+    """Computes two 3x3 layers (Fig. 5 left)."""
+
+    def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
+        super().__init__(in_channels, width, stride, spec)
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
         self.bn1 = batch_norm(width, spec)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
@@ -64,8 +71,8 @@ class BasicBlock(nn.Module):
         return activation(self.bn2, conv3x3(self.conv2, y), None if self.downsample is None else self.downsample(x))
 
 
-class Bottleneck(nn.Module):
-    """Computes 1x1, 3x3 and 1x1 layers (Fig. 5 right): (N, C_in, H, W) -> (N, 4 width, H/stride, W/stride).
+class Bottleneck(Block):
+    """Computes 1x1, 3x3 and 1x1 layers (Fig. 5 right).
 
     A ResNeXt's 3x3 layer is a grouped convolution: form (c) of Fig. 3 in Xie et al. 2017. It equals the sum of
     `cardinality` bottlenecks side by side (a), because the last 1x1 layer adds the outputs of the groups.
@@ -74,7 +81,7 @@ class Bottleneck(nn.Module):
     expansion: ClassVar[int] = 4
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
-        super().__init__()
+        super().__init__(in_channels, width, stride, spec)
         # The paper's stride is in the first 1x1: only this gives Table 1's multiply-adds.
         first, second = (1, stride) if spec.stride_in_3x3 else (stride, 1)
         inner = spec.cardinality * (width * spec.base_width // 64)  # width itself in a ResNet
@@ -92,14 +99,7 @@ class Bottleneck(nn.Module):
         return bn_relu(self.bn3, self.conv3(y), None if self.downsample is None else self.downsample(x))
 
 
-def stage(
-    block: type[BasicBlock] | type[Bottleneck],
-    num_blocks: int,
-    in_channels: int,
-    width: int,
-    stride: int,
-    spec: Architecture,
-) -> Stage:
+def stage(block: type[Block], num_blocks: int, in_channels: int, width: int, stride: int, spec: Architecture) -> Stage:
     """Build a stage of `num_blocks` blocks, the first of them with the stride."""
     out_channels = width * block.expansion
     return Stage(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from resrepro.config.architectures import Architecture
-from resrepro.models.blocks import BasicBlock, Bottleneck, stage
+from resrepro.models.blocks import BasicBlock, Block, Bottleneck, stage
 from resrepro.models.kernels.fused import bn_relu
 
 WIDTHS = (64, 128, 256, 512)
-BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+BLOCKS: dict[int, tuple[type[Block], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),

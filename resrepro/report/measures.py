@@ -78,6 +78,11 @@ def _response_least(files: RunFiles, record: RunRecord, _claim: Claim) -> float 
     return min((row.std for row in read_responses(files, record.arch)), default=None)
 
 
+def _signal_least(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
+    stds = (row.response_std for row in read_norms(files, record.arch))
+    return min((std for std in stds if std is not None), default=None)
+
+
 def _response_level(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
     return _mean(response_ratios(files, record))
 
@@ -133,6 +138,9 @@ MEASURES: dict[Measure, _Read] = {
     "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
     "response_least": _Read(
         words="standard deviation of the responses, least of the layers", unit="", of=_response_least
+    ),
+    "signal_least": _Read(
+        words="standard deviation of the responses, least of layers and curve points", unit="", of=_signal_least
     ),
     "response_level": _Read(words="response over that of Fig. 7, mean over layers", unit="", of=_response_level),
     "gradient_first_to_last": _Read(

@@ -14,7 +14,7 @@ from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
 from resrepro.results.laboratory import read_lesions
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import RunRecord
+from resrepro.results.records import NORMS_BATCHES, RunRecord
 
 
 def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
@@ -27,8 +27,10 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
     if claim.column == "response_level":
         ratios = response_ratios(seed.files, record)
         return Noise(variance=max(variance(ratios), TINY) / len(ratios), words=f"scatter over the {len(ratios)} layers")
-    if claim.column == "response_least":
-        num_images = read_responses(seed.files, record.arch)[0].num_images
+    if claim.column in ("response_least", "signal_least"):
+        num_images = NORMS_BATCHES * int(record.recipe["batch_size"])
+        if claim.column == "response_least":
+            num_images = read_responses(seed.files, record.arch)[0].num_images
         words = f"noise of a standard deviation over {num_images:,} images"
         return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
     if claim.column == "lesion_rise_pct":  # of the error with the block removed, the larger of the two

@@ -130,6 +130,9 @@ class Prediction(StrictModel):
         return 100 * moving / len(predictions), 100 * bn_averaged / len(predictions)
 
 
+NORMS_BATCHES = 4  # training mini-batches that they are of: always those of iterations 0 to 3
+
+
 class LayerNorms(StrictModel):
     """Holds one row of `gradients.csv`: a convolution or fc at one moment of the training (Sec. 4.1).
 
@@ -141,6 +144,8 @@ class LayerNorms(StrictModel):
         gradient_norm: L2 norm of the gradient of its weights, for the mean loss over fixed training mini-batches (BN in
             training mode, without weight decay); NaN or infinite where a run diverges.
         weight_norm: L2 norm of its weights.
+        response_std: standard deviation of a 3x3 layer's response on the same mini-batches, BN with the statistics of
+            these; None for other layers, and where the recipe does not ask for it.
     """
 
     model_config = ConfigDict(allow_inf_nan=True)
@@ -151,6 +156,7 @@ class LayerNorms(StrictModel):
     name: str
     gradient_norm: float
     weight_norm: float
+    response_std: float | None = None
 
 
 class ConstructedComparison(StrictModel):

@@ -125,14 +125,17 @@ class Training:
             self.first_iter: "initialization",
             self.recipe.total_iters: "end",
         }
-        return names.get(self.iteration)
+        at_point = self.recipe.signals == "curve" and self.iteration % self.recipe.curve_every_iters == 0
+        return names.get(self.iteration, f"iteration {self.iteration}" if at_point else None)
 
     def _measure_gradients(self) -> None:
         moment = self._moment()
         if moment is None or any(norms.iteration == self.iteration for norms in self.norms):  # not after a resume again
             return
+        stds = self.engine.response_stds() if self.recipe.signals == "curve" else {}
         for found in self.engine.gradient_norms():
-            self.norms.append(LayerNorms(iteration=self.iteration, moment=moment, **vars(found)))
+            std = stds.get(found.layer)
+            self.norms.append(LayerNorms(iteration=self.iteration, moment=moment, **vars(found), response_std=std))
 
     def _point(self, lr: float) -> CurvePoint | None:
         last = self.iteration == self.recipe.total_iters

@@ -18,13 +18,13 @@ from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import InputPipeline, TrainingViews
 from resrepro.errors import first_line
 from resrepro.evaluation.batch_norm import reestimated
-from resrepro.evaluation.gradients import NUM_BATCHES, Norms, gradient_norms
+from resrepro.evaluation.gradients import Norms, gradient_norms, response_stds
 from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
-from resrepro.models.blocks import BasicBlock, Bottleneck
+from resrepro.models.blocks import Block
 from resrepro.models.kernels.fused import load_kernels
-from resrepro.results.records import Kernels
+from resrepro.results.records import NORMS_BATCHES, Kernels
 from resrepro.runtime.device import Compute, memory_that_ended, missing_compiler
 from resrepro.runtime.distributed import ALONE, World
 from resrepro.training.cuda_graph import capture
@@ -108,7 +108,7 @@ class Engine:
 
     def _prepare(self) -> None:
         call: stage.Call = stage.plain
-        if not any(isinstance(module, BasicBlock | Bottleneck) for module in self.net.modules()):
+        if not any(isinstance(module, Block) for module in self.net.modules()):
             self._note_other_code()
         elif self.compute.device.type == "cpu":
             reason = load_kernels()
@@ -246,12 +246,16 @@ class Engine:
         BN sees the parts of a mini-batch that it sees in training.
         """
 
-        def parts() -> Iterator[tuple[Tensor, Tensor]]:
-            for i in range(NUM_BATCHES):
-                x, y = self.mini_batch(i)
-                yield from zip(*(t.chunk(self.recipe.bn_devices) for t in (x, y)), strict=True)
+        return gradient_norms(self.net, self._parts(), self.compute)
 
-        return gradient_norms(self.net, parts(), self.compute)
+    def response_stds(self) -> dict[int, float]:
+        """Return the deviation of each 3x3 layer's response by its number, on the same mini-batches; change nothing."""
+        return response_stds(self.net, [x.clone() for x, _ in self._parts()], self.compute)
+
+    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for i in range(NORMS_BATCHES):
+            x, y = self.mini_batch(i)
+            yield from zip(*(t.chunk(self.recipe.bn_devices) for t in (x, y)), strict=True)
 
     def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Return the augmented mini-batch of all processes: inputs (N, 3, H, W) and labels (N,)."""

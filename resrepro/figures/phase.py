@@ -1,0 +1,144 @@
+"""Draw where depth hurts: the training error of deep nets less that of shallow ones, over choices of the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from resrepro.config.architectures import architecture
+from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.run import Run
+from resrepro.figures.data import FigureData
+from resrepro.figures.layout import new_figure
+from resrepro.results.paths import RunFiles
+from resrepro.results.records import RunRecord
+from resrepro.results.tables import Table, standard_error
+
+FIELDS = ("depth", "lr", "warmup", "init", "weight_decay", "train_error_pct")
+CELL_INCHES = (0.95, 0.5)
+CHANCE_PCT = 90.0  # of ten classes: the error of a diverged net
+Choice = tuple[bool, str, float]  # warm-up, initialization, weight decay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Hold the training errors of the seeds of two nets under one recipe, %; depths are their numbers of layers."""
+
+    lr: float
+    choice: Choice
+    shallow: tuple[float, ...]
+    deep: tuple[float, ...]
+
+    @property
+    def difference(self) -> float:
+        return fmean(self.deep) - fmean(self.shallow)
+
+    @property
+    def error(self) -> float | None:
+        """Return the standard error of the difference; None with one seed."""
+        return standard_error(self.deep, self.shallow) if min(len(self.deep), len(self.shallow)) > 1 else None
+
+
+def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
+    """Return one row for a run that ended."""
+    if record is None:
+        return []
+    error, recipe = record.final_train_error_pct, run.recipe
+    values = (architecture(run.arch).depth, recipe.lr, recipe.warmup is not None, recipe.init, recipe.weight_decay)
+    return [dict(zip(FIELDS, (*values, CHANCE_PCT if error is None else error), strict=True))]
+
+
+def cells(panel: PanelSpec, rows: pd.DataFrame) -> list[Cell]:
+    """Return the recipes under which both the panel's deepest and its shallowest net ended."""
+    own = rows[rows["run"].isin(panel.runs)]
+    found = []
+    for (lr, warmup, init, decay), of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
+        shallow, deep = (
+            tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].astype(float))
+            for depth in (own["depth"].min(), own["depth"].max())
+        )
+        if shallow and deep:
+            choice = (bool(warmup), str(init), float(decay))
+            found.append(Cell(lr=float(lr), choice=choice, shallow=shallow, deep=deep))
+    return found
+
+
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw a panel of cells beside another, with one color scale; learning rates from left to right.
+
+    Args:
+        rows: a row a run, as `rows` makes them.
+    """
+    of_panels = [cells(panel, rows) for panel in spec.panel]
+    every = [cell for of_panel in of_panels for cell in of_panel]
+    rates, choices = sorted({cell.lr for cell in every}), sorted({cell.choice for cell in every})
+    width = len(spec.panel) * (max(2, len(rates)) * CELL_INCHES[0] + 0.3) + 3.0
+    figure = new_figure(data, width, max(2, len(choices)) * CELL_INCHES[1] + 1.1)
+    grid = figure.subplots(1, len(spec.panel), squeeze=False, sharey=True)[0]
+    differences = [cell.difference for cell in every] or [0.0]
+    norm = Normalize(min(0.0, *differences), max(1.0, *differences))
+    for axes, panel, of_panel in zip(grid, spec.panel, of_panels, strict=True):
+        axes.set_title(panel.title)
+        axes.set_xlabel("learning rate")
+        axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        axes.set_yticks(range(len(choices)), [_words(choice) for choice in choices])
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.set(xlim=(-0.5, max(1, len(rates)) - 0.5), ylim=(max(1, len(choices)) - 0.5, -0.5), facecolor="0.93")
+        for cell in of_panel:
+            _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm)
+    if every:
+        colors = figure.colorbar(axes.images[0] if axes.images else grid[0].images[0], ax=list(grid))
+        colors.set_label(_what(rows))
+    missing = sum(run.missing for run in data.runs.values())
+    if missing:
+        figure.supxlabel(f"gray: not run ({missing} of {len(data.runs)} nets)", fontsize="small", color="0.45")
+    return figure
+
+
+def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize) -> None:
+    """Color a cell by the difference, and write it with both errors."""
+    x, y = place
+    axes.imshow(
+        [[cell.difference]], extent=(x - 0.48, x + 0.48, y + 0.46, y - 0.46), cmap="viridis", norm=norm, aspect="auto"
+    )
+    red, green, blue, _ = colormaps["viridis"](norm(cell.difference))
+    color = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+    noise = "" if cell.error is None else f" ± {cell.error:.1f}"
+    text = f"{cell.difference:+.1f}{noise}\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}"
+    axes.text(x, y, text, ha="center", va="center", fontsize="small", color=color)
+
+
+def _what(rows: pd.DataFrame) -> str:
+    shallow, deep = rows["depth"].min(), rows["depth"].max()
+    return f"training error (%),\n{deep} less {shallow} layers"
+
+
+def _words(choice: Choice) -> str:
+    warmup, init, decay = choice
+    return f"{'warm-up' if warmup else 'no warm-up'}, {init}, decay {decay:g}"
+
+
+def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
+    """Return a row a cell: the recipe, both errors, their difference and its standard error, the seeds."""
+    found = []
+    for panel in spec.panel:
+        for cell in cells(panel, rows):
+            warmup, init, decay = cell.choice
+            errors = (fmean(cell.shallow), fmean(cell.deep))
+            numbers = [f"{value:.2f}" for value in errors] + [f"{cell.difference:+.2f}"]
+            noise = "" if cell.error is None else f"{cell.error:.2f}"
+            seeds = str(min(len(cell.shallow), len(cell.deep)))
+            recipe = (f"{cell.lr:g}", "yes" if warmup else "no", init, f"{decay:g}")
+            found.append((panel.title, *recipe, *numbers, noise, seeds))
+    columns = (
+        "nets", "lr", "warm-up", "init", "weight decay", "shallow (%)", "deep (%)", "difference", "standard error",
+        "seeds",
+    )  # fmt: skip
+    return Table(title=data.title, columns=columns, rows=tuple(found), notes=())

@@ -1,0 +1,88 @@
+"""Draw the norms of gradients and the deviations of responses over layers and training (Sec. 4.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from resrepro.config.experiment import FigureSpec
+from resrepro.figures.data import FigureData
+from resrepro.figures.layout import add_remarks, missing_run_remarks, new_figure
+
+PANEL_INCHES = (3.4, 2.2)
+COLUMNS = {"gradient_norm": "norm of the gradient", "response_std": "deviation of the response"}
+
+
+def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
+    """Draw a column a run: above the gradient's norms, below the forward signal; layers over iterations, log colors.
+
+    Args:
+        rows: a row a layer, moment and seed, as `gradients.rows` reads them; seeds are drawn by their geometric mean.
+    """
+    names = [panel.runs[0] for panel in spec.panel]
+    figure = new_figure(data, len(names) * PANEL_INCHES[0] + 0.8, 2 * PANEL_INCHES[1] + 0.4)
+    grid = figure.subplots(2, len(names), squeeze=False, sharex=True, sharey="col")
+    shown = rows[rows["run"].isin(names)]
+    for row, (column, text) in zip(grid, COLUMNS.items(), strict=True):
+        values = pd.to_numeric(shown[column])
+        seen = values[(values > 0) & np.isfinite(values)]
+        if seen.empty:
+            continue
+        norm = LogNorm(seen.min(), max(seen.max(), 1.01 * seen.min()))
+        meshes = [_draw(axes, shown[shown["run"] == name], column, norm) for axes, name in zip(row, names, strict=True)]
+        bar = figure.colorbar(next(mesh for mesh in meshes if mesh is not None), ax=list(row), label=text)
+        _plain_numbers(bar.ax.yaxis, decades=norm.vmax > 10 * norm.vmin)
+    remarks: dict[Axes, list[str]] = {}
+    for index, panel in enumerate(spec.panel):
+        upper, lower = grid[:, index]
+        unfinished = " (unfinished)" if (shown[shown["run"] == names[index]]["status"] == "unfinished").any() else ""
+        upper.set_title(panel.title + unfinished)
+        lower.set_xlabel("iteration (first: initialization)")
+        upper.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        remarks[lower] = missing_run_remarks(panel.runs, data)
+    for row in grid:
+        row[0].set_ylabel("layer")
+    add_remarks(figure, remarks, data.look)
+    return figure
+
+
+def _draw(axes: Axes, own: pd.DataFrame, column: str, norm: LogNorm) -> Any:
+    """Draw one run; return the mesh, None without values. What is zero or not finite is gray."""
+    known = own[own[column].notna()]
+    if known.empty:
+        return None
+    logs = known.assign(log=np.log(pd.to_numeric(known[column]).where(lambda v: v > 0)))
+    table = np.exp(logs.pivot_table(index="layer", columns="iteration", values="log", dropna=False))
+    mesh = axes.pcolormesh(
+        _edges(table.columns.to_numpy(float)), np.append(table.index.to_numpy() - 0.5, table.index[-1] + 0.5),
+        np.ma.masked_invalid(table.to_numpy()), norm=norm, cmap=colormaps["viridis"], rasterized=True,
+    )  # fmt: skip
+    axes.set_xscale("log")
+    _plain_numbers(axes.xaxis, decades=True)
+    axes.set_facecolor("0.8")
+    axes.grid(visible=False)
+    return mesh
+
+
+def _plain_numbers(axis: Axis, *, decades: bool) -> None:
+    """Write a few round numbers on a logarithmic axis; letters stay letters, so without powers."""
+    axis.set_major_locator(LogLocator(subs=(1, 3), numticks=8) if decades else MaxNLocator(4))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
+
+
+def _edges(iterations: np.ndarray) -> np.ndarray:
+    """Return the ends of each moment's column on a logarithmic axis; iteration 0 is as wide as the first after it."""
+    if len(iterations) == 1:
+        return np.array([0.5, 1.5])
+    at = np.append(iterations[1] ** 2 / iterations[2] if len(iterations) > 2 else 0.5, iterations[1:])
+    middles = np.sqrt(at[1:] * at[:-1])
+    return np.concatenate(([at[0] ** 2 / middles[0]], middles, [at[-1] ** 2 / middles[-1]]))

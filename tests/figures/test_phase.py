@@ -1,0 +1,81 @@
+"""The cells of a phase diagram, against differences known beforehand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from resrepro.config.experiment import Experiment, FigureSpec, PanelSpec
+from resrepro.config.run import Run
+from resrepro.figures import phase
+from resrepro.figures.data import read_figure
+from resrepro.figures.kinds import FIGURES
+from support.stored_runs import run_of, stored
+
+ERRORS = {  # arch, lr -> training errors of the seeds; None: diverged
+    ("plain8", 0.1): [10.0, 12.0],
+    ("plain14", 0.1): [30.0, 34.0],
+    ("plain8", 0.01): [20.0],
+    ("plain14", 0.01): [19.0],
+    ("plain8", 1.0): [50.0],
+    ("plain14", 1.0): [None],
+    ("resnet8", 0.1): [10.0],
+    ("resnet14", 0.1): [9.5],
+    ("resnet14", 0.01): [9.0],  # without the shallow net there is no cell
+}
+
+
+def run(arch: str, lr: float, seed: int) -> Run:
+    base = run_of(arch, f"{arch}-lr{lr}", seed)
+    return base.replace(recipe=base.recipe.model_copy(update={"lr": lr}))
+
+
+def runs(results_dir: Path) -> list[Run]:
+    found = []
+    for (arch, lr), errors in ERRORS.items():
+        for seed, error in enumerate(errors):
+            found.append(run(arch, lr, seed))
+            ends = {} if error is not None else {"status": "diverged", "diverged_iter": 3}
+            stored(results_dir, found[-1], final_train_error_pct=error, **ends)
+    return [*found, run("resnet8", 0.01, 0)]
+
+
+@pytest.fixture
+def shown(tmp_path: Path):
+    declared = runs(tmp_path)
+    panels = [
+        PanelSpec(title=net, runs=tuple(dict.fromkeys(r.name for r in declared if r.name.startswith(net))))
+        for net in ("plain", "resnet")
+    ]
+    spec = FigureSpec(name="f", kind="phase", title="T", panel=tuple(panels))
+    experiment = Experiment(
+        name="e", address="e", title="T", reproduces="", dataset="shapes", own_dataset="shapes", cost="",
+        expect="", beyond_paper=True, runs=tuple(declared),
+    )  # fmt: skip
+    return read_figure(experiment, spec, FIGURES["phase"], tmp_path)
+
+
+def test_a_cell_is_the_deep_nets_error_less_the_shallow_nets(shown) -> None:
+    plain, residual = (phase.cells(panel, shown.rows) for panel in shown.spec.panel)
+    assert [(c.lr, c.difference) for c in plain] == [(0.01, -1.0), (0.1, 21.0), (1.0, 40.0)]  # diverged: 90 %
+    assert plain[1].error == pytest.approx(math.sqrt(2 / 2 + 8 / 2)) and plain[0].error is None
+    assert [(c.lr, c.difference) for c in residual] == [(0.1, -0.5)]
+
+
+def test_the_figure_writes_them_and_counts_what_is_missing(shown, tmp_path: Path) -> None:
+    figure = phase.draw(shown.rows, shown.spec, shown.data)
+    plain, residual = figure.axes[:2]
+    assert [t.get_text() for t in plain.texts][1] == "+21.0 ± 2.2\n11.0 → 32.0"
+    assert [t.get_text() for t in plain.get_xticklabels()] == ["0.01", "0.1", "1"]
+    assert [t.get_position()[0] for t in residual.texts] == [1]
+    assert plain.images[0].norm is residual.images[0].norm
+    assert "1 of 10 nets" in figure.get_supxlabel()
+    figure.savefig(tmp_path / "f.png")
+
+
+def test_the_table_has_a_row_a_cell(shown) -> None:
+    rows = phase.table(shown.rows, shown.spec, shown.data).rows
+    assert rows[1] == ("plain", "0.1", "no", "fan_out", "0.0001", "11.00", "32.00", "+21.00", "2.24", "2")
+    assert len(rows) == 4

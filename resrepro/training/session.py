@@ -34,7 +34,7 @@ from resrepro.training.loop import Diverged, Training
 from resrepro.training.reporter import Reporter
 from resrepro.training.step import Engine, Execution
 
-CHECKPOINT_EVERY_S = 60.0  # and at every curve point, and when stopped
+CHECKPOINT_EVERY_S = 60.0  # and when stopped, at the end, and on a CPU at every curve point
 AGREE_EVERY_ITERS = 10  # how often processes ask each other whether one was told to stop
 
 _setting_up = threading.Lock()  # torch's seed and compiler belong to the process, not to the thread
@@ -122,7 +122,7 @@ class RunSession:
             agreed = self.world.size == 1 or training.iteration % AGREE_EVERY_ITERS == 0
             stop = agreed and self.signals.received()
             if self.world.is_rank_zero:
-                due = point or stop or time.monotonic() - saved > CHECKPOINT_EVERY_S
+                due = stop or self._checkpoint_due(training.iteration, point, time.monotonic() - saved)
                 if due or len(training.norms) > num_norms:
                     check()
                 if point is not None:
@@ -136,6 +136,11 @@ class RunSession:
             if stop:
                 raise Interrupted
             self.reporter.advanced(run, training, point)
+
+    def _checkpoint_due(self, iteration: int, point: CurvePoint | None, age_s: float) -> bool:
+        """Tell whether to write a checkpoint; on a GPU, whose curve points are a second apart, not at each of them."""
+        at_point = point is not None and self.compute.device.type == "cpu"
+        return at_point or iteration == self.run.recipe.total_iters or age_s > CHECKPOINT_EVERY_S
 
     def _finish(self, training: Training, record: RunRecord, found: Measured, check: Callable[[], None]) -> RunRecord:
         """Write what was measured, the weights, and the record last; of a finished run, only what it lacks.

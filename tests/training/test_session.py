@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ import torch
 from resrepro import results
 from resrepro.errors import UserError
 from resrepro.models.saved import read_saved
-from resrepro.runtime.device import choose
+from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint
 from resrepro.training.runner import Stopped
+from resrepro.training.session import RunSession
 from support.recipes import tiny_run
 from support.trainings import Killed, rows, runner
 
@@ -147,3 +149,19 @@ def test_rows_that_another_program_added_are_seen_and_mended(tmp_path: Path, mon
     assert "curves.csv:3: iteration 5 after 5, expected a later one" in error
     assert runner(tmp_path).run_all([run]) == []
     assert [row["iteration"] for row in rows(tmp_path, run)] == [5, 10, 12]
+
+
+@pytest.mark.parametrize(
+    ("device", "iteration", "at_point", "age_s", "due"),
+    [
+        ("cpu", 2, True, 1, True),
+        ("cpu", 3, False, 1, False),
+        ("cuda", 2, True, 1, False),  # the next point is a second away
+        ("cuda", 3, False, 61, True),
+        ("cuda", 12, True, 1, True),  # the end, before the long measurements
+    ],
+)
+def test_a_checkpoint_is_due(device: str, iteration: int, at_point: bool, age_s: float, due: bool) -> None:
+    session: Any = SimpleNamespace(compute=Compute(device=torch.device(device), precision="fp32"), run=tiny_run())
+    point: Any = object() if at_point else None
+    assert RunSession._checkpoint_due(session, iteration, point, age_s) == due

@@ -40,8 +40,12 @@ def sha256(path: Path) -> str:
 def record_sha256(values: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a record's own values, as JSON with sorted keys, without this digest itself."""
     digests = {name: digest for name, digest in values["sha256"].items() if name != RECORD}
-    text = json.dumps({**values, "sha256": digests}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return values_sha256({**values, "sha256": digests})
+
+
+def values_sha256(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of values as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def damaged_files(paths: Collection[Path], record: RunRecord) -> list[str]:

@@ -68,6 +68,7 @@ class Evaluation(StrictModel):
         scales: shorter sides in the paper's pixels: of a net trained on 64 pixels, 224 means 64.
         moving: the errors with BN's moving averages.
         reestimated: the errors with averages over training mini-batches in their place.
+        sha256: of the entry without it, in the file; older ones have none.
     """
 
     members: tuple[str, ...]
@@ -79,6 +80,7 @@ class Evaluation(StrictModel):
     device: str
     precision: str
     commit: str | None
+    sha256: str | None = None
 
     @property
     def subject(self) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from resrepro.config.strict import first_mistake
 from resrepro.errors import UserError
 from resrepro.files import exclusive, user_errors, write_atomically, write_text
 from resrepro.results import csv_rows, same_run
-from resrepro.results.digests import RECORD, record_sha256, sha256
+from resrepro.results.digests import RECORD, record_sha256, sha256, values_sha256
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
 from resrepro.results.records import (
     CurvePoint,
@@ -91,12 +91,22 @@ def read_evaluations(path: Path) -> list[Evaluation]:
     Raises:
         UserError: the file is damaged.
     """
+    mend = "damaged; delete it and evaluate again"
     try:
-        return _EVALUATIONS.validate_json(path.read_bytes())
+        found = _EVALUATIONS.validate_json(path.read_bytes())
     except FileNotFoundError:
         return []
     except ValidationError as error:
-        raise UserError(f"{path}: damaged; delete it and evaluate again") from error
+        raise UserError(f"{path}: {mend}") from error
+    if any(e.sha256 not in (None, _sealed(e).sha256) for e in found):
+        raise UserError(f"{path}: {mend}, for a SHA-256 in it is not that of its entry")
+    return [e.model_copy(update={"sha256": None}) for e in found]
+
+
+def _sealed(evaluation: Evaluation) -> Evaluation:
+    """Return an entry with its digest."""
+    digest = values_sha256(evaluation.model_dump(mode="json", exclude={"sha256"}))
+    return evaluation.model_copy(update={"sha256": digest})
 
 
 def ensembles(results_dir: Path, dataset: str) -> list[Evaluation]:
@@ -126,7 +136,8 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
 
     with exclusive(path.with_name(f".{path.name}.lock"), locked, wait_s=10):
         kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
-        write_atomically(path, lambda file: file.write(_EVALUATIONS.dump_json([*kept, evaluation], indent=2) + b"\n"))
+        content = _EVALUATIONS.dump_json([*map(_sealed, [*kept, evaluation])], indent=2) + b"\n"
+        write_atomically(path, lambda file: file.write(content))
 
 
 def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ()) -> RunRecord:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -189,3 +191,24 @@ def test_a_net_for_crops_sees_the_single_view(tmp_path: Path) -> None:
     net.run = Run.model_copy(net.run, update={"recipe": recipe})
     view, done = read_view(tmp_path / "a.png", net)
     assert view.shape == (3, 40, 40) and done == "300 x 200, center crop of 40 x 40"
+
+
+@pytest.mark.parametrize(("to", "suffix"), [("torchvision", ".pth"), ("torch-hub-folder", "")])
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(
+    to: str, suffix: str, files: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's own writer hides why it failed."""
+
+    def full(path: Path, _: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    left = tmp_path / f"net{suffix}.{platform.node()}.999999999.tmp"  # by a process that was killed
+    left.mkdir()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setitem(exporting.TORCHVISION, "resnet20", "resnet18")
+    monkeypatch.setattr(exporting, "_program", lambda *_: None)
+    monkeypatch.setattr(torch.export, "save", lambda *_: None)
+    assert "cannot be written: No space left on device" in fails(
+        files, "--to", to, "--output", tmp_path / f"net{suffix}"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]

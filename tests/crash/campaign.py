@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crash.breaking import Found, at_operations, by_power_cut, by_time, drawn, undisturbed
-from crash.kinds import KINDS, OTHERS, Place
+from crash.kinds import KINDS, QUICK, Place
 from crash.mutations import by_mutation
 from crash.reading import by_reading
 from crash.server import MODES, Server, serving
@@ -68,7 +68,6 @@ class Job(NamedTuple):
     seed: int
 
 
-QUICK = [kind for kind in OTHERS if kind != "hub"]  # which takes seconds
 PLAN = [
     Job(part, kind, count, seed)  # cheap ones first, so that what is wrong shows early
     for part, kinds, count in (

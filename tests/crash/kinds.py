@@ -76,6 +76,7 @@ OTHERS = {
     "hub": Kind(command=f"{EXPORT} --to torch-hub-folder --output {{results}}/hub"),
     "prepare": Kind(before=(), command="data prepare folder:{images} --workers 0 --data-dir {results}"),
 }
+QUICK = [name for name in OTHERS if name != "hub"]  # which takes seconds
 KINDS = RUNS | OTHERS
 TIMES = {"run.json": {"wall_time_s", "finished_at", "sha256"}, "checkpoint.pt": {"elapsed_s", "points"}}
 

@@ -131,18 +131,17 @@ def _make_cheaper() -> None:
 
 
 def _warm_up(folder: Path) -> None:
-    """Type each kind of command once: what is made at the first call is then there in all forks."""
-    from crash.kinds import KINDS, Place
+    """Type each command once: what is made at the first call is then there in all forks."""
+    from crash.kinds import KINDS, QUICK, Place
     from resrepro.__main__ import main
 
-    for name in ("figure", "events", "plot", "report", "table", "evaluate", "export", "prepare"):
-        place = Place(server=None, folder=folder / name, kind=name)  # type: ignore[arg-type]
-        place.write_inputs()
-        others = ("list --results-dir {results}", "verify --device cpu --results-dir {results}")
-        for command in (*KINDS[name].before, KINDS[name].command, *others):
-            sys.argv = ["resrepro", *place.words(command)]
-            with suppress(SystemExit):
-                main()
+    place = Place(server=None, folder=folder / "place", kind="figure")  # type: ignore[arg-type]
+    place.write_inputs()
+    others = ("list --results-dir {results}", "verify --device cpu --results-dir {results}")
+    for command in (KINDS["events"].command, *(KINDS[name].command for name in QUICK), *others):
+        sys.argv = ["resrepro", *place.words(command)]
+        with suppress(SystemExit):
+            main()
 
 
 def _attempt(faults: Any, folder: str, words: list[str], fault: dict[str, Any]) -> dict[str, Any]:

@@ -62,4 +62,4 @@ def test_after_a_power_cut_the_same_command_ends_with_the_same_bits(place: Place
 
 def test_other_bytes_are_named_or_do_no_harm(place: Place, peace: Undisturbed) -> None:
     """The first of this seed is another digit in a CSV file of a finished run."""
-    assert_well(by_mutation(place, peace, seed=240, num_mutations=3))
+    assert_well(by_mutation(place, peace, seed=609, num_mutations=3))

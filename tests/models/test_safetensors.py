@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -93,3 +94,13 @@ def test_absent_files_folders_and_other_nets_are_one_line(file: Path) -> None:
     file.mkdir()
     with pytest.raises(UserError, match=f"{file.name}: "):
         load_weights(build("resnet8", num_classes=10), file, "resnet8")
+
+
+def test_a_name_that_the_library_cannot_open_is_said(file: Path) -> None:
+    odd = file.rename(file.with_name(os.fsdecode(b"\xff.safetensors")))
+    for read in (
+        lambda: load_weights(build("resnet8", num_classes=10, seed=1), odd, "resnet8"),
+        lambda: read_metadata(odd),
+    ):
+        with pytest.raises(UserError, match=r"\\udcff.safetensors: safetensors opens names in UTF-8 only"):
+            read()

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import platform
+import re
 import threading
 from pathlib import Path
 
@@ -134,13 +135,27 @@ def test_what_a_killed_process_left_is_removed_at_the_next_write(files: RunFiles
     assert [path.exists() for path in lefts] == [False, False, True] and other.exists()
 
 
+EVALUATION = Evaluation(
+    members=("a",), finished_at=("now",), protocol="single view", scales=(),
+    moving=Errors(top1_pct=7.125, top5_pct=None, loss=1.0), reestimated=Errors(top1_pct=1.0, top5_pct=None, loss=1.0),
+    device="d", precision="fp32", commit=None,
+)  # fmt: skip
+
+
+def test_another_digit_in_an_evaluation_is_seen(files: RunFiles) -> None:
+    results.record_evaluation(files.evaluations, EVALUATION)
+    text = files.evaluations.read_text()
+    files.evaluations.write_text(text.replace("7.125", "7.126"))
+    with pytest.raises(UserError, match=r"evaluations.json: damaged; delete it .*SHA-256"):
+        results.read_evaluations(files.evaluations)
+    older = re.sub(r',\s+"sha256": "\w{64}"', "", text)
+    assert older != text
+    files.evaluations.write_text(older)
+    assert results.read_evaluations(files.evaluations) == [EVALUATION]
+
+
 def test_two_processes_that_record_at_once_lose_no_evaluation(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Evaluation(
-        members=("a",), finished_at=("now",), protocol="single view", scales=(),
-        moving=Errors(top1_pct=1.0, top5_pct=None, loss=1.0), reestimated=Errors(top1_pct=1.0, top5_pct=None, loss=1.0),
-        device="d", precision="fp32", commit=None,
-    )  # fmt: skip
-    other = one.model_copy(update={"members": ("b",)})
+    one, other = EVALUATION, EVALUATION.model_copy(update={"members": ("b",)})
     read, second = (
         run_store.read_evaluations,
         threading.Thread(target=results.record_evaluation, args=(files.evaluations, other)),

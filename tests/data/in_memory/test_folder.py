@@ -62,5 +62,5 @@ def test_more_images_than_the_memory_holds_are_one_line(
 
     root = tree()
     monkeypatch.setattr(np, "empty", full)
-    with pytest.raises(UserError, match=r"train: 6 images of 6x8 pixels need 8e-07 GiB of memory"):
+    with pytest.raises(UserError, match=r"train: 6 images of 6x8 pixels need 8e-07 GiB of free memory"):
         load_images(f"folder:{root}", data_dir=root)

@@ -29,6 +29,9 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     statuses = [run_status(results_dir, run) for run in runs]
     console.print()
     console.print(_table(runs, statuses, compared=not experiment.is_varied))
+    for run, status in zip(runs, statuses, strict=True):
+        if status.record is not None and status.record.status == "diverged":
+            console.print(f"diverged: {run}, at iteration {status.iteration}: its loss was no number", soft_wrap=True)
     judged = judge([(experiment, claim) for claim in decidable(experiment)], results_dir)
     for verdict in judged:
         word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status
@@ -51,11 +54,13 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
 
 def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) -> Table:
     """Return a row for each run; with the paper's error where the runs are `compared` with the paper."""
-    table = Table("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for column in ("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time"):
+        table.add_column(column)
     for run, status in zip(runs, statuses, strict=True):
         record = status.record
         published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if compared else None
-        cells = [str(status), "", "", "", ""]
+        cells = [status.state if record else str(status), "", "", "", ""]
         if record is not None and record.status == "finished":
             cells = [
                 f"{record.final_train_error_pct:.2f}",
@@ -76,4 +81,6 @@ def _next(experiment: Experiment) -> str:
     if variation.schedule_scale != 1:
         whole = variation.model_copy(update={"schedule_scale": 1.0})
         return f"run {name}{whole.options}   (the paper's whole schedule)"
-    return f"run {name}" if experiment.is_varied else f"plot {name} --format pdf"
+    if experiment.is_varied:
+        return f"run {name}"
+    return f"plot {name} --format pdf" if experiment.figures else f"show {name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -142,6 +143,17 @@ def report(
         console.print(line, soft_wrap=True)
     counts = ", ".join(f"{count} {status}" for status, count in page.counts.items())
     console.print(f"claims of the paper: {counts}", soft_wrap=True)
+    _exit_if(page.problems)
+
+
+def _exit_if(problems: Iterable[str]) -> None:
+    """Print what is wrong with files, and end with exit code 1 if anything is."""
+    code = 0
+    for problem in problems:
+        typer.echo(f"error: {problem}", err=True)
+        code = 1
+    if code:
+        raise typer.Exit(code)
 
 
 def plot(
@@ -198,9 +210,6 @@ def plot(
         left_out |= drawn.left_out
     for figure, reason in left_out.items():
         console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
-    for problem in problems:
-        typer.echo(f"error: {problem}", err=True)
-    if problems:
-        raise typer.Exit(1)
+    _exit_if(problems)
     if left_out and not num_files:
         raise UserError(f"--results-dir {results_dir}: no figure drawn; none of the runs asked for is stored there")

@@ -71,7 +71,7 @@ def gather(results_dir: Path, *, brief: bool = False) -> Page:
         first=first,
         lead=_lead(judged, full, elsewhere, problems),
         counts={status: sum(v.status == status and not v.claim.ours for _, v in judged) for status in STATUSES},
-        num_damaged=len(problems),
+        problems=tuple(problems),
         sections=tuple(sections),
     )
 

@@ -59,14 +59,14 @@ class Page:
         first: what is shown at the top: the figure and the table that say most.
         lead: sentences below it.
         counts: number of the paper's claims by verdict, shown at the top.
-        num_damaged: files that could not be used.
+        problems: a line about each file that could not be used.
     """
 
     title: str
     first: tuple[PlainBlock, ...]
     lead: tuple[str, ...]
     counts: dict[str, int]
-    num_damaged: int
+    problems: tuple[str, ...]
     sections: tuple[Section, ...]
 
     def drawings(self) -> list[Drawing]:

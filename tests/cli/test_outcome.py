@@ -57,3 +57,16 @@ def test_a_damaged_file_of_a_finished_run_is_an_error(toml: Callable[..., Path],
     files.responses.write_text(files.responses.read_text().replace("1.5", "1.4"))
     why = error("run", toml(), "--only", "plain8", "--device", "cpu", "--results-dir", tmp_path)
     assert why.startswith(f"{files.responses}: damaged, for its SHA-256 is not the one in run.json")
+
+
+def test_a_diverged_run_is_said_in_a_line_of_its_own(tmp_path: Path) -> None:
+    experiment = find_experiment("plain20-vs-plain56")
+    for run, status in zip(experiment.runs, ("diverged", "finished"), strict=True):
+        at = {"status": status, "diverged_iter": 700} if status == "diverged" else {}
+        results.write_record(files_of(tmp_path, run), record(run, **at))
+    console = Console(width=80)
+    with console.capture() as captured:
+        print_outcome(console, experiment, experiment.runs, tmp_path)
+    lines = captured.get().splitlines()
+    assert "diverged: cifar10/plain20/seed0, at iteration 700: its loss was no number" in lines
+    assert [line for line in lines if line.startswith("plain20/seed0 ") and " diverged " in line]

@@ -81,7 +81,7 @@ def test_a_changed_digit_is_named_by_each_command(name: str, files: RunFiles, to
     else:
         assert "error" not in run("plot", toml(), *where)
     assert damaged in run("watch", "--once", *where)
-    run("report", *where)
+    assert damaged in run("report", *where, code=1)
     assert damaged in (files.folder.parents[2] / "report.md").read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
+from typing import cast
 
 import pandas as pd
 from matplotlib import colormaps
@@ -58,14 +59,14 @@ def cells(panel: PanelSpec, rows: pd.DataFrame) -> list[Cell]:
     """Return the recipes under which both the panel's deepest and its shallowest net ended."""
     own = rows[rows["run"].isin(panel.runs)]
     found = []
-    for (lr, warmup, init, decay), of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
+    for recipe, of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
+        lr, warmup, init, decay = cast(tuple[float, bool, str, float], recipe)
         shallow, deep = (
             tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].astype(float))
             for depth in (own["depth"].min(), own["depth"].max())
         )
         if shallow and deep:
-            choice = (bool(warmup), str(init), float(decay))
-            found.append(Cell(lr=float(lr), choice=choice, shallow=shallow, deep=deep))
+            found.append(Cell(lr=lr, choice=(warmup, init, decay), shallow=shallow, deep=deep))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
+from typing import cast
 
 import pandas as pd
 from matplotlib import colormaps
@@ -21,7 +22,7 @@ from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table, standard_error
 
 FIELDS = ("depth", "lr", "warmup", "init", "weight_decay", "train_error_pct")
-CELL_INCHES = (0.95, 0.5)
+CELL_INCHES = (1.1, 0.5)
 CHANCE_PCT = 90.0  # of ten classes: the error of a diverged net
 Choice = tuple[bool, str, float]  # warm-up, initialization, weight decay
 
@@ -54,19 +55,24 @@ def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str,
     return [dict(zip(FIELDS, (*values, CHANCE_PCT if error is None else error), strict=True))]
 
 
-def cells(panel: PanelSpec, rows: pd.DataFrame) -> list[Cell]:
+def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
     """Return the recipes under which both the panel's deepest and its shallowest net ended."""
-    own = rows[rows["run"].isin(panel.runs)]
+    own, depths = rows[rows["run"].isin(panel.runs)], _depths(panel, data)
     found = []
-    for (lr, warmup, init, decay), of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
+    for recipe, of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
+        lr, warmup, init, decay = cast(tuple[float, bool, str, float], recipe)
         shallow, deep = (
-            tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].astype(float))
-            for depth in (own["depth"].min(), own["depth"].max())
+            tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].astype(float)) for depth in depths
         )
         if shallow and deep:
-            choice = (bool(warmup), str(init), float(decay))
-            found.append(Cell(lr=float(lr), choice=choice, shallow=shallow, deep=deep))
+            found.append(Cell(lr=lr, choice=(warmup, init, decay), shallow=shallow, deep=deep))
     return found
+
+
+def _depths(panel: PanelSpec, data: FigureData) -> tuple[int, int]:
+    """Return the depths of the panel's shallowest and deepest net, trained or not."""
+    depths = [data.runs[name].depth for name in panel.runs]
+    return min(depths), max(depths)
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
@@ -75,7 +81,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     Args:
         rows: a row a run, as `rows` makes them.
     """
-    of_panels = [cells(panel, rows) for panel in spec.panel]
+    of_panels = [cells(panel, rows, data) for panel in spec.panel]
     every = [cell for of_panel in of_panels for cell in of_panel]
     rates, choices = sorted({cell.lr for cell in every}), sorted({cell.choice for cell in every})
     width = len(spec.panel) * (max(2, len(rates)) * CELL_INCHES[0] + 0.3) + 3.0
@@ -95,10 +101,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm)
     if every:
         colors = figure.colorbar(axes.images[0] if axes.images else grid[0].images[0], ax=list(grid))
-        colors.set_label(_what(rows))
+        shallow, deep = _depths(spec.panel[0], data)
+        colors.set_label(f"training error (%),\n{deep} less {shallow} layers")
     missing = sum(run.missing for run in data.runs.values())
     if missing:
-        figure.supxlabel(f"gray: not run ({missing} of {len(data.runs)} nets)", fontsize="small", color="0.45")
+        figure.supxlabel(f"not run, gray: {missing} of {len(data.runs)} nets", fontsize="small", color="0.45")
     return figure
 
 
@@ -115,11 +122,6 @@ def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize) 
     axes.text(x, y, text, ha="center", va="center", fontsize="small", color=color)
 
 
-def _what(rows: pd.DataFrame) -> str:
-    shallow, deep = rows["depth"].min(), rows["depth"].max()
-    return f"training error (%),\n{deep} less {shallow} layers"
-
-
 def _words(choice: Choice) -> str:
     warmup, init, decay = choice
     return f"{'warm-up' if warmup else 'no warm-up'}, {init}, decay {decay:g}"
@@ -129,7 +131,7 @@ def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
     """Return a row a cell: the recipe, both errors, their difference and its standard error, the seeds."""
     found = []
     for panel in spec.panel:
-        for cell in cells(panel, rows):
+        for cell in cells(panel, rows, data):
             warmup, init, decay = cell.choice
             errors = (fmean(cell.shallow), fmean(cell.deep))
             numbers = [f"{value:.2f}" for value in errors] + [f"{cell.difference:+.2f}"]

@@ -36,10 +36,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         seen = values[(values > 0) & np.isfinite(values)]
         if seen.empty:
             continue
-        norm = LogNorm(seen.min(), max(seen.max(), 1.01 * seen.min()))
+        low, high = float(seen.min()), float(seen.max())
+        norm = LogNorm(low, max(high, 1.01 * low))
         meshes = [_draw(axes, shown[shown["run"] == name], column, norm) for axes, name in zip(row, names, strict=True)]
         bar = figure.colorbar(next(mesh for mesh in meshes if mesh is not None), ax=list(row), label=text)
-        _plain_numbers(bar.ax.yaxis, decades=norm.vmax > 10 * norm.vmin)
+        _plain_numbers(bar.ax.yaxis, decades=high > 10 * low)
     remarks: dict[Axes, list[str]] = {}
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]
@@ -60,10 +61,10 @@ def _draw(axes: Axes, own: pd.DataFrame, column: str, norm: LogNorm) -> Any:
     if known.empty:
         return None
     logs = known.assign(log=np.log(pd.to_numeric(known[column]).where(lambda v: v > 0)))
-    table = np.exp(logs.pivot_table(index="layer", columns="iteration", values="log", dropna=False))
+    table = logs.pivot_table(index="layer", columns="iteration", values="log", dropna=False)
     mesh = axes.pcolormesh(
         _edges(table.columns.to_numpy(float)), np.append(table.index.to_numpy() - 0.5, table.index[-1] + 0.5),
-        np.ma.masked_invalid(table.to_numpy()), norm=norm, cmap=colormaps["viridis"], rasterized=True,
+        np.ma.masked_invalid(np.exp(table.to_numpy())), norm=norm, cmap=colormaps["viridis"], rasterized=True,
     )  # fmt: skip
     axes.set_xscale("log")
     _plain_numbers(axes.xaxis, decades=True)

@@ -29,7 +29,7 @@ def compiled() -> Call:
     graphs: Call = torch.compile(plain, dynamic=False, options=OPTIONS)
 
     def call(block: nn.Module, x: Tensor) -> Tensor:
-        # Graphs of one function, 8 without this: all experiments together have 65. Past the limit it is an error, which
+        # Graphs of one function, 8 without this: the paper's experiments have 65. Past the limit it is an error, which
         # a note reports, and not a slow call. Settings of the thread, and the gradient of CUDA has one of its own.
         torch._dynamo.config.recompile_limit = 256
         torch._dynamo.config.fail_on_recompile_limit_hit = True

@@ -125,6 +125,7 @@ def test_a_toml_says_what_a_run_starts_from(toml: Callable[..., Path]) -> None:
         ('"plain8"\nseeds', '"plain9"\nseeds', r"run 'deep': start_from: unknown run 'plain9'; did you mean 'plain8'"),
         ('"plain14"', '"resnet14"', r"two plain nets of CIFAR, .* ResNet-14 cannot be made of plain-8"),
         ('"plain14"', '"plain14-nobn"', r"plain-14 without BN cannot be made of plain-8"),
+        ('arch = "plain14"\nname', 'arch = "plain20-bottleneck"\nname', "(bottlenecks.) cannot be made of plain-8"),
         ('start_from = "plain8"', 'start_from = "deep"', r"'deep': expected a run that starts from scratch"),
         ('arch = "plain8"', 'arch = "plain20"\nname = "plain8"', r"plain-14 cannot be made of plain-20"),
         ("start_from =", f"recipe = {CROPS}\nstart_from =", "taken as they are, so a recipe without scale_crop"),

@@ -25,6 +25,7 @@ ERRORS = {  # arch, lr -> training errors of the seeds; None: diverged
     ("resnet14", 0.1): [9.5],
     ("resnet14", 0.01): [9.0],  # without the shallow net there is no cell
 }
+DEEP_ALONE = "resnet14-lr0.01"
 
 
 def run(arch: str, lr: float, seed: int) -> Run:
@@ -58,10 +59,15 @@ def shown(tmp_path: Path):
 
 
 def test_a_cell_is_the_deep_nets_error_less_the_shallow_nets(shown) -> None:
-    plain, residual = (phase.cells(panel, shown.rows) for panel in shown.spec.panel)
+    plain, residual = (phase.cells(panel, shown.rows, shown.data) for panel in shown.spec.panel)
     assert [(c.lr, c.difference) for c in plain] == [(0.01, -1.0), (0.1, 21.0), (1.0, 40.0)]  # diverged: 90 %
     assert plain[1].error == pytest.approx(math.sqrt(2 / 2 + 8 / 2)) and plain[0].error is None
     assert [(c.lr, c.difference) for c in residual] == [(0.1, -0.5)]
+
+
+def test_a_panel_with_deep_nets_alone_has_no_cell(shown) -> None:
+    alone = shown.rows[shown.rows["run"] == DEEP_ALONE]
+    assert len(alone) == 1 and phase.cells(shown.spec.panel[1], alone, shown.data) == []
 
 
 def test_the_figure_writes_them_and_counts_what_is_missing(shown, tmp_path: Path) -> None:

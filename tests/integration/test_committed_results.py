@@ -17,7 +17,7 @@ from support.processes import run
 
 ROOT = Path(__file__).parents[2]
 RECORDS = sorted((ROOT / "results").glob("*/*/seed*/run.json"))
-QUICKSTARTS = sorted((ROOT / "results/quickstart/shapes").glob("*/seed*/run.json"))
+QUICKSTARTS = sorted((ROOT / "results").glob("*/shapes/*/seed*/run.json"))
 WEIGHTS = "weights.safetensors"
 COLUMNS = (
     "final_train_error_pct",

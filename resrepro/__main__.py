@@ -12,7 +12,6 @@ from types import FrameType
 
 from resrepro.errors import UserError, printable
 
-
 # How often a thread looks before it sleeps until the others are done. OpenMP's own 300,000 keeps a core that something
 # else wants: with two threads beside one busy core a step then takes ten times as long. Read when torch is imported.
 SPINS = "1000"

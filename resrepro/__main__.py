@@ -12,9 +12,15 @@ from types import FrameType
 
 from resrepro.errors import UserError, printable
 
+# How often a thread looks before it sleeps until the others are done. OpenMP's own 300,000 keeps a core that something
+# else wants: with two threads beside one busy core a step then takes ten times as long. Read when torch is imported.
+SPINS = "1000"
+
 
 def main() -> None:
     """Run the command that was typed."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # before anything is imported; a shell's background ignores it
         signal.signal(signal.SIGINT, _interrupt)

@@ -15,6 +15,9 @@ from support.stored_runs import store_curve
 BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run, and the files of `place`; what is said
     ("list --results-dir {tmp}/no", "no such folder"),
     ("list --results-dir {tmp}/file", "a file; expected a folder"),
+    ("plot all --results-dir {tmp}/file", "a file; expected a folder"),
+    ("run quickstart --results-dir {tmp}/file", "a file; expected a folder"),
+    ("report --results-dir {empty}", "--results-dir '': empty; expected a folder"),
     ("list --results-dir {empty}", "--results-dir '': empty; expected a folder"),
     ("show cifar-resnets", "did you mean 'cifar-resnet'?"),
     ("show {tmp}/no.toml", "no such file"),

@@ -60,12 +60,16 @@ def at_operations(place: Place, peace: Undisturbed, mode: str, numbers: Iterable
 
 def by_time(place: Place, peace: Undisturbed, seed: int, num_kills: int) -> Iterator[Found]:
     """Kill after CPU times drawn from a seed, up to eight times in a row; then the command must end as in peace."""
-    draw, in_a_row = random.Random(f"{place.kind} {seed}"), 0
-    for _ in range(num_kills):
+    draw, in_a_row, killed = random.Random(f"{place.kind} {seed}"), 0, 0
+    for _ in range(10 * num_kills):  # some end before their time
         in_a_row = in_a_row or draw.randint(1, 8)
         found = _attempt(place, peace, Fault(cpu_s=draw.uniform(0.01, peace.cpu_s)))
-        in_a_row -= 1
+        in_a_row = in_a_row - 1 if found.ended == "killed" else 0
         yield found if in_a_row else _then_again(place, peace, found)
+        killed += found.ended == "killed"
+        if killed == num_kills:
+            break
+    place.reset()
 
 
 def by_power_cut(place: Place, peace: Undisturbed, seed: int, num_states: int, *, strict: bool) -> Iterator[Found]:

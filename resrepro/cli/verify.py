@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from resrepro import results
-from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, Json, ReadDir, console, print_json
+from resrepro.cli.options import (
+    DATA_DIR_VARIABLE,
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    Json,
+    ReadDir,
+    SkipCorrupt,
+    console,
+    print_json,
+)
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.status import Watch
@@ -34,6 +43,7 @@ def verify(
     data_dir: Annotated[
         Path, typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Look for datasets in this folder.")
     ] = DEFAULT_DATA,
+    skip_corrupt: SkipCorrupt = False,
     results_dir: ReadDir = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +57,9 @@ def verify(
 
     from resrepro.evaluation.verify import Verifier
 
-    verifier = Verifier(data_dir=data_dir, device=device, precision=precision, responses=responses)
+    verifier = Verifier(
+        data_dir=data_dir, device=device, precision=precision, responses=responses, skip_corrupt=skip_corrupt
+    )
     records, found = {}, dict[RunFiles, Findings]()
     for files in asked:
         try:

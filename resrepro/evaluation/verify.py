@@ -43,12 +43,14 @@ class Verifier:
         device, precision: as on the command line; `auto` is that of the run, where this machine has it, else the CPU
             and fp32.
         responses: whether the training set is measured as well: responses and the clean training error.
+        skip_corrupt: whether training images that cannot be decoded are left out, as such a run did.
     """
 
     data_dir: Path
     device: str = "auto"
     precision: str = "auto"
     responses: bool = False
+    skip_corrupt: bool = False
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _datasets: dict[tuple[str, bool, int | None, str], Dataset] = field(default_factory=dict)
 
@@ -106,7 +108,10 @@ class Verifier:
     def _dataset(self, run: Run, compute: Compute) -> Dataset:
         key = run.dataset, run.recipe.scale_crop is not None, run.recipe.resize, str(compute.device)
         if key not in self._datasets:
-            options = DataOptions(data_dir=self.data_dir, device=compute.device, num_workers=devices.num_cores())
+            options = DataOptions(
+                data_dir=self.data_dir, device=compute.device, num_workers=devices.num_cores(),
+                skip_corrupt=self.skip_corrupt,
+            )  # fmt: skip
             self._datasets[key] = load_for(run.recipe, run.dataset, options)
         return self._datasets[key]
 

@@ -25,6 +25,7 @@ from resrepro.data.image_files.training_views import CenterCrops, ScaleCropViews
 from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
+from resrepro.evaluation.verify import Verifier
 from resrepro.models import build
 from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute, choose
@@ -167,13 +168,18 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(tree: Path, monkeypatch:
 def test_a_corrupt_training_image_is_named_and_can_be_left_out(tree: Path, skip_corrupt: bool) -> None:
     bad = tree / "train" / "dark" / "04.JPEG"
     bad.write_bytes(bad.read_bytes()[:200])
-    run, where = photo_run(tree), tree.parent / "results"
+    run, where = photo_run(tree, bn_average_batches=2), tree.parent / "results"
     trainer = Runner(
         results_dir=where, data_dir=where, compute=choose("cpu", "fp32"), reporter=Silent(), skip_corrupt=skip_corrupt
     )
     if skip_corrupt:
         with pytest.warns(UserWarning, match=r"04\.JPEG: cannot be decoded"):
             assert trainer.run_all([run]) == []
+            files = results.run_files(where, run)
+            record = results.read_record(files)
+            assert record is not None
+            ((_, found),) = Verifier(data_dir=where, skip_corrupt=True).verify({files: record})
+            assert not found.differences and len(found.equal) > 3
     else:
         (error,) = trainer.run_all([run])
         assert "04.JPEG" in error and "--skip-corrupt" in error

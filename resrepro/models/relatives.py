@@ -34,7 +34,7 @@ class SingleLayerBlock(Block):
 
 
 class ThreeLayerBlock(BasicBlock):
-    """Computes three 3x3 layers. In the paper F has two or three, the three those of a bottleneck (Sec. 3.2, Fig. 5)."""
+    """Computes three 3x3 layers. In the paper F has two, or the three of a bottleneck (Sec. 3.2, Fig. 5)."""
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__(in_channels, width, stride, spec)

@@ -17,11 +17,11 @@ from resrepro.models.blocks import BasicBlock, Block, activation
 from resrepro.models.kernels.fused import bn_relu, conv3x3
 from resrepro.models.shortcuts import ZeroPadding, gate, shortcut
 
-TRANSFORM_BIAS = -2.0  # of a transform gate at the start; Srivastava et al. have negative ones, such as -1 and -3
+TRANSFORM_BIAS = -2.0  # of a transform gate at the start; Srivastava et al., Sec. 2.2: negative, "e.g. -1, -3"
 
 
 class SingleLayerBlock(Block):
-    """Computes relu(W x + x): F has one 3x3 layer, of which Sec. 3.2 has seen no advantage."""
+    """Computes relu(W x + x): F has one 3x3 layer, whose advantages Sec. 3.2 has "not observed"."""
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__(in_channels, width, stride, spec)
@@ -34,7 +34,7 @@ class SingleLayerBlock(Block):
 
 
 class ThreeLayerBlock(BasicBlock):
-    """Computes three 3x3 layers: "more layers are possible" (Sec. 3.2)."""
+    """Computes three 3x3 layers. In the paper F has two, or the three of a bottleneck (Sec. 3.2, Fig. 5)."""
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
         super().__init__(in_channels, width, stride, spec)
@@ -112,8 +112,8 @@ class ExclusiveGatesBlock(BasicBlock):
 class HighwayBlock(Block):
     """Computes H(x) T(x) + x (1 - T(x)): one layer H, relu(bn(conv(x))), and its transform gate T, 3x3 as well.
 
-    Where dimensions change it is H alone, as in the source. Differs from the source: there H has no BN, without which
-    this recipe's learning rate is too high.
+    Where dimensions change it is H alone, as in the source (Sec. 2.1). Differs from the source: there H is a layer and
+    its ReLU (Sec. 3); here it has BN, as all nets that it is compared with.
     """
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:

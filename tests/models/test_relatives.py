@@ -43,7 +43,7 @@ def images(side: int = 8, channels: int = 3) -> Tensor:
 
 
 def test_preactivation_nets_have_the_parameters_that_their_paper_says() -> None:
-    """1.7M for 110 and 164 layers (He et al. 2016, Sec. 4; 10.2M for 1001), and each layer by itself."""
+    """1.7M for 110 and 164 layers (He et al. 2016, Table 4; 10.2M for 1001), and each layer by itself."""
     layers = [3 * 16 * 9, *[16 * 16 * 9] * 36, 16 * 32 * 9, *[32 * 32 * 9] * 35, 32 * 64 * 9, *[64 * 64 * 9] * 35]
     norms = [16] * 36 + [16, *[32] * 35] + [32, *[64] * 35] + [64]  # before each layer but the first, and the last
     assert counted_nets()["preact110"].num_parameters == sum(layers) + 2 * sum(norms) + 650

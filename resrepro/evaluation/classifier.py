@@ -18,8 +18,6 @@ from resrepro.data.loading import class_names, is_there, load_for
 from resrepro.errors import UserError, first_line
 from resrepro.evaluation.protocol_views import ProtocolViews
 from resrepro.evaluation.trained_nets import find, read_net
-from resrepro.results.digests import damaged_files
-from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 
 
@@ -72,8 +70,6 @@ def load_classifier(folder: Path, data_dir: Path) -> Classifier:
     run, record = found.run, found.record
     if run is None or record is None:
         raise UserError(f"{folder}: the run is not finished; the command that trains it goes on with it")
-    for line in damaged_files([RunFiles(folder=folder).weights], record):
-        raise UserError(line)
     net = read_net(found.weights, run, record)
     names = class_names(run.dataset, data_dir=data_dir)
     return Classifier(net, _pixel_mean(run, record, data_dir), class_names=names, run=run, record=record).eval()

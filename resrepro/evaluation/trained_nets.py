@@ -97,6 +97,8 @@ def _run(folder: Path) -> TrainedNet:
             f"{folder}: no weights are stored: neither {files.weights.name} nor {files.checkpoint.name}, which is not "
             f"committed; put one of them there, or move {folder} away and train the run again"
         )
+    for line in results.damaged_files([stored], record) if record else ():
+        raise UserError(line)
     return TrainedNet(
         name="/".join(folder.resolve().parts[-3:]),
         arch=run.arch,

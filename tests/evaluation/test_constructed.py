@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from resrepro.data.in_memory.images import Images
-from resrepro.evaluation import constructed, gradients
+from resrepro.evaluation import constructed
 from resrepro.models import build
+from resrepro.results.records import NORMS_BATCHES
 from resrepro.runtime.device import Compute
 from resrepro.training.loop import Training
 from support.trainings import same, training, weights
@@ -83,4 +84,4 @@ def test_the_source_is_left_as_it_was(images: Images, fp32: Compute) -> None:
 
 
 def test_number_of_mini_batches_is_what_the_docs_say() -> None:
-    assert (gradients.NUM_BATCHES, constructed.NUM_BATCHES) == (4, 100)
+    assert (NORMS_BATCHES, constructed.NUM_BATCHES) == (4, 100)

@@ -82,7 +82,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     add_remarks(figure, lines, data.look)
     all_axes[0].set_ylabel("error (%)")
     if not rows.empty:
-        handles = [Line2D([], [], label=state, markersize=5, **line) for state, line in STATES.items()]
+        there = [state for state in STATES if (rows["state"] == state).any()]
+        handles = [Line2D([], [], label=state, markersize=5, **STATES[state]) for state in there]
         legend_below(figure, handles, data.look)
     return figure
 

@@ -173,7 +173,8 @@ def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
             submitted = [executor.submit(job) for job in jobs]
     except submitit.core.utils.FailedJobError as error:
         said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
-        raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}") from error
+        fix = "; --gpus 0 trains on the CPU" if "(gres)" in str(error) else ""
+        raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}{fix}") from error
     return str(submitted[0].job_id).partition("_")[0]
 
 

@@ -1,7 +1,7 @@
 """A Slurm cluster of two nodes on this machine, in a folder of its own: munged, slurmctld, and a slurmd for each node.
 
-`python tests/slurm/cluster.py FOLDER` starts one and keeps it until Ctrl-C, to try `resrepro submit` by hand. It needs
-root, and Debian's packages slurmctld, slurmd, slurm-client and munge.
+`python tests/slurm/cluster.py FOLDER` starts one and keeps it until Ctrl-C or SIGTERM, to try `resrepro submit` by
+hand. It needs root, and Debian's packages slurmctld, slurmd, slurm-client and munge.
 """
 
 from __future__ import annotations
@@ -114,10 +114,8 @@ class Cluster:
             RuntimeError: they did not come up in a minute; the message has the ends of the logs.
         """
         until = time.monotonic() + 60
-        asked = ["sinfo", "-h", "-N", "-o", "%T"]
         while time.monotonic() < until:
-            said = subprocess.run(asked, env=self.environment, capture_output=True, text=True).stdout
-            if said.split() == ["idle"] * len(NODES):
+            if self._said("sinfo", "-h", "-N", "-o", "%T") == ["idle"] * len(NODES):
                 return
             time.sleep(0.5)
         paths = (*self.folder.glob("*.log"), *self.folder.glob("*.out"))
@@ -125,11 +123,20 @@ class Cluster:
         raise RuntimeError("the nodes did not come up:\n" + "\n".join(logs))
 
     def end(self) -> None:
-        subprocess.run(["scancel", "--user=root"], env=self.environment, capture_output=True)
+        self._said("scancel", "--user=root")
+        until = time.monotonic() + 30
+        while self._said("squeue", "-h") and time.monotonic() < until:  # slurmd waits for what is left of its jobs
+            time.sleep(0.5)
         for daemon in reversed(self._daemons):
             daemon.terminate()
         for daemon in self._daemons:
-            daemon.wait(30)
+            try:
+                daemon.wait(30)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+
+    def _said(self, *command: str) -> list[str]:
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout.split()
 
 
 def _pids() -> list[int]:
@@ -173,6 +180,8 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background ignores
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with cluster(Path(sys.argv[1]).resolve()) as running:
         print(f"export SLURM_CONF={running.environment['SLURM_CONF']}", flush=True)
         with suppress(KeyboardInterrupt):

@@ -152,9 +152,12 @@ def test_an_array_spreads_over_two_nodes_and_where_one_dies_the_other_goes_on(
 
 @pytest.mark.usefixtures("slurm")
 def test_what_slurm_refuses_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> None:
-    words = ("submit", toml(), "--results-dir", tmp_path, "--gpus", 0, "--time", "1:00:00")
+    words = ("submit", toml(), "--results-dir", tmp_path, "--time", "1:00:00")
+    assert "generic resource" in (said := error(*words)) and said.endswith("; --gpus 0 trains on the CPU")
+    words = (*words, "--gpus", 0)
     assert error(*words, "--partition", "nope").startswith("sbatch: invalid partition specified: nope")
     assert error(*words, "--sbatch", "nope=1").startswith("sbatch: unrecognized option")
+    assert error(*words, "--sbatch", "mem=100T").startswith("sbatch: Memory specification can not be satisfied")
 
 
 def test_without_slurm_ctrl_c_stops_with_a_checkpoint_and_the_same_command_goes_on(

@@ -36,7 +36,7 @@ from resrepro.config.run import Run, Variation
 from resrepro.errors import UserError
 from resrepro.files import user_errors
 
-SIGNAL_S = 120  # before the end of its time a job is told to write its checkpoint
+SIGNAL_S = 120  # before the end of its time a job is told to write its checkpoint; Slurm may do so 30 s earlier
 MAX_REQUEUES = 1000  # after the end of its time
 
 
@@ -173,7 +173,8 @@ def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
             submitted = [executor.submit(job) for job in jobs]
     except submitit.core.utils.FailedJobError as error:
         said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
-        raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}") from error
+        fix = "; --gpus 0 trains on the CPU" if "(gres)" in str(error) else ""
+        raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}{fix}") from error
     return str(submitted[0].job_id).partition("_")[0]
 
 
@@ -213,7 +214,7 @@ def _ignoring_ctrl_c() -> Iterator[None]:
 
 
 def _signal_s(limit_min: int) -> int:
-    return min(SIGNAL_S, 30 * limit_min)
+    return min(SIGNAL_S, max(5, 15 * (limit_min - 1)))  # in a minute, too, most of the time is for training
 
 
 def _report(runs: list[Run], results_dir: Path, folder: Path) -> None:

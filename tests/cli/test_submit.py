@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resrepro.cli.submit import _together, minutes
+from resrepro.cli.submit import _signal_s, _together, minutes
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from support.processes import error
@@ -26,6 +26,10 @@ def test_a_time_is_read_as_slurm_writes_it(text: str, expected: int) -> None:
 def test_no_time_is_one_line(text: str) -> None:
     with pytest.raises(UserError, match=f"--time {text}: expected at least a minute"):
         minutes(text)
+
+
+def test_also_a_short_job_has_most_of_its_time_for_training() -> None:
+    assert [_signal_s(limit_min) for limit_min in (1, 2, 5, 9, 60)] == [5, 15, 60, 120, 120]
 
 
 def test_a_run_that_starts_from_anothers_weights_is_in_its_job() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +42,7 @@ def test_the_pixel_mean_is_of_the_center_crops_and_kept(
     torch.testing.assert_close(mean, expected.float())
     again, seen = mean_of(files, tmp_path)
     assert torch.equal(again, mean) and not seen
-    (kept,) = (tmp_path / "pixel_mean").iterdir()
+    (kept,) = (tmp_path / "pixel_mean").glob("*.npz")
     for damage in (kept.read_bytes()[:-40], b"", kept.read_bytes()[:600] + b"damaged" + kept.read_bytes()[607:]):
         kept.write_bytes(damage)
         again, seen = mean_of(files, tmp_path)
@@ -69,6 +72,44 @@ def test_the_pixel_mean_goes_on_where_it_was_stopped(
     monkeypatch.setattr(CenterCrops, "crop", real)
     mean, seen = mean_of(files, tmp_path / "stopped")
     assert seen == [6, 8, 10] and torch.equal(mean, whole)
+
+
+def test_of_several_processes_one_computes_the_pixel_mean_and_the_others_wait(
+    files: ImageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes are threads here: the lock is one of an open file, and holds between them, too."""
+    for name, value in {"CHUNK": 2, "SAVE_EVERY": 2, "LISTEN_EVERY_S": 0.01}.items():
+        monkeypatch.setattr(f"resrepro.data.image_files.pixel_mean.{name}", value)
+    computing, waiting = threading.Event(), threading.Event()
+    real, cropped = CenterCrops.crop, []
+
+    def crop(self: CenterCrops, index: int) -> torch.Tensor:
+        cropped.append(index)
+        if index == 7:
+            computing.set()
+            assert waiting.wait(60)
+        return real(self, index)
+
+    def wait(what: str, done: int, total: int) -> None:
+        assert what == "per-pixel mean, by another process," and done >= 4 and total == 10
+        waiting.set()
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def other_mean(progress: Any) -> torch.Tensor:
+        options = DataOptions(data_dir=tmp_path, progress=progress)
+        return pixel_mean(files, ScaleCrop(size=28, shorter_side=SIDES), "folder:birds", options)
+
+    monkeypatch.setattr(CenterCrops, "crop", crop)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(mean_of, files, tmp_path)
+        assert computing.wait(60)
+        with pytest.raises(KeyboardInterrupt):  # one that waits can be stopped
+            other_mean(stop)
+        other = other_mean(wait)
+        assert torch.equal(other, first.result()[0])
+    assert cropped == list(range(10))
 
 
 def test_the_pixel_mean_and_a_corrupt_image(files: ImageFiles, tmp_path: Path) -> None:

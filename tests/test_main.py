@@ -59,12 +59,15 @@ def test_ctrl_c_during_an_import_is_not_lost(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(
+def test_threads_that_wait_sleep_soon_beside_a_busy_core_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     show = "show", "resnext", "--results-dir", tmp_path
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 1.0, 1.0))
+    assert run(monkeypatch, io.TextIOWrapper(io.BytesIO()), *show) == 0 and "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.0, 0.1, 0.1))
     assert run(monkeypatch, io.TextIOWrapper(io.BytesIO()), *show) == 0 and os.environ["GOMP_SPINCOUNT"] == "1000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert run(monkeypatch, io.TextIOWrapper(io.BytesIO()), *show) == 0 and os.environ["GOMP_SPINCOUNT"] == "7"

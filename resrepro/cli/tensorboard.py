@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resrepro import results
 from resrepro.config.run import Run
@@ -51,8 +53,7 @@ class TensorBoardReporter:
 
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None:
         self.reporter.ended(run, record, note)
-        if run in self._events:
-            self._events.pop(run).close()
+        self._events.pop(run, None)
 
     def write_finished(self, runs: Iterable[Run]) -> None:
         """Write the events of runs that were finished before, and have none."""
@@ -60,7 +61,7 @@ class TensorBoardReporter:
             files = results.run_files(self.results_dir, run)
             points = results.read_points(files)
             if points and not files.tensorboard.exists():
-                self._anew(run, points, points[-1].elapsed_s).close()
+                self._anew(run, points, points[-1].elapsed_s)
 
     def _anew(self, run: Run, points: Iterable[CurvePoint], elapsed_s: float) -> _Events:
         folder = results.run_files(self.results_dir, run).tensorboard
@@ -73,26 +74,38 @@ class TensorBoardReporter:
 
 
 class _Events:
-    """The events of one run.
+    """The events of one run, written in the thread that trains: that of the library cannot tell of a full disk.
 
     Args:
         began_at: seconds since the epoch; TensorBoard's relative time is then the training's.
     """
 
     def __init__(self, folder: Path, began_at: float) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(folder)
         self._began_at = began_at
+        self._path = folder / f"events.out.tfevents.{began_at:010.0f}.{platform.node()}.{os.getpid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._append([{"wall_time": began_at, "file_version": "brain.Event:2"}])
 
     def add(self, points: Iterable[CurvePoint]) -> None:
-        """Write a scalar for each column of `curves.csv`, under its name."""
-        for point in points:
-            at = self._began_at + point.elapsed_s
-            for name, value in point:
-                if value is not None and name not in ("iteration", "elapsed_s"):
-                    self._writer.add_scalar(name, value, point.iteration, walltime=at)
-        self._writer.flush()
+        """Write a scalar for each column of `curves.csv`, under its name.
 
-    def close(self) -> None:
-        self._writer.close()
+        Raises:
+            UserError: the file cannot be written; it is written anew when the run goes on.
+        """
+        from torch.utils.tensorboard.summary import scalar
+
+        with user_errors(self._path):
+            self._append(
+                {"wall_time": self._began_at + point.elapsed_s, "step": point.iteration, "summary": scalar(name, value)}
+                for point in points
+                for name, value in point
+                if value is not None and name not in ("iteration", "elapsed_s")
+            )
+
+    def _append(self, events: Iterable[dict[str, Any]]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with self._path.open("ab") as file:
+            for event in events:
+                RecordWriter(file).write(Event(**event).SerializeToString())

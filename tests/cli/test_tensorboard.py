@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from resrepro import results
 from resrepro.cli.tensorboard import TensorBoardReporter
@@ -67,6 +69,28 @@ def test_the_command_logs_and_a_finished_run_gets_its_events_later(toml: Callabl
     run(*words, "--log", "tensorboard")
     assert scalars(files) == rows(files)
     assert "plain8/seed0" in run("watch", "--once", "--results-dir", tmp_path)
+
+
+@pytest.mark.usefixtures("few_images")
+def test_a_full_disk_is_one_line_and_the_next_command_writes_all_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the crash campaign: a thread of TensorBoard's library printed a traceback."""
+    asked, write = tiny_run(total_iters=2, lr_drop_iters=(1,), curve_every_iters=1), RecordWriter.write
+    files, written = results.run_files(tmp_path, asked), []
+
+    def fill(writer: RecordWriter, data: bytes) -> None:
+        written.append(data)
+        if len(written) == 8:  # in the second point
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(writer, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordWriter, "write", fill)
+        (said,) = runner(tmp_path, TensorBoardReporter(Silent(), tmp_path)).run_all([asked])
+    assert f"{files.tensorboard}/events.out.tfevents." in said and "cannot be written: No space left on device" in said
+    assert runner(tmp_path, TensorBoardReporter(Silent(), tmp_path)).run_all([asked]) == []
+    assert scalars(files) == rows(files) and len(rows(files)["lr"]) == 2
 
 
 def test_what_is_missing_is_one_line(toml: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

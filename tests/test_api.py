@@ -73,7 +73,7 @@ def test_unknown_names_are_one_line(tmp_path: Path) -> None:
         (lambda: resrepro.figure("fig66", results_dir=RESULTS), "there is no figure 'fig66'; did you mean 'fig6'"),
         (lambda: resrepro.load_net("cifar10/resnet22", results_dir=RESULTS), "no such run in .*; did you mean"),
         (lambda: resrepro.records(results_dir=tmp_path / "none"), "none: no such folder"),
-        (lambda: resrepro.build_net("plain57"), "architecture 'plain57': a CIFAR net has 6n"),
+        (lambda: resrepro.build_net("plain57"), "architecture 'plain57': a CIFAR net of these blocks has 6n"),
         (lambda: resrepro.run("quickstart", only=["resnet14"]), "only: there is no run 'resnet14'"),
     ):
         with pytest.raises(resrepro.UserError, match=message) as caught:

@@ -96,7 +96,11 @@ class _Events:
 
         with user_errors(self._path):
             self._append(
-                {"wall_time": self._began_at + point.elapsed_s, "step": point.iteration, "summary": scalar(name, value)}  # type: ignore[no-untyped-call]
+                {
+                    "wall_time": self._began_at + point.elapsed_s,
+                    "step": point.iteration,
+                    "summary": scalar(name, value),  # type: ignore[no-untyped-call]
+                }
                 for point in points
                 for name, value in point
                 if value is not None and name not in ("iteration", "elapsed_s")

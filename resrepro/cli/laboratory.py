@@ -41,6 +41,7 @@ from resrepro.results.tables import Table
 if TYPE_CHECKING:
     from resrepro.laboratory.bn_responses import NetResponses
 
+RESPONSES_TITLE = "Responses of 3x3 layers, from BN's parameters"
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", show_default=False, help="Give the folder of a finished run with its weights.")
 ]
@@ -96,17 +97,13 @@ def _responses_table(net: NetResponses) -> Table:
 
 def _write_responses(nets: list[NetResponses], folder: Path) -> Path:
     rows = [(net.name, str(layer.layer), layer.name, repr(layer.std)) for net in nets for layer in net.layers]
-    table = Table(title=_TITLE, columns=("net", "layer", "name", "std"), rows=tuple(rows), notes=())
+    table = Table(title=RESPONSES_TITLE, columns=("net", "layer", "name", "std"), rows=tuple(rows), notes=())
     path = folder / "bn-responses.csv"
     write_text(path, table.to_csv(), "--output-dir")
     return path
 
 
-_TITLE = "Responses of 3x3 layers, from BN's parameters"
-
-
 def _draw_responses(nets: list[NetResponses], folder: Path) -> Path:
-    from resrepro.config.architectures import architecture
     from resrepro.figures import bn_responses
     from resrepro.figures.data import FigureData
     from resrepro.figures.files import save
@@ -123,7 +120,7 @@ def _draw_responses(nets: list[NetResponses], folder: Path) -> Path:
         for net, label in zip(nets, labels, strict=True)
     ]
     path = folder / "bn-responses.png"
-    save(lambda: bn_responses.draw(lines, FigureData(title=_TITLE, note="", runs={})), path)
+    save(lambda: bn_responses.draw(lines, FigureData(title=RESPONSES_TITLE, note="", runs={})), path)
     return path
 
 

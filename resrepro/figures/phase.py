@@ -23,7 +23,8 @@ from resrepro.results.tables import Table, standard_error
 
 FIELDS = ("depth", "lr", "warmup", "init", "weight_decay", "train_error_pct")
 CELL_INCHES = (1.1, 0.5)
-CHANCE_PCT = 90.0  # of ten classes: the error of a diverged net
+DIVERGED_PCT = 90.0  # what a diverged net counts as, and the figure and the table say so: chance among ten classes
+DIVERGED_WORDS = f"diverged, counted as {DIVERGED_PCT:g} %"
 Choice = tuple[bool, str, float]  # warm-up, initialization, weight decay
 
 
@@ -52,7 +53,7 @@ def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str,
         return []
     error, recipe = record.final_train_error_pct, run.recipe
     values = (architecture(run.arch).depth, recipe.lr, recipe.warmup is not None, recipe.init, recipe.weight_decay)
-    return [dict(zip(FIELDS, (*values, CHANCE_PCT if error is None else error), strict=True))]
+    return [dict(zip(FIELDS, (*values, DIVERGED_PCT if error is None else error), strict=True))]
 
 
 def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
@@ -100,12 +101,13 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         for cell in of_panel:
             _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm)
     if every:
-        colors = figure.colorbar(axes.images[0] if axes.images else grid[0].images[0], ax=list(grid))
+        colors = figure.colorbar(next(axes.images[0] for axes in grid if axes.images), ax=list(grid))
         shallow, deep = _depths(spec.panel[0], data)
         colors.set_label(f"training error (%),\n{deep} less {shallow} layers")
-    missing = sum(run.missing for run in data.runs.values())
-    if missing:
-        figure.supxlabel(f"not run, gray: {missing} of {len(data.runs)} nets", fontsize="small", color="0.45")
+    missing, diverged = sum(run.missing for run in data.runs.values()), len(_diverged(rows))
+    notes = [f"not run, gray: {missing} of {len(data.runs)} nets"] if missing else []
+    notes += [f"{diverged} run(s) {DIVERGED_WORDS}"] if diverged else []
+    figure.supxlabel("; ".join(notes), fontsize="small", color="0.45")
     return figure
 
 
@@ -120,6 +122,10 @@ def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize) 
     noise = "" if cell.error is None else f" ± {cell.error:.1f}"
     text = f"{cell.difference:+.1f}{noise}\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}"
     axes.text(x, y, text, ha="center", va="center", fontsize="small", color=color)
+
+
+def _diverged(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["status"] == "diverged"]
 
 
 def _words(choice: Choice) -> str:
@@ -143,4 +149,5 @@ def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
         "nets", "lr", "warm-up", "init", "weight decay", "shallow (%)", "deep (%)", "difference", "standard error",
         "seeds",
     )  # fmt: skip
-    return Table(title=data.title, columns=columns, rows=tuple(found), notes=())
+    diverged = (f"{run.run} seed {run.seed}: {DIVERGED_WORDS}" for run in _diverged(rows).itertuples())
+    return Table(title=data.title, columns=columns, rows=tuple(found), notes=tuple(diverged))

@@ -245,7 +245,6 @@ class Engine:
 
         BN sees the parts of a mini-batch that it sees in training.
         """
-
         return gradient_norms(self.net, self._parts(), self.compute)
 
     def response_stds(self) -> dict[int, float]:

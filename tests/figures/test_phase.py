@@ -78,10 +78,13 @@ def test_the_figure_writes_them_and_counts_what_is_missing(shown, tmp_path: Path
     assert [t.get_position()[0] for t in residual.texts] == [1]
     assert plain.images[0].norm is residual.images[0].norm
     assert "1 of 10 nets" in figure.get_supxlabel()
+    assert figure.get_supxlabel().endswith("; 1 run(s) diverged, counted as 90 %")
     figure.savefig(tmp_path / "f.png")
 
 
 def test_the_table_has_a_row_a_cell(shown) -> None:
-    rows = phase.table(shown.rows, shown.spec, shown.data).rows
+    table = phase.table(shown.rows, shown.spec, shown.data)
+    rows = table.rows
+    assert table.notes == ("plain14-lr1.0 seed 0: diverged, counted as 90 %",)
     assert rows[1] == ("plain", "0.1", "no", "fan_out", "0.0001", "11.00", "32.00", "+21.00", "2.24", "2")
     assert len(rows) == 4

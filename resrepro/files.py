@@ -65,8 +65,9 @@ def write_atomically(
                 os.fsync(file.fileno())
             before_replacing()
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
 
 def own_temporary(path: Path) -> Path:

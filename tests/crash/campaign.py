@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import queue
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,10 +17,9 @@ from crash.breaking import Found, at_operations, by_power_cut, by_time, drawn, u
 from crash.kinds import KINDS, QUICK, Place
 from crash.mutations import by_mutation
 from crash.reading import by_reading
-from crash.server import MODES, Server, serving
+from crash.server import MODES, Server, memory, serving
 
 EVERY = 10**9
-MEMORY = Path("/dev/shm")  # what is lost in a power cut is computed, so a disk would only be slower
 
 
 def operations(place: Place, seed: int, count: int) -> Iterator[Found]:
@@ -99,10 +97,7 @@ def main() -> None:
     words = parser.parse_args()
     plan = [Job(part, kind, words.count, words.seed) for part in words.parts for kind in words.kinds.split(",")] or PLAN
     since, total = time.monotonic(), Counter[str]()
-    with (
-        tempfile.TemporaryDirectory(prefix="crash-", dir=MEMORY if MEMORY.is_dir() else None) as folder,
-        ExitStack() as stack,
-    ):
+    with memory() as folder, ExitStack() as stack:
         servers = queue.SimpleQueue[Server]()
         for number in range(words.processes):
             (own := Path(folder) / str(number)).mkdir()

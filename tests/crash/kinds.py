@@ -23,11 +23,11 @@ from support.images import write_tree
 
 RECIPE = """
 preset = "cifar"
-total_iters = 4
+total_iters = 2
 batch_size = 8
 lr = 0.05
-lr_drop_iters = [3]
-curve_every_iters = 2
+lr_drop_iters = [1]
+curve_every_iters = 1
 crop_padding = 2
 bn_average_batches = 1
 """

@@ -29,7 +29,7 @@ from resrepro.evaluation.verify import Verifier
 from resrepro.models import build
 from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import checkpoint, session
+from resrepro.training import checkpoint, session, step
 from resrepro.training.runner import Runner, Stopped
 from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
@@ -42,8 +42,9 @@ SIZES = ((60, 40), (40, 61), (50, 50), (38, 90))  # width, height
 
 @pytest.fixture(autouse=True)
 def few_mini_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BN is re-estimated on few mini-batches, for this net is a large one."""
+    """BN is re-estimated, and gradients are measured, on few mini-batches, for this net is a large one."""
     monkeypatch.setattr(session, "NUM_MINI_BATCHES", 3)
+    monkeypatch.setattr(step, "NORMS_BATCHES", 1)
 
 
 @pytest.fixture
@@ -151,10 +152,9 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(tree: Path, monkeypatch:
     run, save = photo_run(tree), checkpoint.save
     whole, parts = tree.parent / "whole", tree.parent / "parts"
     assert runner(whole).run_all([run]) == []
-    monkeypatch.setattr(checkpoint, "save", die)
-    with pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoint, "save", die)
         runner(parts).run_all([run])
-    monkeypatch.undo()
     assert runner(parts).run_all([run]) == []
     assert rows(parts, run) == rows(whole, run)
     states = [torch.load(results.run_files(place, run).checkpoint)["engine"]["model"] for place in (whole, parts)]

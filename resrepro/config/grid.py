@@ -17,7 +17,8 @@ class Grid(StrictModel):
     """Stand for a run of each architecture with each choice of the axes.
 
     Args:
-        axes: of each axis the changes of the file's recipe to choose from; an empty one changes nothing.
+        axes: of each axis the changes of the file's recipe to choose from; an empty one changes nothing. A `name`
+            among them stands for them in the names of the runs.
     """
 
     arch: tuple[str, ...] = Field(min_length=1)
@@ -28,16 +29,19 @@ class Grid(StrictModel):
         """Return the tables of the runs, named by architecture and changes, such as `plain14-lr0.1-warmup`."""
         found = []
         for arch, *changes in product(self.arch, *self.axes):
-            recipe = {key: value for change in changes for key, value in change.items()}
-            name = "-".join([arch, *(_word(key, value) for key, value in recipe.items())])
+            recipe = {key: value for change in changes for key, value in change.items() if key != "name"}
+            name = "-".join([arch, *(word for change in changes for word in _words(change))])
             found.append({"arch": arch, "name": name, "seeds": self.seeds, "recipe": recipe})
         return found
 
 
-def _word(key: str, value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return key if isinstance(value, Mapping) else f"{key}{value}"
+def _words(change: Mapping[str, Any]) -> list[str]:
+    if "name" in change:
+        return [str(change["name"])]
+    return [
+        value if isinstance(value, str) else key if isinstance(value, Mapping) else f"{key}{value}"
+        for key, value in change.items()
+    ]
 
 
 def with_patterns(figures: Sequence[FigureSpec], names: Sequence[str]) -> tuple[FigureSpec, ...]:

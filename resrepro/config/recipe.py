@@ -18,13 +18,32 @@ MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
 
 
 class Warmup(StrictModel):
-    """Keep a smaller learning rate until the training error, measured, is below a bound (Sec. 4.2, ResNet-110)."""
+    """Begin with a smaller learning rate.
+
+    Args:
+        until_train_error_pct: it ends when the training error, measured, is below this bound (Sec. 4.2, ResNet-110).
+        iters: it ends after so many iterations, in the place of that (He et al. 2016, arXiv 1603.05027, appendix: 400).
+    """
 
     lr: float = Field(gt=0)
-    until_train_error_pct: float = Field(gt=0, le=100)
+    until_train_error_pct: float | None = Field(default=None, gt=0, le=100)
+    iters: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_one_end(self) -> Warmup:
+        if (self.until_train_error_pct is None) == (self.iters is None):
+            raise ValueError("warmup: expected either until_train_error_pct or iters, which says when it ends")
+        return self
+
+    @property
+    def end(self) -> str:
+        """Say when it ends: `until training error < 80 %`, `for 400 iterations`."""
+        if self.iters is not None:
+            return f"for {self.iters} iterations"
+        return f"until training error < {self.until_train_error_pct:g} %"
 
     def __str__(self) -> str:
-        return f"lr {self.lr:g} until training error < {self.until_train_error_pct:g} %"
+        return f"lr {self.lr:g} {self.end}"
 
 
 class Plateau(StrictModel):
@@ -88,7 +107,7 @@ class Recipe(StrictModel):
         weight_decay: added to the gradient as `weight_decay` times the parameter.
         crop_padding: zeros on each side, pixels, before the random crop; 4 gives 9 x 9 offsets.
         curve_every_iters: iterations between two points of the curves.
-        warmup: None, or the gated warm-up of the 110-layer net.
+        warmup: None, or how the training begins.
         bn_devices: in training BN sees each of so many equal parts of the mini-batch alone, as on two GPUs (Sec. 4.2).
         decay: of `all` parameters, of the `weights` of convolutions and fc alone, or of the `convolutions` alone.
         momentum_form: `pytorch` is v = m v + g, w -= lr v; `caffe` is v = m v + lr g, w -= v, another one where lr

@@ -25,7 +25,7 @@ FIELDS = ("depth", "lr", "warmup", "init", "weight_decay", "train_error_pct")
 CELL_INCHES = (1.1, 0.5)
 DIVERGED_PCT = 90.0  # what a diverged net counts as, and the figure and the table say so: chance among ten classes
 DIVERGED_WORDS = f"diverged, counted as {DIVERGED_PCT:g} %"
-Choice = tuple[bool, str, float]  # warm-up, initialization, weight decay
+Choice = tuple[str, str, float]  # end of the warm-up or nothing, initialization, weight decay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,8 @@ def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str,
     if record is None:
         return []
     error, recipe = record.final_train_error_pct, run.recipe
-    values = (architecture(run.arch).depth, recipe.lr, recipe.warmup is not None, recipe.init, recipe.weight_decay)
+    warmup = recipe.warmup.end if recipe.warmup else ""
+    values = (architecture(run.arch).depth, recipe.lr, warmup, recipe.init, recipe.weight_decay)
     return [dict(zip(FIELDS, (*values, DIVERGED_PCT if error is None else error), strict=True))]
 
 
@@ -61,7 +62,7 @@ def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
     own, depths = rows[rows["run"].isin(panel.runs)], _depths(panel, data)
     found = []
     for recipe, of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
-        lr, warmup, init, decay = cast(tuple[float, bool, str, float], recipe)
+        lr, warmup, init, decay = cast(tuple[float, str, str, float], recipe)
         shallow, deep = (
             tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].astype(float)) for depth in depths
         )
@@ -130,7 +131,7 @@ def _diverged(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _words(choice: Choice) -> str:
     warmup, init, decay = choice
-    return f"{'warm-up' if warmup else 'no warm-up'}, {init}, decay {decay:g}"
+    return f"{f'warm-up {warmup}' if warmup else 'no warm-up'},\n{init}, decay {decay:g}"
 
 
 def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
@@ -143,7 +144,7 @@ def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
             numbers = [f"{value:.2f}" for value in errors] + [f"{cell.difference:+.2f}"]
             noise = "" if cell.error is None else f"{cell.error:.2f}"
             seeds = str(min(len(cell.shallow), len(cell.deep)))
-            recipe = (f"{cell.lr:g}", "yes" if warmup else "no", init, f"{decay:g}")
+            recipe = (f"{cell.lr:g}", warmup or "no", init, f"{decay:g}")
             found.append((panel.title, *recipe, *numbers, noise, seeds))
     columns = (
         "nets", "lr", "warm-up", "init", "weight decay", "shallow (%)", "deep (%)", "difference", "standard error",

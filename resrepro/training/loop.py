@@ -71,7 +71,7 @@ class Training:
     def steps(self) -> Iterator[CurvePoint | None]:
         """Train to the end of the recipe, and yield after each iteration: a curve point where one is due, else None.
 
-        The host reads from the device only at curve points, and while the gate of the warm-up is closed.
+        The host reads from the device only at curve points, and while a warm-up waits for its bound.
 
         Raises:
             Diverged: the loss is NaN or infinite.
@@ -103,12 +103,16 @@ class Training:
             self.sessions.append(session)
 
     def _check_gate(self) -> None:
-        closed = self.recipe.warmup is not None and self.warmup_opened_iter is None
-        if closed and self.iteration % GATE_WINDOW_ITERS == 0:
+        warmup = self.recipe.warmup
+        if warmup is None or self.warmup_opened_iter is not None:
+            return
+        if self.iteration == warmup.iters:
+            self.warmup_opened_iter = self.iteration
+        elif warmup.iters is None and self.iteration % GATE_WINDOW_ITERS == 0:
             totals = self.engine.totals()
             _, error_pct = totals.since(self._at_gate_check)
             self._at_gate_check = totals
-            if gate_opens(self.recipe, error_pct):
+            if gate_opens(warmup, error_pct):
                 self.warmup_opened_iter = self.iteration
 
     def _check_drops(self) -> None:

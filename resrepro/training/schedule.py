@@ -1,10 +1,10 @@
-"""Compute the learning rate (Sec. 3.4, 4.2), and decide when the warm-up of the 110-layer net ends."""
+"""Compute the learning rate (Sec. 3.4, 4.2), and decide when a warm-up ends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resrepro.config.recipe import Plateau, Recipe
+from resrepro.config.recipe import Plateau, Recipe, Warmup
 from resrepro.results.records import CurvePoint
 
 GATE_WINDOW_ITERS = 100  # the gate looks at the training error of the last 100 iterations, every 100
@@ -43,6 +43,6 @@ def _stopped_falling(plateau: Plateau, since: int, points: Sequence[CurvePoint])
     return bool(early) and min(late) > min(early) - plateau.min_fall_pct
 
 
-def gate_opens(recipe: Recipe, window_error_pct: float) -> bool:
-    """Tell whether the warm-up ends: the measured training error is below the bound."""
-    return recipe.warmup is not None and window_error_pct < recipe.warmup.until_train_error_pct
+def gate_opens(warmup: Warmup, window_error_pct: float) -> bool:
+    """Tell whether a warm-up ends by its bound: the measured training error is below it."""
+    return warmup.until_train_error_pct is not None and window_error_pct < warmup.until_train_error_pct

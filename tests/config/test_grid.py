@@ -22,7 +22,10 @@ arch = ["plain8", "resnet8"]
 seeds = [0, 3]
 axes = [
   [{ lr = 0.1 }, { lr = 1e-3 }],
-  [{}, { init = "fan_in" }, { warmup = { lr = 0.01, until_train_error_pct = 80 } }],
+  [
+    {}, { init = "fan_in" }, { warmup = { lr = 0.01, until_train_error_pct = 80 } },
+    { name = "short", warmup = { lr = 0.01, iters = 9 } },
+  ],
 ]
 """
 CLAIM = ('higher = "plain8"\nlower = "resnet8"', 'higher = "plain8-lr0.1"\nlower = "resnet8-lr0.1-fan_in"')
@@ -35,10 +38,11 @@ def test_a_grid_is_the_runs_of_all_its_choices(toml: Callable[..., Path]) -> Non
         f"{arch}-{lr}{rest}"
         for arch in ("plain8", "resnet8")
         for lr in ("lr0.1", "lr0.001")
-        for rest in ("", "-fan_in", "-warmup")
+        for rest in ("", "-fan_in", "-warmup", "-short")
     ]
-    assert experiment.run_names() == names and [run.seed for run in experiment.runs] == [0, 3] * 12
-    last = experiment.runs[-1]
+    assert experiment.run_names() == names and [run.seed for run in experiment.runs] == [0, 3] * 16
+    *_, last, named = experiment.runs[::2]
+    assert named.recipe == last.recipe.model_copy(update={"warmup": Warmup(lr=0.01, iters=9)})
     assert (last.arch, last.recipe.lr, last.recipe.init) == ("resnet8", 1e-3, "fan_out")
     assert last.recipe.warmup == Warmup(lr=0.01, until_train_error_pct=80)
     assert last.recipe.total_iters == 12  # the file's
@@ -48,7 +52,7 @@ def test_a_grid_is_the_runs_of_all_its_choices(toml: Callable[..., Path]) -> Non
 
 def test_a_grid_may_stand_beside_runs(toml: Callable[..., Path]) -> None:
     experiment = read_experiment(toml((RUNS, RUNS + GRID)))
-    assert len(experiment.runs) == 3 + 24
+    assert len(experiment.runs) == 3 + 32
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,11 @@ def test_a_grid_may_stand_beside_runs(toml: Callable[..., Path]) -> None:
             r"run 'plain8-rl0.001': recipe: unknown key 'rl'",
         ),
         (('"plain8", "resnet8"]\nseeds', '"plain9"]\nseeds'), r"run 'plain9-lr0.1': architecture 'plain9'"),
+        (("iters = 9", "iters = 0"), r"run 'plain8-lr0.1-short': recipe: warmup iters: got 0"),
+        (
+            (", iters = 9", ""),
+            r"run 'plain8-lr0.1-short': recipe: warmup: expected either until_train_error_pct or iters",
+        ),
         (("{ lr = 1e-3 }", "{ lr = 0.1 }"), r"run 'plain8-lr0.1' seed 0 is declared twice"),
         (('["resnet8-lr0.001", "*-fan_in"]', '["*-fan_out"]'), r"figure 'tiny': unknown run '\*-fan_out'"),
     ],
@@ -74,7 +83,7 @@ def test_a_mistake_is_one_line(toml: Callable[..., Path], change: tuple[str, str
 
 def test_the_phase_diagram_has_five_seeds_of_each_cell_and_both_depths() -> None:
     experiment = find_experiment("phase-diagram")
-    assert len(experiment.runs) == 5 * len(experiment.run_names()) == 240
+    assert len(experiment.runs) == 5 * len(experiment.run_names()) == 300
     plain, residual = (panel.runs for panel in experiment.figures[0].panel)
-    assert len(plain) == len(residual) == 24
+    assert len(plain) == len(residual) == 30
     assert {name.partition("-")[2] for name in plain} == {name.partition("-")[2] for name in residual}

@@ -13,7 +13,7 @@ from resrepro.runtime.device import Compute
 from resrepro.training.loop import Diverged
 from resrepro.training.schedule import GATE_WINDOW_ITERS
 from support.recipes import tiny_recipe
-from support.trainings import training
+from support.trainings import moments, same, training, weights
 
 
 def test_curve_points_are_at_multiples_and_at_the_end_with_their_rate(images: Images, fp32: Compute) -> None:
@@ -53,6 +53,22 @@ def test_the_warmup_gate_opens_on_the_measured_error_and_is_recorded(
     assert t.warmup_opened_iter == 3 * GATE_WINDOW_ITERS
     assert set(rates[:300]) == {0.001}
     assert set(rates[300:390]) == {0.05} and set(rates[390:]) == {0.05 / 10}
+
+
+def test_a_warmup_of_some_iterations_ends_after_them_also_when_resumed_in_it(images: Images, fp32: Compute) -> None:
+    recipe = tiny_recipe(warmup={"lr": 0.001, "iters": 4})
+    whole, first, second = (training(images, fp32, recipe) for _ in range(3))
+    rates = []
+    for _ in whole.steps():
+        rates.append(whole.lr)  # of the next iteration
+    assert rates[:6] == [0.001] * 3 + [0.05] * 2 + [0.05 / 10] and whole.warmup_opened_iter == 4
+    for _ in first.steps():
+        if first.iteration == 2:
+            break
+    second.load_state_dict(first.state_dict())
+    list(second.steps())
+    assert second.warmup_opened_iter == 4 and same(weights(second), weights(whole))
+    assert (4, "after the warm-up") in moments(whole)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -27,9 +27,9 @@ def test_warmup_rate_until_the_gate_opens_then_the_base_rate() -> None:
     recipe = paper_recipe(warmup=Warmup(lr=0.01, until_train_error_pct=80))
     assert learning_rate(recipe, 0, warmup_open=False) == 0.01
     assert learning_rate(recipe, 0, warmup_open=True) == 0.1
-    assert not gate_opens(recipe, 80.0)
-    assert gate_opens(recipe, 79.99)
-    assert not gate_opens(paper_recipe(), 10.0)
+    assert recipe.warmup and not gate_opens(recipe.warmup, 80.0)
+    assert gate_opens(recipe.warmup, 79.99)
+    assert not gate_opens(Warmup(lr=0.01, iters=400), 10.0)
 
 
 def falling(*errors_pct: float) -> list[CurvePoint]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
@@ -34,6 +34,10 @@ class Warmup(StrictModel):
         if (self.until_train_error_pct is None) == (self.iters is None):
             raise ValueError("warmup: expected either until_train_error_pct or iters, which says when it ends")
         return self
+
+    @model_serializer(mode="wrap")
+    def _with_its_end_alone(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in fields(self).items() if value is not None}
 
     @property
     def end(self) -> str:

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from resrepro import results
 from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
 from resrepro.data.loading import is_there
 from resrepro.paper import TEST_ERROR_PCT
+from resrepro.results import same_run
+from resrepro.results.paths import RunFiles
 from support.processes import run
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +45,16 @@ def test_a_committed_run_is_whole(path: Path) -> None:
     assert float(last["train_error_pct"]) == record["final_train_error_pct"]
     assert re.fullmatch("[0-9a-f]{40}", record["commit"])
     assert path in QUICKSTARTS or {"responses.csv", "gradients.csv"} <= {file.name for file in path.parent.iterdir()}
+
+
+@pytest.mark.parametrize("path", RECORDS + QUICKSTARTS, ids=named)
+def test_a_committed_run_is_still_the_run_that_is_asked_for(path: Path) -> None:
+    record = results.read_record(RunFiles(folder=path.parent))
+    assert record is not None
+    asked = same_run.recorded_run(record)
+    source = record.start_from and asked.model_copy(update={"name": record.start_from})
+    asked = asked.model_copy(update={"start_from": source or None})
+    same_run.check(same_run.of_record(record), asked, path)
 
 
 def test_a_committed_net_has_the_recorded_error() -> None:

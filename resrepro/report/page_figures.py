@@ -28,9 +28,11 @@ class PageFigures:
     def of(self, experiment: Experiment, *, missing: bool) -> list[PlainBlock]:
         """Return the experiment's figures, those with a table followed by it.
 
+        One that lacks runs, and shows none that the figures before it do not, is not drawn; unless it is the paper's.
+
         Args:
-            missing: whether a figure without any run is named. If not it is left out, and so is one that lacks most of
-                its runs, or that shows no run that the figures before it do not.
+            missing: whether a figure that is not drawn is named, with the commands that train its runs. If not, each
+                must show a new run, and half of its runs at least.
         """
         blocks: list[PlainBlock] = []
         for spec in experiment.figures:
@@ -41,7 +43,11 @@ class PageFigures:
             there = set(shown.rows["run"])
             new = {(kind.rows, experiment.dataset, experiment.variation.suffix, name) for name in there} - self._shown
             title = _title(experiment, spec)
-            if there and not shown.why_blank(kind) and (missing or (new and 2 * len(there) >= len(data.runs))):
+            if missing:
+                enough = new or len(there) == len(data.runs) or "Fig. " in experiment.reproduces
+            else:
+                enough = new and 2 * len(there) >= len(data.runs)
+            if there and enough and not shown.why_blank(kind):
                 self._shown |= new
                 (svg,) = render(kind, shown, ("svg",))
                 drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg.decode())

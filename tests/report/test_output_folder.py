@@ -69,3 +69,15 @@ def test_a_figure_reads_the_files_of_a_run_once(results_dir: Path, monkeypatch: 
     blocks = PageFigures(results_dir, []).of(find_experiment("plain20-vs-plain56"), missing=True)
     assert len(blocks) == 1 and set(reads.values()) == {1}, reads
     assert {f"{run}/seed0/{file}" for run in ("plain20", "plain56") for file in ("curves.csv", "run.json")} <= {*reads}
+
+
+def test_what_lacks_runs_and_shows_no_new_one_is_named_alone(results_dir: Path) -> None:
+    """Footnote 3 is about runs that are longer than the two that are there."""
+    figures = PageFigures(results_dir, [])
+    drawn = {}
+    for name in ("plain20-vs-plain56", "plain-longer", "cifar-resnet"):
+        (drawn[name], *_) = figures.of(find_experiment(name), missing=True)
+    assert drawn["plain20-vs-plain56"].drawing and drawn["cifar-resnet"].drawing  # the paper's figures
+    assert drawn["plain-longer"].drawing is None and "resrepro run plain-longer" in drawn["plain-longer"].notes[0]
+    (longer,) = PageFigures(results_dir, []).of(find_experiment("plain-longer"), missing=True)
+    assert longer.drawing  # the first to show them

@@ -14,7 +14,7 @@ from resrepro.errors import UserError, did_you_mean
 Shortcut = Literal["A", "B", "C", "scaled", "gated"]
 Family = Literal["cifar", "imagenet"]
 Block = Literal[
-    "basic", "bottleneck", "1layer", "3layer", "preactivation", "preactivation-bottleneck", "gates", "highway"
+    "basic", "bottleneck", "1layer", "3layer", "preactivation", "preactivation-bottleneck", "halves", "gates", "highway"
 ]
 OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # module:name
 
@@ -89,6 +89,7 @@ NAMES: dict[str, str] = {
 REMARKS: dict[str, str] = {  # of shortcuts and blocks
     "scaled": "half the shortcut",
     "gated": "gated shortcut",
+    "halves": "half of both",
     "gates": "exclusive gates",
     "bottleneck": "bottlenecks",
     "preactivation-bottleneck": "bottlenecks",
@@ -97,7 +98,7 @@ REMARKS: dict[str, str] = {  # of shortcuts and blocks
 }
 LAYERS: dict[Block, int] = {  # weighted layers in a block's F
     "basic": 2, "bottleneck": 3, "1layer": 1, "3layer": 3,
-    "preactivation": 2, "preactivation-bottleneck": 3, "gates": 2, "highway": 1,
+    "preactivation": 2, "preactivation-bottleneck": 3, "halves": 2, "gates": 2, "highway": 1,
 }  # fmt: skip
 
 # The CIFAR nets by what stands before and after their depth; plain nets and ResNets of the paper first.
@@ -115,6 +116,7 @@ CIFAR_NETS: dict[str, Architecture] = {
         "resnet-C": {"shortcut": "C"},
         "resnet-scaled": {"shortcut": "scaled"},
         "resnet-gated": {"shortcut": "gated"},
+        "resnet-halves": {"block": "halves", "shortcut": "A"},
         "resnet-gates": {"block": "gates", "shortcut": "A"},
         "preact": {"block": "preactivation", "shortcut": "A"},
         "preact-bottleneck": {"block": "preactivation-bottleneck", "shortcut": "B"},
@@ -160,7 +162,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **{f"resnet{d}-{f}": _cifar(f"resnet-{f}", d) for f in ("1layer", "3layer") for d in (20, 56)},
     **{f"preact{d}": _cifar("preact", d) for d in (20, 56, 110)},
     **{f"{net}164-bottleneck": _cifar(f"{net}-bottleneck", 164) for net in ("resnet", "preact")},
-    **{f"resnet110-{kind}": _cifar(f"resnet-{kind}", 110) for kind in ("scaled", "gates", "gated", "C")},
+    **{f"resnet110-{kind}": _cifar(f"resnet-{kind}", 110) for kind in ("scaled", "halves", "gates", "gated", "C")},
     **{f"highway{d}": _cifar("highway", d) for d in (20, 32)},
 }
 

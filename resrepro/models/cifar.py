@@ -9,6 +9,7 @@ from resrepro.config.architectures import Block as BlockName
 from resrepro.models.blocks import BasicBlock, Block, Bottleneck, activation, batch_norm, stage
 from resrepro.models.relatives import (
     ExclusiveGatesBlock,
+    HalvesBlock,
     HighwayBlock,
     PreactivationBlock,
     PreactivationBottleneck,
@@ -23,6 +24,7 @@ BLOCKS: dict[BlockName, type[Block]] = {
     "3layer": ThreeLayerBlock,
     "preactivation": PreactivationBlock,
     "preactivation-bottleneck": PreactivationBottleneck,
+    "halves": HalvesBlock,
     "gates": ExclusiveGatesBlock,
     "highway": HighwayBlock,
 }

@@ -95,6 +95,15 @@ class PreactivationBottleneck(PreactivationBlock):
     kernels: ClassVar[tuple[int, ...]] = (1, 3, 1)
 
 
+class HalvesBlock(BasicBlock):
+    """Computes relu(0.5 F(x) + 0.5 x) (He et al. 2016, Table 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.downsample is not None
+        y = self.bn2(conv3x3(self.conv2, activation(self.bn1, conv3x3(self.conv1, x))))
+        return F.relu(0.5 * (y + self.downsample(x)))
+
+
 class ExclusiveGatesBlock(BasicBlock):
     """Computes relu(g(x) F(x) + (1 - g(x)) x), with a gate g of a 1x1 convolution (He et al. 2016, Fig. 2c)."""
 

@@ -19,8 +19,8 @@ from resrepro.models.stage import Stage
 from resrepro.runtime.device import Compute
 from support.trainings import training
 
-KINDS = ("preact8", "preact11-bottleneck", "highway8", "resnet8-gates", "resnet8-gated", "resnet8-scaled", "resnet8-C",
-         "resnet5-1layer", "resnet11-3layer", "resnet11-bottleneck", "plain11-bottleneck")  # fmt: skip
+KINDS = ("preact8", "preact11-bottleneck", "highway8", "resnet8-gates", "resnet8-gated", "resnet8-scaled", "resnet8-halves",
+         "resnet8-C", "resnet5-1layer", "resnet11-3layer", "resnet11-bottleneck", "plain11-bottleneck")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,9 @@ def last_layers_are_zero(made: nn.Module) -> None:
             nn.init.zeros_(convolutions[-1].weight)
 
 
-@pytest.mark.parametrize(("name", "coefficient"), [("preact20", 1.0), ("resnet20-scaled", 0.5**8)])
+@pytest.mark.parametrize(
+    ("name", "coefficient"), [("preact20", 1.0), ("resnet20-scaled", 0.5**8), ("resnet20-halves", 0.5**8)]
+)
 def test_the_identity_path_carries_the_gradient(name: str, coefficient: float) -> None:
     """d/dx of the sum of what leaves the last block, past F: 1, and with half the shortcut 0.5 a block."""
     made = net(name)
@@ -134,6 +136,14 @@ def test_gates_open_as_their_bias_says(stride: int) -> None:
         whole = usual.downsample(x)
         own = g * f if block is exclusive else f
         torch.testing.assert_close(block(x), (own + (1 - g) * whole).clamp(min=0), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_half_of_both_is_half_of_the_sum(stride: int) -> None:
+    x = images(8, 16).abs()
+    halves, usual = (net(name).get_submodule(f"layer{stride}.0") for name in ("resnet8-halves", "resnet8"))
+    usual.load_state_dict(halves.state_dict())
+    torch.testing.assert_close(halves(x), usual(x) / 2, rtol=1e-12, atol=1e-12)  # the ReLU of a half is its half
 
 
 def test_a_highway_layer_goes_from_identity_to_plain_layer_by_its_transform_gate() -> None:

@@ -19,8 +19,10 @@ from resrepro.models.stage import Stage
 from resrepro.runtime.device import Compute
 from support.trainings import training
 
-KINDS = ("preact8", "preact11-bottleneck", "highway8", "resnet8-gates", "resnet8-gated", "resnet8-scaled", "resnet8-halves",
-         "resnet8-C", "resnet5-1layer", "resnet11-3layer", "resnet11-bottleneck", "plain11-bottleneck")  # fmt: skip
+KINDS = (
+    "preact8", "preact11-bottleneck", "highway8", "resnet8-gates", "resnet8-gated", "resnet8-scaled", "resnet8-halves",
+    "resnet8-C", "resnet5-1layer", "resnet11-3layer", "resnet11-bottleneck", "plain11-bottleneck",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -121,7 +121,7 @@ def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize) 
     red, green, blue, _ = colormaps["viridis"](norm(cell.difference))
     color = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
     noise = "" if cell.error is None else f" ± {cell.error:.1f}"
-    text = f"{cell.difference:+.1f}{noise}\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}"
+    text = f"{cell.difference:+.1f}{noise}".replace("-", "−") + f"\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}"
     axes.text(x, y, text, ha="center", va="center", fontsize="small", color=color)
 
 

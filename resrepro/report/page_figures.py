@@ -49,7 +49,8 @@ class PageFigures:
                 enough = new and 2 * len(there) >= len(data.runs)
             if there and enough and not shown.why_blank(kind):
                 self._shown |= new
-                (svg,) = render(kind, shown, ("svg",))
+                untitled = replace(shown, data=replace(data, title=""))  # the page writes it below
+                (svg,) = render(kind, untitled, ("svg",))
                 drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg.decode())
                 blocks.append(PageFigure(title=title, drawing=drawing, notes=_notes(experiment, data)))
                 if kind.table is not None:

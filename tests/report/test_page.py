@@ -319,6 +319,15 @@ def test_a_browser_has_nothing_to_complain_of(tmp_path: Path) -> None:
     assert "</html>" in done.stdout and "CONSOLE" not in done.stderr
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_brief_report_prints_on_two_pages(tmp_path: Path) -> None:
+    four_runs(tmp_path)
+    CliRunner().invoke(app, ["report", "--brief", "--results-dir", str(tmp_path)], catch_exceptions=False)
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--print-to-pdf={tmp_path}/brief.pdf"]
+    subprocess.run([CHROMIUM, *words, f"file://{tmp_path}/brief.html"], capture_output=True, timeout=120, check=True)
+    assert len(re.findall(rb"/Type */Page\b", (tmp_path / "brief.pdf").read_bytes())) == 2
+
+
 def test_claims_of_our_own_are_counted_apart(tmp_path: Path) -> None:
     four_runs(tmp_path)
     _, markdown = report(tmp_path)

@@ -19,12 +19,6 @@ MARKS = {  # verdict -> class of its badge
     "contradicted": "bad", "inconsistent": "bad", "does not hold here": "bad",
 }  # fmt: skip
 NUMBER = re.compile(r"[-+±–\d.,()× ]*\d[-+±–\d.,()× %]*|–")
-# What matplotlib draws in black, grays and white takes the page's colors.
-THEME = {
-    "#000000": "currentColor", "#333333": "currentColor", "#404040": "currentColor", "#4c4c4c": "currentColor",
-    "#737373": "var(--quiet)", "#808080": "var(--quiet)", "#999999": "var(--quiet)", "#e6e6e6": "var(--line)",
-    "#ffffff": "var(--paper)", "#0072b2": "var(--blue)",
-}  # fmt: skip
 
 
 def write(page: Page) -> str:
@@ -49,12 +43,11 @@ def _alignments(table: Table) -> list[Markup]:
 
 
 def _inline(figure: PageFigure, anchor: str) -> Markup:
-    """Return a figure's SVG as a part of the page: names of its own, the page's colors, a size that can shrink."""
+    """Return a figure's SVG as a part of the page: names of its own, and a size that can shrink."""
     assert figure.drawing is not None
     svg = figure.drawing.svg[figure.drawing.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{anchor}-", svg)
-    svg = re.sub("|".join(THEME), lambda color: THEME[color[0]], svg)
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
     description = escape(f"{figure.title}: {figure.notes[0]}", quote=True)
     start = (

@@ -84,7 +84,8 @@ def table(
         typer.echo(PRINTED[form](found), nl=False)
         return
     _show(found)
-    folder, option = output_dir or results.figures_folder(results_dir), "--output-dir" if output_dir else "--results-dir"
+    folder = output_dir or results.figures_folder(results_dir)
+    option = "--output-dir" if output_dir else "--results-dir"
     name = f"table{which}" if which.isdigit() else f"{which}-distance"
     for path in write_table(found, lambda extension: folder / f"{name}.{extension}", option):
         console.print(path, soft_wrap=True)

@@ -264,7 +264,7 @@ def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
         assert left_out.count(str(path)) == 1, path
     assert re.search(r"^Files that could not be used: \d+;", markdown, re.MULTILINE)
     assert "| ResNet | 20 | 0.27 | 8.75 | 8.40 | -0.35 | 1 |" in markdown  # what is whole is there
-    assert "| ResNet | 56 | 0.85M | 6.97 | 1 damaged |" in markdown
+    assert "| ResNet | 56 | 0.85 | 6.97 | 1 damaged |" in markdown
     assert "<svg" in html and "Traceback" not in html
 
 

@@ -192,12 +192,10 @@ def plot(
     The paper's own curves lie behind ours. What has no run yet is left out, and named.
     """
     gc.set_threshold(RARELY)
-    from resrepro.figures.files import FORMATS, draw_experiment
+    from resrepro.figures.files import draw_experiment
     from resrepro.figures.look import Look, read_words
 
-    formats = tuple(dict.fromkeys(part.strip() for part in format.split(",")))
-    if {*formats} - {*FORMATS}:
-        raise UserError(f"--format {format}: expected png, pdf or svg, separated by commas")
+    formats = _formats(format)
     look = Look(
         style=style, width_inches=width, font_pt=font_size, words=read_words(words) if words else {},
         with_paper=not no_paper, show_missing=show_missing,
@@ -211,10 +209,9 @@ def plot(
         if drawn.left_out and not drawn.files and kept.is_dir():
             console.print(f"{experiment.name}: drawn from the runs in {kept}")
             drawn, source = draw_experiment(experiment, kept, formats=formats, look=look, output_dir=folder), kept
-        for file in drawn.files:
-            console.print(file, soft_wrap=True)
-        if not experiment.figures:
-            console.print(f"{experiment.name}: declares no figure")
+        lines = drawn.files if experiment.figures else (f"{experiment.name}: declares no figure",)
+        for line in lines:
+            console.print(line, soft_wrap=True)
         if drawn.files and not show_missing:
             _print_missing(experiment, source)
         num_files += len(drawn.files)
@@ -229,6 +226,15 @@ def plot(
         if names and "all" not in names:
             reason = next(iter(left_out.values()))
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
+
+
+def _formats(given: str) -> tuple[str, ...]:
+    from resrepro.figures.files import FORMATS
+
+    formats = tuple(dict.fromkeys(part.strip() for part in given.split(",")))
+    if {*formats} - {*FORMATS}:
+        raise UserError(f"--format {given}: expected png, pdf or svg, separated by commas")
+    return formats
 
 
 def _print_missing(experiment: Experiment, results_dir: Path) -> None:

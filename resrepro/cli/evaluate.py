@@ -82,7 +82,7 @@ def evaluate(
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:
-    """Measure the test errors of trained nets, alone and together.
+    """Measure the test errors of nets, alone and together.
 
     A RUN is a folder such as results/imagenet/resnet50/seed0: it is tested before and after BN is re-estimated, and the
     errors are recorded there for the tables. WEIGHTS is a file: our checkpoint, or a state dict of other code (bare or

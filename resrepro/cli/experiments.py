@@ -25,7 +25,7 @@ from resrepro.results.status import RunStatus, run_status
 
 PLACES = (  # in the paper's order; the start of what an experiment reproduces
     "the idea", "Fig. 1", "Sec. 1", "Fig. 4", "Sec. 3", "Table 2", "Sec. 4.1", "Table 3", "Tables 3", "Table 4",
-    "Table 5", "Fig. 6", "Sec. 4.2", "Fig. 7",
+    "Table 5", "Fig. 6 left", "Fig. 6,", "Fig. 6 right", "Fig. 6", "Sec. 4.2", "Fig. 7",
 )  # fmt: skip
 COLUMNS = ("experiment", "reproduces", "data", "finished", "cost")
 GROUPS = ("the paper", "its footnotes, and what it leaves open", "beyond the paper, and no part of 'all'")
@@ -44,7 +44,7 @@ def _place(experiment: Experiment) -> tuple[int, int, str]:
 
 
 def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
-    """List all experiments, and how many of their runs are finished."""
+    """List all experiments, and how far they are."""
     experiments = sorted(map(find_experiment, experiment_names()), key=_place)
     statuses = {e.name: [run_status(results_dir, run) for run in e.runs] for e in experiments}
     if as_json:
@@ -96,7 +96,7 @@ def show(
     results_dir: ReadDir = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Show an experiment: its recipe, its runs, and what to expect."""
+    """Show an experiment: recipe, runs, and what to expect."""
     experiment = find_experiment(name)
     statuses = [run_status(results_dir, run) for run in experiment.runs]
     if as_json:
@@ -155,7 +155,8 @@ def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
     if table.row_count:
         console.print()
         console.print(table)
-        console.print("plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6")
+        note = "plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6"
+        console.print(note, soft_wrap=True)
 
 
 def _print_problems(statuses: list[RunStatus]) -> None:

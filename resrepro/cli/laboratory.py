@@ -59,10 +59,10 @@ def responses(
     output_dir: OutputDir = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Draw Fig. 7 from the weights of nets alone, without data.
+    """Draw layer responses from weights alone, without data.
 
-    Each 3x3 layer's response has the deviation sqrt(mean gamma^2 + var beta) by the parameters of its BN. It is shown
-    beside the paper's curve, and beside what a run measured on its images.
+    As in Fig. 7. Each 3x3 layer's response has the deviation sqrt(mean gamma^2 + var beta) by the parameters of its BN.
+    It is shown beside the paper's curve, and beside what a run measured on its images.
     """
     from resrepro.laboratory.bn_responses import responses_of
 

@@ -22,9 +22,10 @@ from resrepro.cli.options import (
     console,
     print_json,
 )
+from resrepro.config.experiment import Experiment
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiments
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError
 from resrepro.report.tables import TABLES
 from resrepro.results.tables import Table, write_table
 
@@ -50,6 +51,7 @@ ShowMissing = Annotated[
 TableFormat = Annotated[
     str | None, typer.Option("--format", help="Print md, csv or latex, and nothing else.", show_default=False)
 ]
+MAX_NAMED = 5  # runs in a line
 PRINTED = {"md": Table.to_markdown, "csv": Table.to_csv, "latex": Table.to_latex}
 
 
@@ -67,13 +69,13 @@ def table(
     output_dir: OutputDir = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Print a table of the paper, or the distance from its curves.
+    """Print a table of the paper, or distances from its curves.
 
     With our numbers beside the paper's. Also write it as Markdown and CSV, beside the figures; with --format or --json
     only print it.
     """
     if form is not None and form not in PRINTED:
-        raise UserError(f"--format {form}: expected {', '.join(PRINTED)}{did_you_mean(form, PRINTED)}")
+        raise UserError(f"--format {form}: expected {', '.join(PRINTED)}")
     found = _make_table(which, results_dir)
     if as_json:
         print_json(found.to_json())
@@ -82,11 +84,10 @@ def table(
         typer.echo(PRINTED[form](found), nl=False)
         return
     _show(found)
-    folder, name = (
-        output_dir or results.figures_folder(results_dir),
-        f"table{which}" if which.isdigit() else f"{which}-distance",
-    )
-    for path in write_table(found, lambda extension: folder / f"{name}.{extension}"):
+    folder = output_dir or results.figures_folder(results_dir)
+    option = "--output-dir" if output_dir else "--results-dir"
+    name = f"table{which}" if which.isdigit() else f"{which}-distance"
+    for path in write_table(found, lambda extension: folder / f"{name}.{extension}", option):
         console.print(path, soft_wrap=True)
 
 
@@ -97,24 +98,29 @@ def _make_table(which: str, results_dir: Path) -> Table:
 
         tables |= DISTANCES
     if which not in tables:
-        raise UserError(f"table {which}: expected {', '.join(tables)}{did_you_mean(which, tables)}")
+        raise UserError(f"table {which}: expected {', '.join(tables)}")
     return tables[which](results_dir)
 
 
 def _show(found: Table) -> None:
     """Print a table in the width of the terminal: cells wrap between words; if they cannot, each row is a paragraph."""
     columns = list(zip(found.columns, *found.rows, strict=True))
-    widths = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
-    widths[0] = max(map(len, columns[0]))
-    if sum(widths) + len(widths) > console.width:
+    least = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
+    widths = [max(map(len, texts)) for texts in columns]
+    least[0] = widths[0]
+    room = console.width - len(widths)  # a space after each
+    while sum(widths) > room and widths != least:
+        widest = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
+        widths[widest] -= 1
+    if sum(widths) > room:
         console.print(found.title, style="italic")
         for row in found.rows:
             cells = [f"{column} {cell}" for column, cell in zip(found.columns[1:], row[1:], strict=True) if cell]
             console.print(f"{row[0]}: {'; '.join(cells)}")
     else:
         shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
-        for index, texts in enumerate(columns):
-            shown.add_column(texts[0], no_wrap=index == 0, min_width=widths[index])
+        for name, width in zip(found.columns, widths, strict=True):
+            shown.add_column(name, width=width)
         for row in found.rows:
             shown.add_row(*row)
         console.print(shown)
@@ -186,13 +192,10 @@ def plot(
     The paper's own curves lie behind ours. What has no run yet is left out, and named.
     """
     gc.set_threshold(RARELY)
-    from resrepro.figures.files import FORMATS, draw_experiment
+    from resrepro.figures.files import draw_experiment
     from resrepro.figures.look import Look, read_words
 
-    formats = tuple(dict.fromkeys(part.strip() for part in format.split(",")))
-    for kind in set(formats) - {*FORMATS}:
-        hint = did_you_mean(kind, FORMATS)
-        raise UserError(f"--format {format}: expected png, pdf or svg, separated by commas{hint}")
+    formats = _formats(format)
     look = Look(
         style=style, width_inches=width, font_pt=font_size, words=read_words(words) if words else {},
         with_paper=not no_paper, show_missing=show_missing,
@@ -202,19 +205,43 @@ def plot(
     problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
     for experiment in (found.variant(variation) for found in find_experiments(names or [])):
         drawn = draw_experiment(experiment, results_dir, formats=formats, look=look, output_dir=folder)
-        kept = results_dir / experiment.name  # the runs of `quickstart` that come with the program
+        source, kept = results_dir, results_dir / experiment.name  # the runs of `quickstart` come with the program
         if drawn.left_out and not drawn.files and kept.is_dir():
             console.print(f"{experiment.name}: drawn from the runs in {kept}")
-            drawn = draw_experiment(experiment, kept, formats=formats, look=look, output_dir=folder)
-        for file in drawn.files:
-            console.print(file, soft_wrap=True)
-        if not experiment.figures:
-            console.print(f"{experiment.name}: declares no figure")
+            drawn, source = draw_experiment(experiment, kept, formats=formats, look=look, output_dir=folder), kept
+        lines = drawn.files if experiment.figures else (f"{experiment.name}: declares no figure",)
+        for line in lines:
+            console.print(line, soft_wrap=True)
+        if drawn.files and not show_missing:
+            _print_missing(experiment, source)
         num_files += len(drawn.files)
         problems |= dict.fromkeys(drawn.problems)
         left_out |= drawn.left_out
-    for figure, reason in left_out.items():
-        console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
+    if num_files or problems:
+        for figure, reason in left_out.items():
+            console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
     _exit_if(problems)
     if left_out and not num_files:
-        raise UserError(f"--results-dir {results_dir}: no figure drawn; none of the runs asked for is stored there")
+        reason = "none of their runs is stored; begin with: resrepro run quickstart"
+        if names and "all" not in names:
+            reason = next(iter(left_out.values()))
+        raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
+
+
+def _formats(given: str) -> tuple[str, ...]:
+    from resrepro.figures.files import FORMATS
+
+    formats = tuple(dict.fromkeys(part.strip() for part in given.split(",")))
+    if {*formats} - {*FORMATS}:
+        raise UserError(f"--format {given}: expected png, pdf or svg, separated by commas")
+    return formats
+
+
+def _print_missing(experiment: Experiment, results_dir: Path) -> None:
+    """Name the runs that an experiment's figures lack, and what trains them."""
+    folders = {run.name: results.run_files(results_dir, run).folder.parent for run in experiment.runs}
+    missing = [name for name, folder in folders.items() if not folder.is_dir()]
+    if missing:
+        more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+        command = f"resrepro run {experiment.address}{experiment.variation.options}"
+        console.print(f"without {', '.join(missing[:MAX_NAMED])}{more}, not run yet: {command}", soft_wrap=True)

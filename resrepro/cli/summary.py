@@ -25,9 +25,11 @@ def summary(
     if as_json:
         print_json([{"arch": name, **asdict(counts)} for name, counts in found.items()])
         return
-    table = Table("architecture", "layers", "parameters", "multiply-adds", "output size", box=None, header_style="bold")
+    table = Table(
+        "architecture", "layers", "parameters", "multiply-adds", "output sizes", box=None, header_style="bold"
+    )
     for name, counts in found.items():
-        where = "" if arch else ", ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
+        where = "" if arch else " ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
         table.add_row(
             name,
             str(counts.num_layers),

@@ -14,7 +14,7 @@ from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.data import FigureData
+from resrepro.figures.data import FigureData, seeds_said
 from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, missing_run_remarks, new_figure
 from resrepro.figures.palette import BLUE, GREEN, VERMILION
 from resrepro.results.csv_rows import MEND, read_rows
@@ -82,8 +82,12 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     add_remarks(figure, lines, data.look)
     all_axes[0].set_ylabel("error (%)")
     if not rows.empty:
-        there = [state for state in STATES if (rows["state"] == state).any()]
-        handles = [Line2D([], [], label=state, markersize=5, **STATES[state]) for state in there]
+        by_state = {state: rows[rows["state"] == state] for state in STATES}
+        handles = [
+            Line2D([], [], label=state + seeds_said(own), markersize=5, **STATES[state])
+            for state, own in by_state.items()
+            if len(own)
+        ]
         legend_below(figure, handles, data.look)
     return figure
 

@@ -72,12 +72,14 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     figure = new_figure(data, num_columns * width, num_rows * height)
     shown = rows[rows["run"].isin(spec.run_names)]
     axis = _error_axis(shown, spec, data)
+    kinds = {which for panel in spec.panel for which in panel.show}
+    only = f"{NAMES[kinds.pop()]} " if len(kinds) == 1 else ""
     lines = {}
     for index, panel in enumerate(spec.panel):
         axes = figure.add_subplot(num_rows, num_columns, index + 1)
         lines[axes] = _draw_panel(axes, rows, panel, data, axis, spec.train_line, height)
         if index % num_columns == 0:
-            axes.set_ylabel("error (%)")
+            axes.set_ylabel(f"{only}error (%)")
     add_remarks(figure, lines, look)
     if not shown.empty:
         _legend(figure, spec, data, shown)
@@ -236,7 +238,7 @@ def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float], panel_i
 
 
 def _legend(figure: Figure, spec: FigureSpec, data: FigureData, rows: pd.DataFrame) -> None:
-    """Explain lines and bands below the panels; a figure of one error alone names it in its panels' titles."""
+    """Explain lines and bands below the panels; one error alone is named at the axis or in the panels' titles."""
     drawn = [which for which in NAMES if any(which in panel.show for panel in spec.panel)]
     texts = [f"{NAMES[which]} error" for which in drawn]
     num_seeds = rows.groupby("run")["seed"].nunique()

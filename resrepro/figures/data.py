@@ -194,6 +194,12 @@ def read_runs(
     return rows, records, problems
 
 
+def seeds_said(rows: pd.DataFrame) -> str:
+    """Say of how many seeds the rows of a line are: ` (one seed)`, ` (mean of 3 seeds)`; nothing if there is none."""
+    num_seeds = rows["seed"].nunique()
+    return "" if not num_seeds else f" (mean of {num_seeds} seeds)" if num_seeds > 1 else " (one seed)"
+
+
 def as_table(rows: list[dict[str, object]], kind: FigureKind) -> pd.DataFrame:
     """Return the rows as a table, with the columns of this kind of figure even if there is no row."""
     return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *kind.columns])

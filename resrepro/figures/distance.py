@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
-from resrepro.figures.data import FigureData
+from resrepro.figures.data import FigureData, seeds_said
 from resrepro.figures.layout import DASHES, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
 from resrepro.paper.curves import Difference, Kind
 from resrepro.results.distance import WHICH, Distance, distance_table, distances
@@ -69,7 +69,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
                 run, apart = data.runs[name], distance.difference
                 look: dict[str, Any] = {"color": colors[run.depth], "linestyle": "-" if run.residual else DASHES}
                 axes.plot(apart.iterations / 1e4, apart.difference_pct, linewidth=1.2, **look)
-                handles[name] = Line2D([], [], linewidth=1.2, label=run.label, **look)
+                handles[name] = Line2D(
+                    [], [], linewidth=1.2, label=run.label + seeds_said(rows[rows["run"] == name]), **look
+                )
             if shown:
                 axes.set_xlim(left=0)
             if row == len(WHICH) - 1:

@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.data import FigureData
+from resrepro.figures.data import FigureData, seeds_said
 from resrepro.figures.layout import add_remarks, legend_below, missing_run_remarks, new_figure
 from resrepro.results.analyses import read_norms
 from resrepro.results.csv_rows import MEND
@@ -66,7 +66,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         lower.set_xlabel("layer")
         own = shown[shown["run"] == names[index]]
         unfinished = " (unfinished)" if (own["status"] == "unfinished").any() else ""
-        upper.set_title(panel.title + unfinished)
+        upper.set_title(panel.title + seeds_said(own) + unfinished)
         if own.empty:
             upper.set_xticks([])
         lines[lower] = _not_finite(own) + missing_run_remarks(panel.runs, data)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
-from resrepro.figures.data import FigureData, FigureRun
+from resrepro.figures.data import FigureData, FigureRun, seeds_said
 from resrepro.figures.layout import DASHES, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
 from resrepro.results.laboratory import Lesion, PathGradient, read_lesions, read_paths
 from resrepro.results.paths import RunFiles
@@ -116,4 +116,5 @@ def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:
 
 
 def _label(run: FigureRun, own: pd.DataFrame) -> str:
-    return f"{run.label} ({int(own['num_images'][own['kind'] == 'whole'].iloc[0]):,} test images)"
+    num_images = int(own["num_images"][own["kind"] == "whole"].iloc[0])
+    return f"{run.label}{seeds_said(own)}, {num_images:,} test images"

@@ -74,6 +74,7 @@ class Look:
             "axes.titlesize": 1.1 * self.letter_pt,
             "axes.labelsize": self.letter_pt,
             "axes.grid": True,
+            "axes.axisbelow": True,  # the grid lies behind all lines, also the paper's
             "axes.spines.top": False,
             "axes.spines.right": False,
             "figure.titlesize": 1.25 * self.letter_pt,

@@ -15,7 +15,7 @@ from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
-from resrepro.figures.data import FigureData, FigureRun
+from resrepro.figures.data import FigureData, FigureRun, seeds_said
 from resrepro.figures.layout import (
     DASHES,
     PUBLISHED,
@@ -154,5 +154,4 @@ def _scale(axes: Axes, drawn: list[float]) -> None:
 
 
 def _label(rows: pd.DataFrame, name: str, data: FigureData) -> str:
-    num_seeds = rows[rows["run"] == name]["seed"].nunique()
-    return data.runs[name].label + (f" (mean of {num_seeds} seeds)" if num_seeds > 1 else " (one seed)")
+    return data.runs[name].label + seeds_said(rows[rows["run"] == name])

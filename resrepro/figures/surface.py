@@ -8,19 +8,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import add_remarks, missing_run_remarks, new_figure
-from resrepro.figures.palette import BLUE
+from resrepro.figures.layout import TEXT, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
 from resrepro.results.laboratory import read_surface
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 
 PANEL_INCHES = (2.8, 2.4)
 NUM_LEVELS = 13
+BAND = 2  # standard errors on each side
 
 
 def rows(files: RunFiles, _run: Run, record: RunRecord | None) -> list[dict[str, object]]:
@@ -45,16 +47,20 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     figure = new_figure(data, (3 if is_plane else 1.6) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
     grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
     levels = _levels(shown["loss"])
+    colors = depth_colors(run.depth for run in data.runs.values())
     remarks: dict[Axes, list[str]] = {}
     for panel, row in zip(spec.panel, grid, strict=True):
         own = shown[shown["run"] == panel.runs[0]]
         line = row.add_subplot(1, 3 if is_plane else 1, 1)
         line.set_title(panel.title)
-        _draw_line(line, own[own["y"] == 0], shown)
+        _draw_line(line, own[own["y"] == 0], shown, colors[data.runs[panel.runs[0]].depth])
         if is_plane and (own["y"] != 0).any():
             _draw_plane(row.add_subplot(1, 3, 2), row.add_subplot(1, 3, 3, projection="3d"), own, levels)
         remarks[line] = missing_run_remarks(panel.runs, data)
     add_remarks(figure, remarks, data.look)
+    if len(shown):
+        band = Patch(color="0.3", alpha=0.2, linewidth=0, label=f"±{BAND} standard errors of the mean over the images")
+        legend_below(figure, [band, Line2D([], [], linestyle="", label="one seed each")], data.look)
     return figure
 
 
@@ -63,8 +69,8 @@ def _levels(loss: pd.Series[float]) -> np.ndarray:
     return np.geomspace(low, max(high, 1.01 * low), NUM_LEVELS) if len(loss) else np.ones(1)
 
 
-def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame) -> None:
-    """Draw the loss along the first direction, with a band of two standard errors on each side."""
+def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame, color: str) -> None:
+    """Draw the loss along the first direction, with its band."""
     if own.empty:
         axes.set(xticks=[], yticks=[])
         return
@@ -72,9 +78,10 @@ def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.plot(own["x"], own["loss"], color=BLUE, linewidth=1.3)
-    low = (own["loss"] - 2 * own["loss_error"]).clip(lower=own["loss"] / 10)
-    axes.fill_between(own["x"], low, own["loss"] + 2 * own["loss_error"], color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(own["x"], own["loss"], color=color, linewidth=1.3)
+    error = BAND * own["loss_error"]
+    low = (own["loss"] - error).clip(lower=own["loss"] / 10)
+    axes.fill_between(own["x"], low, own["loss"] + error, color=color, alpha=0.2, linewidth=0)
     axes.set_ylim(shown["loss"].min() / 1.5, shown["loss"].max() * 1.2)
     axes.set(xlabel="first direction", ylabel=f"training loss ({int(own['num_images'].iloc[0]):,} images)")
 
@@ -84,7 +91,7 @@ def _draw_plane(contours: Axes, relief: Any, own: pd.DataFrame, levels: np.ndarr
     x, y = table.columns.to_numpy(), table.index.to_numpy()
     z = table.to_numpy()
     drawn: Any = contours.contour(x, y, z, levels=levels, cmap="viridis", linewidths=0.9, norm="log")
-    contours.clabel(drawn, levels=drawn.levels[::3], fmt="%.2g", fontsize="small")
+    contours.clabel(drawn, levels=drawn.levels[::3], fmt="%.2g", fontsize="small", colors=TEXT)
     contours.plot(0, 0, marker="+", color="black", markersize=6)
     contours.set(xlabel="first direction", ylabel="second direction", aspect="equal")
     mesh = np.meshgrid(x, y)

@@ -86,7 +86,7 @@ class Table6Row:
     method: str
     arch: str | None
     num_layers: int | None
-    parameters: str | None
+    parameters_e6: float | None
     error_pct: float
     mean_pct: float | None = None
     std_pct: float | None = None
@@ -94,24 +94,24 @@ class Table6Row:
 
 
 TABLE_6 = (
-    Table6Row(method="Maxout", arch=None, num_layers=None, parameters=None, error_pct=9.38),
-    Table6Row(method="NIN", arch=None, num_layers=None, parameters=None, error_pct=8.81),
-    Table6Row(method="DSN", arch=None, num_layers=None, parameters=None, error_pct=8.22),
-    Table6Row(method="FitNet", arch=None, num_layers=19, parameters="2.5M", error_pct=8.39),
+    Table6Row(method="Maxout", arch=None, num_layers=None, parameters_e6=None, error_pct=9.38),
+    Table6Row(method="NIN", arch=None, num_layers=None, parameters_e6=None, error_pct=8.81),
+    Table6Row(method="DSN", arch=None, num_layers=None, parameters_e6=None, error_pct=8.22),
+    Table6Row(method="FitNet", arch=None, num_layers=19, parameters_e6=2.5, error_pct=8.39),
     Table6Row(
-        method="Highway", arch=None, num_layers=19, parameters="2.3M",
+        method="Highway", arch=None, num_layers=19, parameters_e6=2.3,
         error_pct=7.54, mean_pct=7.72, std_pct=0.16,
     ),
-    Table6Row(method="Highway", arch=None, num_layers=32, parameters="1.25M", error_pct=8.80),
-    Table6Row(method="ResNet", arch="resnet20", num_layers=20, parameters="0.27M", error_pct=8.75),
-    Table6Row(method="ResNet", arch="resnet32", num_layers=32, parameters="0.46M", error_pct=7.51),
-    Table6Row(method="ResNet", arch="resnet44", num_layers=44, parameters="0.66M", error_pct=7.17),
-    Table6Row(method="ResNet", arch="resnet56", num_layers=56, parameters="0.85M", error_pct=6.97),
+    Table6Row(method="Highway", arch=None, num_layers=32, parameters_e6=1.25, error_pct=8.80),
+    Table6Row(method="ResNet", arch="resnet20", num_layers=20, parameters_e6=0.27, error_pct=8.75),
+    Table6Row(method="ResNet", arch="resnet32", num_layers=32, parameters_e6=0.46, error_pct=7.51),
+    Table6Row(method="ResNet", arch="resnet44", num_layers=44, parameters_e6=0.66, error_pct=7.17),
+    Table6Row(method="ResNet", arch="resnet56", num_layers=56, parameters_e6=0.85, error_pct=6.97),
     Table6Row(
-        method="ResNet", arch="resnet110", num_layers=110, parameters="1.7M",
+        method="ResNet", arch="resnet110", num_layers=110, parameters_e6=1.7,
         error_pct=6.43, mean_pct=6.61, std_pct=0.16, num_runs=5,
     ),
-    Table6Row(method="ResNet", arch="resnet1202", num_layers=1202, parameters="19.4M", error_pct=7.93),
+    Table6Row(method="ResNet", arch="resnet1202", num_layers=1202, parameters_e6=19.4, error_pct=7.93),
 )  # fmt: skip
 
 TEST_ERROR_PCT: dict[tuple[str, str], float] = {

@@ -200,7 +200,7 @@ def table6(results_dir: Path) -> Table:
         published = f"{row.error_pct:.2f}"
         if row.mean_pct is not None:
             published += f" ({row.mean_pct:.2f}±{row.std_pct:.2f})"
-        line = [row.method, str(row.num_layers or ""), row.parameters or "", published]
+        line = [row.method, str(row.num_layers or ""), f"{row.parameters_e6 or ''}", published]
         if row.arch is None:
             rows.append((*line, "", "", "", "", ""))
             continue
@@ -213,7 +213,7 @@ def table6(results_dir: Path) -> Table:
     return Table(
         title="Table 6: CIFAR-10 test error",
         columns=(
-            "method", "layers", "parameters", "paper error (%)", "ours (%)", "difference", "seeds",
+            "method", "layers", "parameters (1e6)", "paper error (%)", "ours (%)", "difference", "seeds",
             "ours, best seed (%)", "ours, BN re-estimated (%)",
         ),
         measured=("paper error (%)", "ours (%)", "ours, BN re-estimated (%)"),

@@ -110,18 +110,19 @@ def _latex(text: str) -> str:
     return re.sub(r"^-(?=\d)", "$-$", "".join(LATEX.get(character, character) for character in text))
 
 
-def write_table(table: Table, path_of: Callable[[str], Path]) -> list[Path]:
+def write_table(table: Table, path_of: Callable[[str], Path], option: str = "--results-dir") -> list[Path]:
     """Write a table as Markdown and as CSV.
 
     Args:
         path_of: gives a file's path from its suffix, md or csv.
+        option: the command-line option that chooses where the files are.
 
     Returns:
         The files written.
     """
     texts = {path_of("md"): table.to_markdown(), path_of("csv"): table.to_csv()}
     for path, text in texts.items():
-        write_text(path, text)
+        write_text(path, text, option)
     return list(texts)
 
 

@@ -25,6 +25,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("show {tmp}/binary.toml", "cannot be read as TOML"),
     ("show {tmp}/photo-net.toml", "resnet50 is for ImageNet's photographs"),
     ("table 7", "expected 1, 2, 3, 4, 5, 6, fig4, fig6, fig7"),
+    ("report --output-dir {tmp}/file/folder --results-dir {tmp}", "choose another --output-dir"),
     ("table 6 --format pdf", "--format pdf: expected md, csv, latex"),
     ("table 6 --format {empty}", "--format : expected md, csv, latex"),
     ("plot all all --format png,,pdf --results-dir {tmp}", "--format png,,pdf: expected"),
@@ -131,6 +132,12 @@ def test_a_mistake_ends_in_one_line(typed: str, expected: str, place: Path) -> N
 def test_a_wrong_command_line_ends_with_its_usage(typed: str, expected: str, place: Path) -> None:
     lines = said(typed, place, code=2)
     assert lines[0].startswith("Usage: ") and expected in lines[-1] and len(lines) <= 6
+
+
+def test_a_table_that_cannot_be_written_is_printed(place: Path) -> None:
+    *table, last = said("table 1 --output-dir {tmp}/file/folder", place, code=1)
+    assert last.endswith("/table1.md: cannot be written: Not a directory; choose another --output-dir")
+    assert any(line.startswith("ResNet-152 ") for line in table)
 
 
 def test_a_mistyped_data_dir_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from resrepro.cli.options import console
+from resrepro.report.tables import TABLES
 from support.processes import run
 from support.stored_runs import store_curve
 
@@ -74,12 +75,27 @@ def test_list_is_a_line_each_in_the_papers_order(tmp_path: Path, monkeypatch: py
         "plain20-vs-plain56",
         "constructed-identity",
         "plain34-vs-res34",
+        "cifar-plain",
         "cifar-resnet",
+        "cifar-1202",
+        "layer-responses",
         "plain-longer",
         "resnext",
     ]
     assert sorted(order, key=names.index) == order
     assert lines[1] == "the paper:"
+
+
+@pytest.mark.parametrize(("which", "width"), [("4", 80), ("6", 80), ("2", 60)])
+def test_a_table_keeps_its_columns_and_the_words_of_their_names(
+    which: str, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_width", width)
+    made = TABLES[int(which)](tmp_path)
+    lines = run("table", which, "--results-dir", tmp_path).splitlines()
+    first_row = next(index for index, line in enumerate(lines) if line.startswith(f"{made.rows[0][0]} "))
+    words = " ".join(lines[1:first_row]).split()
+    assert sorted(words) == sorted(" ".join(made.columns).split())
 
 
 @pytest.mark.parametrize("which", ["2", "6"])

@@ -18,6 +18,18 @@ def test_the_kept_runs_are_drawn_where_there_are_no_others(tmp_path: Path) -> No
     assert "drawn from" not in run("plot", "plain20-vs-plain56", *where)
 
 
+def test_what_has_no_run_is_named_with_what_trains_it(tmp_path: Path) -> None:
+    where = ("--results-dir", tmp_path)
+    (line,) = run("plot", *where, code=1).splitlines()
+    assert line.endswith("no figure drawn: none of their runs is stored; begin with: resrepro run quickstart")
+    (line,) = run("plot", "ambiguities", *where, code=1).splitlines()
+    assert line.endswith("no figure drawn: none of its runs is stored; train them: resrepro run ambiguities")
+    store_curve(tmp_path, "plain20", 9.5)
+    out = run("plot", "plain20-vs-plain56", *where).splitlines()
+    assert out[-1] == "without plain56, not run yet: resrepro run plain20-vs-plain56"
+    assert "without" not in run("plot", "plain20-vs-plain56", "--show-missing", *where)
+
+
 def test_options_that_cannot_be_drawn_end_with_a_line(tmp_path: Path) -> None:
     for options, expected in (
         (("--format", "png,,pdf"), "--format png,,pdf: expected png, pdf or svg, separated by commas"),

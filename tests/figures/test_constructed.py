@@ -31,6 +31,7 @@ def test_error_against_depth_as_made_trained_on_and_from_scratch(tmp_path: Path)
     assert found == {"o": ([8, 20], [9, 19]), "s": ([8, 20], [9, 9]), "^": ([20], [7])}
     assert "outputs differ by at most 2e-06 (fp32)\nfrom the shallower net's, which go up to 12.3" in texts(figure)
     states = ["trained from scratch", "made of the shallower net and identity layers", "made so, and trained on"]
+    states = [f"{state} (one seed)" for state in states]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == states
     files.record.unlink()
     figure = draw(tmp_path, "identity", [shallow, deep, scratch], ("plain8", "plain20-made", "plain20"))

@@ -184,3 +184,10 @@ def test_unfinished_runs_do_not_count(tmp_path: Path) -> None:
     files = results.run_files(tmp_path, tiny_run())
     write_rows(files.curves, CurvePoint, [])
     assert results.read_finished(tmp_path, tiny_run()) is None
+
+
+def test_a_figure_of_one_error_alone_names_it_at_its_axis() -> None:
+    panels = [panel.model_copy(update={"show": ("train",)}) for panel in SPEC.panel]
+    figure = curves.draw(TABLE, SPEC.model_copy(update={"panel": tuple(panels)}), DATA)
+    assert figure.axes[0].get_ylabel() == "training error (%)"
+    assert curves.draw(TABLE, SPEC, DATA).axes[0].get_ylabel() == "error (%)"

@@ -117,7 +117,7 @@ def test_the_figure_has_a_line_a_run_and_the_papers_scatter(tmp_path: Path) -> N
     shown = read_figure(experiment, spec, FIGURES["distance"], tmp_path)
     figure = distance.draw(shown.rows, shown.spec, shown.data)
     upper, lower = figure.axes
-    assert figure.legends[0].texts[0].get_text() == "plain-20"
+    assert figure.legends[0].texts[0].get_text() == "plain-20 (one seed)"
     for axes, shift in ((upper, 0.5), (lower, -0.5)):
         (line,) = [line for line in axes.lines if len(np.asarray(line.get_ydata())) > 2]
         assert np.asarray(line.get_ydata()) == pytest.approx(shift)

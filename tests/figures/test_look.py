@@ -30,6 +30,12 @@ def test_the_same_runs_give_the_same_bytes_with_text_as_text(tmp_path: Path) -> 
     assert b"/FontFile2" in of["pdf"] and b"/Type3" not in of["pdf"] and b"CreationDate" not in of["pdf"]
 
 
+def test_the_grid_lies_behind_the_papers_curves(tmp_path: Path) -> None:
+    store_curve(tmp_path, "plain20", 9.5)
+    axes = draw(CURVES, read_figure(EXPERIMENT, SPEC, CURVES, tmp_path)).axes[0]
+    assert axes.lines and axes.xaxis.get_zorder() < min(line.get_zorder() for line in axes.lines)
+
+
 def test_width_letters_and_words(tmp_path: Path) -> None:
     store_curve(tmp_path, "plain20", 9.5)
     look = Look(width_inches=3.3, font_pt=7, words={"error (%)": "Fehler (%)", "test error": "Testfehler"})

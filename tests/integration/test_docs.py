@@ -21,6 +21,7 @@ from resrepro.config.recipe import SWITCHES
 from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.report.distances import DISTANCES
 from resrepro.report.tables import TABLES
+from support.processes import run
 
 ROOT = Path(__file__).parents[2]
 MANUAL = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -77,6 +78,12 @@ def test_each_command_and_option_is_documented(words: str) -> None:
         assert any(re.search(rf"`?{option}\b(?!-)", page) for page in pages), f"no page on {words} has {option}"
 
 
+def test_the_list_of_commands_has_whole_sentences() -> None:
+    lines = run("--help").partition("Commands:")[2].strip().splitlines()
+    assert len(lines) == len(CLI.commands)
+    assert [line for line in lines if not line.endswith(".") or line.endswith(("...", "Fig."))] == []
+
+
 def test_each_command_has_a_short_help_and_each_parameter_one() -> None:
     for words, command in COMMANDS.items():
         first = command.help.splitlines()[0]
@@ -114,8 +121,8 @@ def check_names(command: str, given: dict[str, Any]) -> None:
         assert given["which"] in (*map(str, TABLES), *DISTANCES), given["which"]
     words = [given["name"]] if "name" in given else given.get("names") or []
     experiments = [find_experiment(w) for w in words if w not in (*PLACEHOLDERS, "all") and not w.endswith(".toml")]
-    for run in filter(None, (given.get("only") or "").split(",")):
-        assert any(run in experiment.run_names() for experiment in experiments), run
+    for only in filter(None, (given.get("only") or "").split(",")):
+        assert any(only in experiment.run_names() for experiment in experiments), only
     archs = [given["arch"]] if given.get("arch") else [a for a in given.get("archs") or () if a != "imagenet"]
     for arch in (part for text in archs for part in text.split(",")):
         architecture(arch)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.colors import to_rgba
 from torch import Tensor
 
+from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.data.dataset import Split
+from resrepro.figures.data import FigureData, FigureRun
+from resrepro.figures.layout import TEXT, depth_colors
+from resrepro.figures.surface import draw
 from resrepro.laboratory import surface as laboratory
 from resrepro.laboratory.surface import direction, surface
 from resrepro.models import build
@@ -38,6 +44,22 @@ def test_the_middle_is_the_net_and_the_net_stays_as_it_was(fp32: Compute) -> Non
     assert plane[4].loss_error == pytest.approx(losses.std().item() / 20**0.5, rel=1e-4)
     assert [(p.x, p.y) for p in plane[:4]] == [(-1, -1), (0, -1), (1, -1), (-1, 0)]
     assert [p.loss for p in line] == [p.loss for p in plane[3:6]] and len({p.loss for p in plane}) == 9
+
+
+def test_the_figure_has_the_nets_color_and_says_what_its_band_is() -> None:
+    points = [(x, y, x * x + y * y + 0.1) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)]
+    one = {"run": "resnet20", "seed": 0, "loss_error": 0.01, "num_images": 200}
+    rows = pd.DataFrame([{**one, "x": x, "y": y, "loss": loss} for x, y, loss in points])
+    spec = FigureSpec(name="f", title="T", kind="surface", panel=(PanelSpec(title="ResNet-20", runs=("resnet20",)),))
+    runs = {"resnet20": FigureRun(label="ResNet-20", depth=20, residual=True)}
+    figure = draw(rows, spec, FigureData(title="T", note="", runs=runs))
+    line, contours, _ = (axes for row in figure.subfigs for axes in row.axes)
+    assert line.lines[0].get_color() == depth_colors([20])[20]
+    assert {to_rgba(text.get_color()) for text in contours.texts} == {to_rgba(TEXT)}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "±2 standard errors of the mean over the images",
+        "one seed each",
+    ]
 
 
 def test_the_loss_is_flat_where_only_the_scale_of_filters_changes(

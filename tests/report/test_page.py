@@ -200,7 +200,7 @@ def test_full_runs_decide_claims_and_stand_in_tables_with_device_and_commit(tmp_
     fig1 = next(line for line in lines if line.startswith("| plain-56 has a higher training error than plain-20"))
     assert "| consistent (one run) |" in fig1 and "p < 0.001" in fig1  # one seed is declared
     assert "plain-56: 9.00 (not counted: 9.15±0.07)<br>plain-20: 3.00 (not counted: 3.15±0.07)" in fig1
-    assert any(line.startswith("| ResNet | 20 | 0.27M | 8.75 | 8.50±0.10 | -0.25 | 3 |") for line in lines)
+    assert any(line.startswith("| ResNet | 20 | 0.27 | 8.75 | 8.50±0.10 | -0.25 | 3 |") for line in lines)
     assert "Ours: a GPU; fp32; commit `0123456789ab`." in markdown
     assert any(line.startswith("| cifar10/resnet56 | 0, 1, 2 | 0.20±0.10 | 7.10±0.10") for line in lines)
     assert "ResNet-56 (seeds 0, 1, 2)" in words_of(html) and "64000 iterations of 128" in markdown
@@ -215,7 +215,7 @@ def test_a_shortened_schedule_never_counts_for_the_paper(tmp_path: Path) -> None
     assert "8.75" not in section and "has the paper's test error" not in section
     assert section.count("![") == 3  # Fig. 1, Fig. 6 and Fig. 7: no figure that would show nothing new
     table6 = markdown.partition("Table 6")[2].partition("**")[0]
-    assert "| ResNet | 20 | 0.27M | 8.75 | not run |" in markdown and "8.50" not in table6
+    assert "| ResNet | 20 | 0.27 | 8.75 | not run |" in markdown and "8.50" not in table6
 
 
 def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     for path in broken:
         assert left_out.count(str(path)) == 1, path
     assert re.search(r"^Files that could not be used: \d+;", markdown, re.MULTILINE)
-    assert "| ResNet | 20 | 0.27M | 8.75 | 8.40 | -0.35 | 1 |" in markdown  # what is whole is there
-    assert "| ResNet | 56 | 0.85M | 6.97 | 1 damaged |" in markdown
+    assert "| ResNet | 20 | 0.27 | 8.75 | 8.40 | -0.35 | 1 |" in markdown  # what is whole is there
+    assert "| ResNet | 56 | 0.85 | 6.97 | 1 damaged |" in markdown
     assert "<svg" in html and "Traceback" not in html
 
 

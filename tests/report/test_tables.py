@@ -136,13 +136,13 @@ def test_markdown_and_csv_hold_the_same_cells(tmp_path: Path) -> None:
 def test_in_csv_and_json_a_number_stands_alone(tmp_path: Path) -> None:
     store_errors(tmp_path, "cifar10", "resnet20", [8.5])
     store_errors(tmp_path, "cifar10", "resnet110", [6.5, None, 6.7])
-    rows = {row["parameters"]: row for row in TABLES[6](tmp_path).to_json()["rows"]}
-    ours = [[rows[net][f"ours (%){part}"] for part in ("", " std", " note")] for net in ("0.27M", "1.7M", "19.4M")]
+    rows = {row["parameters (1e6)"]: row for row in TABLES[6](tmp_path).to_json()["rows"]}
+    ours = [[rows[net][f"ours (%){part}"] for part in ("", " std", " note")] for net in (0.27, 1.7, 19.4)]
     assert ours == [[8.5, None, None], [6.6, 0.14, "1 diverged"], [None, None, "not run"]]
-    papers = [rows["1.7M"][f"paper error (%){part}"] for part in ("", " std", " note")]
-    assert papers == [6.61, 0.16, "best 6.43"] and rows["1.7M"]["seeds"] == 2
+    papers = [rows[1.7][f"paper error (%){part}"] for part in ("", " std", " note")]
+    assert papers == [6.61, 0.16, "best 6.43"] and rows[1.7]["seeds"] == 2
     header, *lines = csv.reader(TABLES[6](tmp_path).to_csv().splitlines())
-    assert header == list(rows["1.7M"]) and all(len(line) == len(header) for line in lines)
+    assert header == list(rows[1.7]) and all(len(line) == len(header) for line in lines)
     assert "–" not in TABLES[3](tmp_path).to_csv()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from resrepro import cli
 from resrepro.__main__ import main
+from support.stored_runs import store_curve
 
 
 def run(monkeypatch: pytest.MonkeyPatch, output: io.TextIOWrapper, *words: object) -> int:
@@ -25,11 +26,17 @@ def run(monkeypatch: pytest.MonkeyPatch, output: io.TextIOWrapper, *words: objec
     return int(end.value.code or 0)
 
 
+COMMANDS = ("list", "show resnext", "summary resnet20", "table 6", "watch --once", "report", "plot plain20-vs-plain56")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk_behind_standard_output_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:
+    where = () if command.startswith("summary") else ("--results-dir", tmp_path)
+    store_curve(tmp_path, "plain20", 9.5)
     with Path("/dev/full").open("w") as full:
-        assert run(monkeypatch, full, "show", "resnext", "--results-dir", tmp_path) == 1
+        assert run(monkeypatch, full, *command.split(), *where) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: standard output: No space left on device") and said.count("\n") == 1
 
@@ -38,6 +45,17 @@ def test_what_an_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_
     printed = io.BytesIO()
     assert run(monkeypatch, io.TextIOWrapper(printed, encoding="ascii"), "table", 6, "--results-dir", tmp_path) == 0
     assert rb"(6.61\xb10.16)" in printed.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_without_braille_characters_watch_draws_no_curves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    store_curve(tmp_path, "plain20", 9.5)
+    printed = io.BytesIO()
+    watch = "watch", "--once", "--results-dir", tmp_path
+    assert run(monkeypatch, io.TextIOWrapper(printed, encoding=encoding), *watch) == 0
+    assert b"plain20" in printed.getvalue() and rb"\u" not in printed.getvalue()
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,15 +37,16 @@ MIN_NAME_WIDTH = 20
 def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, console: Console) -> None:
     """Show the runs until Ctrl-C; one frame with `once`, or where the output is no terminal."""
     watched = Watch(results_dir, words)
+    curves = _has_braille(console.encoding)
     if once or not console.is_terminal or console.is_dumb_terminal:
-        console.print(frame(watched, console.width, None))
+        console.print(frame(watched, console.width, None, curves=curves))
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the terminal is put right
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(frame(watched, console.width, console.height), refresh=True)
+                live.update(frame(watched, console.width, console.height, curves=curves), refresh=True)
                 _wait(console, every_s)
     except KeyboardInterrupt:
         return
@@ -58,12 +59,21 @@ def _wait(console: Console, every_s: float) -> None:
         time.sleep(min(0.2, left))
 
 
-def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
+def _has_braille(encoding: str) -> bool:
+    try:
+        "⠿".encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def frame(watched: Watch, width: int, height: int | None, *, curves: bool = True) -> RenderableType:
     """Return all that is shown: heading, runs, curves, and what was skipped.
 
     Args:
         width: of the window, characters.
         height: of the window, lines; None: as many as are needed.
+        curves: whether the curves are drawn, in braille characters.
     """
     runs, skipped = watched.look(time.time())
     heading = _heading(watched.results_dir, runs, len(skipped), live=height is not None)
@@ -75,7 +85,7 @@ def frame(watched: Watch, width: int, height: int | None) -> RenderableType:
         num_live = sum(run.state in ("training", "stopped") for run in runs)  # these are the first
         shown = runs[: max(1, min(room - MIN_PLOT_HEIGHT - 1, max(num_live, height // 3)))]
         plot_height = room - len(shown) - (len(shown) < len(runs))
-    drawn = _drawn(shown)
+    drawn = _drawn(shown) if curves else []
     parts: list[RenderableType] = [heading, _table(shown, drawn, width)] if runs else [heading]
     if len(shown) < len(runs):
         parts.append(_others(runs[len(shown) :]))

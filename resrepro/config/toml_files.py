@@ -70,8 +70,18 @@ def find_experiment(name: str) -> Experiment:
             raise UserError(f"{name}: no such file; give an experiment's name or the path of a TOML file")
         return _with_known_figures(read_experiment(path))
     if name not in experiment_names():
-        raise UserError(f"unknown experiment '{name}'{did_you_mean(name, experiment_names())}")
+        hint = _trained_by(name) or did_you_mean(name, experiment_names())
+        raise UserError(f"unknown experiment '{name}'{hint}")
     return _with_known_figures(_shipped(name))
+
+
+def _trained_by(net: str) -> str:
+    """Return which shipped experiments train a net of this name, such as `resnet20` or `resnet18`, if any do."""
+    for option in ("", "-A", "-B"):
+        found = [e for e in experiment_names() if any(run.arch == net + option for run in _shipped(e).runs)]
+        if found:
+            return f"; it is a net, which is trained by {', '.join(found[:3])}"
+    return ""
 
 
 @cache

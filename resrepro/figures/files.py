@@ -59,6 +59,7 @@ def draw_experiment(
         experiment: as asked for; the figure says what its variation changes.
         output_dir: gets the files; None: the folder of figures in `results_dir`.
     """
+    option = "--output-dir" if output_dir else "--results-dir"
     files: list[Path] = []
     problems: list[str] = []
     left_out = {}
@@ -74,10 +75,10 @@ def draw_experiment(
             _file, output_dir or results.figures_folder(results_dir), spec.name + experiment.variation.suffix
         )
         for format, image in zip(formats, render(kind, shown, formats), strict=True):
-            write_atomically(path_of(format), lambda file, image=image: file.write(image))  # type: ignore[misc]
+            write_atomically(path_of(format), lambda file, image=image: file.write(image), option)  # type: ignore[misc]
             files.append(path_of(format))
         if kind.table is not None:
-            files += write_table(kind.table(shown.rows, shown.spec, shown.data), path_of)
+            files += write_table(kind.table(shown.rows, shown.spec, shown.data), path_of, option)
     return Drawn(files=tuple(files), problems=tuple(problems), left_out=left_out)
 
 

@@ -104,10 +104,10 @@ def _claims(judged: claims.Judged) -> tuple[Block, ...]:
 
 
 def _folding(drawn: list[PlainBlock]) -> tuple[Block, ...]:
-    """Return the blocks, with the figures that have no run yet at the end, folded."""
+    """Return the blocks, with the figures that are not drawn at the end, folded."""
     missing = [block for block in drawn if isinstance(block, PageFigure) and block.drawing is None]
     there = [block for block in drawn if block not in missing]
-    summary = f"{len(missing)} figures that have no runs yet, and the commands"
+    summary = f"{len(missing)} figures that show nothing new before more runs, and the commands"
     return (*there, *([Folded(summary=summary, blocks=tuple(missing))] if missing else []))
 
 

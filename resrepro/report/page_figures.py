@@ -28,7 +28,7 @@ class PageFigures:
     def of(self, experiment: Experiment, *, missing: bool) -> list[PlainBlock]:
         """Return the experiment's figures, those with a table followed by it.
 
-        One that lacks runs, and shows none that the figures before it do not, is not drawn; unless it is the paper's.
+        One that lacks runs, and shows none that the figures before it do not, is not drawn.
 
         Args:
             missing: whether a figure that is not drawn is named, with the commands that train its runs. If not, each
@@ -44,7 +44,7 @@ class PageFigures:
             new = {(kind.rows, experiment.dataset, experiment.variation.suffix, name) for name in there} - self._shown
             title = _title(experiment, spec)
             if missing:
-                enough = new or len(there) == len(data.runs) or "Fig. " in experiment.reproduces
+                enough = new or len(there) == len(data.runs)
             else:
                 enough = new and 2 * len(there) >= len(data.runs)
             if there and enough and not shown.why_blank(kind):

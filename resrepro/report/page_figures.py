@@ -43,10 +43,8 @@ class PageFigures:
             there = set(shown.rows["run"])
             new = {(kind.rows, experiment.dataset, experiment.variation.suffix, name) for name in there} - self._shown
             title = _title(experiment, spec)
-            if missing:
-                enough = new or len(there) == len(data.runs)
-            else:
-                enough = new and 2 * len(there) >= len(data.runs)
+            lacks = len(data.runs) - len(there)
+            enough = (new or not lacks) if missing else (new and lacks <= len(there))
             if there and enough and not shown.why_blank(kind):
                 self._shown |= new
                 untitled = replace(shown, data=replace(data, title=""))  # the page writes it below

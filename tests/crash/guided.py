@@ -6,6 +6,7 @@ PYTHONPATH=.:tests python -m crash.guided bytes_of_curves -max_total_time=600 -l
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 with atheris.instrument_imports(include=["resrepro"]):
-    from crash import test_readers
+    test_readers = importlib.import_module("crash.test_readers")  # as pytest does
 
 DRAWN = {
     "changes": test_readers.edits,

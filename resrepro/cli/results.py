@@ -139,8 +139,8 @@ def report(
 ) -> None:
     """Write the report: the paper's claims beside our results.
 
-    Write report.html and report.md: every claim with its verdict, every figure and every table. What is missing is
-    named with the command that makes it.
+    Write report.html and report.md: every claim with its verdict, the figures, and every table. What is missing, and a
+    figure that shows nothing new without it, is named with the command that makes it.
     """
     gc.set_threshold(RARELY)
     from resrepro.report import files

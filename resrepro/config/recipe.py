@@ -175,16 +175,31 @@ class Recipe(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _warmup_leaves_a_rest(self) -> Recipe:
+        if self.warmup is not None and (self.warmup.iters or 0) >= self.total_iters:
+            raise ValueError(f"warmup: {self.warmup.iters} iterations: expected fewer than all ({self.total_iters})")
+        return self
+
+    @model_validator(mode="after")
     def _one_view(self) -> Recipe:
         if self.scale_crop is not None and (self.crop_padding or self.train_images or self.resize):
             raise ValueError("scale_crop: expected crop_padding = 0 and neither train_images nor resize beside it")
         return self
 
     def scaled(self, scale: float) -> Recipe:
-        """Return the same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay."""
+        """Return the same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay.
+
+        Raises:
+            UserError: nothing is left after the warm-up.
+        """
         if scale == 1:
             return self
         total = max(1, round(self.total_iters * scale))
+        if self.warmup is not None and (self.warmup.iters or 0) >= total:
+            raise UserError(
+                f"--schedule-scale {scale:g}: leaves {total} iterations, and the warm-up takes {self.warmup.iters}; "
+                "expected a larger one"
+            )
         drops = sorted({round(d * scale) for d in self.lr_drop_iters})
         every = max(MIN_CURVE_EVERY_ITERS, round(self.curve_every_iters * scale))
         return self.model_copy(

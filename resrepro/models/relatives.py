@@ -95,16 +95,25 @@ class PreactivationBottleneck(PreactivationBlock):
     kernels: ClassVar[tuple[int, ...]] = (1, 3, 1)
 
 
-class HalvesBlock(BasicBlock):
+class MixingBlock(BasicBlock):
+    """Mixes F(x) of a basic block with its shortcut in another way than by their sum."""
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return F(x), up to its last BN, and the shortcut."""
+        assert self.downsample is not None
+        y: Tensor = self.bn2(conv3x3(self.conv2, activation(self.bn1, conv3x3(self.conv1, x))))
+        return y, self.downsample(x)
+
+
+class HalvesBlock(MixingBlock):
     """Computes relu(0.5 F(x) + 0.5 x) (He et al. 2016, Table 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        assert self.downsample is not None
-        y = self.bn2(conv3x3(self.conv2, activation(self.bn1, conv3x3(self.conv1, x))))
-        return F.relu(0.5 * (y + self.downsample(x)))
+        y, shortcut = self.parts(x)
+        return F.relu(0.5 * (y + shortcut))
 
 
-class ExclusiveGatesBlock(BasicBlock):
+class ExclusiveGatesBlock(MixingBlock):
     """Computes relu(g(x) F(x) + (1 - g(x)) x), with a gate g of a 1x1 convolution (He et al. 2016, Fig. 2c)."""
 
     def __init__(self, in_channels: int, width: int, stride: int, spec: Architecture) -> None:
@@ -112,9 +121,7 @@ class ExclusiveGatesBlock(BasicBlock):
         self.gate = gate(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        assert self.downsample is not None
-        y = self.bn2(conv3x3(self.conv2, activation(self.bn1, conv3x3(self.conv1, x))))
-        shortcut = self.downsample(x)
+        y, shortcut = self.parts(x)
         return F.relu(shortcut + torch.sigmoid(self.gate(x)) * (y - shortcut))
 
 

@@ -66,6 +66,7 @@ def test_a_grid_may_stand_beside_runs(toml: Callable[..., Path]) -> None:
         ),
         (('"plain8", "resnet8"]\nseeds', '"plain9"]\nseeds'), r"run 'plain9-lr0.1': architecture 'plain9'"),
         (("iters = 9", "iters = 0"), r"run 'plain8-lr0.1-short': recipe: warmup iters: got 0"),
+        (("iters = 9", "iters = 12"), r"run 'plain8-lr0.1-short': recipe: warmup: 12 iterations: expected fewer"),
         (
             (", iters = 9", ""),
             r"run 'plain8-lr0.1-short': recipe: warmup: expected either until_train_error_pct or iters",

@@ -30,6 +30,11 @@ def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
     assert str(run.path) == "cifar10/plain20-x0.05/seed0"
 
 
+def test_a_scale_that_the_warmup_takes_whole_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--schedule-scale 0\.1: leaves 80 iterations, and the warm-up takes 100"):
+        find_experiment("phase-diagram").variant(Variation(schedule_scale=0.1))
+
+
 @pytest.mark.parametrize("scale", [0, -1, 1.5])
 def test_a_scale_outside_0_to_1_is_refused(scale: float) -> None:
     with pytest.raises(UserError, match="--schedule-scale"):

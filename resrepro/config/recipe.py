@@ -39,6 +39,13 @@ class Warmup(StrictModel):
     def _with_its_end_alone(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in fields(self).items() if value is not None}
 
+    def scaled(self, scale: float, total_iters: int) -> Warmup | None:
+        """Return that of a schedule `scale` times as long, which leaves an iteration of it; none if it rounds to 0."""
+        if self.iters is None:
+            return self
+        iters = min(round(self.iters * scale), total_iters - 1)
+        return self.model_copy(update={"iters": iters}) if iters else None
+
     @property
     def end(self) -> str:
         """Say when it ends: `until training error < 80 %`, `for 400 iterations`."""
@@ -187,19 +194,13 @@ class Recipe(StrictModel):
         return self
 
     def scaled(self, scale: float) -> Recipe:
-        """Return the same recipe with a schedule `scale` times as long; warm-up, rates and mini-batch stay.
+        """Return the same recipe with a schedule `scale` times as long: iterations, drops, and a warm-up by iterations.
 
-        Raises:
-            UserError: nothing is left after the warm-up.
+        A warm-up that the training error ends, the rates and the mini-batch stay.
         """
         if scale == 1:
             return self
         total = max(1, round(self.total_iters * scale))
-        if self.warmup is not None and (self.warmup.iters or 0) >= total:
-            raise UserError(
-                f"--schedule-scale {scale:g}: leaves {total} iterations, and the warm-up takes {self.warmup.iters}; "
-                "expected a larger one"
-            )
         drops = sorted({round(d * scale) for d in self.lr_drop_iters})
         every = max(MIN_CURVE_EVERY_ITERS, round(self.curve_every_iters * scale))
         return self.model_copy(
@@ -208,6 +209,7 @@ class Recipe(StrictModel):
                 "lr_drop_iters": tuple(d for d in drops if 0 < d < total),
                 "curve_every_iters": min(every, self.curve_every_iters),
                 "plateau": self.plateau and self.plateau.scaled(scale),
+                "warmup": self.warmup and self.warmup.scaled(scale, total),
             }
         )
 

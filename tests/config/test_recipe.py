@@ -30,9 +30,11 @@ def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
     assert str(run.path) == "cifar10/plain20-x0.05/seed0"
 
 
-def test_a_scale_that_the_warmup_takes_whole_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--schedule-scale 0\.1: leaves 80 iterations, and the warm-up takes 100"):
-        find_experiment("phase-diagram").variant(Variation(schedule_scale=0.1))
+@pytest.mark.parametrize(("scale", "iters"), [(0.5, 50), (0.1, 10), (0.00125, None)])
+def test_a_warmup_by_iterations_is_shortened_with_the_schedule(scale: float, iters: int | None) -> None:
+    experiment = find_experiment("phase-diagram").variant(Variation(schedule_scale=scale))
+    (warmup,) = {r.recipe.warmup for r in experiment.runs if r.name.startswith("plain14-lr0.03-warmup100")}
+    assert (warmup and warmup.iters) == iters
 
 
 @pytest.mark.parametrize("scale", [0, -1, 1.5])

@@ -152,7 +152,8 @@ def test_shapes_it_cannot_take_go_to_torch(fused: None) -> None:
 
 
 @pytest.fixture
-def bf16_instructions(fused: None) -> None:
+def bf16_instructions(fused: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "cpu_flags", lambda: "avx512_bf16")
     if not hasattr(torch.ops.resrepro, "conv3x3"):
         pytest.skip("this CPU has no AVX512-BF16")
 
@@ -218,6 +219,14 @@ def test_convolutions_it_cannot_take_go_to_torch(bf16_instructions: None) -> Non
         with torch.autocast("cpu", torch.bfloat16, enabled=name != "fp32"):
             assert torch.equal(conv3x3(conv, own), conv(own)), name
             assert "Conv3x3" not in conv3x3(conv, own).grad_fn.name(), name
+
+
+def test_with_amx_convolutions_go_to_torch(bf16_instructions: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    conv, x, _ = convolution(16, 2, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert "Conv3x3" in conv3x3(conv, x).grad_fn.name()
+        monkeypatch.setattr(build, "cpu_flags", lambda: "avx512_bf16 amx_bf16")
+        assert "Conv3x3" not in conv3x3(conv, x).grad_fn.name()
 
 
 def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

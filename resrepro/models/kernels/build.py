@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -44,7 +45,7 @@ def _build() -> Path:
         raise FileNotFoundError("there is no g++ on this machine")
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     texts = [source.read_text() for source in SOURCES]
-    key = "\n".join((*texts, torch.__version__, version, *FLAGS, platform.machine(), _cpu_flags()))
+    key = "\n".join((*texts, torch.__version__, version, *FLAGS, platform.machine(), cpu_flags()))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resrepro"
     library = cache / f"native-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if not library.exists():
@@ -59,8 +60,9 @@ def _build() -> Path:
     return library
 
 
-def _cpu_flags() -> str:
-    """Return the CPU's features, on which -march=native depends."""
+@functools.cache
+def cpu_flags() -> str:
+    """Return the CPU's features, on which -march=native depends, as /proc/cpuinfo writes them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

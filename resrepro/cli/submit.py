@@ -35,6 +35,9 @@ from resrepro.cli.run import Names, Only, Seeds, select, unique
 from resrepro.config.run import Run, Variation
 from resrepro.errors import UserError
 from resrepro.files import user_errors
+from resrepro.results.lock import RunLocked, exclusive
+from resrepro.results.paths import RunFiles, run_files
+from resrepro.results.status import run_status
 
 SIGNAL_S = 120  # before the end of its time a job is told to write its checkpoint; Slurm may do so 30 s earlier
 MAX_REQUEUES = 1000  # after the end of its time
@@ -80,11 +83,13 @@ def submit(
     from resrepro.training.runner import missing_runs
 
     missing = missing_runs(results_dir, unique(selection))
+    held = [run for run in missing if _is_held(run_files(results_dir, run))]
+    missing = [run for run in missing if run not in held]
     options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}
     device = "cuda" if gpus else "cpu"
     jobs = [Job(runs, device, precision, {**options, "num_workers": workers}) for runs in _together(missing)]
     if not jobs:
-        console.print("all runs are finished")
+        console.print("all other runs are finished" if held else "all runs are finished")
         return
     folder = results_dir.resolve() / "jobs"
     with user_errors(folder):
@@ -129,6 +134,18 @@ def _together(missing: list[Run]) -> list[list[Run]]:
     for run in missing:
         jobs.setdefault(run.start_from or run, []).append(run)
     return list(jobs.values())
+
+
+def _is_held(files: RunFiles) -> bool:
+    """Tell whether another process trains the run, such as a job of an earlier submit; say which."""
+    if not files.holder.exists():
+        return False
+    try:
+        with exclusive(files):  # a machine that failed leaves the holder's name, but no lock
+            return False
+    except RunLocked as locked:
+        console.print(f"left out: {locked}", soft_wrap=True)
+        return True
 
 
 def _download(missing: list[Run], data_dir: Path) -> None:
@@ -219,8 +236,6 @@ def _signal_s(limit_min: int) -> int:
 
 def _report(runs: list[Run], results_dir: Path, folder: Path) -> None:
     """Say which runs have not been finished here."""
-    from resrepro.results.status import run_status
-
     left = [status for run in runs if (status := run_status(results_dir, run)).record is None]
     for status in left:
         typer.echo(f"error: {status.name}: {status.problem or status}; its output is in {folder}", err=True)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from resrepro.cli.submit import _signal_s, _together, minutes
+from resrepro.cli import app
+from resrepro.cli.submit import _is_held, _signal_s, _together, minutes
 from resrepro.config.run import Run
+from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
+from resrepro.results.lock import exclusive
+from resrepro.results.paths import run_files
 from support.processes import error
 from support.recipes import tiny_run
 
@@ -53,3 +60,24 @@ def test_without_slurm_or_a_place_for_the_jobs_it_is_one_line(
     )
     (tmp_path / "file").touch()
     assert "cannot be written" in error(*words, tmp_path / "file" / "results")
+
+
+def test_a_run_that_another_process_trains_is_left_out(toml: Callable[..., Path], tmp_path: Path) -> None:
+    runs = find_experiment(str(toml())).runs
+    submit = ["submit", str(toml()), "--time", "1:00:00", "--results-dir", str(tmp_path)]
+    with ExitStack() as held:
+        for run in runs:
+            held.enter_context(exclusive(run_files(tmp_path, run)))
+        done = CliRunner().invoke(app, submit)
+    *left_out, last = done.output.splitlines()
+    assert (done.exit_code, last) == (0, "all other runs are finished")
+    assert [line.split(" on ")[0] for line in left_out] == [
+        f"left out: {tmp_path}/{run}: process {os.getpid()}" for run in runs
+    ]
+
+
+def test_a_holder_that_a_dead_machine_left_does_not_hold_a_run(tmp_path: Path) -> None:
+    files = run_files(tmp_path, tiny_run("plain8"))
+    files.folder.mkdir(parents=True)
+    files.holder.write_text("process 1 on a-node-that-failed\nstarted 1")
+    assert not _is_held(files)

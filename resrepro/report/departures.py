@@ -30,8 +30,8 @@ class Departure:
 DEPARTURES = (
     Departure(
         point="BN batch",
-        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow; ImageNet: not said',
-        here="the whole mini-batch of 128; ImageNet: 8 parts of 32, as on 8 GPUs, which is our guess",
+        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow; ImageNet: not said, the author\'s README: 32 on each of 8 GPUs',
+        here="the whole mini-batch of 128; ImageNet: 8 parts of 32",
         other_way="`bn_devices`",
     ),
     Departure(
@@ -47,7 +47,7 @@ DEPARTURES = (
     ),
     Departure(
         point="momentum at a drop of the rate",
-        paper="not said; Caffe, which the author's repository uses, has `v = mv + lr g, w -= v`",
+        paper="not said; the author's README: Caffe's `v = mv + lr g, w -= v`",
         here="PyTorch's `v = mv + g, w -= lr v`",
         other_way='`momentum_form = "caffe"`',
     ),
@@ -59,7 +59,7 @@ DEPARTURES = (
     ),
     Departure(
         point="BN statistics in the end",
-        paper="not said; the author's repository: averages over many training mini-batches",
+        paper="not said; the author's README: averages over many training images, not moving averages",
         here="moving averages",
         other_way="recorded by every run, beside the other error",
     ),

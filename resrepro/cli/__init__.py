@@ -1,4 +1,4 @@
-"""Define the command line. A module of this room holds one command or a few, and they import torch only if needed."""
+"""Define the command line. A module holds one command or a few, and they import torch only if needed."""
 
 from __future__ import annotations
 

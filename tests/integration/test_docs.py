@@ -207,11 +207,11 @@ def test_the_table_of_experiments_is_up_to_date() -> None:
     assert page == tool["experiments_page"](page), "run: make docs-pages"
 
 
-def test_contributings_rooms_are_the_layers() -> None:
+def test_contributings_subpackages_are_the_layers() -> None:
     file = next((ROOT / "tests").rglob("test_layering.py"))
     assigned = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign)]
     layers = next(ast.literal_eval(n.value) for n in assigned if ast.unparse(n.targets[0]) == "LAYERS")
-    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| layer | rooms |")[2].partition("\n\n")[0]
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| layer | subpackages |")[2].partition("\n\n")[0]
     rows = [row.split("|") for row in table.splitlines()[2:]]
     assert [int(row[1]) for row in rows] == list(range(1, len(rows) + 1))
     assert [set(re.findall(r"`(\w+)`", row[2])) for row in rows] == layers

@@ -39,11 +39,11 @@ def imported(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_imports_run_strictly_downwards(file: Path) -> None:
-    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room == "__init__":
+    subpackage = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if subpackage == "__init__":
         return
-    for name in imported(file) - {room, "__version__"}:
-        assert HEIGHT[name] < HEIGHT[room], f"{room} imports {name}"
+    for name in imported(file) - {subpackage, "__version__"}:
+        assert HEIGHT[name] < HEIGHT[subpackage], f"{subpackage} imports {name}"
 
 
 TESTS = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ NEEDS_TORCH = {"runtime", "models", "data", "evaluation", "training", "bench", "
 
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_torch_free_rooms_import_no_torch_at_module_level(file: Path) -> None:
+def test_torch_free_subpackages_import_no_torch_at_module_level(file: Path) -> None:
     """`cli.progress` is imported by `run` alone."""
     place = file.relative_to(PACKAGE)
     if place.parts[0].removesuffix(".py") not in TORCH_FREE or place == Path("cli/progress.py"):

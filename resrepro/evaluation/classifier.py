@@ -70,7 +70,7 @@ def load_classifier(folder: Path, data_dir: Path) -> Classifier:
     run, record = found.run, found.record
     if run is None or record is None:
         raise UserError(f"{folder}: the run is not finished; the command that trains it goes on with it")
-    net = read_net(found.weights, run, record)
+    net, _ = read_net(found)
     names = class_names(run.dataset, data_dir=data_dir)
     return Classifier(net, _pixel_mean(run, record, data_dir), class_names=names, run=run, record=record).eval()
 

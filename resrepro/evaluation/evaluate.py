@@ -20,11 +20,7 @@ from resrepro.evaluation import preprocessing
 from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.probabilities import errors, probabilities
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
-from resrepro.evaluation.trained_nets import TrainedNet
-from resrepro.models import build
-from resrepro.models.own import check_source
-from resrepro.models.saved import read_saved
-from resrepro.models.weights import SUFFIX, load_saved, load_weights
+from resrepro.evaluation.trained_nets import TrainedNet, read_net
 from resrepro.paper import EvaluationProtocol
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Errors, Evaluation
@@ -48,7 +44,7 @@ class EvaluationOptions:
         scales: None: the paper's.
         image_size: side of the images that nets were trained on whose run is not known; None: the paper's.
         preprocess, mean, std: of weights whose run is not known, see `preprocessing.normalization`.
-        in_order: of such weights, see `load_weights`.
+        in_order: of such weights, see `weights.read_net`.
         max_images: a look at so many images, evenly spread, with about as many to re-estimate BN on; None: all.
     """
 
@@ -85,11 +81,10 @@ class EvaluationOptions:
         count = min(self.max_images or num_images, num_images)
         return [i * num_images // count for i in range(count)]
 
-    def num_mini_batches(self, batch_size: int) -> int:
-        """Return how many mini-batches BN is re-estimated on."""
-        if self.max_images is None:
-            return NUM_MINI_BATCHES
-        return min(NUM_MINI_BATCHES, -(-self.max_images // batch_size))
+    def num_mini_batches(self, recipe: Recipe) -> int:
+        """Return how many mini-batches BN is re-estimated on: as many as at the run's end."""
+        usual = recipe.bn_average_batches or NUM_MINI_BATCHES
+        return usual if self.max_images is None else min(usual, -(-self.max_images // recipe.batch_size))
 
 
 def load(nets: Sequence[TrainedNet], setup: EvaluationOptions, options: DataOptions) -> Dataset:
@@ -133,7 +128,9 @@ def evaluate(
     sums: list[Tensor | None] | None = None
     for net in nets:
         with device_errors(setup.compute, f"evaluate {net.name}"):
-            model, at = _trained(net, setup, dataset)
+            model, iteration = read_net(net, dataset.num_classes, in_order=setup.in_order)
+            unfinished = net.run if net.record is None else None
+            at = f" at iteration {iteration} of {unfinished.recipe.total_iters}" if unfinished else ""
             found = list(_probabilities(net, model, setup, dataset))
         yield _scores(f"{net.name}{at}", found, labels)
         sums = found if sums is None else [_sum(p, q) for p, q in zip(sums, found, strict=True)]
@@ -153,24 +150,6 @@ def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores
         raise UserError(f"{name}: {error}") from error
     assert moving is not None
     return Scores(name=name, moving=moving, reestimated=again)
-
-
-def _trained(net: TrainedNet, setup: EvaluationOptions, dataset: Dataset) -> tuple[nn.Module, str]:
-    """Return the net with its weights; and, of an unfinished run, how far it is, such as ` at iteration 5 of 12`."""
-    if net.run:
-        check_source(net.run)
-    model = build(net.arch, num_classes=dataset.num_classes)
-    if net.run is None or net.weights.suffix == SUFFIX:
-        load_weights(model, net.weights, net.arch, in_order=setup.in_order and net.run is None)
-        return model, ""
-    saved = read_saved(net.weights)
-    load_saved(model, saved, net.weights, net.arch)
-    at = f" at iteration {saved.get('iteration')} of {net.run.recipe.total_iters}"
-    if net.record and saved.get("iteration") != net.run.recipe.total_iters:
-        raise UserError(
-            f"{net.weights}:{at}, but the run is finished; restore it, or move it away to test the net as recorded"
-        )
-    return model, "" if net.record else at
 
 
 def _probabilities(
@@ -196,7 +175,7 @@ def _probabilities(
         return
     recipe = net.run.recipe
     first = recipe.total_iters  # what would have come next, as in the run's own record
-    iterations = range(first, first + setup.num_mini_batches(recipe.batch_size))
+    iterations = range(first, first + setup.num_mini_batches(recipe))
     inputs = training_inputs(dataset.input_pipeline(recipe), net.run, iterations, compute.device)
     with reestimated(model, inputs, compute):
         yield scores()

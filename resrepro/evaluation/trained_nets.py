@@ -15,6 +15,7 @@ from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.models import weights
 from resrepro.models.own import check_source
+from resrepro.models.saved import read_saved
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.run_store import weights_metadata
@@ -109,24 +110,39 @@ def _run(folder: Path) -> TrainedNet:
     )
 
 
-def read_net(path: Path, run: Run, record: RunRecord, num_classes: int | None = None) -> nn.Module:
-    """Return a run's net with its stored weights.
+def read_net(
+    trained: TrainedNet, num_classes: int | None = None, *, in_order: bool = False
+) -> tuple[nn.Module, int | None]:
+    """Return a net with its stored weights, and the iteration of its run that they are of; None where no run is known.
 
     Args:
-        path: `weights.safetensors`, whose metadata must name the run; or a checkpoint.
         num_classes: as many as it must have; None: as the file says.
+        in_order: as `weights.read_net`, of weights that no run is known of.
 
     Raises:
-        UserError: damaged, or the weights of another run, or of a net whose source has changed.
+        UserError: damaged, or the weights of another run, or of a net whose source has changed; or the run is finished,
+            and its checkpoint is not its last.
     """
+    path, run, record = trained.weights, trained.run, trained.record
+    if run is None:
+        return weights.read_net(path, trained.arch, num_classes, in_order=in_order), None
     check_source(run)
-    says = path.suffix == weights.SUFFIX  # whose it is
-    about = weights.read_metadata(path) if says else {}
-    if num_classes is None and about.get("num_classes", "").isdecimal():
-        num_classes = int(about["num_classes"])
-    net = weights.read_net(path, run.arch, num_classes)
-    expected = weights_metadata(run, record, num_classes or 0) if says else {}
-    for key in expected:
-        if key != "run" and about.get(key) != expected[key]:  # the folder may have been moved
-            raise UserError(f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected[key]!r}")
-    return net
+    total_iters = run.recipe.total_iters
+    if record is not None and path.suffix == weights.SUFFIX:
+        about = weights.read_metadata(path)  # says whose it is
+        if num_classes is None and about.get("num_classes", "").isdecimal():
+            num_classes = int(about["num_classes"])
+        net = weights.read_net(path, run.arch, num_classes)
+        for key, expected in weights_metadata(run, record, num_classes or 0).items():
+            if key != "run" and about.get(key) != expected:  # the folder may have been moved
+                raise UserError(f"{path}: weights of another run: {key} is {about.get(key)!r}, expected {expected!r}")
+        return net, total_iters
+    saved = read_saved(path)
+    net = weights.net_of(saved, path, run.arch, num_classes)
+    iteration = saved.get("iteration")
+    if record is not None and iteration != total_iters:
+        raise UserError(
+            f"{path}: at iteration {iteration} of {total_iters}, but the run is finished; restore its last checkpoint, "
+            "or move this one away"
+        )
+    return net, iteration

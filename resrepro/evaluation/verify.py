@@ -22,7 +22,7 @@ from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
 from resrepro.evaluation.evaluate import training_inputs
 from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import SingleView
-from resrepro.evaluation.trained_nets import read_net
+from resrepro.evaluation.trained_nets import TrainedNet, read_net
 from resrepro.models.kernels import fused
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
@@ -97,7 +97,10 @@ class Verifier:
         if record.images is not None and pipeline.fingerprint != record.images:
             found.differences.append(f"the training images of {run.dataset} are not those that the run was trained on")
             return
-        net = read_net(files.weights, run, record, dataset.num_classes)
+        stored = TrainedNet(
+            name=str(run), arch=run.arch, dataset=run.dataset, weights=files.weights, run=run, record=record
+        )
+        net, _ = read_net(stored, dataset.num_classes)
         net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with device_errors(compute, f"verify {run}"), compute.stream():
             comparison = Comparison(record=record, found=found, elsewhere=_elsewhere(record, compute, kernels))

@@ -10,8 +10,8 @@ from torch import nn
 
 from resrepro.errors import UserError
 from resrepro.evaluation.responses import layers_3x3
-from resrepro.evaluation.trained_nets import EXPECTED, find
-from resrepro.models.weights import read_net
+from resrepro.evaluation.trained_nets import EXPECTED, find, read_net
+from resrepro.models import weights
 from resrepro.results.analyses import read_responses
 from resrepro.results.paths import RunFiles
 
@@ -63,23 +63,25 @@ def responses_of(place: Path, arch: str | None, *, in_order: bool = False) -> Ne
     """Read a net: the folder of a run says what it is, a file of weights is of `arch`.
 
     Args:
-        in_order: as `load_weights`.
+        in_order: as `weights.read_net`.
 
     Raises:
         UserError: no such file, no architecture, weights that do not fit, or a net without BN.
     """
     if not place.exists():
         raise UserError(f"{place}: no such file or folder; expected {EXPECTED}")
+    measured: tuple[float, ...] = ()
     if place.is_dir():
         (trained,) = find([place], arch=None, dataset=None)
-        arch, name, weights = trained.arch, trained.name, trained.weights
+        arch, name = trained.arch, trained.name
+        net, _ = read_net(trained)
         measured = tuple(row.std for row in read_responses(RunFiles(folder=place), arch))
     elif arch is None:
         raise UserError(f"{place}: a file of weights; expected --arch as well, such as --arch resnet20")
     else:
-        name, weights, measured = str(place), place, ()
+        name, net = str(place), weights.read_net(place, arch, in_order=in_order)
     try:
-        layers = tuple(bn_responses(read_net(weights, arch, in_order=in_order and not place.is_dir())))
+        layers = tuple(bn_responses(net))
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     return NetResponses(name=name, arch=arch, layers=layers, measured=measured)

@@ -46,7 +46,7 @@ def open_run(folder: Path, data_dir: Path, compute: Compute) -> StoredNet:
         raise UserError(
             f"{folder}: of {trained.dataset}; expected a run on images in memory, such as those of CIFAR-10"
         )
-    net = read_net(trained.weights, trained.run, trained.record, dataset.num_classes)
+    net, _ = read_net(trained, dataset.num_classes)
     net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     pipeline = dataset.input_pipeline(trained.run.recipe)
     return StoredNet(files=RunFiles(folder=folder), run=trained.run, net=net, images=pipeline)

@@ -20,33 +20,29 @@ CHECKPOINT_FORMAT = "resrepro checkpoint 2"
 SUFFIX = ".safetensors"
 
 
-def load_weights(net: nn.Module, path: Path, arch: str, *, in_order: bool = False) -> None:
-    """Load a file of weights into a net.
+def read_net(path: Path, arch: str, num_classes: int | None = None, *, in_order: bool = False) -> nn.Module:
+    """Build `arch`, and load a file of weights.
 
     The file is a checkpoint of ours, or a state dict: bare or under `state_dict`, its keys with or without `module.`,
     the final layer called `fc` or `linear`. A file named .safetensors holds a bare one.
 
     Args:
+        num_classes: of the net; None: as many as the file's layer `fc` has; with `in_order`, its last tensor.
         in_order: whether its tensors are taken in their order, whatever their layers are called.
 
     Raises:
         UserError: the file cannot be read, or holds no weights, or those of another architecture; names the first key
             that does not fit.
     """
-    load_saved(net, _read(path), path, arch, in_order=in_order)
+    return net_of(_read(path), path, arch, num_classes, in_order=in_order)
 
 
-def read_net(path: Path, arch: str, num_classes: int | None = None, *, in_order: bool = False) -> nn.Module:
-    """Build `arch`, and load the file's weights.
-
-    Args:
-        num_classes: of the net; None: as many as the file's layer `fc` has; with `in_order`, its last tensor.
-        in_order: as `load_weights`.
+def net_of(saved: Any, path: Path, arch: str, num_classes: int | None = None, *, in_order: bool = False) -> nn.Module:
+    """Build `arch`, and load what `read_saved` returned; `path` is only named in errors.
 
     Raises:
-        UserError: as `load_weights`.
+        UserError: as `read_net`.
     """
-    saved = _read(path)
     if num_classes is None:
         state = _unwrap(saved)
         keys = {_our_key(str(key)): key for key in state} if isinstance(state, dict) else {}
@@ -59,10 +55,10 @@ def read_net(path: Path, arch: str, num_classes: int | None = None, *, in_order:
 
 
 def load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: bool = False) -> None:
-    """Load what `read_saved` returned, as `load_weights` does; `path` is only named in errors.
+    """Load what `read_saved` returned, as `read_net` does; `path` is only named in errors.
 
     Raises:
-        UserError: as `load_weights`.
+        UserError: as `read_net`.
     """
     found = _unwrap(saved)
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()) or not found:

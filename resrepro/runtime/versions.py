@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from pathlib import Path
@@ -22,8 +23,9 @@ def versions() -> dict[str, str]:
     }
 
 
+@functools.cache  # the source that this process has read stays the same when the files change
 def commit() -> str | None:
-    """Return the commit of this source tree, with `+changes` if files differ from it.
+    """Return the commit of this source tree at the first call, with `+changes` if files differ from it.
 
     It is None where there is no git checkout.
     """

@@ -71,6 +71,7 @@ class RunSession:
             UserError: another process trains the run, its checkpoint or data do not fit, or a file cannot be written.
             Interrupted: a signal came; says at which iteration, and whether there is a checkpoint.
         """
+        versions.commit()  # of the source that trains, not of what lies there in the end
         with results.exclusive(self.files) if self.world.is_rank_zero else nullcontext(lambda: None) as check:
             done = self.world.on_rank_zero(lambda: results.read_complete(self.results_dir, self.run))
             if done:
@@ -86,7 +87,8 @@ class RunSession:
                 raise Interrupted(f"{self.run}: stopped at iteration {training.iteration}{saved_too}") from interrupted
             except Diverged as diverged:
                 found = Measured(results={"diverged_iter": diverged.iteration})
-            counts = count(self.run, self.dataset)
+            with _setting_up:
+                counts = count(self.run, self.dataset)
             return self._finish(training, make_record(self.run, training, counts, **found.results), found, check)
 
     def _resume(self, check: Callable[[], None]) -> Training:
@@ -94,6 +96,9 @@ class RunSession:
 
         Args:
             check: is called before each write, here and below; raises UserError where the folder is not this one's.
+
+        Raises:
+            UserError: the run is finished, and the checkpoint is not its last.
         """
         run, files = self.run, self.files
         batches = self.world.local_rank_zero_first(partial(self.dataset.input_pipeline, run.recipe))
@@ -104,9 +109,15 @@ class RunSession:
         training = Training(run.recipe, engine, run.first_iter)
         if self.world.on_rank_zero(lambda: files.has_checkpoint):
             checkpoint.load(files, run, training)
+        finished = self.world.on_rank_zero(files.record.exists)
+        if finished and training.iteration != run.recipe.total_iters:
+            raise UserError(
+                f"{files.checkpoint}: at iteration {training.iteration} of {run.recipe.total_iters}, but the run is "
+                "finished, and what it lacks is made from its last checkpoint; restore that, or move this one away"
+            )
         if self.world.is_rank_zero:
             check()
-            if not files.record.exists():
+            if not finished:
                 results.write_asked(files, run)
             csv_rows.write_rows(files.curves, CurvePoint, training.points)
             csv_rows.write_rows(files.gradients, LayerNorms, training.norms)

@@ -19,7 +19,7 @@ from resrepro.config.run import Run
 from resrepro.evaluation import export as exporting
 from resrepro.evaluation.classifier import Classifier, read_view
 from resrepro.models import build
-from resrepro.models.weights import load_weights, read_metadata, save_weights
+from resrepro.models.weights import read_metadata, read_net, save_weights
 from resrepro.results.paths import RunFiles
 from support.processes import error, run
 from support.recipes import tiny_recipe
@@ -91,7 +91,7 @@ def classifier(arch: str) -> Classifier:
 def test_torchvision_has_the_same_layers_and_outputs(tmp_path: Path) -> None:
     takes, difference = exporting.export(classifier("resnet18-B"), "torchvision", tmp_path / "w.pth")
     assert "(N, 3, 40, 40) float32" in takes and difference < 1e-3
-    load_weights(build("resnet18-B", num_classes=3), tmp_path / "w.pth", "resnet18-B")
+    read_net(tmp_path / "w.pth", "resnet18-B", 3)
 
 
 def test_a_net_that_torchvision_lacks_is_refused(files: RunFiles) -> None:

@@ -31,6 +31,7 @@ from resrepro.models import build
 from resrepro.paper import EVALUATION_SCALES, EvaluationProtocol
 from resrepro.runtime import device
 from support.images import smooth_image, write_image
+from support.recipes import tiny_recipe
 
 SIZES = [(80, 120), (120, 80), (91, 70), (80, 120), (64, 64), (70, 91)]  # of the test images
 IMAGE_SIZE = 64
@@ -276,5 +277,8 @@ def test_a_look_takes_images_from_everywhere(fp32: device.Compute) -> None:
     setup = EvaluationOptions(protocol="single view", compute=fp32, max_images=4)
     assert setup.numbers(10) == [0, 2, 5, 7]
     assert setup.numbers(3) == [0, 1, 2]
-    assert (setup.num_mini_batches(256), setup.num_mini_batches(2)) == (1, 2)
-    assert EvaluationOptions(protocol="single view", compute=fp32).num_mini_batches(256) == 100
+    sizes = (tiny_recipe(batch_size=256), tiny_recipe(batch_size=2))
+    assert [setup.num_mini_batches(recipe) for recipe in sizes] == [1, 2]
+    whole = EvaluationOptions(protocol="single view", compute=fp32)
+    own = tiny_recipe(bn_average_batches=7)  # as at the end of such a run
+    assert [whole.num_mini_batches(recipe) for recipe in (*sizes, own)] == [100, 100, 7]

@@ -13,7 +13,7 @@ import torch
 
 from resrepro.errors import UserError
 from resrepro.models import build
-from resrepro.models.weights import load_weights, read_metadata, save_weights
+from resrepro.models.weights import read_metadata, read_net, save_weights
 
 
 @pytest.fixture
@@ -25,9 +25,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_weights_come_back_to_the_bit(file: Path) -> None:
     ours, theirs = (build("resnet8", num_classes=10, seed=seed).state_dict() for seed in (1, 2))
-    net = build("resnet8", num_classes=10, seed=2)
     assert not torch.equal(ours["conv1.weight"], theirs["conv1.weight"])
-    load_weights(net, file, "resnet8")
+    net = read_net(file, "resnet8")
     assert all(torch.equal(value, ours[key]) for key, value in net.state_dict().items())
     stored = safetensors.torch.load_file(file)
     assert stored.keys() == ours.keys() and stored["conv1.weight"].dtype == torch.float32
@@ -69,8 +68,7 @@ DAMAGED = {
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_or_hostile_file_is_one_line(kind: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_bytes(DAMAGED[kind](file.read_bytes()))
-    net = build("resnet8", num_classes=10, seed=2)
-    for read in (lambda: load_weights(net, file, "resnet8"), lambda: read_metadata(file)):
+    for read in (lambda: read_net(file, "resnet8"), lambda: read_metadata(file)):
         with pytest.raises(UserError, match="damaged, or not a safetensors file") as caught:
             read()
         assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
@@ -80,26 +78,26 @@ def test_a_damaged_or_hostile_file_is_one_line(kind: str, file: Path, capsys: py
 def test_absent_files_folders_and_other_nets_are_one_line(file: Path) -> None:
     with pytest.raises(UserError, match="is not in resnet8"):
         save_weights(file, build("resnet14", num_classes=10), {})
-        load_weights(build("resnet8", num_classes=10), file, "resnet8")
+        read_net(file, "resnet8", 10)
     with pytest.raises(UserError, match=r"'fc.weight' is \(100, 64\), resnet8 has \(10, 64\)"):
         save_weights(file, build("resnet8", num_classes=100), {})
-        load_weights(build("resnet8", num_classes=10), file, "resnet8")
+        read_net(file, "resnet8", 10)
     safetensors.torch.save_file({"theirs": torch.ones(1)}, file)
     assert read_metadata(file) == {}
     with pytest.raises(UserError, match=r"lacks 'conv1\.weight' of resnet8"):
-        load_weights(build("resnet8", num_classes=10), file, "resnet8")
+        read_net(file, "resnet8", 10)
     file.unlink()
     with pytest.raises(UserError, match="no such file; expected a safetensors file"):
-        load_weights(build("resnet8", num_classes=10), file, "resnet8")
+        read_net(file, "resnet8", 10)
     file.mkdir()
     with pytest.raises(UserError, match=f"{file.name}: "):
-        load_weights(build("resnet8", num_classes=10), file, "resnet8")
+        read_net(file, "resnet8", 10)
 
 
 def test_a_name_that_the_library_cannot_open_is_said(file: Path) -> None:
     odd = file.rename(file.with_name(os.fsdecode(b"\xff.safetensors")))
     for read in (
-        lambda: load_weights(build("resnet8", num_classes=10, seed=1), odd, "resnet8"),
+        lambda: read_net(odd, "resnet8"),
         lambda: read_metadata(odd),
     ):
         with pytest.raises(UserError, match=r"\\udcff.safetensors: safetensors opens names in UTF-8 only"):

@@ -8,7 +8,7 @@ import torch
 
 from resrepro.errors import UserError
 from resrepro.models import build
-from resrepro.models.weights import load_weights
+from resrepro.models.weights import read_net
 
 
 def renamed(state: dict[str, Any], old: str, new: str) -> dict[str, Any]:
@@ -27,30 +27,30 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_foreign_state_dicts_load(form: str, tmp_path: Path) -> None:
-    theirs, ours = (build("resnet8", num_classes=10, seed=s) for s in (1, 2))
+    theirs = build("resnet8", num_classes=10, seed=1)
     torch.save(FORMS[form](theirs.state_dict()), tmp_path / "w.pt")
-    load_weights(ours, tmp_path / "w.pt", "resnet8")
+    ours = read_net(tmp_path / "w.pt", "resnet8", 10)
     assert all(torch.equal(p, q) for p, q in zip(theirs.parameters(), ours.parameters(), strict=True))
 
 
 def test_layers_with_other_names_load_in_order(tmp_path: Path) -> None:
-    theirs, ours = (build("plain8", num_classes=10, seed=s) for s in (1, 2))
+    theirs = build("plain8", num_classes=10, seed=1)
     state = {f"net_{k}".replace("fc", "out"): v for k, v in theirs.state_dict().items()}
     file = tmp_path / "w.pt"
     torch.save(state, file)
     with pytest.raises(UserError, match=r"lacks 'conv1.weight' of plain8; .*, or .* called otherwise \(--in-order\)"):
-        load_weights(ours, file, "plain8")
-    load_weights(ours, file, "plain8", in_order=True)
+        read_net(file, "plain8")
+    ours = read_net(file, "plain8", in_order=True)
     assert all(torch.equal(p, q) for p, q in zip(theirs.parameters(), ours.parameters(), strict=True))
     with pytest.raises(UserError, match="37 tensors, but plain14 has 67; is it another --arch"):
-        load_weights(build("plain14", num_classes=10), file, "plain14", in_order=True)
+        read_net(file, "plain14", 10, in_order=True)
     with pytest.raises(UserError, match=r"'net_out.weight' \(10, 64\) comes where plain8 has 'fc.weight' \(5, 64\)"):
-        load_weights(build("plain8", num_classes=5), file, "plain8", in_order=True)
+        read_net(file, "plain8", 5, in_order=True)
     keys = list(state)
     swapped = [keys[0], keys[2], keys[1], *keys[3:]]  # BN's bias before its weight, of the same shape
     torch.save({key: state[key] for key in swapped}, file)
     with pytest.raises(UserError, match=r"'net_bn1.bias' \(16,\) comes where plain8 has 'bn1.weight'"):
-        load_weights(ours, file, "plain8", in_order=True)
+        read_net(file, "plain8", in_order=True)
 
 
 class Evil:
@@ -72,7 +72,7 @@ def test_other_content_is_refused(
 ) -> None:
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(UserError, match=message) as caught:
-        load_weights(build("resnet8", num_classes=10), tmp_path / "w.pt", "resnet8")
+        read_net(tmp_path / "w.pt", "resnet8")
     assert "\n" not in str(caught.value)
     assert "code ran" not in capsys.readouterr().out
 
@@ -81,16 +81,16 @@ def test_damaged_absent_and_other_nets_are_refused(tmp_path: Path) -> None:
     net = build("resnet8", num_classes=10)
     file = tmp_path / "w.pt"
     with pytest.raises(UserError, match="no such file"):
-        load_weights(net, file, "resnet8")
+        read_net(file, "resnet8", 10)
     torch.save(net.state_dict(), file)
     whole = file.read_bytes()
     for damaged in (whole[:500], b"", b"text"):
         file.write_bytes(damaged)
         with pytest.raises(UserError, match="damaged"):
-            load_weights(net, file, "resnet8")
+            read_net(file, "resnet8", 10)
     torch.save(build("resnet14", num_classes=10).state_dict(), file)
     with pytest.raises(UserError, match="is not in resnet8"):
-        load_weights(net, file, "resnet8")
+        read_net(file, "resnet8", 10)
     torch.save(build("resnet8", num_classes=100).state_dict(), file)
     with pytest.raises(UserError, match="--arch or --dataset"):
-        load_weights(net, file, "resnet8")
+        read_net(file, "resnet8", 10)

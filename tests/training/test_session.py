@@ -15,6 +15,7 @@ import torch
 
 from resrepro import results
 from resrepro.errors import UserError
+from resrepro.evaluation.trained_nets import find, read_net
 from resrepro.models.saved import read_saved
 from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint
@@ -149,6 +150,33 @@ def test_rows_that_another_program_added_are_seen_and_mended(tmp_path: Path, mon
     assert "curves.csv:3: iteration 5 after 5, expected a later one" in error
     assert runner(tmp_path).run_all([run]) == []
     assert [row["iteration"] for row in rows(tmp_path, run)] == [5, 10, 12]
+
+
+def test_a_finished_run_is_neither_trained_again_nor_read_from_an_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lacks its weights, which are not committed of large nets."""
+    run, save = tiny_run(), checkpoint.save
+    files, older = results.run_files(tmp_path, run), tmp_path / "older.pt"
+
+    def kept(*arguments: Any) -> None:
+        save(*arguments)
+        if not older.exists():
+            shutil.copy(files.checkpoint, older)
+
+    monkeypatch.setattr(checkpoint, "save", kept)
+    assert runner(tmp_path).run_all([run]) == []
+    files.weights.unlink()
+    shutil.copy(older, files.checkpoint)
+    before = {path.name: path.read_bytes() for path in files.folder.iterdir()}
+    again, said = runner(tmp_path), list[str]()
+    monkeypatch.setattr(again.reporter, "ended", lambda *words: said.append(words[-1]))
+    assert again.run_all([run]) == []  # it is finished
+    assert said[0].startswith(f"{files.checkpoint}: at iteration 5 of 12, but the run is finished")
+    assert {path.name: path.read_bytes() for path in files.folder.iterdir()} == before
+    (trained,) = find([files.folder], arch=None, dataset=None)
+    with pytest.raises(UserError, match=r"checkpoint\.pt: at iteration 5 of 12, but the run is finished"):
+        read_net(trained)
 
 
 @pytest.mark.parametrize(

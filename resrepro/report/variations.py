@@ -8,6 +8,7 @@ from pathlib import Path
 from resrepro.config.datasets import dataset_title
 from resrepro.config.experiment import Experiment
 from resrepro.config.run import Variation
+from resrepro.errors import UserError
 from resrepro.results.records import RunRecord
 
 
@@ -29,7 +30,10 @@ def varied_experiments(shipped: list[Experiment], stored: dict[Path, RunRecord])
             crops = own.runs[0].recipe.scale_crop is not None
             image_size, resize = (size or None, None) if crops else (None, size or None)
             asked = Variation(dataset=dataset, schedule_scale=scale, image_size=image_size, resize=resize)
-            changed = own.variant(asked)
+            try:
+                changed = own.variant(asked)
+            except UserError:  # too short a schedule for this one, or no crops of that size
+                continue
             if changed.is_varied and any(run.path.parent in runs for run in changed.runs):
                 of_this = found.setdefault((own.own_dataset, changed.variation.options), [])
                 of_this += [changed] * (changed not in of_this)

@@ -218,6 +218,12 @@ def test_a_shortened_schedule_never_counts_for_the_paper(tmp_path: Path) -> None
     assert "| ResNet | 20 | 0.27 | 8.75 | not run |" in markdown and "8.50" not in table6
 
 
+def test_a_schedule_that_is_too_short_for_other_experiments_does_not_end_the_report(tmp_path: Path) -> None:
+    four_runs(tmp_path, scale=0.0005)
+    _, markdown = report(tmp_path)
+    assert "## CIFAR-10, schedule × 0.0005" in markdown
+
+
 def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
     for run in find_experiment("plain-vs-resnet").variant(Variation(dataset="cifar100")).runs:
         finish(tmp_path, run, *FOUR[run.name])

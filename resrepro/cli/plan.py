@@ -169,12 +169,12 @@ def calibrate(run: Run, compute: Compute) -> float | None:
         recipe = run.recipe.model_copy(update={"train_images": None})
         net = build(run.arch, num_classes=10, seed=0, recipe=recipe)
         engine = Engine(net, pipeline, recipe, seed=0, compute=compute)
-        engine.step(0, 0.0)  # the first takes longer
+        engine.step(0, recipe.lr)  # the first takes longer
         engine.totals()  # waits
         start, seconds, num_iters = time.perf_counter(), 0.0, 0
         while seconds < CALIBRATION_S:
             num_iters += 1
-            engine.step(num_iters, 0.0)
+            engine.step(num_iters, recipe.lr)
             engine.totals()
             seconds = time.perf_counter() - start
     return TESTS * seconds / (num_iters * batch * _multiply_adds(run.arch))

@@ -84,7 +84,7 @@ def submit(
 
     missing = missing_runs(results_dir, unique(selection))
     held = [run for run in missing if _is_held(run_files(results_dir, run))]
-    missing = [run for run in missing if run not in held]
+    missing = [run for run in missing if run not in held and run.start_from not in held]
     options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}
     device = "cuda" if gpus else "cpu"
     jobs = [Job(runs, device, precision, {**options, "num_workers": workers}) for runs in _together(missing)]

@@ -97,10 +97,17 @@ def _print(files: RunFiles, verified: Findings) -> None:
 
 
 def _asked(words: list[str], results_dir: Path) -> list[RunFiles]:
-    """Return the finished runs that the words name, each once, in their order."""
+    """Return the finished runs that the words name, each once, in their order.
+
+    Raises:
+        UserError: a word names nothing, or nothing that is finished.
+    """
     folders = [word for word in words if (Path(word) / "run.json").is_file()]
     names = [word for word in words if word not in folders]
     found = [RunFiles(folder=Path(folder)) for folder in folders]
-    if names or not words:
-        found += [files for files in Watch(results_dir, names, "verify").stored() if files.record.exists()]
+    for asked in [[name] for name in names] if words else [[]]:
+        finished = [files for files in Watch(results_dir, asked, "verify").stored() if files.record.exists()]
+        if asked and not finished:
+            raise UserError(f"verify: no run of '{asked[0]}' is finished in {results_dir}")
+        found += finished
     return list(dict.fromkeys(found))

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from resrepro.config.datasets import MAX_NAME, check_dataset
-from resrepro.config.run import NAME, Run, Variation
+from resrepro.config.run import MAX_SEED, NAME, Run, Variation
 from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
 from resrepro.paper import EvaluationProtocol
@@ -247,7 +247,13 @@ class Experiment(StrictModel):
         Args:
             seeds: of each run, in place of the experiment's own; None: those.
             only: names of the runs that stay; None: all stay.
+
+        Raises:
+            UserError: a seed that torch does not take.
         """
+        for seed in seeds or ():
+            if not 0 <= seed <= MAX_SEED:
+                raise UserError(f"seed {seed}: expected an integer from 0 to {MAX_SEED}")
         runs = [r for r in self.runs if only is None or r.name in only]
         if seeds is not None:
             runs = [r.replace(seed=s) for r in {r.name: r for r in runs}.values() for s in seeds]

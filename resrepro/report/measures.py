@@ -240,8 +240,7 @@ def ensemble(experiment: Experiment, claim: Claim, results_dir: Path) -> tuple[l
     its = [e.reestimated for e in found if {*e.members} == {*runs} and e.as_in_paper(claim.protocol)]
     value = None if not its else its[-1].top5_pct if claim.top == 5 else its[-1].top1_pct
     if value is None:
-        folders = " ".join(str(results_dir / name) for name in runs)
-        return [], f"to measure: `resrepro evaluate {folders} --protocol {claim.protocol} --ensemble`"
+        return [], f"to measure: `{_evaluate([results_dir / name for name in runs], claim)} --ensemble`"
     first = next(record for record in records.values() if record is not None)
     return [Seed(value=value, files=results.run_files(results_dir, experiment.runs[0]), record=first)], ""
 
@@ -250,12 +249,17 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, 
     diverged = [record.seed for _, record in lacking if record.status == "diverged"]
     if diverged:
         return f"{name} diverged with seed {', '.join(map(str, diverged))}"
-    if claim.protocol != "single view":
-        folders = " ".join(str(files.folder) for files, _ in lacking)
-        return f"to measure: `resrepro evaluate {folders} --protocol {claim.protocol}`"
+    if claim.protocol != "single view" or claim.top == 5:
+        return f"to measure: `{_evaluate([files.folder for files, _ in lacking], claim)}`"
     if claim.column == "lesion_rise_pct":
         return f"to measure: `resrepro lesions {lacking[0][0].folder}`"
     return f"{name} has no record of: {MEASURES[claim.column].words}"
+
+
+def _evaluate(folders: Iterable[Path], claim: Claim) -> str:
+    """Return the command that tests runs as a claim asks."""
+    option = "" if claim.protocol == "single view" else f" --protocol {claim.protocol}"
+    return f"resrepro evaluate {' '.join(map(str, folders))}{option}"
 
 
 def layers_of(seeds: Sequence[Seed]) -> list[float]:

@@ -88,8 +88,9 @@ class Evaluation(StrictModel):
         return self.members, self.protocol, self.scales
 
     def as_in_paper(self, protocol: EvaluationProtocol) -> bool:
-        """Tell whether the protocol is this one, at the scales of the paper."""
-        return self.protocol == protocol and self.scales == EVALUATION_SCALES[protocol]
+        """Tell whether the protocol is this one, at the scales of the paper; small images are seen whole, at none."""
+        whole = protocol == "single view" and not self.scales
+        return self.protocol == protocol and (whole or self.scales == EVALUATION_SCALES[protocol])
 
 
 class Response(StrictModel):

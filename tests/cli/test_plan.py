@@ -13,6 +13,7 @@ from resrepro.config.architectures import counted_nets
 from resrepro.config.toml_files import find_experiment
 from resrepro.runtime.device import choose
 from support.processes import run
+from support.recipes import tiny_run
 from support.records import record
 from support.stored_runs import files_of, run_of, store_curve
 
@@ -43,6 +44,11 @@ def test_without_finished_runs_it_is_calibrated_but_not_for_image_files(monkeypa
     one, other = plan.estimates([small, photographs], Path("none"), HERE)
     assert one.seconds is not None and one.seconds > 0 and one.iters_left == small.recipe.total_iters
     assert other.seconds is None and other.how == "not, for image files"
+
+
+def test_a_recipe_with_caffes_momentum_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "CALIBRATION_S", 1e-9)
+    assert plan.calibrate(tiny_run(momentum_form="caffe"), HERE)
 
 
 def test_a_dry_run_says_what_is_left_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,14 @@ def test_a_run_that_another_process_trains_is_left_out(toml: Callable[..., Path]
     ]
 
 
+def test_a_run_is_left_out_while_the_one_that_it_starts_from_is_trained(tmp_path: Path) -> None:
+    first, other = (run for run in find_experiment("constructed-identity").runs if run.name in ("plain20", "plain56"))
+    submit = ["submit", "constructed-identity", "--local", "--time", "1:00:00", "--results-dir", str(tmp_path)]
+    with exclusive(run_files(tmp_path, first)), exclusive(run_files(tmp_path, other)):
+        done = CliRunner().invoke(app, [*submit, "--only", "plain20,plain56,plain56-from-plain20"])
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, "all other runs are finished")
+
+
 def test_a_holder_that_a_dead_machine_left_does_not_hold_a_run(tmp_path: Path) -> None:
     files = run_files(tmp_path, tiny_run("plain8"))
     files.folder.mkdir(parents=True)

@@ -186,6 +186,11 @@ def test_wrong_names_and_damaged_records_are_one_line(files: RunFiles) -> None:
     where = ("--results-dir", files.folder.parents[2])
     said = error("verify", "resnet9", *where)
     assert said.startswith("verify: there is no experiment or run 'resnet9'; did you mean '")
+    unfinished = results.run_files(files.folder.parents[2], tiny_run(seed=1))
+    results.write_asked(unfinished, tiny_run(seed=1))
+    shutil.copy(files.curves, unfinished.curves)
+    said = error("verify", "shapes/resnet8/seed1", *where)
+    assert said == f"verify: no run of 'shapes/resnet8/seed1' is finished in {files.folder.parents[2]}"
     assert error("verify", "--device", "tpu", files.folder, *where).startswith("--device tpu: expected auto")
     edit(files, recipe={**results.read_record(files).recipe, "lrr": 0.1})
     assert "differs: run.json of resnet8, seed 0: recipe.lrr: Extra inputs are not permitted" in verify(files, code=1)

@@ -9,6 +9,7 @@ import pytest
 
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import experiment_names, find_experiment, read_experiment
+from resrepro.errors import UserError
 from resrepro.figures.kinds import FIGURES
 
 
@@ -31,6 +32,8 @@ def test_the_issue_s_experiments_are_there() -> None:
 def test_variants(toml: Callable[..., Path]) -> None:
     experiment = read_experiment(toml())
     other = experiment.variant(Variation(dataset="cifar100")).select(seeds=[3, 4], only=["plain8"])
+    with pytest.raises(UserError, match="seed -1: expected an integer from 0 to"):
+        experiment.select(seeds=[-1])
     assert [str(r.path) for r in other.runs] == ["cifar100/plain8/seed3", "cifar100/plain8/seed4"]
     assert (other.variation, other.claims) == (Variation(dataset="cifar100"), experiment.claims)
     assert experiment.select(only=["plain9"]).runs == ()

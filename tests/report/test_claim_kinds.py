@@ -96,6 +96,8 @@ def test_all_runs_of_an_experiment_together(tmp_path: Path) -> None:
         finish(tmp_path, run.name, [30.0] * (1 + run.seed), experiment="ensemble")
     missing = decide(tmp_path, "ensemble", below=4.82, **asked).detail
     assert missing.startswith("to measure: `resrepro evaluate ") and missing.count("/seed") == 6
+    single = {**asked, "protocol": "single view"}
+    assert decide(tmp_path, "ensemble", below=4.82, **single).detail.endswith("/seed1 --ensemble`")  # the default
     errors = Errors(top1_pct=18.0, top5_pct=3.6, loss=1.0)
     members = tuple(run.path.as_posix() for run in experiment.runs)
     found = Evaluation(
@@ -108,6 +110,10 @@ def test_all_runs_of_an_experiment_together(tmp_path: Path) -> None:
     results.record_evaluation(path, other)  # five of the six
     assert status(tmp_path, "ensemble", below=4.82, **asked) == "not run"
     results.record_evaluation(path, found)
+    assert status(tmp_path, "ensemble", below=4.82, **single) == "not run"
+    whole = found.model_copy(update={"protocol": "single view", "scales": ()})  # small images are seen whole
+    results.record_evaluation(path, whole)
+    assert decide(tmp_path, "ensemble", below=4.82, **single).values == {"ensemble": (3.6,)}
     verdict = decide(tmp_path, "ensemble", below=4.82, **asked)
     assert verdict.values == {"ensemble": (3.6,)} and verdict.status == "consistent (one run)"
     assert "binomial noise of 50,000 images" in verdict.test

@@ -8,6 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["COLUMNS"] = "200"  # no line of a command wraps
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 
 from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
+from resrepro.evaluation import batch_norm, constructed
 from resrepro.runtime import device
 from support import processes
 from support.images import encoded, picture, write_tree
@@ -39,6 +41,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="slow; run with --run-slow"))
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what the imports made stays: the collection at the end of each run would look at all of it
+
+
 @pytest.fixture
 def fp32() -> device.Compute:
     return device.choose("cpu", "fp32")
@@ -48,7 +54,8 @@ def fp32() -> device.Compute:
 def few_images() -> Iterator[None]:
     """The dataset `shapes` has 500 training and 100 test images: what ends a run takes seconds otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shapes, "generate", shapes.generate)  # put back at the end
+        for module, name in ((shapes, "generate"), (batch_norm, "NUM_MINI_BATCHES"), (constructed, "NUM_BATCHES")):
+            patch.setattr(module, name, getattr(module, name))  # put back at the end
         processes.few_images()
         yield
 

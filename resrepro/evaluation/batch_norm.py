@@ -8,10 +8,16 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from resrepro.config.recipe import Recipe
 from resrepro.models.stage import mode
 from resrepro.runtime.device import Compute
 
-NUM_MINI_BATCHES = 100  # those that would have come next in the training
+NUM_MINI_BATCHES = 100
+
+
+def num_mini_batches(recipe: Recipe) -> int:
+    """Return over how many mini-batches, which would have come next, a net's statistics are averaged in the end."""
+    return recipe.bn_average_batches or NUM_MINI_BATCHES
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
 from resrepro.data.loading import differs_in_size, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
-from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
+from resrepro.evaluation.batch_norm import num_mini_batches, reestimated
 from resrepro.evaluation.probabilities import errors, probabilities
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet, read_net
@@ -82,9 +82,9 @@ class EvaluationOptions:
         return [i * num_images // count for i in range(count)]
 
     def num_mini_batches(self, recipe: Recipe) -> int:
-        """Return how many mini-batches BN is re-estimated on: as many as at the run's end."""
-        usual = recipe.bn_average_batches or NUM_MINI_BATCHES
-        return usual if self.max_images is None else min(usual, -(-self.max_images // recipe.batch_size))
+        """Return how many mini-batches BN is re-estimated on: as many as at the run's end, but fewer for a look."""
+        at_the_end = num_mini_batches(recipe)
+        return at_the_end if self.max_images is None else min(at_the_end, -(-self.max_images // recipe.batch_size))
 
 
 def load(nets: Sequence[TrainedNet], setup: EvaluationOptions, options: DataOptions) -> Dataset:

@@ -18,7 +18,7 @@ from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
 from resrepro.data.loading import is_there, load_for
 from resrepro.errors import UserError
-from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES, reestimated
+from resrepro.evaluation.batch_norm import num_mini_batches, reestimated
 from resrepro.evaluation.evaluate import training_inputs
 from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import SingleView
@@ -157,7 +157,7 @@ class Comparison:
             return
         self._compare("test error", error_pct, self.record.final_test_error_pct, view, [p.moving for p in stored])
         first = run.recipe.total_iters
-        iterations = range(first, first + (run.recipe.bn_average_batches or NUM_MINI_BATCHES))
+        iterations = range(first, first + num_mini_batches(run.recipe))
         with reestimated(net, training_inputs(pipeline, run, iterations, compute.device), compute):
             error_pct = view.measure().error_pct
         recorded_pct = self.record.final_test_error_bn_reestimated_pct

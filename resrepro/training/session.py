@@ -16,7 +16,7 @@ from resrepro import results
 from resrepro.config.run import Run
 from resrepro.data.dataset import Dataset
 from resrepro.errors import UserError
-from resrepro.evaluation.batch_norm import NUM_MINI_BATCHES
+from resrepro.evaluation.batch_norm import num_mini_batches
 from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import prediction_rows
 from resrepro.models import build
@@ -223,8 +223,7 @@ def measured(training: Training, check_stop: Callable[[], None]) -> Measured:
         clean_train = engine.clean_train(check_stop)
     engine.test(check_stop)
     moving = engine.single_view.predictions()
-    num_batches = training.recipe.bn_average_batches or NUM_MINI_BATCHES
-    bn_averaged_pct = engine.test_bn_averaged(last.iteration, num_batches, check_stop).error_pct
+    bn_averaged_pct = engine.test_bn_averaged(last.iteration, num_mini_batches(training.recipe), check_stop).error_pct
     errors = {
         "final_train_error_pct": last.train_error_pct,
         "final_test_error_pct": last.test_error_pct,

@@ -123,7 +123,7 @@ def _make_cheaper() -> None:
     from resrepro.config.toml_files import shipped_runs
     from resrepro.data.image_files import packed
     from resrepro.data.in_memory import shapes
-    from resrepro.evaluation import evaluate
+    from resrepro.evaluation import batch_norm
     from resrepro.runtime import versions
     from resrepro.training import session, step
 
@@ -132,7 +132,7 @@ def _make_cheaper() -> None:
         (shapes, "generate", lambda: few),
         (packed, "CHUNK", 3),  # images
         (step, "NORMS_BATCHES", 1),
-        (evaluate, "NUM_MINI_BATCHES", 1),
+        (batch_norm, "NUM_MINI_BATCHES", 1),
         (versions, "commit", lambda: commit),  # also if somebody edits the sources during the campaign
         (session, "complexity", functools.cache(session.complexity)),
         (typer.main, "get_command", functools.cache(typer.main.get_command)),

@@ -20,7 +20,7 @@ from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import NetInput, ScaleCropViews
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
-from resrepro.evaluation import evaluate as scoring
+from resrepro.evaluation import batch_norm
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.evaluation.evaluate import EvaluationOptions, evaluate, load
 from resrepro.evaluation.protocol_views import view_batches
@@ -99,7 +99,7 @@ def test_a_run_gives_the_errors_of_its_own_record_before_and_after_bn_is_reestim
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of five classes; BN is re-estimated on few mini-batches, for the tests' sake."""
-    monkeypatch.setattr(scoring, "NUM_MINI_BATCHES", 3)
+    monkeypatch.setattr(batch_norm, "NUM_MINI_BATCHES", 3)
     for part, count in (("train", 4), ("val", 2)):
         for k, label in enumerate("abcde"):
             for i in range(count):

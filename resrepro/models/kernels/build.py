@@ -54,8 +54,10 @@ def _build() -> Path:
         building = library.with_suffix(f".{os.getpid()}.tmp")  # several processes may build at once
         include = torch_folder / "include"
         places = (f"-I{include}", f"-I{include / 'torch/csrc/api/include'}", f"-L{torch_folder / 'lib'}")
-        words = [compiler, *FLAGS, *map(str, SOURCES), *places, "-ltorch_cpu", "-lc10", "-o", str(building)]
-        subprocess.run(words, capture_output=True, text=True, check=True, start_new_session=True)  # spared by Ctrl-C
+        words = [compiler, *FLAGS, "-x", "c++", "-", *places, "-ltorch_cpu", "-lc10", "-o", str(building)]
+        whole = "".join(f'#include "{source}"\n' for source in SOURCES)  # torch's headers are read once
+        # A session of its own: Ctrl-C spares it.
+        subprocess.run(words, input=whole, capture_output=True, text=True, check=True, start_new_session=True)
         building.replace(library)
     return library
 

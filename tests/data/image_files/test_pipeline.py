@@ -24,12 +24,13 @@ from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import CenterCrops, ScaleCropViews
 from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
+from resrepro.evaluation import batch_norm
 from resrepro.evaluation.single_view import SingleView
 from resrepro.evaluation.verify import Verifier
 from resrepro.models import build
 from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import checkpoint, session, step
+from resrepro.training import checkpoint, step
 from resrepro.training.runner import Runner, Stopped
 from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
@@ -43,7 +44,7 @@ SIZES = ((60, 40), (40, 61), (50, 50), (38, 90))  # width, height
 @pytest.fixture(autouse=True)
 def few_mini_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """BN is re-estimated, and gradients are measured, on few mini-batches, for this net is a large one."""
-    monkeypatch.setattr(session, "NUM_MINI_BATCHES", 3)
+    monkeypatch.setattr(batch_norm, "NUM_MINI_BATCHES", 3)
     monkeypatch.setattr(step, "NORMS_BATCHES", 1)
 
 

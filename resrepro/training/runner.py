@@ -80,6 +80,7 @@ class Runner:
         num_workers: threads that decode image files, for each run; None: one for each core that training leaves.
         skip_corrupt: whether training goes on without images that cannot be decoded.
         num_sharing: processes like this one, with a `world` of their own each, that share the machine.
+        replaces: whether one of these died, and this is in its place: then the others have their shares already.
         stop_signals: those that end `run_all` with a checkpoint, if not the usual ones.
     """
 
@@ -91,6 +92,7 @@ class Runner:
     num_workers: int | None = None
     skip_corrupt: bool = False
     num_sharing: int = 1
+    replaces: bool = False
     stop_signals: Sequence[int] = ()
     _datasets: dict[tuple[str, bool, int | None], Dataset] = field(default_factory=dict)
     _execution: Execution = field(default_factory=Execution)
@@ -148,7 +150,9 @@ class Runner:
         auto = AUTO_JOBS[self.compute.device.type] if self.world.size == 1 else 1
         needs = [self._needs(run) for run in missing]
         free = self._free_bytes()
-        if self.num_sharing > 1 and self.compute.device.type == "cpu":
+        if self.replaces:  # fewer at once rather than an error, which would stop the others, too
+            jobs, auto = None, jobs or auto
+        elif self.num_sharing > 1 and self.compute.device.type == "cpu":
             check_shares(needs, free, self.num_sharing)
         jobs, activation_checkpointing = plan(needs, free, jobs, auto)
         self._execution = Execution(activation_checkpointing=bool(self.world.all_reduce_max(activation_checkpointing)))
@@ -194,7 +198,8 @@ class Runner:
     def _free_bytes(self) -> int | None:
         """Return the memory that this process may use; on a CPU the processes of a machine share it equally."""
         free = self.compute.free_bytes()
-        return free and (free if self.compute.device.type == "cuda" else free // self._num_on_machine)
+        whole = self.replaces or self.compute.device.type == "cuda"
+        return free and (free if whole else free // self._num_on_machine)
 
     @property
     def _num_on_machine(self) -> int:

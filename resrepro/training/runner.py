@@ -118,14 +118,16 @@ class Runner:
         missing = self.world.on_rank_zero(lambda: missing_runs(self.results_dir, runs))
         num_threads = torch.get_num_threads()
         outcomes: list[Outcome] = []
-        jobs = self.prepare(missing, jobs)
-        with Signals(self.world.all_reduce_max, self.stop_signals) as signals, ThreadPoolExecutor(jobs) as pool:
-            self.listen(signals)
-            each = map if jobs == 1 else pool.map
-            for from_weights in (False, True):  # the weights come first
-                group = [run for run in missing if bool(run.start_from) is from_weights]
-                outcomes += each(partial(self._attempt, signals), group)
-        torch.set_num_threads(num_threads)
+        try:
+            jobs = self.prepare(missing, jobs)
+            with Signals(self.world.all_reduce_max, self.stop_signals) as signals, ThreadPoolExecutor(jobs) as pool:
+                self.listen(signals)
+                each = map if jobs == 1 else pool.map
+                for from_weights in (False, True):  # the weights come first
+                    group = [run for run in missing if bool(run.start_from) is from_weights]
+                    outcomes += each(partial(self._attempt, signals), group)
+        finally:
+            torch.set_num_threads(num_threads)
         received = signals.received()  # also waits for the first process, which may still be writing
         if received:
             raise Stopped("; ".join(o.message for o in outcomes if o.message) or "stopped between two runs", received)
@@ -234,8 +236,7 @@ class Runner:
             if self.world.size > 1:  # the other processes do not know of it: all end
                 raise
             self.reporter.ended(run, None, str(error))
-            whole = results.read_whole(self.results_dir, run)  # then only an analysis failed, which is no error of it
-            return Outcome("done") if whole else Outcome("failed", str(error))
+            return Outcome("done") if self._is_whole(run) else Outcome("failed", str(error))
         except Interrupted as interrupted:
             return Outcome("stopped", str(interrupted))
         finally:
@@ -243,3 +244,10 @@ class Runner:
         note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
         self.reporter.ended(run, record, note)
         return Outcome("done")
+
+    def _is_whole(self, run: Run) -> bool:
+        """Tell whether a run that failed is finished all the same: then only an analysis did, no error of it."""
+        try:
+            return results.read_whole(self.results_dir, run) is not None
+        except (UserError, OSError):  # its files are damaged
+            return False

@@ -100,13 +100,13 @@ class Runner:
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
         """Train the runs that are not finished, and before them those whose weights they start from.
 
-        The others go on where a run fails or diverges.
+        The others go on where a run fails or diverges, or another process trains it.
 
         Args:
             jobs: runs at once; None: as many as are known to help, and fit into memory.
 
         Returns:
-            The errors of the runs that failed, one line each.
+            The errors of the runs that failed, one line each, and of those that another process trains.
 
         Raises:
             UserError: a dataset cannot be loaded, a recorded run is not the one asked for, or `jobs` runs do not fit

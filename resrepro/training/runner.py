@@ -165,7 +165,7 @@ class Runner:
         return jobs
 
     def listen(self, signals: Signals) -> None:
-        """Show the progress of preparing the datasets, such as the per-pixel mean, and stop it where a signal comes."""
+        """Let a signal stop what the runs prepare of the datasets, such as the per-pixel mean."""
         for dataset in self._datasets.values():
             dataset.options = replace(dataset.options, progress=partial(self._preparing, signals))
 
@@ -173,7 +173,10 @@ class Runner:
         """Return the run's dataset, opened once for all runs that read it the same way."""
         key = run.dataset, run.recipe.scale_crop is not None, run.recipe.resize
         if key not in self._datasets:
-            options = DataOptions(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
+            options = DataOptions(
+                data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt,
+                progress=self.reporter.preparing,
+            )  # fmt: skip
             self._datasets[key] = load_for(run.recipe, run.dataset, options)
         return self._datasets[key]
 

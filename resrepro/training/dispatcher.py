@@ -98,8 +98,7 @@ class Dispatcher:
             finally:
                 self._end()
         if number := signals.received():
-            stopped = [o.message for o in self._outcomes if o.kind == "stopped" and o.message]
-            raise Stopped("; ".join(stopped) or "stopped between two runs", number)
+            raise Stopped(self._outcomes, number)
         return [outcome.message for outcome in self._outcomes if outcome.kind == "failed"]
 
     def _running(self) -> list[Run]:

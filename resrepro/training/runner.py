@@ -30,14 +30,6 @@ from resrepro.training.step import Execution
 AUTO_JOBS = {"cpu": 1, "cuda": 4}  # runs at once
 
 
-class Stopped(Exception):
-    """Reports that the user or the system asked the process to end; what was running has a checkpoint."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
-
-
 @dataclass(frozen=True)
 class Outcome:
     """Says how the attempt to train a run ended.
@@ -49,6 +41,17 @@ class Outcome:
 
     kind: Literal["done", "stopped", "failed", "held"]
     message: str = ""
+
+
+class Stopped(Exception):
+    """Reports that the user or the system asked the process to end; what was running has a checkpoint.
+
+    It says how the runs ended, errors included.
+    """
+
+    def __init__(self, outcomes: list[Outcome], signal_number: int) -> None:
+        super().__init__("; ".join(o.message for o in outcomes if o.message) or "stopped between two runs")
+        self.signal_number = signal_number
 
 
 def missing_runs(results_dir: Path, runs: list[Run]) -> list[Run]:
@@ -130,7 +133,7 @@ class Runner:
             torch.set_num_threads(num_threads)
         received = signals.received()  # also waits for the first process, which may still be writing
         if received:
-            raise Stopped("; ".join(o.message for o in outcomes if o.message) or "stopped between two runs", received)
+            raise Stopped(outcomes, received)
         return [outcome.message for outcome in outcomes if outcome.kind in ("failed", "held")]
 
     def prepare(self, missing: list[Run], jobs: int | None) -> int:

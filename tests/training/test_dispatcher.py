@@ -23,7 +23,7 @@ from resrepro.training import dispatcher, worker
 from resrepro.training.dispatcher import MAX_DEATHS, Dispatcher
 from resrepro.training.loop import Training
 from resrepro.training.memory import check_shares
-from resrepro.training.runner import Runner
+from resrepro.training.runner import Runner, Stopped
 from support.processes import error, few_images
 from support.processes import run as run_command
 from support.recipes import tiny_run
@@ -136,6 +136,14 @@ def test_what_keeps_a_worker_from_training_is_one_line(tmp_path: Path) -> None:
     runs = [run.replace(dataset=f"folder:{tmp_path}/none") for run in RUNS]
     with pytest.raises(UserError, match="none"):
         dispatched(tmp_path, Silent()).run_all(runs, 1)
+
+
+def test_a_signal_hides_no_error_of_a_run_that_failed_before(tmp_path: Path) -> None:
+    results.run_files(tmp_path, RUNS[0]).lock.mkdir(parents=True)
+    failed = Noting(lambda note: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Stopped, match=r"resnet8/seed0/\.lock: cannot be written") as stopped:
+        dispatched(tmp_path, failed, num_processes=1).run_all(RUNS, 1)
+    assert stopped.value.signal_number == signal.SIGTERM
 
 
 def _command(toml: Path, output: Path) -> None:

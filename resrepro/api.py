@@ -165,7 +165,8 @@ def run(
         The records of the runs, as `records` has them.
 
     Raises:
-        UserError: unknown experiment or run; or a run failed, after the others have been trained.
+        UserError: unknown experiment or run; or, after the others have been trained, a run failed, or another process
+            trains it.
     """
     from resrepro.runtime.device import choose
     from resrepro.training.reporter import Silent

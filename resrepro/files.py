@@ -73,17 +73,25 @@ def write_atomically(
 def own_temporary(path: Path) -> Path:
     """Return a name beside `path` that this process alone uses, for two may write the same file.
 
-    What processes that were killed have left under such names, files or folders, is removed.
+    What processes that were killed have left under such names is removed.
     """
-    name = f"{path.name}.{platform.node()}"
-    for left in path.parent.glob(f"{glob.escape(name)}.*.tmp"):
-        pid = left.name.removeprefix(f"{name}.").removesuffix(".tmp")
+    remove_temporaries(path.parent, glob.escape(path.name))
+    return path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")
+
+
+def remove_temporaries(folder: Path, name: str = "*") -> None:
+    """Remove what processes of this machine that do not live any more have left under the names of `own_temporary`.
+
+    Args:
+        name: a pattern: of the files that they were writing.
+    """
+    for left in folder.glob(f"{name}.{glob.escape(platform.node())}.*.tmp"):  # a file, or a folder
+        pid = left.name.removesuffix(".tmp").rpartition(".")[2]
         if not process_lives(int(pid) if pid.isdecimal() else 0):
             if left.is_dir():
                 shutil.rmtree(left)
             else:
                 left.unlink(missing_ok=True)
-    return path.with_name(f"{name}.{os.getpid()}.tmp")
 
 
 def write_text(path: Path, text: str, option: str = "--results-dir") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import re
@@ -41,9 +42,8 @@ def exclusive(run: RunFiles) -> Iterator[Callable[[], None]]:
     with user_errors(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
     with files.exclusive(run.lock, locked) as check:
-        for left in run.folder.glob("*.tmp"):  # of a process that was killed while it was writing
-            if left.is_file():
-                left.unlink()
+        with user_errors(run.folder):
+            _remove_temporaries(run)
         try:
             with user_errors(run.holder):
                 run.holder.write_text(f"process {os.getpid()} on {platform.node()}\nstarted {_started(os.getpid())}")
@@ -52,6 +52,18 @@ def exclusive(run: RunFiles) -> Iterator[Callable[[], None]]:
             with suppress(UserError, OSError):  # a folder that is not ours any more, or a disk that fails
                 check()
                 run.holder.unlink()
+
+
+def _remove_temporaries(run: RunFiles) -> None:
+    """Remove what killed processes have left: those of this machine, and the last one that held the run, on any.
+
+    Not those of others that write there without the lock, such as `evaluate`.
+    """
+    files.remove_temporaries(run.folder)
+    last = _read(run.holder)
+    if last is not None:
+        for left in run.folder.glob(f"*.{glob.escape(last.machine)}.{last.pid}.tmp"):
+            left.unlink(missing_ok=True)
 
 
 def is_locked(holder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -139,7 +140,7 @@ def _read(files: RunFiles, name: str, now: float, asked: Run | None = None, decl
         points = results.read_points(files)
         if record is not None:
             results.check_files(files, record)
-        written = [path.stat().st_mtime for path in (files.curves, files.checkpoint, files.record) if path.exists()]
+        written = _times_written(files.curves, files.checkpoint, files.record)
     except (UserError, OSError) as error:
         return RunStatus(name=name, state="damaged", problem=str(error))
     if record is not None:
@@ -149,16 +150,25 @@ def _read(files: RunFiles, name: str, now: float, asked: Run | None = None, decl
     if points and total is not None and points[-1].iteration > total:  # then it is not the run that was declared
         total = None
     training = record is None and is_locked(files.holder)
-    first_iter, waited_s = asked.first_iter if asked else 0, now - files.curves.stat().st_mtime if points else 0.0
+    first_iter, waited_s = asked.first_iter if asked else 0, now - written.get(files.curves, now)
     return RunStatus(
         name=name,
         state=record.status if record else "training" if training else "stopped" if written else "not started",
         points=points,
         record=record,
         total_iters=total,
-        quiet_s=max(0.0, now - max(written, default=now)),
+        quiet_s=max(0.0, now - max(written.values(), default=now)),
         eta_s=_eta_s(points, first_iter, total, waited_s) if training else None,
     )
+
+
+def _times_written(*paths: Path) -> dict[Path, float]:
+    """Return when those of the files that are there were written; a checkpoint is not while it is replaced."""
+    written = {}
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            written[path] = path.stat().st_mtime
+    return written
 
 
 def _declared_iters(stored_name: str, declared: Iterable[Run]) -> int | None:

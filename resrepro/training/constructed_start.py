@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resrepro import results
 from resrepro.config.run import Run
@@ -49,10 +49,15 @@ def construct(
         return
     shallow = _trained(run, source, results_dir, engine)
     deep = engine.net if fresh else deepcopy(engine.net)
-    mini_batches = (engine.mini_batch(training.first_iter + i)[0] for i in range(constructed.NUM_BATCHES))
+
+    def mini_batches() -> Iterator[Tensor]:
+        for i in range(constructed.NUM_BATCHES):
+            check_stop()
+            yield engine.mini_batch(training.first_iter + i)[0]
+
     batches = engine.batches
     sets: dict[constructed.Name, Split] = {"train": batches.train_split, "test": batches.test_split}
-    equalities = constructed.construct(deep, shallow, mini_batches, sets, engine.compute, check_stop)
+    equalities = constructed.construct(deep, shallow, mini_batches(), sets, engine.compute, check_stop)
     engine.world.broadcast([*deep.parameters(), *deep.buffers()])  # processes may have rounded differently
     if engine.world.is_rank_zero:
         check_place()

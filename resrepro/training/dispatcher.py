@@ -98,16 +98,18 @@ class Dispatcher:
             finally:
                 self._end()
         if number := signals.received():
-            stopped = [o.message for o in self._outcomes if o.kind == "stopped" and o.message]
-            raise Stopped("; ".join(stopped) or "stopped between two runs", number)
+            raise Stopped(self._outcomes, number)
         return [outcome.message for outcome in self._outcomes if outcome.kind == "failed"]
 
     def _running(self) -> list[Run]:
         return [run for worker in self._workers for run in worker.runs]
 
-    def _start(self, device: str, missing: list[Run], jobs: int | None) -> None:
+    def _start(self, device: str, missing: list[Run], jobs: int | None, *, replaces: bool = False) -> None:
         ours, theirs = CONTEXT.Pipe()
-        options = {**self.options, "results_dir": self.results_dir, "num_sharing": min(len(self.devices), len(missing))}
+        options = {
+            **self.options, "results_dir": self.results_dir, "num_sharing": min(len(self.devices), len(missing)),
+            "replaces": replaces,
+        }  # fmt: skip
         process = CONTEXT.Process(target=serve, args=(theirs, device, self.precision, missing, jobs, options))
         listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the worker must from its start
         process.start()
@@ -140,7 +142,7 @@ class Dispatcher:
                 what, *arguments = worker.pipe.recv()
             except (EOFError, OSError):
                 if self._buried(worker) and (self._waiting or self._held):
-                    self._start(worker.device, missing, jobs)
+                    self._start(worker.device, missing, jobs, replaces=True)
                 continue
             self._hear(worker, what, arguments)
 

@@ -30,14 +30,6 @@ from resrepro.training.step import Execution
 AUTO_JOBS = {"cpu": 1, "cuda": 4}  # runs at once
 
 
-class Stopped(Exception):
-    """Reports that the user or the system asked the process to end; what was running has a checkpoint."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
-
-
 @dataclass(frozen=True)
 class Outcome:
     """Says how the attempt to train a run ended.
@@ -49,6 +41,17 @@ class Outcome:
 
     kind: Literal["done", "stopped", "failed", "held"]
     message: str = ""
+
+
+class Stopped(Exception):
+    """Reports that the user or the system asked the process to end; what was running has a checkpoint.
+
+    It says how the runs ended, errors included.
+    """
+
+    def __init__(self, outcomes: list[Outcome], signal_number: int) -> None:
+        super().__init__("; ".join(o.message for o in outcomes if o.message) or "stopped between two runs")
+        self.signal_number = signal_number
 
 
 def missing_runs(results_dir: Path, runs: list[Run]) -> list[Run]:
@@ -80,6 +83,7 @@ class Runner:
         num_workers: threads that decode image files, for each run; None: one for each core that training leaves.
         skip_corrupt: whether training goes on without images that cannot be decoded.
         num_sharing: processes like this one, with a `world` of their own each, that share the machine.
+        replaces: whether one of these died, and this is in its place: then the others have their shares already.
         stop_signals: those that end `run_all` with a checkpoint, if not the usual ones.
     """
 
@@ -91,6 +95,7 @@ class Runner:
     num_workers: int | None = None
     skip_corrupt: bool = False
     num_sharing: int = 1
+    replaces: bool = False
     stop_signals: Sequence[int] = ()
     _datasets: dict[tuple[str, bool, int | None], Dataset] = field(default_factory=dict)
     _execution: Execution = field(default_factory=Execution)
@@ -98,13 +103,13 @@ class Runner:
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
         """Train the runs that are not finished, and before them those whose weights they start from.
 
-        The others go on where a run fails or diverges.
+        The others go on where a run fails or diverges, or another process trains it.
 
         Args:
             jobs: runs at once; None: as many as are known to help, and fit into memory.
 
         Returns:
-            The errors of the runs that failed, one line each.
+            The errors of the runs that failed, one line each, and of those that another process trains.
 
         Raises:
             UserError: a dataset cannot be loaded, a recorded run is not the one asked for, or `jobs` runs do not fit
@@ -116,17 +121,19 @@ class Runner:
         missing = self.world.on_rank_zero(lambda: missing_runs(self.results_dir, runs))
         num_threads = torch.get_num_threads()
         outcomes: list[Outcome] = []
-        jobs = self.prepare(missing, jobs)
-        with Signals(self.world.all_reduce_max, self.stop_signals) as signals, ThreadPoolExecutor(jobs) as pool:
-            self.listen(signals)
-            each = map if jobs == 1 else pool.map
-            for from_weights in (False, True):  # the weights come first
-                group = [run for run in missing if bool(run.start_from) is from_weights]
-                outcomes += each(partial(self._attempt, signals), group)
-        torch.set_num_threads(num_threads)
+        try:
+            jobs = self.prepare(missing, jobs)
+            with Signals(self.world.all_reduce_max, self.stop_signals) as signals, ThreadPoolExecutor(jobs) as pool:
+                self.listen(signals)
+                each = map if jobs == 1 else pool.map
+                for from_weights in (False, True):  # the weights come first
+                    group = [run for run in missing if bool(run.start_from) is from_weights]
+                    outcomes += each(partial(self._attempt, signals), group)
+        finally:
+            torch.set_num_threads(num_threads)
         received = signals.received()  # also waits for the first process, which may still be writing
         if received:
-            raise Stopped("; ".join(o.message for o in outcomes if o.message) or "stopped between two runs", received)
+            raise Stopped(outcomes, received)
         return [outcome.message for outcome in outcomes if outcome.kind in ("failed", "held")]
 
     def prepare(self, missing: list[Run], jobs: int | None) -> int:
@@ -148,7 +155,9 @@ class Runner:
         auto = AUTO_JOBS[self.compute.device.type] if self.world.size == 1 else 1
         needs = [self._needs(run) for run in missing]
         free = self._free_bytes()
-        if self.num_sharing > 1 and self.compute.device.type == "cpu":
+        if self.replaces:  # fewer at once rather than an error, which would stop the others, too
+            jobs, auto = None, jobs or auto
+        elif self.num_sharing > 1 and self.compute.device.type == "cpu":
             check_shares(needs, free, self.num_sharing)
         jobs, activation_checkpointing = plan(needs, free, jobs, auto)
         self._execution = Execution(activation_checkpointing=bool(self.world.all_reduce_max(activation_checkpointing)))
@@ -159,7 +168,7 @@ class Runner:
         return jobs
 
     def listen(self, signals: Signals) -> None:
-        """Show the progress of preparing the datasets, such as the per-pixel mean, and stop it where a signal comes."""
+        """Let a signal stop what the runs prepare of the datasets, such as the per-pixel mean."""
         for dataset in self._datasets.values():
             dataset.options = replace(dataset.options, progress=partial(self._preparing, signals))
 
@@ -167,7 +176,10 @@ class Runner:
         """Return the run's dataset, opened once for all runs that read it the same way."""
         key = run.dataset, run.recipe.scale_crop is not None, run.recipe.resize
         if key not in self._datasets:
-            options = DataOptions(data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt)
+            options = DataOptions(
+                data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt,
+                progress=self.reporter.preparing,
+            )  # fmt: skip
             self._datasets[key] = load_for(run.recipe, run.dataset, options)
         return self._datasets[key]
 
@@ -194,7 +206,8 @@ class Runner:
     def _free_bytes(self) -> int | None:
         """Return the memory that this process may use; on a CPU the processes of a machine share it equally."""
         free = self.compute.free_bytes()
-        return free and (free if self.compute.device.type == "cuda" else free // self._num_on_machine)
+        whole = self.replaces or self.compute.device.type == "cuda"
+        return free and (free if whole else free // self._num_on_machine)
 
     @property
     def _num_on_machine(self) -> int:
@@ -229,8 +242,7 @@ class Runner:
             if self.world.size > 1:  # the other processes do not know of it: all end
                 raise
             self.reporter.ended(run, None, str(error))
-            whole = results.read_whole(self.results_dir, run)  # then only an analysis failed, which is no error of it
-            return Outcome("done") if whole else Outcome("failed", str(error))
+            return Outcome("done") if self._is_whole(run) else Outcome("failed", str(error))
         except Interrupted as interrupted:
             return Outcome("stopped", str(interrupted))
         finally:
@@ -238,3 +250,10 @@ class Runner:
         note = "" if record.status == "finished" else f"diverged at iteration {record.diverged_iter}"
         self.reporter.ended(run, record, note)
         return Outcome("done")
+
+    def _is_whole(self, run: Run) -> bool:
+        """Tell whether a run that failed is finished all the same: then only an analysis did, no error of it."""
+        try:
+            return results.read_whole(self.results_dir, run) is not None
+        except (UserError, OSError):  # its files are damaged
+            return False

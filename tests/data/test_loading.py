@@ -108,6 +108,8 @@ def test_the_runs_of_a_command_open_a_dataset_once_each_way(
         opened.append(load_for(*words, **options))
         return opened[-1]
 
+    told, reporter = list[tuple[str, int, int]](), Silent()
+    monkeypatch.setattr(reporter, "preparing", lambda *words: told.append(words))
     monkeypatch.setattr("resrepro.training.runner.load_for", load)
     runs = [
         Run(dataset=birds, name=f"{arch}-{seed}", arch=arch, recipe=recipe, seed=seed, label=arch)
@@ -115,9 +117,10 @@ def test_the_runs_of_a_command_open_a_dataset_once_each_way(
         for seed in (0, 1)
     ]
     trainer = Runner(
-        results_dir=tmp_path, data_dir=tmp_path, compute=choose("cpu", "fp32"), reporter=Silent(), num_workers=3
+        results_dir=tmp_path, data_dir=tmp_path, compute=choose("cpu", "fp32"), reporter=reporter, num_workers=3
     )
     assert trainer.run_all(runs) == []
+    assert told[:2] == [("train images resized", 8, 8), ("test images resized", 4, 4)]
     assert [dataset.resizes_images for dataset in opened] == [False, True, False]
     assert [dataset.image_size(WHOLE) for dataset in opened[::2]] == [(12, 16), (8, 8)]
     pipeline = opened[1].input_pipeline(CROPS)

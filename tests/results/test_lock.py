@@ -36,6 +36,19 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
         pass
 
 
+def test_what_killed_processes_left_goes_and_what_others_are_writing_stays(files: RunFiles) -> None:
+    """A living `evaluate` writes to the folder without the lock; a node of a cluster may have failed meanwhile."""
+    here, other = platform.node(), os.getppid()
+    left = [f"run.json.{here}.99999999.tmp", "checkpoint.pt.node-7.12.tmp", f"x.onnx.{here}.99999999.tmp/x.onnx"]
+    stays = [f"evaluations.json.{here}.{other}.tmp", "evaluations.json.node-8.12.tmp", "lesions.csv.node-7.13.tmp"]
+    for name in (*left, *stays):
+        (files.folder / name).parent.mkdir(exist_ok=True)
+        (files.folder / name).write_text("half")
+    files.holder.write_text("process 12 on node-7\nstarted 5")
+    with results.exclusive(files):
+        assert sorted(path.name for path in files.folder.glob("*.tmp")) == sorted(stays)
+
+
 def test_a_lock_that_is_no_empty_file_is_one_line(files: RunFiles) -> None:
     os.mkfifo(files.lock)  # whose opening would wait for ever
     with pytest.raises(UserError, match=r"\.lock: expected an empty file"), results.exclusive(files):

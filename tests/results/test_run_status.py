@@ -76,6 +76,25 @@ def test_a_diverged_run_says_where(tmp_path: Path, files: results.RunFiles) -> N
     assert str(status(tmp_path)) == "diverged at iteration 7"
 
 
+def test_a_checkpoint_that_is_replaced_at_that_moment_is_no_damage(
+    tmp_path: Path, files: results.RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv_rows.write_rows(files.curves, CurvePoint, [point(5)])
+    files.checkpoint.touch()
+    stat = Path.stat
+
+    def while_it_is_renamed(path: Path, **options: Any) -> Any:
+        found = stat(path, **options)
+        if path == files.checkpoint:
+            path.rename(files.previous_checkpoint)
+        return found
+
+    monkeypatch.setattr(Path, "stat", while_it_is_renamed)
+    for _ in range(2):  # it goes; it is gone
+        assert str(status(tmp_path)) == "stopped at iteration 5"
+    assert files.previous_checkpoint.exists()
+
+
 @pytest.mark.parametrize("name", ["curves", "record"])
 def test_a_damaged_file_is_named_with_its_fix(tmp_path: Path, files: results.RunFiles, name: str) -> None:
     csv_rows.write_rows(files.curves, CurvePoint, [point(5)])

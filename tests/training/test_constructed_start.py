@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from resrepro.results.csv_rows import read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, LayerNorms, Response
 from resrepro.training import checkpoint
+from resrepro.training.runner import Stopped
+from resrepro.training.step import Engine
 from support.recipes import tiny_recipe, tiny_run
 from support.reporters import Silent
 from support.trainings import Killed, rows, runner
@@ -166,6 +170,24 @@ def test_without_the_source_s_weights_it_is_one_line_and_the_others_go_on(tmp_pa
     assert "checkpoint.pt: damaged" in runner(tmp_path).run_all([DEEP])[0]
     source.checkpoint.write_bytes(files(tmp_path, other).checkpoint.read_bytes())  # the same keys, another architecture
     assert "arch is 'resnet8' there, but the experiment asks for 'plain8'" in runner(tmp_path).run_all([DEEP])[0]
+
+
+def test_a_signal_stops_it_between_two_mini_batches(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(files(done, SOURCE).folder, files(tmp_path, SOURCE).folder)
+    mini_batch, drawn = Engine.mini_batch, list[int]()
+
+    def interrupted(self: Engine, iteration: int) -> Any:
+        drawn.append(iteration)
+        if len(drawn) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return mini_batch(self, iteration)
+
+    monkeypatch.setattr(Engine, "mini_batch", interrupted)
+    with pytest.raises(Stopped, match="shapes/deep/seed0: stopped at iteration 6"):
+        runner(tmp_path).run_all([DEEP])
+    assert len(drawn) == 3
 
 
 def test_a_source_that_diverged_is_one_line(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from resrepro.training import dispatcher, worker
 from resrepro.training.dispatcher import MAX_DEATHS, Dispatcher
 from resrepro.training.loop import Training
 from resrepro.training.memory import check_shares
-from resrepro.training.runner import Runner
+from resrepro.training.runner import Runner, Stopped
 from support.processes import error, few_images
 from support.processes import run as run_command
 from support.recipes import tiny_run
@@ -43,10 +43,11 @@ def serve_few(*arguments: Any) -> None:
 
 def serve_and_die(*arguments: Any) -> None:
     """Die in the seventh iteration of the residual net: the first time only if `once` is in the folder's name."""
-    steps = Training.steps
+    steps, options = Training.steps, arguments[5]
+    (options["results_dir"] / f"replaces-{options['replaces']}-{os.getpid()}").touch()
 
     def dying(self: Training) -> Any:
-        results_dir = arguments[5]["results_dir"]
+        results_dir = options["results_dir"]
         died = results_dir / "died"
         for point in steps(self):
             residual = self.engine.net.layer2[0].downsample is not None
@@ -97,6 +98,8 @@ def test_a_killed_workers_run_is_taken_up_and_all_give_what_they_give_alone(
     assert [said for said in reporter.said if "SIGKILL" in said] == [
         "shapes/resnet8/seed0: its process was killed (SIGKILL); another goes on from the last checkpoint"
     ]
+    workers = [path.name.split("-")[1] for path in sorted((tmp_path / "once").glob("replaces-*"))]
+    assert workers == ["False", "False", "True"]
     for run in RUNS:
         assert rows(tmp_path / "once", run) == rows(tmp_path / "alone", run)
         assert state(tmp_path / "once", run) == state(tmp_path / "alone", run)
@@ -133,6 +136,14 @@ def test_what_keeps_a_worker_from_training_is_one_line(tmp_path: Path) -> None:
     runs = [run.replace(dataset=f"folder:{tmp_path}/none") for run in RUNS]
     with pytest.raises(UserError, match="none"):
         dispatched(tmp_path, Silent()).run_all(runs, 1)
+
+
+def test_a_signal_hides_no_error_of_a_run_that_failed_before(tmp_path: Path) -> None:
+    results.run_files(tmp_path, RUNS[0]).lock.mkdir(parents=True)
+    failed = Noting(lambda note: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Stopped, match=r"resnet8/seed0/\.lock: cannot be written") as stopped:
+        dispatched(tmp_path, failed, num_processes=1).run_all(RUNS, 1)
+    assert stopped.value.signal_number == signal.SIGTERM
 
 
 def _command(toml: Path, output: Path) -> None:

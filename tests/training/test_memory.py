@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,21 @@ def test_jobs_that_do_not_fit_are_one_line_that_says_how_many_do(
     with pytest.raises(UserError, match="--jobs 1 fits"):
         runner(tmp_path, Silent()).run_all(RUNS, 2)
     assert list(tmp_path.iterdir()) == []  # nothing was started
+
+
+def test_a_process_in_place_of_one_that_died_takes_what_the_others_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, threads = replace(runner(tmp_path, Silent()), num_sharing=4), list[int]()
+    as_is = max(first._needs(run)[0] for run in RUNS)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(Compute, "free_bytes", lambda _: as_is)
+    with pytest.raises(UserError, match=r"--processes 4: .*--processes 1 fits"):
+        first.prepare(RUNS, 2)
+    second = replace(first, replaces=True)
+    assert second.prepare(RUNS, 2) == 1 and not second._execution.activation_checkpointing
+    assert threads == [2]  # its share of the cores is that of the first
 
 
 def test_evaluation_counts_where_it_needs_more_than_training() -> None:

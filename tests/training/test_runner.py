@@ -17,7 +17,7 @@ from resrepro.runtime.device import Compute, device_errors
 from resrepro.runtime.signals import Signals
 from resrepro.training import session
 from resrepro.training.loop import Training
-from resrepro.training.runner import Stopped
+from resrepro.training.runner import Runner, Stopped
 from support.recipes import tiny_run
 from support.reporters import Meeting, Silent
 from support.trainings import rows, runner, state
@@ -116,6 +116,39 @@ def test_a_run_that_fails_leaves_the_others_alone(tmp_path: Path, monkeypatch: p
     monkeypatch.undo()
     assert [results.read_finished(tmp_path, run) is not None for run in RUNS] == [True, False, True]
     assert runner(tmp_path, Silent()).run_all(RUNS) == []
+
+
+def test_a_run_whose_files_are_damaged_while_it_fails_leaves_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Training.steps
+
+    def failing(self: Training) -> Any:
+        if not results.run_files(tmp_path, RUNS[0]).record.exists():
+            results.run_files(tmp_path, RUNS[0]).record.write_text("{")
+            raise UserError("what failed")
+        return steps(self)
+
+    monkeypatch.setattr(Training, "steps", failing)
+    assert runner(tmp_path).run_all(RUNS[:2]) == ["what failed"]
+    assert results.read_finished(tmp_path, RUNS[1]) is not None
+
+
+def test_the_number_of_threads_is_given_back_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = torch.get_num_threads(), list[int]()
+
+    def fail(*_: object) -> None:
+        seen.append(torch.get_num_threads())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Runner, "attempt", fail)
+    torch.set_num_threads(4)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            runner(tmp_path).run_all(RUNS[:2], 2)
+        assert set(seen) == {2} and torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_device_that_is_lost_is_one_line(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str,
 
 
 def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
-    """Return the recipes under which both the panel's deepest and its shallowest net ended."""
+    """Return the recipes under which both the panel's deepest and its shallowest net ended, of those of known depth."""
     own, depths = rows[rows["run"].isin(panel.runs)], _depths(panel, data)
     found = []
     for recipe, of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
@@ -66,15 +66,15 @@ def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
         shallow, deep = (
             tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].astype(float)) for depth in depths
         )
-        if shallow and deep:
+        if shallow and deep and depths[0]:
             found.append(Cell(lr=lr, choice=(warmup, init, decay), shallow=shallow, deep=deep))
     return found
 
 
 def _depths(panel: PanelSpec, data: FigureData) -> tuple[int, int]:
-    """Return the depths of the panel's shallowest and deepest net, trained or not."""
-    depths = [data.runs[name].depth for name in panel.runs]
-    return min(depths), max(depths)
+    """Return the depths of the panel's shallowest and deepest net, trained or not; 0 where none is known."""
+    depths = [data.runs[name].depth for name in panel.runs if data.runs[name].depth]
+    return min(depths, default=0), max(depths, default=0)
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
@@ -103,10 +103,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm)
     if every:
         colors = figure.colorbar(next(axes.images[0] for axes in grid if axes.images), ax=list(grid))
-        shallow, deep = _depths(spec.panel[0], data)
+        shallow, deep = _depths(next(panel for panel, found in zip(spec.panel, of_panels, strict=True) if found), data)
         colors.set_label(f"training error (%),\n{deep} less {shallow} layers")
     missing, diverged = sum(run.missing for run in data.runs.values()), len(_diverged(rows))
     notes = [f"not run, gray: {missing} of {len(data.runs)} nets"] if missing else []
+    notes += _left_out(data)
     notes += [f"{diverged} run(s) {DIVERGED_WORDS}"] if diverged else []
     figure.supxlabel("; ".join(notes), fontsize="small", color="0.45")
     return figure
@@ -123,6 +124,12 @@ def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize) 
     noise = "" if cell.error is None else f" ± {cell.error:.1f}"
     text = f"{cell.difference:+.1f}{noise}".replace("-", "−") + f"\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}"
     axes.text(x, y, text, ha="center", va="center", fontsize="small", color=color)
+
+
+def _left_out(data: FigureData) -> list[str]:
+    """Say how many nets of other code have no place in the figure."""
+    unknown = sum(not run.depth for run in data.runs.values())
+    return [f"left out, for their depth is not known: {unknown} net(s) of other code"] if unknown else []
 
 
 def _diverged(rows: pd.DataFrame) -> pd.DataFrame:
@@ -150,5 +157,5 @@ def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
         "nets", "lr", "warm-up", "init", "weight decay", "shallow (%)", "deep (%)", "difference", "standard error",
         "seeds",
     )  # fmt: skip
-    diverged = (f"{run.run} seed {run.seed}: {DIVERGED_WORDS}" for run in _diverged(rows).itertuples())
-    return Table(title=data.title, columns=columns, rows=tuple(found), notes=tuple(diverged))
+    notes = [f"{run.run} seed {run.seed}: {DIVERGED_WORDS}" for run in _diverged(rows).itertuples()] + _left_out(data)
+    return Table(title=data.title, columns=columns, rows=tuple(found), notes=tuple(notes))

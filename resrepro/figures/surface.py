@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import TEXT, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
+from resrepro.figures.layout import TEXT, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
 from resrepro.results.laboratory import read_surface
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
@@ -48,13 +48,13 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     figure = new_figure(data, (3 if is_plane else 1.6) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
     grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
     levels = _levels(shown["loss"].dropna())
-    colors = depth_colors(run.depth for run in data.runs.values())
+    colors = run_colors(data.runs)
     remarks: dict[Axes, list[str]] = {}
     for panel, row in zip(spec.panel, grid, strict=True):
         own = shown[shown["run"] == panel.runs[0]]
         line = row.add_subplot(1, 3 if is_plane else 1, 1)
         line.set_title(panel.title)
-        _draw_line(line, own[own["y"] == 0], shown, colors[data.runs[panel.runs[0]].depth])
+        _draw_line(line, own[own["y"] == 0], shown, colors[panel.runs[0]])
         if own["loss"].notna().any() and (own["y"] != 0).any():
             _draw_plane(row.add_subplot(1, 3, 2), row.add_subplot(1, 3, 3, projection="3d"), own, levels)
         num_lost = int(own["loss"].isna().sum())

@@ -82,6 +82,24 @@ def test_the_figure_writes_them_and_counts_what_is_missing(shown, tmp_path: Path
     figure.savefig(tmp_path / "f.png")
 
 
+def test_nets_of_unknown_depth_are_left_out_and_counted(tmp_path: Path) -> None:
+    names = "plain8-lr0.1", "plain14-lr0.1", "mine"
+    declared = [*runs(tmp_path)[:3], run_of("own_nets.nets:Small", "mine")]
+    stored(tmp_path, declared[-1])
+    experiment = Experiment(
+        name="e", address="e", title="T", reproduces="", dataset="shapes", own_dataset="shapes", cost="",
+        expect="", beyond_paper=True, runs=tuple(declared),
+    )  # fmt: skip
+    panels = PanelSpec(title="mine", runs=names[2:]), PanelSpec(title="all", runs=names)
+    spec = FigureSpec(name="f", kind="phase", title="T", panel=panels)
+    shown = read_figure(experiment, spec, FIGURES["phase"], tmp_path)
+    figure = phase.draw(shown.rows, spec, shown.data)
+    assert figure.get_supxlabel() == "left out, for their depth is not known: 1 net(s) of other code"
+    assert [len(axes.texts) for axes in figure.axes] == [0, 1, 0]
+    assert figure.axes[-1].get_ylabel() == "training error (%),\n14 less 8 layers"
+    assert phase.table(shown.rows, spec, shown.data).notes == (figure.get_supxlabel(),)
+
+
 def test_the_table_has_a_row_a_cell(shown) -> None:
     table = phase.table(shown.rows, shown.spec, shown.data)
     rows = table.rows

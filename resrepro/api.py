@@ -87,8 +87,8 @@ def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFra
     root = Path(results_dir)
     found = _curves_of(str(what), root)
     rows = [row for run, files in found for row in _our_rows(run, files)]
-    nets = {(run.dataset, run.stored_name): run for run, _ in found}
-    rows += [row for run in nets.values() for row in _paper_rows(run)]
+    nets = {(run.dataset, run.stored_name): (run, files) for run, files in found}
+    rows += [row for run, files in nets.values() for row in _paper_rows(run, files)]
     return pd.DataFrame(rows, columns=[*CURVE_COLUMNS]).astype({"seed": "Int64"})
 
 
@@ -244,8 +244,8 @@ def _our_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
         yield *about, "test", point.iteration, point.shown_test_error_pct, point.test_loss
 
 
-def _paper_rows(run: Run) -> Iterable[tuple[object, ...]]:
-    for kind, curve in published(run).items():
+def _paper_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
+    for kind, curve in published(run, results.read_record(files)).items():
         for iteration, error_pct in zip(curve.iterations.tolist(), curve.error_pct.tolist(), strict=True):
             yield "paper", run.dataset, run.stored_name, run.label, None, None, kind, iteration, error_pct, None
 
@@ -264,7 +264,8 @@ def _records(root: Path, every: Iterable[RunFiles]) -> pd.DataFrame:
 
 
 def _record_row(root: Path, files: RunFiles, record: RunRecord) -> dict[str, object]:
-    paper_error_pct = TEST_ERROR_PCT.get((record.dataset, record.name)) if record.schedule_scale == 1 else None
+    as_in_paper = record.schedule_scale == 1 and record.image_size is None
+    paper_error_pct = TEST_ERROR_PCT.get((record.dataset, record.name)) if as_in_paper else None
     return {
         "run": files.folder.relative_to(root).as_posix(),
         **record.model_dump(exclude={"sha256", "versions", "earlier"}),

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import resrepro
+from resrepro.config.toml_files import find_experiment
 from resrepro.data.in_memory import shapes
+from support.stored_runs import stored
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -60,6 +62,18 @@ def test_curves_are_those_of_ours_and_of_the_paper() -> None:
 def test_a_shortened_schedule_has_no_curve_of_the_paper() -> None:
     curves = resrepro.curves("resnet20-x0.1", results_dir=RESULTS)
     assert set(curves["source"]) == {"ours"} and set(curves["seed"]) == {0, 1, 2}
+
+
+def test_a_run_on_smaller_images_keeps_its_name() -> None:
+    curves = resrepro.curves("imagenette/plain34-plateau-32px-x0.001", results_dir=RESULTS)
+    assert set(curves["run"]) == {"plain34-plateau-32px-x0.001"}
+
+
+def test_a_run_that_started_from_trained_weights_has_no_curve_of_the_paper(tmp_path: Path) -> None:
+    found = find_experiment("constructed-identity").runs
+    run = next(run for run in found if run.start_from and run.arch == "plain56")
+    stored(tmp_path, run)
+    assert resrepro.curves(run.name, results_dir=tmp_path).empty
 
 
 def test_an_experiment_has_the_curves_of_its_runs(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ def _draw_responses(nets: list[NetResponses], folder: Path) -> Path:
 
 def lesions(
     run: RunFolder,
-    images: Annotated[int, typer.Option(help="Test on this many test images, evenly spread.", min=1)] = 2000,
+    images: Annotated[
+        int, typer.Option(help="Test on this many test images, evenly spread; paths.csv is of 100.", min=1)
+    ] = 2000,
     draws: Annotated[int, typer.Option(help="Draw this many nets for each number of blocks.", min=1)] = 5,
     seed: Seed = 0,
     device: Device = "auto",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from resrepro.errors import UserError, did_you_mean, first_line, printable
 
@@ -20,6 +21,30 @@ DATASETS = {  # and what figures call them; `resrepro.data.loading` opens them
     "tiny-imagenet": "Tiny ImageNet",
 }
 SMALL_IMAGES = ("cifar10", "cifar100", "shapes")  # of 32 pixels a side, or fewer
+
+
+class Sizes(NamedTuple):
+    """Hold how many images of training and of test a dataset has, and how many classes."""
+
+    num_train: int
+    num_test: int
+    num_classes: int
+
+
+SIZES = {  # of a folder they are known once it is opened
+    "cifar10": Sizes(50_000, 10_000, 10),
+    "cifar100": Sizes(50_000, 10_000, 100),
+    "shapes": Sizes(20_000, 2_000, 10),
+    "imagenet": Sizes(1_281_167, 50_000, 1_000),
+    "imagenette": Sizes(9_469, 3_925, 10),  # version 2
+    "tiny-imagenet": Sizes(100_000, 10_000, 200),
+}
+
+
+def chance_error_pct(dataset: str, guesses: int = 1) -> float | None:
+    """Return the error of guessing, %: 90 with ten classes, of five guesses 50; None of a folder."""
+    sizes = SIZES.get(dataset)
+    return None if sizes is None else 100 * (1 - guesses / sizes.num_classes)
 
 
 def check_dataset(name: str) -> None:

@@ -81,7 +81,7 @@ class Claim(StrictModel):
     Args:
         text: of a claim on `each` of several runs, `{net}` is the run's label.
         source: where the paper says it.
-        paper: the paper's value, where paper.py has none: a curve, or a bound.
+        paper: the paper's value, where `paper/numbers.py` has none: a curve, or a bound.
         ours: it is our own sentence, or bound, and not the paper's.
         column: what is compared, a key of MEASURES.
         window: None: an error of the last iteration; or a window of the schedule (`resrepro.paper.curves.windows`),

@@ -69,7 +69,7 @@ class Run(StrictModel):
     @property
     def stored_name(self) -> str:
         """Return the run's folder name; a shortened schedule, or images of another size, are another run."""
-        return self.name + _suffix(self.image_size, self.schedule_scale)
+        return self.name + name_suffix(self.image_size, self.schedule_scale)
 
     @property
     def path(self) -> Path:
@@ -80,8 +80,8 @@ class Run(StrictModel):
         return str(self.path)
 
 
-def _suffix(image_size: int | None, schedule_scale: float) -> str:
-    """`-64px-x0.1`"""
+def name_suffix(image_size: int | None, schedule_scale: float) -> str:
+    """Return what the name of a run's folder, or of a figure, ends with, such as `-64px-x0.1`."""
     size = "" if image_size is None else f"-{image_size}px"
     return size if schedule_scale == 1 else f"{size}-x{schedule_scale:g}"
 
@@ -112,4 +112,4 @@ class Variation(StrictModel):
     def suffix(self) -> str:
         """Return what a figure's name ends with."""
         folder = "" if self.dataset is None else f"-{dataset_folder(self.dataset)}"
-        return folder + _suffix(self.image_size or self.resize, self.schedule_scale)
+        return folder + name_suffix(self.image_size or self.resize, self.schedule_scale)

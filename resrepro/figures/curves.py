@@ -22,10 +22,10 @@ from resrepro.figures.layout import (
     PUBLISHED,
     TEXT,
     add_remarks,
-    depth_colors,
     legend_below,
     missing_run_remarks,
     new_figure,
+    run_colors,
 )
 from resrepro.figures.look import Look
 from resrepro.results.paths import RunFiles
@@ -98,10 +98,10 @@ def _panels(num_panels: int, look: Look) -> tuple[int, float, float]:
 
 def _colors(panel: PanelSpec, data: FigureData) -> dict[str, str]:
     """Choose a color a depth, as in the paper; further runs of a depth take those that are left."""
-    of_depth = depth_colors(run.depth for run in data.runs.values())
+    of_depth = run_colors(data.runs)
     colors: dict[str, str] = {}
     for name in panel.runs:
-        color = of_depth[data.runs[name].depth]
+        color = of_depth[name]
         free = [other for other in LINE_COLORS if other not in (*of_depth.values(), *colors.values())]
         colors[name] = color if color not in colors.values() or not free else free[0]
     return colors

@@ -30,7 +30,7 @@ class FigureRun:
     """Say what a figure shows of one run, over all its seeds, beside its rows.
 
     Args:
-        depth: number of weighted layers; of nets of other code -1, -2, ..., so that each has its own color.
+        depth: number of weighted layers; 0: not known, of nets of other code.
         residual: whether the net has shortcuts; taken for granted of nets of other code.
         command: what trains the run, as typed.
         missing: whether none of its seeds has been started.
@@ -141,7 +141,7 @@ def read_figure(
         net, first = architecture(declared[0].arch), declared[0]
         runs[name] = FigureRun(
             label=first.label,
-            depth=net.depth or -1 - len(runs),
+            depth=net.depth,
             residual=net.residual or bool(net.own),
             command=command,
             missing=not (rows or diverged or its_problems),

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.figures.data import FigureData, seeds_said
-from resrepro.figures.layout import DASHES, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
+from resrepro.figures.layout import DASHES, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
 from resrepro.paper.curves import Difference, Kind
 from resrepro.results.distance import WHICH, Distance, distance_table, distances
 from resrepro.results.records import CurvePoint
@@ -53,7 +53,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     figure = new_figure(data, num_panels * PANEL_INCHES[0], len(WHICH) * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(len(WHICH), num_panels, squeeze=False, sharex=True, sharey="row")
     found = of_runs(rows, data)
-    colors = depth_colors(run.depth for run in data.runs.values())
+    colors = run_colors(data.runs)
     handles: dict[str, Artist] = {}
     for row, which in enumerate(WHICH):
         for column, panel in enumerate(spec.panel):
@@ -67,7 +67,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
                 _draw_scatter(axes, [distance.difference for _, distance in shown])
             for name, distance in shown:
                 run, apart = data.runs[name], distance.difference
-                look: dict[str, Any] = {"color": colors[run.depth], "linestyle": "-" if run.residual else DASHES}
+                look: dict[str, Any] = {"color": colors[name], "linestyle": "-" if run.residual else DASHES}
                 axes.plot(apart.iterations / 1e4, apart.difference_pct, linewidth=1.2, **look)
                 handles[name] = Line2D(
                     [], [], linewidth=1.2, label=run.label + seeds_said(rows[rows["run"] == name]), **look

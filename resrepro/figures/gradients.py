@@ -58,8 +58,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         for axes, name in zip(grid[row], names, strict=True):
             axes.tick_params(labelbottom=True)
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-            axes.set_xlim(0.5, data.runs[name].depth + 0.5)
-            _draw_norms(axes, shown[shown["run"] == name], column, colors)
+            own = shown[shown["run"] == name]
+            axes.set_xlim(0.5, max([data.runs[name].depth, *own["layer"], 1]) + 0.5)
+            _draw_norms(axes, own, column, colors)
     lines = {}
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]

@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resrepro.figures.data import FigureData
+from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.look import Look
 from resrepro.figures.palette import COLORS
 
@@ -46,6 +46,13 @@ def depth_colors(depths: Iterable[int]) -> dict[int, str]:
     shown = sorted(set(depths))
     order = next((family for family in DEPTHS if set(shown) <= set(family)), tuple(shown))
     return {depth: LINE_COLORS[order.index(depth) % len(LINE_COLORS)] for depth in shown}
+
+
+def run_colors(runs: Mapping[str, FigureRun]) -> dict[str, str]:
+    """Choose a color for each run by its depth; each net of other code, whose depth is not known, has its own."""
+    keys = {name: run.depth or -1 - number for number, (name, run) in enumerate(runs.items())}
+    colors = depth_colors(keys.values())
+    return {name: colors[key] for name, key in keys.items()}
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:

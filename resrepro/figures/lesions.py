@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData, FigureRun, seeds_said
-from resrepro.figures.layout import DASHES, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
+from resrepro.figures.layout import DASHES, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
 from resrepro.results.laboratory import Lesion, PathGradient, read_lesions, read_paths
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
@@ -39,14 +39,14 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """
     figure = new_figure(data, 2 * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     one, several, permuted, paths = figure.subplots(2, 2).flat
-    colors = depth_colors(run.depth for run in data.runs.values())
+    colors = run_colors(data.runs)
     handles: list[Line2D] = []
     for name in (name for name in spec.run_names if name in set(rows["run"])):
         own, run = rows[rows["run"] == name], data.runs[name]
-        look: Any = {"color": colors[run.depth], "linestyle": "-" if run.residual else DASHES, "linewidth": 1.3}
+        look: Any = {"color": colors[name], "linestyle": "-" if run.residual else DASHES, "linewidth": 1.3}
         whole = own[own["kind"] == "whole"]["error_pct"].mean()
         for axes in (one, several, permuted):
-            axes.axhline(whole, color=colors[run.depth], **THIN)
+            axes.axhline(whole, color=colors[name], **THIN)
         _draw_one(one, own[own["kind"] == "one"], look)
         _draw_several(several, own[own["kind"].isin(["whole", "one", "several"])], look)
         _draw_permuted(permuted, own[own["kind"].isin(["whole", "permuted"])], look)

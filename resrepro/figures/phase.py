@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import cast
 
+import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from resrepro.config.architectures import architecture
+from resrepro.config.datasets import chance_error_pct
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
@@ -23,8 +25,6 @@ from resrepro.results.tables import Table, standard_error
 
 FIELDS = ("depth", "lr", "warmup", "init", "weight_decay", "train_error_pct")
 CELL_INCHES = (1.1, 0.5)
-DIVERGED_PCT = 90.0  # what a diverged net counts as, and the figure and the table say so: chance among ten classes
-DIVERGED_WORDS = f"diverged, counted as {DIVERGED_PCT:g} %"
 Choice = tuple[str, str, float]  # end of the warm-up or nothing, initialization, weight decay
 
 
@@ -48,33 +48,34 @@ class Cell:
 
 
 def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """Return one row for a run that ended."""
+    """Return one row for a run that ended; a diverged one has the error of chance."""
     if record is None:
         return []
-    error, recipe = record.final_train_error_pct, run.recipe
+    recipe = run.recipe
+    error = chance_error_pct(run.dataset) if record.status == "diverged" else record.final_train_error_pct
     warmup = recipe.warmup.end if recipe.warmup else ""
     values = (architecture(run.arch).depth, recipe.lr, warmup, recipe.init, recipe.weight_decay)
-    return [dict(zip(FIELDS, (*values, DIVERGED_PCT if error is None else error), strict=True))]
+    return [dict(zip(FIELDS, (*values, error), strict=True))]
 
 
 def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
-    """Return the recipes under which both the panel's deepest and its shallowest net ended."""
+    """Return the recipes under which both the panel's deepest and its shallowest net ended, of those of known depth."""
     own, depths = rows[rows["run"].isin(panel.runs)], _depths(panel, data)
     found = []
     for recipe, of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
         lr, warmup, init, decay = cast(tuple[float, str, str, float], recipe)
         shallow, deep = (
-            tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].astype(float)) for depth in depths
+            tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].dropna().astype(float)) for depth in depths
         )
-        if shallow and deep:
+        if shallow and deep and depths[0]:
             found.append(Cell(lr=lr, choice=(warmup, init, decay), shallow=shallow, deep=deep))
     return found
 
 
 def _depths(panel: PanelSpec, data: FigureData) -> tuple[int, int]:
-    """Return the depths of the panel's shallowest and deepest net, trained or not."""
-    depths = [data.runs[name].depth for name in panel.runs]
-    return min(depths), max(depths)
+    """Return the depths of the panel's shallowest and deepest net, trained or not; 0 where none is known."""
+    depths = [data.runs[name].depth for name in panel.runs if data.runs[name].depth]
+    return min(depths, default=0), max(depths, default=0)
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
@@ -103,11 +104,12 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm)
     if every:
         colors = figure.colorbar(next(axes.images[0] for axes in grid if axes.images), ax=list(grid))
-        shallow, deep = _depths(spec.panel[0], data)
+        shallow, deep = _depths(next(panel for panel, found in zip(spec.panel, of_panels, strict=True) if found), data)
         colors.set_label(f"training error (%),\n{deep} less {shallow} layers")
-    missing, diverged = sum(run.missing for run in data.runs.values()), len(_diverged(rows))
+    missing, diverged = sum(run.missing for run in data.runs.values()), _diverged(rows)
     notes = [f"not run, gray: {missing} of {len(data.runs)} nets"] if missing else []
-    notes += [f"{diverged} run(s) {DIVERGED_WORDS}"] if diverged else []
+    notes += _left_out(data)
+    notes += [f"{len(diverged)} run(s) {diverged[0][1]}"] if diverged else []
     figure.supxlabel("; ".join(notes), fontsize="small", color="0.45")
     return figure
 
@@ -125,8 +127,21 @@ def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize) 
     axes.text(x, y, text, ha="center", va="center", fontsize="small", color=color)
 
 
-def _diverged(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["status"] == "diverged"]
+def _left_out(data: FigureData) -> list[str]:
+    """Say how many nets of other code have no place in the figure."""
+    unknown = sum(not run.depth for run in data.runs.values())
+    return [f"left out, for their depth is not known: {unknown} net(s) of other code"] if unknown else []
+
+
+def _diverged(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return each diverged seed, and what it counts as, which is the same for all: their dataset is."""
+    diverged = rows[rows["status"] == "diverged"]
+    errors = diverged["train_error_pct"].astype(float)
+    words = [
+        f"counted as {error:g} %" if np.isfinite(error) else "left out, for chance is not known" for error in errors
+    ]
+    seeds = zip(diverged["run"], diverged["seed"], words, strict=True)
+    return [(f"{run} seed {seed}", f"diverged, {what}") for run, seed, what in seeds]
 
 
 def _words(choice: Choice) -> str:
@@ -150,5 +165,5 @@ def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
         "nets", "lr", "warm-up", "init", "weight decay", "shallow (%)", "deep (%)", "difference", "standard error",
         "seeds",
     )  # fmt: skip
-    diverged = (f"{run.run} seed {run.seed}: {DIVERGED_WORDS}" for run in _diverged(rows).itertuples())
-    return Table(title=data.title, columns=columns, rows=tuple(found), notes=tuple(diverged))
+    notes = [f"{seed}: {words}" for seed, words in _diverged(rows)] + _left_out(data)
+    return Table(title=data.title, columns=columns, rows=tuple(found), notes=tuple(notes))

@@ -20,10 +20,10 @@ from resrepro.figures.layout import (
     DASHES,
     PUBLISHED,
     add_remarks,
-    depth_colors,
     legend_below,
     missing_run_remarks,
     new_figure,
+    run_colors,
 )
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.analyses import read_responses
@@ -90,7 +90,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     num_panels = len(spec.panel)
     figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
-    colors = depth_colors(run.depth for run in data.runs.values())
+    colors = run_colors(data.runs)
     drawn: dict[str, Line2D] = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
@@ -103,7 +103,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         upper.set_title(panel.title)
         for name in (name for name in panel.runs if name in set(rows["run"])):
             _draw_published(upper, lower, data.runs[name])
-            drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors)
+            drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors[name])
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
     remarks = {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
@@ -132,10 +132,10 @@ def _linestyle(run: FigureRun) -> Any:
     return "-" if run.residual else DASHES
 
 
-def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, colors: dict[int, str]) -> Line2D:
+def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, color: str) -> Line2D:
     """Draw a run's mean over its seeds into both axes. Returns the upper line."""
     std = own.groupby("layer")["std"].mean()
-    look: Any = {"color": colors[run.depth], "linestyle": _linestyle(run), "linewidth": 1.4}
+    look: Any = {"color": color, "linestyle": _linestyle(run), "linewidth": 1.4}
     (line,) = upper.plot(std.index, std, **look)
     lower.plot(range(1, len(std) + 1), std.sort_values(ascending=False), **look)
     return line

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import TEXT, add_remarks, depth_colors, legend_below, missing_run_remarks, new_figure
+from resrepro.figures.layout import TEXT, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
 from resrepro.results.laboratory import read_surface
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
@@ -35,7 +35,7 @@ def rows(files: RunFiles, _run: Run, record: RunRecord | None) -> list[dict[str,
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw a row a run: the loss along one direction; its contours in the plane of two; and a relief of these.
 
-    All rows have the same axes and levels, logarithmic in the loss.
+    All rows have the same axes and levels, logarithmic in the loss. Where it is not finite nothing is drawn.
 
     Args:
         rows: a row a point, as `rows` reads them; of several seeds the first is drawn.
@@ -43,20 +43,23 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     names = [panel.runs[0] for panel in spec.panel]
     shown = rows[rows["run"].isin(names)]
     shown = shown[shown["seed"] == shown.groupby("run")["seed"].transform("min")]
+    shown = shown.assign(loss=shown["loss"].where(np.isfinite(shown["loss"].astype(float))))
     is_plane = bool((shown["y"] != 0).any())
     figure = new_figure(data, (3 if is_plane else 1.6) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
     grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
-    levels = _levels(shown["loss"])
-    colors = depth_colors(run.depth for run in data.runs.values())
+    levels = _levels(shown["loss"].dropna())
+    colors = run_colors(data.runs)
     remarks: dict[Axes, list[str]] = {}
     for panel, row in zip(spec.panel, grid, strict=True):
         own = shown[shown["run"] == panel.runs[0]]
         line = row.add_subplot(1, 3 if is_plane else 1, 1)
         line.set_title(panel.title)
-        _draw_line(line, own[own["y"] == 0], shown, colors[data.runs[panel.runs[0]].depth])
-        if is_plane and (own["y"] != 0).any():
+        _draw_line(line, own[own["y"] == 0], shown, colors[panel.runs[0]])
+        if own["loss"].notna().any() and (own["y"] != 0).any():
             _draw_plane(row.add_subplot(1, 3, 2), row.add_subplot(1, 3, 3, projection="3d"), own, levels)
-        remarks[line] = missing_run_remarks(panel.runs, data)
+        num_lost = int(own["loss"].isna().sum())
+        lost = [f"not finite, not drawn: {num_lost} of {len(own)} points"] if num_lost else []
+        remarks[line] = lost + missing_run_remarks(panel.runs, data)
     add_remarks(figure, remarks, data.look)
     if len(shown):
         band = Patch(color="0.3", alpha=0.2, linewidth=0, label=f"±{BAND} standard errors of the mean over the images")
@@ -71,7 +74,7 @@ def _levels(loss: pd.Series[float]) -> np.ndarray:
 
 def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame, color: str) -> None:
     """Draw the loss along the first direction, with its band."""
-    if own.empty:
+    if own["loss"].isna().all():
         axes.set(xticks=[], yticks=[])
         return
     axes.set_yscale("log")
@@ -82,6 +85,7 @@ def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame, color: str) -
     error = BAND * own["loss_error"]
     low = (own["loss"] - error).clip(lower=own["loss"] / 10)
     axes.fill_between(own["x"], low, own["loss"] + error, color=color, alpha=0.2, linewidth=0)
+    axes.set_xlim(1.1 * own["x"].min(), 1.1 * own["x"].max())  # also where the loss is not finite
     axes.set_ylim(shown["loss"].min() / 1.5, shown["loss"].max() * 1.2)
     axes.set(xlabel="first direction", ylabel=f"training loss ({int(own['num_images'].iloc[0]):,} images)")
 

@@ -35,11 +35,11 @@ INPUT_DEVIATION = 64.0  # of CIFAR-10's pixels about the per-pixel mean it is 63
 class CifarNet(nn.Module):
     """Computes 6n+2 weighted layers: a 3x3 layer, 3 stages of 2n 3x3 layers with 16, 32, 64 filters, fc.
 
-    It uses option A everywhere, so a residual net has the parameters of its plain counterpart. Blocks of one or three
-    layers make it 3n+2 or 9n+2 layers deep; bottlenecks have four times the filters at their end. A ResNeXt (Xie et al.
-    2017, appendix A) has four times all filters. A pre-activation net has no BN after its first layer, but one, and
-    ReLU, after its last block. Without BN the input is divided by its deviation, for nothing else gives it a unit
-    scale. (N, 3, H, W) -> (N, num_classes); the paper's H = W = 32.
+    The paper's residual nets have option A everywhere, and so the parameters of their plain counterparts; relatives
+    have other shortcuts. Blocks of one or three layers make it 3n+2 or 9n+2 layers deep; bottlenecks have four times
+    the filters at their end. A ResNeXt (Xie et al. 2017, appendix A) has four times all filters. A pre-activation net
+    has no BN after its first layer, but one, and ReLU, after its last block. Without BN the input is divided by its
+    deviation, for nothing else gives it a unit scale. (N, 3, H, W) -> (N, num_classes); the paper's H = W = 32.
 
     Raises:
         ValueError: no number of blocks gives this depth.

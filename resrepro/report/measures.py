@@ -10,6 +10,7 @@ from statistics import fmean, median
 
 from resrepro import results
 from resrepro.config.architectures import architecture, multiply_adds
+from resrepro.config.datasets import chance_error_pct
 from resrepro.config.experiment import Claim, Experiment, Measure
 from resrepro.errors import UserError
 from resrepro.paper.curves import published_responses, windows
@@ -19,17 +20,6 @@ from resrepro.results.laboratory import read_lesions
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, RunRecord
 
-IMAGES = {  # of training and test; and the number of classes
-    "cifar10": (50_000, 10_000, 10),
-    "cifar100": (50_000, 10_000, 100),
-    "imagenet": (1_281_167, 50_000, 1_000),
-    "imagenette": (9_469, 3_925, 10),
-    "tiny-imagenet": (100_000, 10_000, 200),
-    "shapes": (20_000, 2_000, 10),
-}
-
-
-CONVERGING_PCT = 89  # footnote 5 says 90, which is chance: about half of all points of an untrained net are below that
 TINY = 2.0**-149  # the least float32, in place of zero, which has no logarithm, and no noise
 
 
@@ -65,8 +55,14 @@ def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
 
 
 def _converging_iter(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
-    """Return the first curve point with a training error a point below chance; the run's end if it has none."""
-    below = (point.iteration for point in results.read_points(files) if point.train_error_pct < CONVERGING_PCT)
+    """Return the first curve point with a training error a point below chance; the run's end if it has none.
+
+    Footnote 5 says below 90 %, which is chance: about half of all points of an untrained net are below that.
+    """
+    chance_pct = chance_error_pct(record.dataset)
+    if chance_pct is None:
+        return None
+    below = (point.iteration for point in results.read_points(files) if point.train_error_pct < chance_pct - 1)
     return next(below, record.recipe.get("total_iters"))
 
 
@@ -132,7 +128,7 @@ MEASURES: dict[Measure, _Read] = {
         words="iteration at which the warm-up ended", unit="", of=lambda _, record, __: record.warmup_opened_iter
     ),
     "converging_iter": _Read(
-        words=f"first curve point with a training error below {CONVERGING_PCT} %, iteration", unit="",
+        words="first curve point with a training error a point below chance, iteration", unit="",
         of=_converging_iter,
     ),
     "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
@@ -179,9 +175,7 @@ def read_value(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
         UserError: a file is damaged.
     """
     if record.status == "diverged" and is_error(claim.column):
-        sizes = IMAGES.get(record.dataset)
-        guesses = 5 if claim.column == "top5_error_pct" else 1
-        return None if sizes is None else 100 * (1 - guesses / sizes[2])
+        return chance_error_pct(record.dataset, guesses=5 if claim.column == "top5_error_pct" else 1)
     return MEASURES[claim.column].of(files, record, claim)
 
 

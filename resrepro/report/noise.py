@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import variance
 
 from resrepro import results
+from resrepro.config.datasets import SIZES
 from resrepro.config.experiment import Claim
 from resrepro.errors import UserError
-from resrepro.report.measures import IMAGES, MEASURES, TINY, Seed, response_ratios
+from resrepro.report.measures import MEASURES, TINY, Seed, response_ratios
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
 from resrepro.results.laboratory import read_lesions
@@ -23,7 +24,7 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
     Args:
         value: the mean over the seeds, which gives an error its binomial noise.
     """
-    record, sizes = seed.record, IMAGES.get(seed.record.dataset)
+    record, sizes = seed.record, SIZES.get(seed.record.dataset)
     if claim.column == "response_level":
         ratios = response_ratios(seed.files, record)
         return Noise(variance=max(variance(ratios), TINY) / len(ratios), words=f"scatter over the {len(ratios)} layers")
@@ -38,8 +39,8 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
         return binomial_noise(whole.error_pct + value, whole.num_images)
     if sizes is None or not claim.column.endswith("_pct"):
         return None
-    training, test, _ = sizes
-    num_images = (record.recipe.get("train_images") or training) if claim.column == "train_error_pct" else test
+    training = record.recipe.get("train_images") or sizes.num_train
+    num_images = training if claim.column == "train_error_pct" else sizes.num_test
     return binomial_noise(value, num_images)
 
 

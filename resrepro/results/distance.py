@@ -11,7 +11,7 @@ from resrepro.config.architectures import architecture
 from resrepro.config.recipe import PRESETS
 from resrepro.config.run import Run
 from resrepro.paper.curves import Difference, Kind, PublishedCurve, difference, published_curve
-from resrepro.results.records import CurvePoint
+from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.tables import Table
 
 WHICH: tuple[Kind, ...] = ("test", "train")
@@ -26,17 +26,21 @@ class Distance:
     difference: Difference
 
 
-def published(run: Run) -> dict[Kind, PublishedCurve]:
+def published(run: Run, record: RunRecord | None = None) -> dict[Kind, PublishedCurve]:
     """Find the paper's curves of the run's net; none if data or schedule of the run are not the paper's.
 
     Another choice that the paper leaves open does not matter, nor does an earlier end: the curves are compared by
     iteration.
+
+    Args:
+        record: of the run, where the run itself does not say what it started from.
     """
     preset = PRESETS[architecture(run.arch).recipe_family(crops=run.recipe.scale_crop is not None)]
     recipe = run.recipe
     drops = tuple(drop for drop in preset["lr_drop_iters"] if drop < recipe.total_iters)
     same = (recipe.lr, recipe.batch_size, recipe.lr_drop_iters) == (preset["lr"], preset["batch_size"], drops)
-    if not same or run.schedule_scale != 1 or run.image_size is not None or run.start_from is not None:
+    from_weights = run.start_from is not None or (record is not None and record.start_from is not None)
+    if not same or run.schedule_scale != 1 or run.image_size is not None or from_weights:
         return {}
     found = {which: published_curve(run.dataset, run.arch, which) for which in WHICH}
     return {which: curve for which, curve in found.items() if curve is not None}

@@ -1,4 +1,4 @@
-"""Everything about files under the results directory: this module alone knows their names.
+"""Name the files of runs under the results directory, and the places of figures, tables, ensembles and speeds.
 
 <results>/<dataset>/<run name>/seed<k>/
     asked.json      what is trained; there until run.json, which says it too, is written

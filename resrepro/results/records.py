@@ -211,6 +211,7 @@ class RunRecord(StrictModel):
         earlier: sessions before it that differ from it (older records and checkpoints do not say).
         images: a hash that tells the training images from others; older records lack it.
         sha256: of the run's CSVs and weights, by file name; older records have none.
+        image_size: as in `Run`; not in the file, but in the name of its folder.
     """
 
     status: Literal["finished", "diverged"]
@@ -245,6 +246,7 @@ class RunRecord(StrictModel):
     commit: str | None
     finished_at: str
     sha256: dict[str, str] = Field(default_factory=dict)
+    image_size: int | None = Field(default=None, exclude=True)
     evaluations: tuple[Evaluation, ...] = Field(default=(), exclude=True)  # read from `evaluations.json`
 
     def error_pct(self, protocol: EvaluationProtocol, top: int) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from resrepro.config.run import Run
+from resrepro.config.run import Run, name_suffix
 from resrepro.config.strict import first_mistake
 from resrepro.errors import UserError
 from resrepro.files import exclusive, user_errors, write_atomically, write_text
@@ -65,7 +65,7 @@ def read_asked(files: RunFiles) -> Run | None:
 
 
 def read_record(files: RunFiles) -> RunRecord | None:
-    """Read the record of a run, with its evaluations; return None where the run is not finished.
+    """Read the record of a run, with its evaluations and image size; return None where the run is not finished.
 
     Raises:
         UserError: `run.json` or `evaluations.json` is damaged.
@@ -82,7 +82,15 @@ def read_record(files: RunFiles) -> RunRecord | None:
     if own is not None and own != record_sha256(json.loads(content)):
         raise UserError(f"{files.record}: damaged, for its SHA-256 is not the one in it; {mend}")
     current = [e for e in read_evaluations(files.evaluations) if e.finished_at == (record.finished_at,)]
-    return record.model_copy(update={"evaluations": tuple(current)})
+    return record.model_copy(update={"evaluations": tuple(current), "image_size": _image_size(files, record)})
+
+
+def _image_size(files: RunFiles, record: RunRecord) -> int | None:
+    """Return the size of the images, pixels, if the folder's name says that it is not the experiment's own."""
+    crop, resize = record.recipe.get("scale_crop"), record.recipe.get("resize")
+    size: int | None = crop.get("size") if isinstance(crop, dict) else resize
+    named = record.name + name_suffix(size, record.schedule_scale)
+    return size if size is not None and files.folder.resolve().parent.name == named else None
 
 
 def read_evaluations(path: Path) -> list[Evaluation]:

@@ -59,7 +59,7 @@ def of_record(record: RunRecord) -> dict[str, Any]:
 
 
 def recorded_run(record: RunRecord) -> Run:
-    """Return the run that a record is of.
+    """Return the run that a record is of, but for `start_from`, of which the record has the name alone.
 
     Raises:
         UserError: its recipe is none that this version knows.
@@ -78,5 +78,6 @@ def recorded_run(record: RunRecord) -> Run:
         recipe=recipe,
         seed=record.seed,
         schedule_scale=record.schedule_scale,
+        image_size=record.image_size,
         label=record.name,
     )

@@ -51,7 +51,8 @@ class Table:
     def to_latex(self) -> str:
         """Return title and rows as a LaTeX `table` in the style of booktabs; columns of numbers stand on the right."""
         texts = [[_latex(cell) for cell in row] for row in (self.columns, *self.rows)]
-        sides = "".join("r" if _is_numeric(cells) else "l" for cells in zip(*self.rows, strict=True))
+        columns = ([row[index] for row in self.rows] for index in range(len(self.columns)))
+        sides = "".join("r" if _is_numeric(cells) else "l" for cells in columns)
         head, *lines = (f"{' & '.join(row)} \\\\\n" for row in texts)
         return (
             f"\\begin{{table}}\n\\caption{{{_latex(self.title)}}}\n\\begin{{tabular}}{{{sides}}}\n\\toprule\n"

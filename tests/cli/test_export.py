@@ -148,6 +148,23 @@ def test_a_run_without_its_dataset_has_no_mean(files: RunFiles, tmp_path: Path) 
     assert f"there is no cifar10 in {tmp_path}" in fails(files, "--to", "safetensors", "--data-dir", tmp_path)
 
 
+def test_the_default_name_says_the_size_of_the_images(
+    files: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smaller = f"{files.folder.parent.name}-32px"
+    files = RunFiles(folder=files.folder.parent.rename(files.folder.parents[1] / smaller) / files.folder.name)
+    kept = json.loads(files.record.read_text())
+    kept["recipe"]["resize"] = 32
+    files.record.write_text(json.dumps(kept))
+    found = results.read_record(files)
+    ran = results.same_run.recorded_run(found)
+    save_weights(files.weights, build("resnet20", num_classes=10), results.weights_metadata(ran, found, 10))
+    results.write_record(files, found)
+    monkeypatch.chdir(tmp_path)
+    run("export", f"cifar10/{smaller}/seed0", "--to", "safetensors", "--results-dir", files.folder.parents[2])
+    assert read_metadata(tmp_path / f"{smaller}-seed0.safetensors")["run"] == f"cifar10/{smaller}/seed0"
+
+
 def test_images_of_any_size_and_kind_are_classified(files: RunFiles, tmp_path: Path) -> None:
     image = Image.new("RGB", (64, 48), (90, 160, 220))
     names = ["photo.jpg", "gray.png", "palette.png", "small.png"]

@@ -20,7 +20,7 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
-from resrepro.figures.layout import depth_colors
+from resrepro.figures.layout import depth_colors, run_colors
 from resrepro.figures.look import Look
 from resrepro.report.verdicts import judge
 from resrepro.results.csv_rows import write_rows
@@ -106,6 +106,9 @@ def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
 def test_a_depth_has_its_color_in_every_figure() -> None:
     assert depth_colors([20, 56])[56] == depth_colors([20, 32, 44, 56, 110])[56] != depth_colors([20])[20]
     assert list(depth_colors([38, 14])) == [14, 38]
+    own = [FigureRun(label="own", depth=0)] * 2
+    colors = run_colors(dict(zip("abc", [*own, FigureRun(label="plain-20", depth=20)], strict=True)))
+    assert len(set(colors.values())) == 3
 
 
 def test_remarks_hide_nothing() -> None:

@@ -44,6 +44,13 @@ def test_as_many_moments_as_there_may_be_have_a_color_each_the_later_the_darker(
     assert [text.get_text() for text in legend.get_texts()][1] == "iteration 500"
 
 
+def test_a_net_of_other_code_has_as_many_layers_as_its_rows(tmp_path: Path) -> None:
+    declared = run_of("own_nets.nets:Small", "small")
+    write_norms(stored(tmp_path, declared), {(0, "initialization"): [1.0, 2, 3, 4, 5, 6, 7, 8]})
+    figure = draw(tmp_path, "gradients", [declared], ("small",))
+    assert [axes.get_xlim() for axes in figure.axes] == [(0.5, 8.5)] * 2
+
+
 def test_a_zero_a_nan_and_a_divergence_are_shown(tmp_path: Path) -> None:
     norms = {(0, "initialization"): [0.0, 2, 3, 4, 5, 6, 7, 8], (6, "before drop 1"): [math.nan] * 8}
     write_norms(stored(tmp_path, run_of("plain8-nobn"), status="diverged", diverged_iter=10), norms)

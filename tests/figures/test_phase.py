@@ -10,7 +10,7 @@ import pytest
 from resrepro.config.experiment import Experiment, FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures import phase
-from resrepro.figures.data import read_figure
+from resrepro.figures.data import Shown, read_figure
 from resrepro.figures.kinds import FIGURES
 from support.stored_runs import run_of, stored
 
@@ -43,19 +43,24 @@ def runs(results_dir: Path) -> list[Run]:
     return [*found, run("resnet8", 0.01, 0)]
 
 
+def read(results_dir: Path, declared: list[Run], *panels: PanelSpec) -> Shown:
+    spec = FigureSpec(name="f", kind="phase", title="T", panel=panels)
+    dataset = declared[0].dataset
+    experiment = Experiment(
+        name="e", address="e", title="T", reproduces="", dataset=dataset, own_dataset=dataset, cost="",
+        expect="", beyond_paper=True, runs=tuple(declared),
+    )  # fmt: skip
+    return read_figure(experiment, spec, FIGURES["phase"], results_dir)
+
+
 @pytest.fixture
-def shown(tmp_path: Path):
+def shown(tmp_path: Path) -> Shown:
     declared = runs(tmp_path)
     panels = [
         PanelSpec(title=net, runs=tuple(dict.fromkeys(r.name for r in declared if r.name.startswith(net))))
         for net in ("plain", "resnet")
     ]
-    spec = FigureSpec(name="f", kind="phase", title="T", panel=tuple(panels))
-    experiment = Experiment(
-        name="e", address="e", title="T", reproduces="", dataset="shapes", own_dataset="shapes", cost="",
-        expect="", beyond_paper=True, runs=tuple(declared),
-    )  # fmt: skip
-    return read_figure(experiment, spec, FIGURES["phase"], tmp_path)
+    return read(tmp_path, declared, *panels)
 
 
 def test_a_cell_is_the_deep_nets_error_less_the_shallow_nets(shown) -> None:
@@ -80,6 +85,36 @@ def test_the_figure_writes_them_and_counts_what_is_missing(shown, tmp_path: Path
     assert "1 of 10 nets" in figure.get_supxlabel()
     assert figure.get_supxlabel().endswith("; 1 run(s) diverged, counted as 90 %")
     figure.savefig(tmp_path / "f.png")
+
+
+def test_nets_of_unknown_depth_are_left_out_and_counted(tmp_path: Path) -> None:
+    names = "plain8-lr0.1", "plain14-lr0.1", "mine"
+    declared = [*runs(tmp_path)[:3], run_of("own_nets.nets:Small", "mine")]
+    stored(tmp_path, declared[-1])
+    shown = read(tmp_path, declared, PanelSpec(title="mine", runs=names[2:]), PanelSpec(title="all", runs=names))
+    figure = phase.draw(shown.rows, shown.spec, shown.data)
+    assert figure.get_supxlabel() == "left out, for their depth is not known: 1 net(s) of other code"
+    assert [len(axes.texts) for axes in figure.axes] == [0, 1, 0]
+    assert figure.axes[-1].get_ylabel() == "training error (%),\n14 less 8 layers"
+    assert phase.table(shown.rows, shown.spec, shown.data).notes == (figure.get_supxlabel(),)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words", "differences"),
+    [
+        ("cifar100", "1 run(s) diverged, counted as 99 %", [59.0]),
+        ("folder:birds", "1 run(s) diverged, left out, for chance is not known", []),
+    ],
+)
+def test_a_diverged_net_has_the_error_of_chance(
+    dataset: str, words: str, differences: list[float], tmp_path: Path
+) -> None:
+    shallow, deep = (run(arch, 0.1, 0).replace(dataset=dataset) for arch in ("plain8", "plain14"))
+    stored(tmp_path, shallow, final_train_error_pct=40.0)
+    stored(tmp_path, deep, final_train_error_pct=None, status="diverged", diverged_iter=3)
+    shown = read(tmp_path, [shallow, deep], PanelSpec(title="p", runs=(shallow.name, deep.name)))
+    assert [cell.difference for cell in phase.cells(shown.spec.panel[0], shown.rows, shown.data)] == differences
+    assert phase.draw(shown.rows, shown.spec, shown.data).get_supxlabel() == words
 
 
 def test_the_table_has_a_row_a_cell(shown) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
@@ -46,13 +49,20 @@ def test_the_middle_is_the_net_and_the_net_stays_as_it_was(fp32: Compute) -> Non
     assert [p.loss for p in line] == [p.loss for p in plane[3:6]] and len({p.loss for p in plane}) == 9
 
 
-def test_the_figure_has_the_nets_color_and_says_what_its_band_is() -> None:
-    points = [(x, y, x * x + y * y + 0.1) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)]
+def drawn(*, losses: dict[tuple[float, float], float]) -> Figure:
+    """A plane of nine points, of which some have these losses."""
+    plane = [(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)]
     one = {"run": "resnet20", "seed": 0, "loss_error": 0.01, "num_images": 200}
-    rows = pd.DataFrame([{**one, "x": x, "y": y, "loss": loss} for x, y, loss in points])
+    rows = pd.DataFrame([
+        {**one, "x": x, "y": y, "loss": losses.get((x, y), x * x + y * y + 0.1)} for x, y in plane
+    ])  # fmt: skip
     spec = FigureSpec(name="f", title="T", kind="surface", panel=(PanelSpec(title="ResNet-20", runs=("resnet20",)),))
     runs = {"resnet20": FigureRun(label="ResNet-20", depth=20, residual=True)}
-    figure = draw(rows, spec, FigureData(title="T", note="", runs=runs))
+    return draw(rows, spec, FigureData(title="T", note="", runs=runs))
+
+
+def test_the_figure_has_the_nets_color_and_says_what_its_band_is() -> None:
+    figure = drawn(losses={})
     line, contours, _ = (axes for row in figure.subfigs for axes in row.axes)
     assert line.lines[0].get_color() == depth_colors([20])[20]
     assert {to_rgba(text.get_color()) for text in contours.texts} == {to_rgba(TEXT)}
@@ -60,6 +70,18 @@ def test_the_figure_has_the_nets_color_and_says_what_its_band_is() -> None:
         "±2 standard errors of the mean over the images",
         "one seed each",
     ]
+
+
+@pytest.mark.parametrize("num_lost", [2, 9])
+def test_a_loss_that_is_not_finite_is_left_out_and_counted(num_lost: int, tmp_path: Path) -> None:
+    lost = [(-1.0, 0.0), (1.0, -1.0)] if num_lost == 2 else [(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)]
+    figure = drawn(losses=dict.fromkeys(lost, math.inf) | {lost[-1]: math.nan})
+    line, *plane = (axes for row in figure.subfigs for axes in row.axes)
+    assert [text.get_text() for text in line.texts] == [f"not finite, not drawn: {num_lost} of 9 points"]
+    assert len(plane) == (2 if num_lost == 2 else 0)
+    if plane:
+        assert line.get_xlim() == (-1.1, 1.1) and line.get_ylim() == pytest.approx((0.1 / 1.5, 2.1 * 1.2))
+    figure.savefig(tmp_path / "f.png")
 
 
 def test_the_loss_is_flat_where_only_the_scale_of_filters_changes(

@@ -15,6 +15,7 @@ from resrepro.config.toml_files import experiment_names, find_experiment, read_e
 from resrepro.errors import UserError
 from resrepro.paper import EVALUATION_SCALES
 from resrepro.report import claims
+from resrepro.report.measures import read_value
 from resrepro.report.statistics import Estimate, minus
 from resrepro.report.verdicts import decidable
 from resrepro.results import csv_rows
@@ -135,6 +136,11 @@ def test_when_a_net_starts_converging(tmp_path: Path) -> None:
 
     assert found(90.1, 89.9, 88.9, 89.5, 80.0) == 1500  # 89.9 is chance
     assert found(90.1, 89.9) == 64_000  # it never does
+    claim = Claim(text="T", column="converging_iter", run="resnet110-no-warmup", above=782.0)
+    record = results.read_record(files)
+    found(99.1, 98.9, 97.9, 80.0)
+    values = [read_value(files, record.model_copy(update={"dataset": d}), claim) for d in ("cifar100", "folder:birds")]
+    assert values == [1500, None]  # a hundred classes; and nobody knows how many
 
 
 def test_the_least_response_has_the_noise_of_a_standard_deviation(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from resrepro import results
+from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.files import write_atomically, write_text
 from resrepro.results import csv_rows, run_store
@@ -18,6 +20,8 @@ from resrepro.results.paths import RunFiles
 from resrepro.results.records import CurvePoint, Errors, Evaluation
 from support.recipes import tiny_run
 from support.records import point, record
+
+PHOTOGRAPHS = tiny_run().replace(recipe=Recipe.model_validate(PRESETS["imagenet"]))
 
 
 def test_a_full_disk_leaves_old_file_and_rows_valid(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +56,15 @@ def test_a_crash_while_writing_leaves_the_old_file(files: RunFiles) -> None:
 def test_a_record_comes_back(files: RunFiles) -> None:
     written = results.write_record(files, record())
     assert results.read_record(files) == written == record(sha256=written.sha256)
+
+
+@pytest.mark.parametrize("smaller", [tiny_run().resized(32), PHOTOGRAPHS.with_image_size(64), PHOTOGRAPHS])
+def test_a_record_has_the_image_size_of_its_folders_name(smaller: Run, tmp_path: Path) -> None:
+    files = results.run_files(tmp_path, smaller)
+    results.write_record(files, record(smaller))
+    found = results.read_record(files)
+    assert found is not None and found.image_size == smaller.image_size
+    assert results.same_run.recorded_run(found).path == smaller.path
 
 
 def test_a_digit_that_changes_anywhere_in_a_record_is_seen(files: RunFiles) -> None:

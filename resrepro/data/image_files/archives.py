@@ -14,12 +14,12 @@ from pathlib import Path
 
 from torchvision.datasets.imagenet import ARCHIVE_META
 
+from resrepro.config.datasets import SIZES
 from resrepro.data.dataset import ProgressCallback
 from resrepro.errors import UserError
 from resrepro.files import user_errors
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
-NUM_VAL = 50_000
 MD5: dict[str, str] = dict(ARCHIVE_META.values())
 BLOCK = 2**24  # bytes
 
@@ -28,8 +28,8 @@ def unpack(
     root: Path,
     progress: ProgressCallback,
     *,
-    num_classes: int = 1000,
-    num_val: int = NUM_VAL,
+    num_classes: int = SIZES["imagenet"].num_classes,
+    num_val: int = SIZES["imagenet"].num_test,
     md5: Mapping[str, str] = MD5,
 ) -> None:
     """Make root/train/<wnid> and root/val/<wnid> of the tars in `root`, where they are not there yet.

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import Imagenette
 
+from resrepro.config.datasets import SIZES, Sizes
 from resrepro.data.download import downloaded
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder, class_names, list_image_folder, list_split
 from resrepro.errors import UserError
 
-NUM_CLASSES = 1000  # of ImageNet's classification task
 TINY_IMAGENET = "tiny-imagenet-200"  # as its archive unpacks
-TINY_IMAGENET_COUNTS = (100_000, 10_000)
-IMAGENETTE_COUNTS = (9469, 3925)  # of version 2, training and test
 
 
 def open_imagenet(data_dir: Path) -> ImageFolder:
@@ -31,9 +29,10 @@ def open_imagenet(data_dir: Path) -> ImageFolder:
             "official tars there and run 'resrepro data prepare imagenet'"
         )
     folder = list_image_folder(root)
-    if len(folder.classes) != NUM_CLASSES:
+    expected = SIZES["imagenet"].num_classes
+    if len(folder.classes) != expected:
         raise UserError(
-            f"{root}: {len(folder.classes)} classes, expected ImageNet's {NUM_CLASSES}; a part of ImageNet is read "
+            f"{root}: {len(folder.classes)} classes, expected ImageNet's {expected}; a part of ImageNet is read "
             f"with folder:{root}"
         )
     return folder
@@ -56,7 +55,7 @@ def open_imagenette(data_dir: Path) -> ImageFolder:
         )
     root = full if full in found else found[0]
     folder = list_image_folder(root)
-    _check_whole(folder, IMAGENETTE_COUNTS)
+    _check_whole(folder, SIZES["imagenette"])
     return folder
 
 
@@ -78,7 +77,7 @@ def open_tiny_imagenet(data_dir: Path) -> ImageFolder:
     classes = class_names(root / "train")
     train, test = list_split(root / "train", classes), _annotated(root / "val", classes)
     folder = ImageFolder(train=train, test=test, classes=tuple(classes), place=str(root))
-    _check_whole(folder, TINY_IMAGENET_COUNTS)
+    _check_whole(folder, SIZES["tiny-imagenet"])
     return folder
 
 
@@ -117,12 +116,12 @@ def _annotated(split: Path, classes: list[str]) -> ImageFiles:
     )
 
 
-def _check_whole(folder: ImageFolder, expected: tuple[int, int]) -> None:
+def _check_whole(folder: ImageFolder, expected: Sizes) -> None:
     counts = len(folder.train), len(folder.test)
-    if counts != expected:
+    if counts != (expected.num_train, expected.num_test):
         raise UserError(
-            f"{folder.place}: {counts[0]} training and {counts[1]} test images, expected {expected[0]} and "
-            f"{expected[1]}; unpacking was cut short? delete the folder and unpack the archive again"
+            f"{folder.place}: {counts[0]} training and {counts[1]} test images, expected {expected.num_train} and "
+            f"{expected.num_test}; unpacking was cut short? delete the folder and unpack the archive again"
         )
 
 

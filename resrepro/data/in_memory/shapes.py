@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from resrepro.config.datasets import SIZES
 from resrepro.data.in_memory.images import Images
 
 CLASS_NAMES: tuple[str, ...] = (
@@ -109,7 +110,7 @@ def _make(rng: np.random.Generator, count: int) -> tuple[NDArray[np.uint8], NDAr
 
 
 def generate(
-    *, seed: int = 0, num_train: int = 20_000, num_test: int = 2_000
+    *, seed: int = 0, num_train: int = SIZES["shapes"].num_train, num_test: int = SIZES["shapes"].num_test
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
     """Draw the training and test sets; equal arguments give equal images (up to rounding on another machine).
 

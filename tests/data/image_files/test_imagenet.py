@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from resrepro.config.datasets import check_dataset, dataset_title
+from resrepro.config.datasets import SIZES, Sizes, check_dataset, dataset_title
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files import imagenet
 from resrepro.data.loading import load_dataset, open_image_folder
 from resrepro.errors import UserError
 from support.images import encoded, picture, write_tree
@@ -30,7 +29,7 @@ def test_imagenet_has_a_thousand_classes(tmp_path: Path, monkeypatch: pytest.Mon
     root = write_tree(tmp_path / "imagenet")
     with pytest.raises(UserError, match=rf"2 classes, expected ImageNet's 1000; .* folder:{root}"):
         open_image_folder("imagenet", data_dir=tmp_path)
-    monkeypatch.setattr(imagenet, "NUM_CLASSES", 2)
+    monkeypatch.setitem(SIZES, "imagenet", Sizes(10, 6, 2))
     assert len(open_image_folder("imagenet", data_dir=tmp_path).train) == 10
 
 
@@ -38,7 +37,7 @@ def test_imagenette_is_found_unpacked_and_must_be_whole(tmp_path: Path, monkeypa
     write_tree(tmp_path / "imagenette2-160")
     with pytest.raises(UserError, match=r"10 training and 6 test images, expected 9469 and 3925; .*cut short"):
         open_image_folder("imagenette", data_dir=tmp_path)
-    monkeypatch.setattr(imagenet, "IMAGENETTE_COUNTS", (10, 6))
+    monkeypatch.setitem(SIZES, "imagenette", Sizes(10, 6, 2))
     assert open_image_folder("imagenette", data_dir=tmp_path).place == str(tmp_path / "imagenette2-160")
     write_tree(tmp_path / "imagenette2-320")
     with pytest.raises(UserError, match=r"imagenette2-160, imagenette2-320 are all there; .*folder:PATH"):
@@ -88,7 +87,7 @@ def write_tiny_imagenet(data_dir: Path) -> Path:
 
 @pytest.fixture
 def tiny_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(imagenet, "TINY_IMAGENET_COUNTS", (12, 4))
+    monkeypatch.setitem(SIZES, "tiny-imagenet", Sizes(12, 4, 3))
     return write_tiny_imagenet(tmp_path)
 
 

@@ -18,14 +18,13 @@ from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
 from resrepro.figures.layout import (
     DASHES,
-    LINE_COLORS,
     PUBLISHED,
     TEXT,
     add_remarks,
+    distinct_colors,
     legend_below,
     missing_run_remarks,
     new_figure,
-    run_colors,
 )
 from resrepro.figures.look import Look
 from resrepro.results.paths import RunFiles
@@ -96,17 +95,6 @@ def _panels(num_panels: int, look: Look) -> tuple[int, float, float]:
     return num_columns, width, min(PANEL_INCHES[1], 0.8 * width)
 
 
-def _colors(panel: PanelSpec, data: FigureData) -> dict[str, str]:
-    """Choose a color a depth, as in the paper; further runs of a depth take those that are left."""
-    of_depth = run_colors(data.runs)
-    colors: dict[str, str] = {}
-    for name in panel.runs:
-        color = of_depth[name]
-        free = [other for other in LINE_COLORS if other not in (*of_depth.values(), *colors.values())]
-        colors[name] = color if color not in colors.values() or not free else free[0]
-    return colors
-
-
 def _error_axis(shown: pd.DataFrame, spec: FigureSpec, data: FigureData) -> tuple[float, float]:
     """Return the paper's axis for the paper's runs, otherwise what the later two thirds of the curves need."""
     if spec.error_max_pct is not None and not data.note:
@@ -129,7 +117,7 @@ def _draw_panel(
 ) -> list[str]:
     """Draw the curves of one panel. Returns the remarks to write under it."""
     axes.set_title(panel.title)
-    colors = _colors(panel, data)
+    colors = distinct_colors(data.runs, panel.runs)
     present = rows[rows["run"].isin(panel.runs)]
     last = float(present["iteration"].max()) if len(present) else 64000.0
     unit = 1e4 if last >= 1e4 else 1.0

@@ -55,6 +55,16 @@ def run_colors(runs: Mapping[str, FigureRun]) -> dict[str, str]:
     return {name: colors[key] for name, key in keys.items()}
 
 
+def distinct_colors(runs: Mapping[str, FigureRun], names: Iterable[str]) -> dict[str, str]:
+    """Choose a color for each of these runs: that of its depth; further runs of a depth take those that are left."""
+    of_depth, colors = run_colors(runs), dict[str, str]()
+    for name in names:
+        free = [other for other in LINE_COLORS if other not in (*of_depth.values(), *colors.values())]
+        taken = of_depth[name] in colors.values()
+        colors[name] = free[0] if taken and free else of_depth[name]
+    return colors
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:
     """Explain lines and marks below the panels, in as many columns as fit."""
     letter, width = LETTER * look.letter_pt / 72, figure.get_figwidth()

@@ -20,10 +20,10 @@ from resrepro.figures.layout import (
     DASHES,
     PUBLISHED,
     add_remarks,
+    distinct_colors,
     legend_below,
     missing_run_remarks,
     new_figure,
-    run_colors,
 )
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.analyses import read_responses
@@ -90,7 +90,10 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     num_panels = len(spec.panel)
     figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
-    colors = run_colors(data.runs)
+    names = dict.fromkeys(name for panel in spec.panel for name in panel.runs)
+    colors: dict[str, str] = {}  # a plain and a residual net are told apart by their lines
+    for residual in (False, True):
+        colors |= distinct_colors(data.runs, [name for name in names if data.runs[name].residual is residual])
     drawn: dict[str, Line2D] = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]

@@ -20,7 +20,7 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
-from resrepro.figures.layout import depth_colors, run_colors
+from resrepro.figures.layout import depth_colors, distinct_colors, run_colors
 from resrepro.figures.look import Look
 from resrepro.report.verdicts import judge
 from resrepro.results.csv_rows import write_rows
@@ -139,9 +139,9 @@ def test_the_papers_error_is_a_tick_at_the_right_edge() -> None:
 
 
 def test_one_color_a_depth_unless_a_panel_compares_one_depth() -> None:
-    left, right = (curves._colors(panel, DATA) for panel in SPEC.panel)
+    left, right = (distinct_colors(DATA.runs, panel.runs) for panel in SPEC.panel)
     assert left["plain20"] == right["resnet20"] != left["plain56"]
-    both = curves._colors(PanelSpec(title="", runs=("plain20", "resnet20", "plain56")), DATA)
+    both = distinct_colors(DATA.runs, ("plain20", "resnet20", "plain56"))
     assert len(set(both.values())) == 3 and both["plain20"] == left["plain20"] and both["plain56"] == left["plain56"]
 
 

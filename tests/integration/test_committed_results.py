@@ -93,7 +93,8 @@ def stored(run: str) -> Any:
 def record_of(label: str, ending: str) -> Any:
     """The record of what the pages call `label`: "plain-56 with a warm-up" is the run plain56-warmup."""
     net, _, more = label.partition(" ")
-    recipe = {"": "", "with a warm-up": "-warmup", "made of plain-20": "-from-plain20"}[more]
+    recipes = {"with a warm-up": "-warmup", "made of plain-20": "-from-plain20"}
+    recipe = {"": "", "with decay on weights alone": "-decay-weights", **recipes}[more]
     return stored(net.lower().replace("-", "") + recipe + ending)
 
 

@@ -66,6 +66,7 @@ class Dispatcher:
     _held: dict[Run, float] = field(default_factory=dict)  # when to try it again
     _deaths: Counter[Run] = field(default_factory=Counter)
     _said: set[str] = field(default_factory=set)
+    _begun: bool = False
     _outcomes: list[Outcome] = field(default_factory=list)
     _signals: Signals = field(default_factory=Signals)
 
@@ -118,7 +119,13 @@ class Dispatcher:
         self._workers.append(_Worker(device=device, process=process, pipe=ours))
 
     def _hand_out(self) -> None:
-        """Give waiting runs to the workers with the fewest; not before the runs whose weights they start from."""
+        """Give waiting runs to the workers with the fewest; not before the runs whose weights they start from.
+
+        The first are given when all workers are ready, for each measures the free memory, and takes its share of it.
+        """
+        self._begun = self._begun or all(worker.num_jobs for worker in self._workers)
+        if not self._begun:
+            return
         now = time.monotonic()
         for run in [run for run, due in self._held.items() if due <= now]:
             del self._held[run]

@@ -36,6 +36,18 @@ RUNS = [tiny_run("resnet8"), tiny_run("plain8")]
 DEEPER = Run(**{**dict(tiny_run("plain14")), "name": "deeper", "start_from": RUNS[1]})
 
 
+def test_the_first_runs_are_given_when_all_workers_have_taken_their_shares_of_the_memory(tmp_path: Path) -> None:
+    spreading = Dispatcher(results_dir=tmp_path, devices=["cpu"] * 2, precision="fp32", reporter=Silent(), options={})
+    pipes = [multiprocessing.Pipe() for _ in range(2)]
+    spreading._workers = [dispatcher._Worker(device="cpu", process=None, pipe=ours) for ours, _ in pipes]
+    spreading._waiting = list(RUNS)
+    for ready, given in (((0, 0), 0), ((1, 0), 0), ((1, 1), 2)):
+        for w, number in zip(spreading._workers, ready, strict=True):
+            w.num_jobs = number
+        spreading._hand_out()
+        assert sum(theirs.poll() for _, theirs in pipes) == given
+
+
 def serve_few(*arguments: Any) -> None:
     few_images()
     worker.serve(*arguments)

@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: $(READY)  ## show the degradation and its cure: train four small nets on the CPU, without a download
-	$(BIN)/resrepro run quickstart --device cpu
+	$(BIN)/resrepro run quickstart --device cpu --jobs 4
 
 test: $(READY)  ## run the quick tests: on the CPU, offline, in 4 minutes on two cores
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal

@@ -15,7 +15,7 @@
 #
 # *Deep Residual Learning for Image Recognition* (He, Zhang, Ren, Sun 2015) begins with a surprise: a deeper plain net has
 # a **higher training error** than a shallower one. It is not overfitting. Shortcuts cure it. This page trains four small
-# nets on a CPU, in two minutes, and shows the effect; then it shows the paper's own nets, and what shortcuts change inside.
+# nets on a CPU, in minutes, and shows the effect; then it shows the paper's own nets, and what shortcuts change inside.
 #
 # It is a notebook: `notebooks/degradation.py`, which Jupyter opens with jupytext. Start it in the folder of the repository.
 

@@ -24,7 +24,7 @@ from resrepro.results.status import run_status
 if TYPE_CHECKING:
     from resrepro.runtime.device import Compute
 
-CALIBRATION_S = 3.0
+CALIBRATION_S = 10.0
 TESTS = 1.1  # a tenth of the training's time goes to the tests
 Selection = list[tuple[Experiment, tuple[Run, ...]]]
 
@@ -88,7 +88,7 @@ def _time(plans: Sequence[Plan]) -> str:
 
 
 def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> list[Plan]:
-    """Estimate how long each run takes: from finished runs on such a device, or from a calibration of a few seconds."""
+    """Estimate how long each run takes: from finished runs on such a device, or from a calibration."""
     stored = _stored_rates(results_dir, compute)
     calibrated: dict[str, float | None] = {}
     plans = []
@@ -142,7 +142,7 @@ def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[str, str], 
 
 
 def calibrate(run: Run, compute: Compute) -> float | None:
-    """Train the run's net for a few seconds on noise; None where it is trained on image files.
+    """Train the run's net for ten seconds on noise; None where it is trained on image files.
 
     Returns:
         Seconds a multiply-add (of an image of the paper's size), tests included.

@@ -14,7 +14,7 @@ SIZE    := 6 GB on the disk with the CUDA build of PyTorch, 2 GB without: make s
 INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(PIP))
 endif
 DEVICE  ?= auto
-DATA    ?= data
+DATA    ?= $(or $(RESREPRO_DATA),data)
 TEST_PROCESSES ?= 2
 RUN     := $(BIN)/resrepro run --device $(DEVICE) --data-dir $(DATA)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resrepro.runtime.device import Compute
 
 CALIBRATION_S = 10.0
+MIN_ITERS = 500  # of a run whose time counts: the start, and the tests, take most of a shorter one
 TESTS = 1.1  # a tenth of the training's time goes to the tests
 Selection = list[tuple[Experiment, tuple[Run, ...]]]
 
@@ -132,8 +133,11 @@ def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[str, str], 
                 continue
             if (record.device, record.precision, record.num_threads) != here or record.earlier:
                 continue
-            images = record.recipe["total_iters"] * record.recipe["batch_size"]
-            rate = record.wall_time_s / (images * _multiply_adds(record.arch))
+            points = results.read_points(files)
+            if not points or points[-1].iteration < MIN_ITERS:
+                continue
+            last = points[-1]  # whose time is without the measurements at the end
+            rate = last.elapsed_s / (last.iteration * record.recipe["batch_size"] * _multiply_adds(record.arch))
         except UserError:  # a damaged record, or a net of other code that is not here
             continue
         for arch in (record.arch, ""):

@@ -11,6 +11,8 @@ from resrepro import results
 from resrepro.cli import plan
 from resrepro.config.architectures import counted_nets
 from resrepro.config.toml_files import find_experiment
+from resrepro.results.csv_rows import write_rows
+from resrepro.results.records import CurvePoint
 from resrepro.runtime.device import choose
 from support.processes import run
 from support.recipes import tiny_run
@@ -20,16 +22,23 @@ from support.stored_runs import files_of, run_of, store_curve
 HERE = choose("cpu", "fp32")
 
 
-def store(results_dir: Path, name: str, wall_time_s: float, **values: object) -> None:
-    done = next(run for run in find_experiment("cifar-plain").runs if run.name == name)
+def store(results_dir: Path, name: str, seconds: float, experiment: str = "cifar-plain", **values: object) -> None:
+    done = next(run for run in find_experiment(experiment).runs if run.name == name)
     here = {"device": HERE.name, "precision": "fp32", "num_threads": torch.get_num_threads()}
-    results.write_record(files_of(results_dir, done), record(done, wall_time_s=wall_time_s, **(here | values)))
+    files = files_of(results_dir, done)
+    last = CurvePoint(
+        iteration=done.recipe.total_iters, lr=0.001, train_loss=1.0, train_error_pct=1.0, test_loss=1.0,
+        test_error_pct=1.0, elapsed_s=seconds,
+    )  # fmt: skip
+    write_rows(files.curves, CurvePoint, [last])
+    results.write_record(files, record(done, wall_time_s=seconds + 60, **(here | values)))
 
 
 def test_the_time_is_that_of_finished_runs_by_multiply_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "calibrate", None)  # not called
     store(tmp_path, "plain20", 1000.0)
     store(tmp_path, "plain32", 9000.0, device="another")
+    store(tmp_path, "plain56-50its-fc-he", 600.0, experiment="first-steps")  # too short to tell
     plain20, _, plain44 = find_experiment("cifar-plain").runs[:3]
     same, deeper = plan.estimates([plain20.replace(seed=1), plain44], tmp_path, HERE)
     ratio = counted_nets()["plain44"].num_multiply_adds / counted_nets()["plain20"].num_multiply_adds

@@ -75,7 +75,7 @@ TOML = """
 title = "a test"
 dataset = "shapes"
 [recipe]
-preset = "cifar"
+preset = "cifar-decay-all"
 total_iters = 12
 batch_size = 8
 lr = 0.05

@@ -48,25 +48,26 @@ def test_the_examples_of_the_page_are_right(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_curves_are_those_of_ours_and_of_the_paper() -> None:
-    curves = resrepro.curves("fig6", results_dir=RESULTS)
+    curves = resrepro.curves("fig6-corners-decay-all", results_dir=RESULTS)
     assert set(curves["source"]) == {"ours", "paper"} and set(curves["kind"]) == {"train", "test"}
-    paper = curves[curves["source"] == "paper"]
+    fig6 = resrepro.curves("fig6", results_dir=RESULTS)
+    paper = fig6[fig6["source"] == "paper"]
     assert {"plain20", "resnet110", "resnet1202"} <= set(paper["run"]) and paper["seed"].isna().all()
-    one = resrepro.curves("cifar10/resnet56/seed0", results_dir=RESULTS)
+    one = resrepro.curves("cifar10/resnet56-decay-all/seed0", results_dir=RESULTS)
     ours = one[(one["source"] == "ours") & (one["kind"] == "test")]
     assert ours["error_pct"].iloc[-1] == 6.98 and ours["iteration"].iloc[-1] == 64_000
-    by_name = resrepro.curves("resnet56", results_dir=RESULTS)
-    assert by_name.equals(one) and set(by_name["run"]) == {"resnet56"}  # and not resnet56-x0.1
+    by_name = resrepro.curves("resnet56-decay-all", results_dir=RESULTS)
+    assert by_name.equals(one) and set(by_name["run"]) == {"resnet56-decay-all"}  # and not that of a tenth
 
 
 def test_a_shortened_schedule_has_no_curve_of_the_paper() -> None:
-    curves = resrepro.curves("resnet20-x0.1", results_dir=RESULTS)
+    curves = resrepro.curves("resnet20-decay-all-x0.1", results_dir=RESULTS)
     assert set(curves["source"]) == {"ours"} and set(curves["seed"]) == {0, 1, 2}
 
 
 def test_a_run_on_smaller_images_keeps_its_name() -> None:
-    curves = resrepro.curves("imagenette/plain34-plateau-32px-x0.001", results_dir=RESULTS)
-    assert set(curves["run"]) == {"plain34-plateau-32px-x0.001"}
+    curves = resrepro.curves("imagenette/plain34-plateau-decay-all-32px-x0.001", results_dir=RESULTS)
+    assert set(curves["run"]) == {"plain34-plateau-decay-all-32px-x0.001"}
 
 
 def test_a_run_that_started_from_trained_weights_has_no_curve_of_the_paper(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from resrepro import results
 from resrepro.bench.loaders import loader_rates
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import DataOptions, TrainingViews
 from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.loading import load_dataset

@@ -118,7 +118,7 @@ def show(
     table = Table("run", "seed", "recipe differs in", "state", "test error (%)", box=None, header_style="bold")
     for run, status in zip(experiment.runs, statuses, strict=True):
         differences = ", ".join(f"{key} = {value}" for key, value in run.recipe if value != getattr(recipe, key))
-        error = status.record.final_test_error_pct if status.record else None
+        error = status.record.test_error_pct if status.record else None
         table.add_row(run.name, str(run.seed), differences, str(status), "" if error is None else f"{error:.2f}")
     console.print(table)
     _print_problems(statuses)

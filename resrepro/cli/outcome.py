@@ -64,7 +64,7 @@ def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) ->
         if record is not None and record.status == "finished":
             cells = [
                 f"{record.final_train_error_pct:.2f}",
-                f"{record.final_test_error_pct:.2f}",
+                f"{record.test_error_pct:.2f}",
                 "" if published is None else f"{published:.2f}",
                 f"{record.best_test_error_pct:.2f}",
                 f"{record.wall_time_s / 60:.1f} min",

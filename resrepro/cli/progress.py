@@ -165,4 +165,4 @@ def _rate(run: Run, training: RunProgress, shown: _Shown) -> tuple[float, float]
 
 
 def _errors(point: CurvePoint) -> str:
-    return f"train {point.train_error_pct:.2f} %  test {point.test_error_pct:.2f} %"
+    return f"train {point.train_error_pct:.2f} %  test {point.shown_test_error_pct:.2f} %"

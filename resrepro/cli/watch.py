@@ -161,7 +161,7 @@ def _cells(run: RunStatus, name: str) -> dict[str, str]:
         "iteration": f"{last.iteration if last else 0}{total}",
         "lr": f"{last.lr:g}" if last else "",
         "train (%)": f"{last.train_error_pct:.2f}" if last else "",
-        "test (%)": f"{last.test_error_pct:.2f}" if last else "",
+        "test (%)": f"{last.shown_test_error_pct:.2f}" if last else "",
         "ETA": "" if run.eta_s is None else duration(run.eta_s),
         "state": _state(run),
     }
@@ -182,8 +182,8 @@ def _state(run: RunStatus) -> str:
 def _curves(drawn: list[RunStatus], width: int, height: int) -> list[Text]:
     """Draw the curves of the runs, numbered as in the table: training errors dim and dashed, test errors over them."""
     lines = []
-    for column in ("train_error_pct", "test_error_pct"):
-        test = column == "test_error_pct"
+    for column in ("train_error_pct", "shown_test_error_pct"):
+        test = column == "shown_test_error_pct"
         for number, run in enumerate(drawn):
             options: dict[str, Any] = {"mark": str(number + 1)} if test else {"dashed": True}
             lines.append(
@@ -204,7 +204,7 @@ def _curves(drawn: list[RunStatus], width: int, height: int) -> list[Text]:
 def _error_max(drawn: list[RunStatus]) -> float:
     """Return the axis maximum in %: it shows the later two thirds of each curve, as in the figures."""
     late = [p for run in drawn for p in run.points if p.iteration >= run.points[-1].iteration / 3]
-    highest = 1.1 * max(max(p.train_error_pct, p.test_error_pct) for p in late)
+    highest = 1.1 * max(max(p.train_error_pct, p.shown_test_error_pct) for p in late)
     step = 10 if highest > 10 else 1
     return min(100.0, max(1.0, math.ceil(highest / step) * step))
 

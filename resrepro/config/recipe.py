@@ -11,10 +11,9 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
 
-CURVE_EVERY_ITERS = 500
-
 MAX_RESIZE = 512  # pixels; images so resized are kept in memory
-MIN_CURVE_EVERY_ITERS = 50  # a shortened schedule is not spent on evaluating
+MIN_ITERS_A_TEST = 50  # a shortened schedule is not spent on evaluating
+MIN_BN_AVERAGE_BATCHES = 10
 
 
 class Warmup(StrictModel):
@@ -196,18 +195,22 @@ class Recipe(StrictModel):
     def scaled(self, scale: float) -> Recipe:
         """Return the same recipe with a schedule `scale` times as long: iterations, drops, and a warm-up by iterations.
 
-        A warm-up that the training error ends, the rates and the mini-batch stay.
+        A warm-up that the training error ends, the rates and the mini-batch stay. BN is averaged over a tenth of the
+        iterations between two curve points, where that is less, so that a short schedule is not spent on it.
         """
         if scale == 1:
             return self
         total = max(1, round(self.total_iters * scale))
         drops = sorted({round(d * scale) for d in self.lr_drop_iters})
-        every = max(MIN_CURVE_EVERY_ITERS, round(self.curve_every_iters * scale))
+        batches = self.bn_average_batches
+        least = MIN_ITERS_A_TEST * (1 if batches is None else 2)
+        every = min(self.curve_every_iters, max(least, round(self.curve_every_iters * scale)))
         return self.model_copy(
             update={
                 "total_iters": total,
                 "lr_drop_iters": tuple(d for d in drops if 0 < d < total),
-                "curve_every_iters": min(every, self.curve_every_iters),
+                "curve_every_iters": every,
+                "bn_average_batches": batches and min(batches, max(MIN_BN_AVERAGE_BATCHES, every // 10)),
                 "plateau": self.plateau and self.plateau.scaled(scale),
                 "warmup": self.warmup and self.warmup.scaled(scale, total),
             }
@@ -242,28 +245,3 @@ class Recipe(StrictModel):
 
 # Also what is meant by a run that was recorded before a switch was there.
 SWITCHES: dict[str, Any] = {name: f.default for name, f in Recipe.model_fields.items() if not f.is_required()}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "cifar": {  # Sec. 4.2
-        "total_iters": 64000,
-        "batch_size": 128,
-        "lr": 0.1,
-        "lr_drop_iters": (32000, 48000),
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "crop_padding": 4,
-        "curve_every_iters": CURVE_EVERY_ITERS,
-    },
-    "imagenet": {  # Sec. 3.4; the drops are those of all four nets of Fig. 4
-        "total_iters": 600000,
-        "batch_size": 256,
-        "lr": 0.1,
-        "lr_drop_iters": (150000, 300000),
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "crop_padding": 0,
-        "curve_every_iters": 5000,
-        "bn_devices": 8,
-        "scale_crop": IMAGENET_CROP.model_dump(),
-    },
-}

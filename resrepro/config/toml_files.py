@@ -16,7 +16,8 @@ from resrepro.config.architectures import architecture, counted_nets, is_archite
 from resrepro.config.datasets import MAX_NAME, SMALL_IMAGES, check_dataset
 from resrepro.config.experiment import Claim, Experiment, FigureSpec
 from resrepro.config.grid import Grid, with_patterns
-from resrepro.config.recipe import PRESETS, SWITCHES, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.config.run import MAX_SEED, NAME, Run
 from resrepro.config.strict import StrictModel, parse
 from resrepro.errors import UserError, did_you_mean, printable
@@ -156,14 +157,17 @@ def read_experiment(path: Path) -> Experiment:
             raise UserError(f"{where}: {error}") from error
         if spec.start_from is not None:
             sources[name] = spec.start_from
-        recipe = read_recipe({**file.recipe, **spec.recipe}, where)
+        table = {**file.recipe, **spec.recipe}
+        if architecture(spec.arch).own:
+            if {"init", "fc_init"} & {*table}:
+                raise UserError(f"{where}: recipe: init, fc_init: {spec.arch} initializes itself; leave them out")
+            table |= {name: SWITCHES[name] for name in ("init", "fc_init")}
+        recipe = read_recipe(table, where)
         if architecture(spec.arch).family == "imagenet" and file.dataset in SMALL_IMAGES:
             raise UserError(
                 f"{where}: {spec.arch} is for ImageNet's photographs, and its layers leave 1 of 32 pixels; for "
                 f"{file.dataset} take a net of 6n+2 layers, such as resnet20"
             )
-        if architecture(spec.arch).own and (recipe.init, recipe.fc_init) != (SWITCHES["init"], SWITCHES["fc_init"]):
-            raise UserError(f"{where}: recipe: init, fc_init: {spec.arch} initializes itself; leave them out")
         for seed in spec.seeds:
             if not 0 <= seed <= MAX_SEED:
                 raise UserError(f"{where}: seeds: got {seed}, expected integers from 0 to {MAX_SEED}")

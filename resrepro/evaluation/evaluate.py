@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from resrepro import results
 from resrepro.config.architectures import architecture
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
 from resrepro.data.loading import differs_in_size, load_for

@@ -45,11 +45,11 @@ def effects(panel: PanelSpec, data: FigureData) -> list[Effect]:
     """Compare a panel's runs with its first, which is the default.
 
     Returns:
-        The default; BN re-estimation in its nets; the other runs; what cannot be compared here.
+        The default; its nets with BN's other statistics; the other runs; what cannot be compared here.
     """
     default, *others = [data.runs[name] for name in panel.runs]
     first = Effect(choice=f"{default.label}: the default", errors_pct=_errors(default), remark=_remark(default))
-    found = [first, _reestimated(default), *(_compared(run, default) for run in others)]
+    found = [first, _other_statistics(default), *(_compared(run, default) for run in others)]
     return found + [Effect(choice=choice, remark=why) for choice, why in panel.not_here.items()]
 
 
@@ -67,13 +67,15 @@ def _compared(run: FigureRun, default: FigureRun) -> Effect:
     )
 
 
-def _reestimated(default: FigureRun) -> Effect:
+def _other_statistics(default: FigureRun) -> Effect:
     """Compare the default's nets with themselves: the noise is that of each net's own difference."""
-    pairs = [(r.final_test_error_bn_reestimated_pct, r.final_test_error_pct) for r in default.records]
+    averaged = any(r.averages_bn for r in default.records)
+    others = [r.final_test_error_pct if averaged else r.final_test_error_bn_reestimated_pct for r in default.records]
+    pairs = zip(others, (r.test_error_pct for r in default.records), strict=True)
     both = [(new, old) for new, old in pairs if new is not None and old is not None]
     changes = [new - old for new, old in both]
     return Effect(
-        choice="BN statistics re-estimated (same nets)",
+        choice="BN's moving averages (same nets)" if averaged else "BN statistics re-estimated (same nets)",
         errors_pct=tuple(new for new, _ in both),
         difference=fmean(changes) if changes else None,
         standard_error=standard_error(changes) if len(changes) > 1 else None,
@@ -82,7 +84,7 @@ def _reestimated(default: FigureRun) -> Effect:
 
 
 def _errors(run: FigureRun) -> tuple[float, ...]:
-    return tuple(r.final_test_error_pct for r in run.records if r.final_test_error_pct is not None)
+    return tuple(error for r in run.records if (error := r.test_error_pct) is not None)
 
 
 def _remark(run: FigureRun) -> str:

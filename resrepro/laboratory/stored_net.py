@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, InputPipeline, Split
 from resrepro.data.loading import load_dataset, load_for

@@ -42,9 +42,10 @@ DEPARTURES = (
     ),
     Departure(
         point="weight decay",
-        paper="not said on what; fb.resnet.torch's README says of the original: the weights of convolutions",
-        here="on all parameters",
-        other_way='`decay = "weights"`: of convolutions and fc; `"convolutions"`: of these alone',
+        paper="not said on what; Goyal et al. (2017), with one of the authors: not on BN's parameters; "
+        "fb.resnet.torch's README: on the weights of convolutions",
+        here="on the weights of convolutions and fc",
+        other_way='`decay = "all"`, as in the preset `cifar-decay-all`; `"convolutions"`: on these alone',
     ),
     Departure(
         point="momentum at a drop of the rate",
@@ -59,10 +60,11 @@ DEPARTURES = (
         other_way="`train_images = 45000`: the first in the files' order",
     ),
     Departure(
-        point="BN statistics in the end",
+        point="BN statistics of the test",
         paper="not said; the author's README: averages over many training images, not moving averages",
-        here="moving averages",
-        other_way="recorded by every run, beside the other error",
+        here="averages over the next 100 training mini-batches, at each curve point and at the end; in a shortened "
+        "schedule over 10 or more",
+        other_way="the error with moving averages: recorded by every run, beside the other one",
     ),
     Departure(
         point="bottleneck's stride 2",
@@ -151,7 +153,8 @@ DEPARTURES = (
     Departure(
         point="initialization",
         paper='"as in [13]" (He et al. 2015), which leaves fan_in or fan_out, and the fc layer, open',
-        here="convolutions: normal, fan_out; fc layer: PyTorch's default",
+        here="convolutions: normal, fan_out; fc layer: normal with a standard deviation of 0.01 (Goyal et al. 2017, on "
+        "ImageNet), bias zero",
         other_way="`init`, `fc_init`",
     ),
     Departure(

@@ -10,13 +10,15 @@ from statistics import fmean
 
 from resrepro import results
 from resrepro.config.architectures import architecture
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.errors import UserError
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table, mean_std
 
 COLUMNS = (
-    "run", "seeds", "training error (%)", "test error (%)", "test error, BN re-estimated (%)", "best test error (%)",
+    "run", "seeds", "training error (%)", "test error, BN moving (%)",
+    "test error, BN averaged (%)", "best test error (%)",
     "rate divided at", "differs from the preset in", "device", "precision, kernels", "torch", "commit", "hours a seed",
     "finished",
 )  # fmt: skip
@@ -65,7 +67,8 @@ def departures(record: RunRecord) -> str:
     expected = json.loads(Recipe(**preset).scaled(record.schedule_scale).model_dump_json())
     found = [] if record.schedule_scale == 1 else [f"schedule × {record.schedule_scale:g}"]
     found += [f"starts from {record.start_from}"] * (record.start_from is not None)
-    changed = {key: value for key, value in record.recipe.items() if value != expected.get(key)}
+    recipe = {**SWITCHES, **record.recipe}  # older records lack switches
+    changed = {key: value for key, value in recipe.items() if value != expected.get(key)}
     changed.pop("curve_every_iters", None)
     return ", ".join([*found, *(f"{key} = {json.dumps(value)}" for key, value in changed.items())]) or "–"
 

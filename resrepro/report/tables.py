@@ -23,13 +23,13 @@ class _Ours:
 
     Args:
         errors: one a seed, %.
-        reestimated: of the single view, likewise, with BN's statistics re-estimated.
+        moving: of the single view, likewise, with BN's moving averages.
         text: what the table shows.
         missing: why there is no number and which command measures it; empty if there is one.
     """
 
     errors: tuple[float, ...]
-    reestimated: tuple[float, ...] = ()
+    moving: tuple[float, ...] = ()
     text: str
     missing: str
 
@@ -58,10 +58,10 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtoc
     missing = "; ".join([*damaged, *([measure] if unmeasured else [])])
     if errors:
         text = mean_std(errors)
-        reestimated = (record.final_test_error_bn_reestimated_pct for record in records)
+        moving = (record.final_test_error_pct for record in records)
         return _Ours(
             errors=errors,
-            reestimated=tuple(error for error in reestimated if error is not None),
+            moving=tuple(error for error in moving if error is not None),
             text=f"{text}, {remark}" if remark else text,
             missing=missing,
         )
@@ -207,20 +207,20 @@ def table6(results_dir: Path) -> Table:
         ours = _ours(results_dir, "cifar10", row.arch, "single view")
         best = f"{min(ours.errors):.2f}" if len(ours.errors) > 1 else ""
         reference = paper.TEST_ERROR_PCT["cifar10", row.arch]
-        reestimated = mean_std(ours.reestimated) if ours.reestimated else ""
-        rows.append((*line, *ours.cells(reference), str(len(ours.errors)), best, reestimated))
+        moving = mean_std(ours.moving) if ours.moving else ""
+        rows.append((*line, *ours.cells(reference), str(len(ours.errors)), best, moving))
         missing.append((f"{row.method}-{row.num_layers}", ours.missing))
     return Table(
         title="Table 6: CIFAR-10 test error",
         columns=(
             "method", "layers", "parameters (1e6)", "paper error (%)", "ours (%)", "difference", "seeds",
-            "ours, best seed (%)", "ours, BN re-estimated (%)",
+            "ours, best seed (%)", "ours, BN moving (%)",
         ),
-        measured=("paper error (%)", "ours (%)", "ours, BN re-estimated (%)"),
+        measured=("paper error (%)", "ours (%)", "ours, BN moving (%)"),
         rows=tuple(rows),
         notes=(
             f"{OVER_SEEDS}; the paper's 110 layers: best (mean ± std) of 5",
-            "BN's statistics: moving averages; the last column has them re-estimated, as Tables 2 to 5",
+            "BN's statistics: averaged over training mini-batches; the last column has moving averages",
             *_missing_notes(missing),
         ),
     )  # fmt: skip

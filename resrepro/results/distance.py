@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from resrepro.config.architectures import architecture
-from resrepro.config.recipe import PRESETS
+from resrepro.config.presets import PRESETS
 from resrepro.config.run import Run
 from resrepro.paper.curves import Difference, Kind, PublishedCurve, difference, published_curve
 from resrepro.results.records import CurvePoint, RunRecord

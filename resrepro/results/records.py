@@ -249,17 +249,27 @@ class RunRecord(StrictModel):
     image_size: int | None = Field(default=None, exclude=True)
     evaluations: tuple[Evaluation, ...] = Field(default=(), exclude=True)  # read from `evaluations.json`
 
+    @property
+    def averages_bn(self) -> bool:
+        """Tell whether the recipe asks for averaged BN statistics in the curve."""
+        return self.recipe.get("bn_average_batches") is not None
+
+    @property
+    def test_error_pct(self) -> float | None:
+        """Return the test error that tables and claims show: with averaged BN statistics if the recipe asks so."""
+        return self.final_test_error_bn_reestimated_pct if self.averages_bn else self.final_test_error_pct
+
     def error_pct(self, protocol: EvaluationProtocol, top: int) -> float | None:
         """Return the test error under just this protocol, %; None where it is not recorded, for no other replaces it.
 
-        A run itself records the single view's top-1 error, with BN's moving averages as in its curve. The others are
+        A run itself records the single view's top-1 error, with BN's statistics as in its curve. The others are
         recorded by `evaluate`, with BN's statistics re-estimated, as in the author's repository.
 
         Args:
             top: 1 or 5.
         """
         if (protocol, top) == ("single view", 1):
-            return self.final_test_error_pct
+            return self.test_error_pct
         found = [evaluation.reestimated for evaluation in self.evaluations if evaluation.as_in_paper(protocol)]
         if not found:
             return None

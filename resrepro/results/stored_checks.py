@@ -59,12 +59,14 @@ def _check_curves(files: RunFiles, record: RunRecord, found: Findings) -> None:
     if not points:
         found.differences.append(f"{files.curves}: no curve point; {csv_rows.MEND}")
         return
-    last, best = points[-1], min(points, key=lambda point: point.test_error_pct)
+    last, best = points[-1], min(points, key=lambda point: point.shown_test_error_pct)
+    averaged = record.final_test_error_bn_reestimated_pct if record.averages_bn else None
     values = {
         "last iteration": (last.iteration, record.recipe.get("total_iters")),
         "training error (%)": (last.train_error_pct, record.final_train_error_pct),
         "test error (%)": (last.test_error_pct, record.final_test_error_pct),
-        "best test error (%)": (best.test_error_pct, record.best_test_error_pct),
+        "test error with averaged BN (%)": (last.test_error_bn_averaged_pct, averaged),
+        "best test error (%)": (best.shown_test_error_pct, record.best_test_error_pct),
         "iteration of the best test error": (best.iteration, record.best_test_error_iter),
     }
     differing = {what: pair for what, pair in values.items() if pair[0] != pair[1]}

@@ -218,7 +218,7 @@ def measured(training: Training, check_stop: Callable[[], None]) -> Measured:
         check_stop: is called between mini-batches, and may raise to stop.
     """
     last, engine = training.points[-1], training.engine
-    best = min(training.points, key=lambda p: p.test_error_pct)
+    best = min(training.points, key=lambda p: p.shown_test_error_pct)
     with Responses(engine.net, engine.clean_view.num_here, engine.world) as responses:
         clean_train = engine.clean_train(check_stop)
     engine.test(check_stop)
@@ -227,7 +227,7 @@ def measured(training: Training, check_stop: Callable[[], None]) -> Measured:
     errors = {
         "final_train_error_pct": last.train_error_pct,
         "final_test_error_pct": last.test_error_pct,
-        "best_test_error_pct": best.test_error_pct,
+        "best_test_error_pct": best.shown_test_error_pct,
         "best_test_error_iter": best.iteration,
         "final_test_error_bn_reestimated_pct": bn_averaged_pct,
         "final_train_error_clean_pct": clean_train.error_pct,

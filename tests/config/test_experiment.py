@@ -54,8 +54,11 @@ def test_photographs_are_resized_for_a_run_of_another_name(toml: Callable[..., P
 def test_the_experiments_state_one_difference_each() -> None:
     """Against the default run; a name of its own for each."""
     expected = {
+        "resnet20-decay-bn": {"decay": "all"},
+        "resnet20-decay-convolutions": {"decay": "convolutions"},
+        "resnet20-fc-pytorch": {"fc_init": "pytorch"},
+        "resnet20-fan-in": {"init": "fan_in"},
         "resnet20-2devices": {"bn_devices": 2},
-        "resnet20-decay-weights": {"decay": "weights"},
         "resnet20-caffe-momentum": {"momentum_form": "caffe"},
         "resnet20-45k": {"train_images": 45000},
     }

@@ -18,7 +18,9 @@ def test_the_papers_recipe() -> None:
             assert (r.momentum, r.weight_decay, r.crop_padding) == (0.9, 1e-4, 4)
             deep_residual = run.arch in ("resnet110", "resnet1202")
             warmup = Warmup(lr=0.01, until_train_error_pct=80) if deep_residual else None
-            assert {name: getattr(r, name) for name in SWITCHES} == {**SWITCHES, "warmup": warmup}
+            by_the_curves = {"decay": "weights", "fc_init": "gaussian", "bn_average_batches": 100}
+            expected = {**SWITCHES, **by_the_curves, "warmup": warmup}
+            assert {name: getattr(r, name) for name in SWITCHES} == expected and r.curve_every_iters == 1000
     seeds = [r.seed for r in find_experiment("cifar-resnet").runs if r.arch == "resnet110"]
     assert seeds == [0, 1, 2, 3, 4]
 
@@ -28,6 +30,23 @@ def test_scaling_shortens_in_proportion_under_its_own_name() -> None:
     assert (run.recipe.total_iters, run.recipe.lr_drop_iters) == (3200, (1600, 2400))
     assert (run.recipe.lr, run.recipe.batch_size) == (0.1, 128)
     assert str(run.path) == "cifar10/plain20-x0.05/seed0"
+
+
+@pytest.mark.parametrize(
+    ("scale", "every", "batches"), [(1, 1000, 100), (0.5, 500, 50), (0.1, 100, 10), (0.02, 100, 10)]
+)
+def test_in_a_shortened_schedule_bn_is_averaged_over_a_tenth_of_the_iterations(
+    scale: float, every: int, batches: int
+) -> None:
+    recipe = find_experiment("cifar-plain").variant(Variation(schedule_scale=scale)).runs[0].recipe
+    assert (recipe.curve_every_iters, recipe.bn_average_batches) == (every, batches)
+    few = recipe.model_copy(update={"bn_average_batches": 3})
+    assert few.scaled(0.5).bn_average_batches == 3
+
+
+def test_without_averages_none_come_with_a_shortened_schedule() -> None:
+    recipe = find_experiment("cifar-decay-all").variant(Variation(schedule_scale=0.1)).runs[0].recipe
+    assert (recipe.curve_every_iters, recipe.bn_average_batches) == (50, None)
 
 
 @pytest.mark.parametrize(("scale", "iters"), [(0.5, 50), (0.1, 10), (0.00125, None)])

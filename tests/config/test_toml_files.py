@@ -37,7 +37,7 @@ from resrepro.errors import UserError
         ("batch_size = 8", "batch_size = 8.5", r"batch_size: got 8.5: input should be a valid integer"),
         ("[6, 9]", "[9, 6]", r"lr_drop_iters \[9, 6\]: expected increasing"),
         ("[6, 9]", "[6, 12]", r"between 0 and total_iters \(12\)"),
-        ('preset = "cifar"', 'preset = "cifr"', r"unknown preset 'cifr'; did you mean 'cifar'\?"),
+        ('preset = "cifar-decay-all"', 'preset = "cifr"', r"unknown preset 'cifr'; did you mean 'cifar'\?"),
         ('dataset = "shapes"', 'dataset = "shape"', r"unknown dataset 'shape'; did you mean 'shapes'\?"),
         ('title = "a test"', 'titel = "a test"', r"unknown key 'titel'; did you mean 'title'\?|'title' is missing"),
         ("seeds = [0, 1]", "seeds = [0, 0]", r"run 'resnet8' seed 0 is declared twice"),
@@ -46,7 +46,7 @@ from resrepro.errors import UserError
         ('higher = "plain8"', 'higher = "plain9"', r"claim: unknown run 'plain9'; did you mean 'plain8'\?"),
         ('runs = ["plain8", "resnet8"]', 'runs = ["plan8"]', r"figure 'tiny': unknown run 'plan8'"),
         ('title = "both"', 'tittle = "both"', r"unknown key 'tittle'; did you mean 'title'\?|'title' is missing"),
-        ('preset = "cifar"', "preset = {x=1}", r"unknown preset"),
+        ('preset = "cifar-decay-all"', "preset = {x=1}", r"unknown preset"),
         ('title = "both"', 'title = "both"\nshow = []', r"show: got \(\)"),
         ('name = "tiny"', 'name = "tiny"\nkind = "gradients"', r"panel 'both' has 2 runs; kind 'gradients' has one a"),
         ('name = "tiny"', 'name = "tiny"\nkind = "curve"', r"kind: got 'curve': input should be 'curves', 'dist"),
@@ -90,6 +90,13 @@ def test_a_run_may_differ_in_its_recipe_and_has_then_its_own_name(toml: Callable
     )
     runs = {r.name: r for r in read_experiment(path).runs}
     assert (runs["plain8"].recipe.lr, runs["fast"].recipe.lr) == (0.05, 0.2)
+
+
+def test_a_net_of_other_code_initializes_itself_whatever_the_preset_says(toml: Callable[..., Path]) -> None:
+    path = toml(("cifar-decay-all", "cifar"), ('arch = "plain8"', 'arch = "nets:MyNet"'), ("plain8", "MyNet"))
+    own, ours = (next(r for r in find_experiment(str(path)).runs if r.name == name) for name in ("MyNet", "resnet8"))
+    assert (own.recipe.fc_init, ours.recipe.fc_init) == ("pytorch", "gaussian")
+    assert (own.recipe.decay, own.recipe.bn_average_batches) == ("weights", 100)
 
 
 def test_a_net_of_other_code_is_named_and_not_imported(toml: Callable[..., Path]) -> None:

@@ -22,7 +22,7 @@ from resrepro.results.paths import RunFiles, stored_runs
 from support.images import write_tree
 
 RECIPE = """
-preset = "cifar"
+preset = "cifar-decay-all"
 total_iters = 2
 batch_size = 8
 lr = 0.05

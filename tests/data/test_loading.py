@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from resrepro.config.datasets import DATASETS
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.data import loading
 from resrepro.data.dataset import DataOptions, Dataset

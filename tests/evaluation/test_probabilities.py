@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files.dataset import IMAGENET_MEAN_STD, ImageFolderDataset
 from resrepro.data.image_files.listing import list_image_folder

@@ -91,10 +91,10 @@ def stored(run: str) -> Any:
 
 
 def record_of(label: str, ending: str) -> Any:
-    """The record of what the pages call `label`: "plain-56 with a warm-up" is the run plain56-warmup."""
+    """The record of what the pages call `label`: "plain-56 with a warm-up" is the run plain56-decay-all-warmup."""
     net, _, more = label.partition(" ")
-    recipes = {"with a warm-up": "-warmup", "made of plain-20": "-from-plain20"}
-    recipe = {"": "", "with decay on weights alone": "-decay-weights", **recipes}[more]
+    recipes = {"": "", "with a warm-up": "-warmup", "made of plain-20": "-from-plain20"}
+    recipe = "-decay-weights" if more == "with decay on weights alone" else f"-decay-all{recipes[more]}"
     return stored(net.lower().replace("-", "") + recipe + ending)
 
 
@@ -118,7 +118,7 @@ def test_the_readme_opens_with_the_records() -> None:
     for label, paper, ours, difference, _ in rows("README.md", "test error (%)"):
         record = record_of(label, "")
         assert ours == f"{record['final_test_error_pct']:.2f} (seed 0)", label
-        published = TEST_ERROR_PCT.get(("cifar10", record["name"]))
+        published = TEST_ERROR_PCT.get(("cifar10", record["arch"]))
         assert paper == (f"{published:.2f}" if published else "curve only"), label
         expected = f"{record['final_test_error_pct'] - published:+.2f}".replace("-", "−") if published else ""
         assert difference == expected, label

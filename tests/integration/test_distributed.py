@@ -44,7 +44,11 @@ RECIPE = (
     "total_iters = {total}\nbatch_size = 16\nlr = 0.002\nlr_drop_iters = [8, 12]\ncurve_every_iters = 5\n"
     "crop_padding = 2\nbn_devices = {devices}\n"
 )
-PLAIN = 'title = "a test"\ndataset = "shapes"\n[recipe]\npreset = "cifar"\n' + RECIPE + '[[run]]\narch = "resnet8"\n'
+PLAIN = (
+    'title = "a test"\ndataset = "shapes"\n[recipe]\npreset = "cifar-decay-all"\n'
+    + RECIPE
+    + '[[run]]\narch = "resnet8"\n'
+)
 PHOTOS = "crop_padding = 0\nscale_crop = {{ size = 32, shorter_side = [36, 44] }}"  # braces doubled for `format`
 DEEPER = PLAIN.replace("resnet8", "plain8") + '[[run]]\narch = "plain14"\nname = "deeper"\nstart_from = "plain8"\n'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections import Counter
@@ -17,15 +18,18 @@ from resrepro.cli import app
 from resrepro.config.toml_files import find_experiment
 from resrepro.report.page_figures import PageFigures
 
-STORED = Path(resrepro.__file__).parent.parent / "results"
+STORED = Path(resrepro.__file__).parent.parent / "results/cifar10"
 
 
 @pytest.fixture
 def results_dir(tmp_path: Path) -> Path:
     """Return a read-only folder with the two runs of Fig. 1."""
     folder = tmp_path / "results"
-    for name in ("plain20", "plain56"):
-        shutil.copytree(STORED / "cifar10" / name, folder / "cifar10" / name)
+    for run in find_experiment("plain20-vs-plain56").runs:
+        shutil.copytree(STORED / f"{run.name}-decay-all/seed0", folder / run.path)
+        path = folder / run.path / "run.json"
+        record = json.loads(path.read_text()) | {"name": run.name, "recipe": run.recipe.model_dump(mode="json")}
+        path.write_text(json.dumps(record))
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     return folder

@@ -297,6 +297,10 @@ def test_recipes_are_compared_with_the_preset() -> None:
     assert departures(record(run, recipe={**record(run).recipe, "bn_devices": 2})) == "bn_devices = 2"
     (short, *_) = find_experiment("cifar-resnet").variant(Variation(schedule_scale=0.1)).runs
     assert departures(record(short, schedule_scale=0.1)) == "schedule × 0.1"
+    older = find_experiment("cifar-decay-all").runs[0]
+    recipe = {k: v for k, v in record(older).recipe.items() if k != "fc_init"}  # from before this switch
+    said = 'bn_average_batches = null, decay = "all", fc_init = "pytorch"'
+    assert sorted(departures(record(older, recipe=recipe)).split(", ")) == said.split(", ")
 
 
 def test_figures_of_the_markdown_lie_where_it_says(tmp_path: Path) -> None:

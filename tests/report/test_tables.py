@@ -78,7 +78,7 @@ def test_table_6_shows_mean_spread_difference_and_seeds(tmp_path: Path) -> None:
     assert (six["ours (%)"], six["seeds"], six["ours, best seed (%)"]) == ("6.73±0.20", "6", "6.50")
     assert (six["paper error (%)"], six["difference"]) == ("6.43 (6.61±0.16)", "+0.12")  # to the paper's mean
     assert len(table) == 12 and table["Maxout"]["seeds"] == ""
-    column = "ours, BN re-estimated (%)"  # the statistics of Tables 2 to 5
+    column = "ours, BN moving (%)"
     assert [row[column] for row in (one, six, table["Maxout"], table["ResNet 56"])] == ["8.75", "6.98±0.20", "", ""]
 
 

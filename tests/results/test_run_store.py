@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from resrepro import results
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.files import write_atomically, write_text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.config.toml_files import read_recipe
 
@@ -19,7 +20,7 @@ TINY = {
 
 
 def tiny_recipe(**changes: Any) -> Recipe:
-    return read_recipe({"preset": "cifar", **TINY, **changes}, "test")
+    return read_recipe({"preset": "cifar-decay-all", **TINY, **changes}, "test")
 
 
 def tiny_run(arch: str = "resnet8", seed: int = 0, **changes: Any) -> Run:

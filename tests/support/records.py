@@ -24,4 +24,7 @@ def record(run: object = None, **changes: object) -> RunRecord:
         "best_test_error_pct": 50.0, "best_test_error_iter": 10, "wall_time_s": 1.0, "device": "d",
         "precision": "fp32", "num_threads": 1, "kernels": "torch", "versions": {}, "commit": None, "finished_at": "now",
     }  # fmt: skip
-    return RunRecord(**{**values, **changes})
+    found = {**values, **changes}
+    if found["recipe"].get("bn_average_batches"):  # the error that tables then show
+        found.setdefault("final_test_error_bn_reestimated_pct", found["final_test_error_pct"])
+    return RunRecord(**found)

@@ -21,11 +21,10 @@ def store_errors(results_dir: Path, dataset: str, arch: str, errors: list[float 
     run: Run = shipped_runs(dataset)[arch][0][1]
     for seed, error in enumerate(errors):
         seeded = run.model_copy(update={"seed": seed})
-        ends = {"final_test_error_pct": error}
-        if error is not None:
-            ends["final_test_error_bn_reestimated_pct"] = error + 0.25
         if error is None:
-            ends |= {"status": "diverged", "diverged_iter": 7}
+            ends = {"status": "diverged", "diverged_iter": 7, "final_test_error_pct": None}
+        else:
+            ends = {"final_test_error_bn_reestimated_pct": error, "final_test_error_pct": error + 0.25}
         results.write_record(results.run_files(results_dir, seeded), record(seeded, **ends))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from resrepro.config.recipe import PRESETS, Recipe
+from resrepro.config.presets import PRESETS
+from resrepro.config.recipe import Recipe
 from resrepro.errors import UserError
 from resrepro.models.complexity import complexity
 from resrepro.runtime.device import Compute

@@ -55,6 +55,8 @@ def test_the_record_has_the_last_points_value(tmp_path: Path) -> None:
     assert record is not None
     last = rows(tmp_path, run)[-1]
     assert record.final_test_error_bn_reestimated_pct == last["test_error_bn_averaged_pct"] is not None
+    assert record.test_error_pct == record.error_pct("single view", 1) == last["test_error_bn_averaged_pct"]
+    assert record.best_test_error_pct == min(float(row["test_error_bn_averaged_pct"]) for row in rows(tmp_path, run))
 
 
 @pytest.mark.parametrize(("init", "fan"), [("fan_in", 3 * 9), ("fan_out", 16 * 9)])

@@ -22,7 +22,7 @@ from resrepro.report.variations import VariedExperiments, varied_experiments
 from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, STATUSES, Status
 from resrepro.results.records import RunRecord
 
-FIRST_FIGURE = "fig6-corners"
+FIRST_FIGURES = ("fig6-corners", "fig6-corners-decay-all")  # the second where the first has no runs
 PAPERS: dict[Status, str] = {status: status for status in STATUSES}
 
 
@@ -43,18 +43,20 @@ def gather(results_dir: Path, *, brief: bool = False) -> Page:
     elsewhere = [
         (scope, claims.verdicts(list(scope.experiments), results_dir)) for scope in varied_experiments(shipped, stored)
     ]
-    first, drawn = _first([b for e in papers for b in figures.of(e, missing=True)], results_dir if full else None)
+    beyond = [e for e in shipped if e not in papers]
+    drawn, drawn_beyond = ([b for e in some for b in figures.of(e, missing=True)] for some in (papers, beyond))
+    first = _first([*drawn, *drawn_beyond], results_dir if full else None)
     papers_own = [
         Section(
             title="The paper's claims", blocks=(*trained_on, *_claims(judged), "The rule:", BulletList(items=RULE))
         ),
-        Section(title="Figures", blocks=_folding(drawn)),
+        Section(title="Figures", blocks=_folding(drawn, first)),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir, problems))),
     ]
     beside = [_elsewhere(scope, its, figures) for scope, its in elsewhere]
     sections = [
         *(papers_own + beside if full else beside + papers_own),  # what there is, before what is missing
-        _beyond([e for e in shipped if e not in papers], figures, results_dir),
+        _beyond(beyond, drawn_beyond, first, results_dir),
         Section(title="Every run", blocks=(runs_table(stored),)),
         Section(title="Speed", blocks=(speed_table(results_dir, problems),)),
         Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table(), OUT_OF_SCOPE)),
@@ -76,20 +78,20 @@ def gather(results_dir: Path, *, brief: bool = False) -> Page:
     )
 
 
-def _first(drawn: list[PlainBlock], results_dir: Path | None) -> tuple[tuple[PlainBlock, ...], list[PlainBlock]]:
-    """Return what stands at the top, Fig. 6 and the table of its nets; and the figures without that one.
+def _first(drawn: list[PlainBlock], results_dir: Path | None) -> tuple[PlainBlock, ...]:
+    """Return what stands at the top: Fig. 6, and the table of its nets.
 
     Args:
-        results_dir: None where no run has the paper's schedule: then nothing stands there.
+        results_dir: None where no run of the paper's experiments is finished: then there is no table.
     """
+    named = {b.drawing.name: b for b in drawn if isinstance(b, PageFigure) and b.drawing}
+    chosen = [named[name] for name in FIRST_FIGURES if name in named][:1]
     if results_dir is None:
-        return (), drawn
-    chosen = [b for b in drawn if isinstance(b, PageFigure) and b.drawing and b.drawing.name == FIRST_FIGURE]
+        return tuple(chosen)
     try:
-        table = results_table(results_dir)
+        return (*chosen, results_table(results_dir))
     except (UserError, OSError):  # Table 6 says why
-        return tuple(chosen), [block for block in drawn if block not in chosen]
-    return (*chosen, table), [block for block in drawn if block not in chosen]
+        return tuple(chosen)
 
 
 def _claims(judged: claims.Judged) -> tuple[Block, ...]:
@@ -103,10 +105,10 @@ def _claims(judged: claims.Judged) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _folding(drawn: list[PlainBlock]) -> tuple[Block, ...]:
-    """Return the blocks, with the figures that are not drawn at the end, folded."""
+def _folding(drawn: list[PlainBlock], first: tuple[PlainBlock, ...]) -> tuple[Block, ...]:
+    """Return the blocks that do not stand first, with the figures that are not drawn at the end, folded."""
     missing = [block for block in drawn if isinstance(block, PageFigure) and block.drawing is None]
-    there = [block for block in drawn if block not in missing]
+    there = [block for block in drawn if block not in missing and block not in first]
     summary = f"{len(missing)} figures that show nothing new before more runs, and the commands"
     return (*there, *([Folded(summary=summary, blocks=tuple(missing))] if missing else []))
 
@@ -120,7 +122,7 @@ def _lead(
     """Return the sentences that a reader in haste must know."""
     lines = []
     if not full:
-        lines.append("No run under the paper's whole schedule is in the results yet.")
+        lines.append("No run of the paper's experiments, over the whole schedule, is finished yet.")
     num_counted = sum(verdict.claim.is_counted for _, verdict in judged)
     lines.append(f"Claims of the paper on multiply-adds, which are counted on the nets without a run: {num_counted}.")
     own = Counter(verdict.status for _, verdict in judged if verdict.claim.ours)
@@ -168,12 +170,13 @@ def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFig
     return Section(title=scope.title, blocks=tuple(blocks))
 
 
-def _beyond(experiments: list[Experiment], figures: PageFigures, results_dir: Path) -> Section:
+def _beyond(
+    experiments: list[Experiment], drawn: list[PlainBlock], first: tuple[PlainBlock, ...], results_dir: Path
+) -> Section:
     """Return the claims and figures of the shipped experiments that are no part of the paper."""
     blocks: list[PlainBlock] = [
         "These experiments are no part of the paper; their claims are our own, or other authors'."
     ]
     judged = claims.verdicts(experiments, results_dir)
     blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
-    blocks += [block for e in experiments for block in figures.of(e, missing=True)]
-    return Section(title="Beyond the paper", blocks=_folding(blocks))
+    return Section(title="Beyond the paper", blocks=_folding([*blocks, *drawn], first))

@@ -124,7 +124,7 @@ def test_an_empty_folder_names_everything_that_is_missing_with_its_command(tmp_p
     num_claims = int(re.search(r"\*\*(\d+)\*\* not run", markdown)[1])  # type: ignore[index]
     assert "**2** supported · **0** consistent (one run) · **0** inc" in markdown and num_claims > 25
     assert "which are counted on the nets without a run: 2." in text
-    assert "No run under the paper's whole schedule" in text and "No run under" in markdown
+    assert "No run of the paper's experiments" in text and "No run of the paper's" in markdown
     for experiment in papers():
         assert f"resrepro run {experiment.name}" in text or not experiment.claims
         for figure in experiment.figures:
@@ -165,6 +165,14 @@ def test_the_first_screen_is_fig_6_and_the_table_of_its_nets(tmp_path: Path) -> 
     assert "not run" not in markdown.partition("**Claims of the paper**")[2].partition("<details>")[0]
     assert '<td class="number" data-label="paper error (%)">8.75</td>' in start and "reproduced" not in html
     assert '<div class="bad"><dt>files left out</dt><dd>3</dd></div>' in html  # gradients.csv of three runs
+
+
+def test_where_the_papers_experiments_have_no_runs_those_with_other_choices_stand_first(tmp_path: Path) -> None:
+    for run in find_experiment("cifar-decay-all").select(only=[f"{net}-decay-all" for net in FOUR]).runs:
+        finish(tmp_path, run, 3.0, 9.6)
+    html, markdown = report(tmp_path)
+    assert html.partition("<nav")[0].count("<svg") == 1 and "No run of the paper's experiments" in markdown
+    assert markdown.count("(figures/fig6-corners-decay-all.svg)") == 1
 
 
 def test_the_brief_report_has_what_is_decided_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -87,14 +88,41 @@ def differences(experiment: str, name: str) -> dict[str, list[str]]:
     """Ours minus the paper's in each window, of the training and of the test error."""
     run = next(run for run in find_experiment(experiment).runs if run.name == name)
     found = distances(name, published(run), [results.read_points(results.run_files(ROOT / "results", run))])
-    return {which: [f"{w.difference_pct:+.2f}" for w in found[which].difference.windows] for which in found}
+    means = {which: [w.difference_pct for w in found[which].difference.windows] for which in found}
+    return {which: ["–" if mean is None else f"{mean:+.2f}" for mean in its] for which, its in means.items()}
 
 
-@pytest.mark.parametrize("label", ["plain-20", "plain-56", "ResNet-20", "ResNet-56"])
-def test_the_readmes_distances_are_those_of_the_stored_runs(label: str) -> None:
-    found = differences("cifar-decay-all", f"{label.lower().replace('-', '')}-decay-all")
-    cells = " | ".join(found["test"]).replace("-", "−")
-    assert f"| {label} | {cells} |" in (ROOT / "README.md").read_text()
+def row(name: str, first_cell: str) -> list[str]:
+    """Return the other cells of a row of a page's table."""
+    (line,) = (line for line in (ROOT / name).read_text().splitlines() if line.startswith(f"| {first_cell} |"))
+    return [cell.strip().replace("−", "-") for cell in line.strip("|").split("|")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("first_cell", "experiment", "name", "before"),
+    [
+        ("plain-56, 32,000 iterations so far", "recipe-forensics", "plain56-32k-fc-gaussian", "plain56-decay-all"),
+        ("ResNet-20, all 64,000 iterations", "cifar-resnet", "resnet20", "resnet20-decay-all"),
+    ],
+)
+def test_the_readmes_distances_are_those_of_the_stored_runs(
+    first_cell: str, experiment: str, name: str, before: str
+) -> None:
+    pairs = zip(differences(experiment, name)["test"], differences("cifar-decay-all", before)["test"], strict=True)
+    assert row("README.md", first_cell) == [f"{new} ({old})" for new, old in pairs]
+
+
+@pytest.mark.parametrize("net", ["plain-56", "ResNet-20"])
+def test_where_the_recipe_stands_is_where_the_stored_runs_stand(net: str) -> None:
+    name = net.lower().replace("-", "")
+    new, old = row("docs/recipe.md", f"{net}, the three choices"), row("docs/recipe.md", f"{net}, decay on all")
+    found = differences("recipe-forensics", f"{name}-32k-fc-gaussian")
+    std = fmean(
+        r.std for r in read_rows(ROOT / f"results/cifar10/{name}-32k-fc-gaussian/seed0/responses.csv", Response)
+    )
+    assert new[:2] == [found["train"][0], found["test"][0]] and new[3].startswith(f"{std:.2f} (")
+    before = differences("cifar-decay-all", f"{name}-decay-all")
+    assert [old[0], old[2]] == [before["train"][0], before["test"][0]]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from support.stored_runs import stored
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-TRAINED = "cifar10/resnet20-decay-weights/seed0"
+TRAINED = "cifar10/resnet20/seed0"
 
 
 def test_the_package_is_imported_without_torch_or_anything_heavy() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from resrepro.config.recipe import IMAGENET_CROP
 
-# What the paper is silent about, as its own curves decide it (docs/recipe.md).
+# Where the paper is silent: the choices nearest to its own curves (docs/recipe.md).
 _BY_THE_CURVES: dict[str, Any] = {"decay": "weights", "fc_init": "gaussian", "bn_average_batches": 100}
 
 _CIFAR: dict[str, Any] = {  # Sec. 4.2

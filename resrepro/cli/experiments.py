@@ -137,6 +137,7 @@ def _run_json(run: Run, status: RunStatus) -> dict[str, Any]:
         "iteration": status.iteration,
         "total_iters": run.recipe.total_iters,
         "final_train_error_pct": record.final_train_error_pct if record else None,
+        "test_error_pct": record.test_error_pct if record else None,
         "final_test_error_pct": record.final_test_error_pct if record else None,
         "recipe": run.recipe.model_dump(mode="json"),
     }

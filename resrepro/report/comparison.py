@@ -67,14 +67,19 @@ def compare(first: RunFiles, second: RunFiles) -> dict[str, Comparison]:
 
 
 def image_by_image(runs: Sequence[Sequence[Seed]]) -> str:
-    """Return McNemar's p as a part of a sentence, if these are two runs of a seed each that have predictions."""
-    if [len(seeds) for seeds in runs] != [1, 1]:
+    """Return McNemar's p as a part of a sentence, if these are two runs of a seed each that have predictions.
+
+    The predictions are those of the test errors that are compared, so both runs must show the same BN statistics.
+    """
+    averaged = [seed.record.averages_bn for seeds in runs for seed in seeds]
+    if [len(seeds) for seeds in runs] != [1, 1] or averaged[0] != averaged[1]:
         return ""
+    column = "bn_averaged" if averaged[0] else "moving"
     try:
         found = compare(*(seeds[0].files for seeds in runs))
     except (UserError, OSError):  # named where that run is shown
         return ""
-    return f"; image by image: McNemar's exact {p_words(found['moving'].p_value)}"
+    return f"; image by image: McNemar's exact {p_words(found[column].p_value)}"
 
 
 def _record(files: RunFiles) -> RunRecord:

@@ -45,6 +45,7 @@ def test_show_says_how_far_each_run_is(tmp_path: Path) -> None:
     store_curve(tmp_path, "plain20", 9.5)
     first, second, *_ = printed("show", "cifar-plain", "--results-dir", tmp_path)["runs"]
     assert (first["run"], first["state"], first["final_test_error_pct"]) == ("cifar10/plain20/seed0", "finished", 9.5)
+    assert first["test_error_pct"] == 9.5
     assert (second["state"], second["iteration"], second["final_test_error_pct"]) == ("not started", 0, None)
 
 

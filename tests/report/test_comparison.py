@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from resrepro import results
 from resrepro.report import comparison
 from resrepro.report.comparison import Comparison
+from resrepro.report.measures import Seed
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Prediction
 from support.judging import decide
 from support.processes import error, run
+from support.recipes import tiny_run
 from support.records import record
 from support.stored_runs import finish, run_of
 
@@ -102,10 +105,18 @@ def test_what_cannot_be_compared_is_said_in_a_line(what: str, message: str, tmp_
     assert message in error("compare", "first", names.get(what, "second"), "--results-dir", tmp_path)
 
 
+def test_errors_with_other_bn_statistics_are_not_compared_image_by_image(tmp_path: Path) -> None:
+    files = [predicted(tmp_path, name, {number}) for number, name in enumerate(("first", "second"))]
+    moving = [Seed(value=5.0, files=one, record=results.read_record(one)) for one in files]
+    averaged = replace(moving[1], record=record(tiny_run(bn_average_batches=3)))
+    assert "McNemar" in comparison.image_by_image([moving[:1], moving[1:]])
+    assert comparison.image_by_image([moving[:1], [averaged]]) == ""
+
+
 def test_a_claim_on_two_runs_of_a_seed_each_names_it(tmp_path: Path) -> None:
     for name, num_wrong, test_error in (("resnet56", 70, 7.0), ("resnet110", 60, 6.0)):
         finish(tmp_path, name, [test_error])
-        rows = [Prediction(image=i, label=0, moving=int(i < num_wrong), bn_averaged=0) for i in range(1000)]
+        rows = [Prediction(image=i, label=0, moving=0, bn_averaged=int(i < num_wrong)) for i in range(1000)]
         csv_rows.write_rows(tmp_path / f"cifar10/{name}/seed0/predictions.csv", Prediction, rows)
     verdict = decide(tmp_path, higher="resnet56", lower="resnet110")
     assert verdict.test.endswith("; image by image: McNemar's exact p = 0.002")  # 10 of 10: 2 / 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,20 +21,50 @@ def num_mini_batches(recipe: Recipe) -> int:
 
 
 @contextmanager
-def reestimated(net: nn.Module, batches: Iterable[Tensor], compute: Compute) -> Iterator[None]:
-    """Set BN's means and variances to averages over `batches` inside a `with`; put the moving ones back after it."""
+def reestimated(
+    net: nn.Module, batches: Iterable[Tensor], compute: Compute, forward: Callable[[Tensor], object] | None = None
+) -> Iterator[None]:
+    """Set BN's means and variances to averages over `batches` inside a `with`; put the moving ones back after it.
+
+    Args:
+        forward: on CUDA, what to call in place of the net, such as a captured graph of the call, with momentum 1.
+    """
+    on_cuda = compute.device.type == "cuda"
+    with bn_momentum(net, 1.0 if on_cuda else None) as layers:  # None: torch's word for the plain average
+        for m in layers:
+            m.reset_running_stats()
+        with mode(net, training=True), torch.no_grad():
+            inputs = _then_averaged(batches, layers) if on_cuda else batches
+            for x in inputs:
+                with compute.autocast():
+                    (forward or net)(x)
+        yield
+
+
+@contextmanager
+def bn_momentum(net: nn.Module, momentum: float | None) -> Iterator[list[nn.BatchNorm2d]]:
+    """Give BN's layers a momentum inside a `with`, and afterwards their own one, and the statistics they had."""
     layers = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [(m.momentum, {k: v.clone() for k, v in m.state_dict().items()}) for m in layers]
     for m in layers:
-        m.reset_running_stats()
-        m.momentum = None  # torch's word for the plain average
+        m.momentum = momentum
     try:
-        with mode(net, training=True), torch.no_grad():
-            for x in batches:
-                with compute.autocast():
-                    net(x)
-        yield
+        yield layers
     finally:
-        for m, (momentum, state) in zip(layers, kept, strict=True):
-            m.momentum = momentum
+        for m, (before, state) in zip(layers, kept, strict=True):
+            m.momentum = before
             m.load_state_dict(state)
+
+
+def _then_averaged(batches: Iterable[Tensor], layers: list[nn.BatchNorm2d]) -> Iterator[Tensor]:
+    """Yield the mini-batches, and in the end set BN's statistics to the averages of what each of them left.
+
+    The host never waits: torch's own plain average reads a counter from the device in each layer.
+    """
+    statistics = [s for m in layers for s in (m.running_mean, m.running_var) if s is not None]
+    sums, count = [torch.zeros_like(s) for s in statistics], 0
+    for count, x in enumerate(batches, 1):  # noqa: B007
+        yield x
+        torch._foreach_add_(sums, statistics)
+    if count:
+        torch._foreach_copy_(statistics, torch._foreach_div(sums, count))

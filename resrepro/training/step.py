@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import InputPipeline, TrainingViews
 from resrepro.errors import first_line
-from resrepro.evaluation.batch_norm import reestimated
+from resrepro.evaluation.batch_norm import bn_momentum, reestimated
 from resrepro.evaluation.gradients import Norms, gradient_norms, response_stds
 from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.single_view import LossAndError, SingleView
@@ -102,6 +102,7 @@ class Engine:
         self.kernels: Kernels = "torch"
         self._work: Callable[[], None] = self._step
         self._test_chunk: Callable[[], None] = self.single_view.evaluate_chunk
+        self._bn_forward: Callable[[Tensor], object] | None = None  # of the net, where it is captured
         self._forward: nn.Module = self.ghost_batch_norm
         self._prepare()
         self._forward = world.wrap_ddp(self.ghost_batch_norm)
@@ -159,7 +160,26 @@ class Engine:
         work, pool = capture(self._step, self._changed())
         with stage.mode(self.net, training=False):
             test = capture(self.single_view.evaluate_chunk, [self.single_view.start, self.single_view.totals], pool)[0]
+        if self.recipe.bn_average_batches is not None:
+            self._bn_forward = self._captured_bn_forward(pool)
         self._work, self._test_chunk = work, test
+
+    def _captured_bn_forward(self, pool: Any) -> Callable[[Tensor], None]:
+        """Return the forward pass on one of the parts that BN sees alone, which leaves their statistics in BN."""
+        images = next(self._inputs(0, 1, lambda: None)).clone()
+
+        def forward() -> None:
+            with self.compute.autocast():
+                self.net(images)
+
+        with bn_momentum(self.net, 1.0), torch.no_grad():
+            replay = capture(forward, [], pool)[0]
+
+        def call(x: Tensor) -> None:
+            images.copy_(x)
+            replay()
+
+        return call
 
     def _changed(self) -> list[Tensor]:
         """Return all tensors that a step changes."""
@@ -226,7 +246,8 @@ class Engine:
         Args:
             check_stop: is called before each part of the work, and may raise to stop.
         """
-        with reestimated(self.net, self._inputs(iteration, num_batches, check_stop), self.compute):
+        inputs = self._inputs(iteration, num_batches, check_stop)
+        with reestimated(self.net, inputs, self.compute, self._bn_forward):
             self.world.all_reduce_mean(
                 self.ghost_batch_norm.averages
             )  # plain averages, over as many parts in each process

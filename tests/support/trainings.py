@@ -69,7 +69,7 @@ def state(results_dir: Path, run: Run) -> dict[str, Any]:
     return {key: value.tolist() for key, value in model.items()}
 
 
-SWITCHED = {"bn_devices": 2, "decay": "weights", "momentum_form": "caffe"}
+SWITCHED = {"bn_devices": 2, "decay": "weights", "momentum_form": "caffe", "bn_average_batches": 2}
 
 
 def cifar_like() -> Images:

@@ -64,3 +64,19 @@ def test_resuming_on_cuda_is_bit_identical() -> None:
         second.load_state_dict(first.state_dict())
         list(second.steps())
         assert same(weights(whole), weights(second))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_averages_by_a_captured_forward_pass_are_those_of_the_net(precision: str) -> None:
+    found = []
+    for execution in (Execution(), Execution(cuda_graph=False)):
+        with (compute := choose("cuda", precision)).stream():
+            t = training(
+                cifar_like(), compute, tiny_recipe(**PAPER, bn_average_batches=3, bn_devices=2), "resnet20", execution
+            )
+            t.engine.step(0, 0.1)
+            found.append((t.engine.test_bn_averaged(1, 3), t.engine.test(), weights(t)))
+    assert found[0][:2] == found[1][:2]
+    assert found[0][0] != found[0][1]
+    assert same(found[0][2], found[1][2])

@@ -23,7 +23,7 @@ from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
 from resrepro.models.blocks import Block
-from resrepro.models.kernels.fused import load_kernels
+from resrepro.models.kernels.fused import load_cuda_kernels, load_kernels
 from resrepro.results.records import NORMS_BATCHES, Kernels
 from resrepro.runtime.device import Compute, memory_that_ended, missing_compiler
 from resrepro.runtime.distributed import ALONE, World
@@ -116,7 +116,9 @@ class Engine:
             if reason is not None:
                 self.notes.append(f"a quarter slower, because our own kernels cannot be used: {reason}")
             self.kernels = "fused" if reason is None else "torch"
-        elif self.execution.compiled:
+        elif self._tried(self._load_cuda_kernels, "slower, because our own kernels cannot be used") and (
+            self.execution.compiled
+        ):
             call = stage.compiled()
             self.kernels = "compiled"
         if self.execution.activation_checkpointing:
@@ -151,6 +153,9 @@ class Engine:
             self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}{missing_compiler(error)}")
             failed = True
         return not self.world.all_reduce_max(failed)
+
+    def _load_cuda_kernels(self) -> None:
+        load_cuda_kernels(self.compute.device)
 
     def _warm_up(self) -> None:
         with stage.restoring(self._changed()):

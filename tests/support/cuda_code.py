@@ -13,6 +13,7 @@ import copy
 import importlib.util
 import json
 import math
+import os
 import re
 import sys
 import tempfile
@@ -47,6 +48,7 @@ from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 from triton.backends.compiler import GPUTarget
 
 from resrepro.models import build
+from resrepro.models.kernels import conv3x3_cuda, fused
 from resrepro.models.stage import OPTIONS, Stage
 
 CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
@@ -90,6 +92,11 @@ def pretend_gpu() -> None:
         if hasattr(module, "has_triton"):
             module.has_triton = lambda *_, **__: True
     triton.runtime.driver.set_active(Driver())
+    if os.environ.get("TRITON_INTERPRET") != "1":  # blocks are traced on the CPU, and nothing reads what they return
+        conv3x3_cuda.conv3x3.register_kernel("cpu")(lambda x, weight: torch.empty_like(x))
+        conv3x3_cuda.input_gradient.register_kernel("cpu")(lambda gradient, weight: torch.empty_like(gradient))
+        conv3x3_cuda.weight_gradient.register_kernel("cpu")(empty_weight_gradient)
+    fused._on_cuda = lambda x: True
     for op in CONVOLUTIONS:
         fake_impls.op_implementations_dict[op] = channels_last_convolution
     inductor_config.fx_graph_cache = False
@@ -106,6 +113,10 @@ def channels_last_convolution(mode: FakeTensorMode, op: Any, *args: Any, **kwarg
         return None if t is None else FakeTensor(mode, t.to(memory_format=torch.channels_last), device)
 
     return wrapped(out) if isinstance(out, Tensor) else tuple(t if t is None or t.ndim < 4 else wrapped(t) for t in out)
+
+
+def empty_weight_gradient(x: Tensor, _gradient: Tensor) -> Tensor:
+    return torch.empty(x.shape[1], 3, 3, x.shape[1]).permute(0, 3, 1, 2)
 
 
 def generated(block: nn.Module, x: Tensor, precision: str, options: dict[str, Any]) -> list[str]:
@@ -160,11 +171,12 @@ def lowered(graph: GraphModule, inputs: list[Tensor], *, is_backward: bool) -> s
 
 
 def launches(code: str) -> list[str]:
-    """Return the Triton kernels that the code launches, in order, and `convolution` for each of cuDNN's calls."""
+    """Return the Triton kernels that the code launches, in order, and `convolution` for each of cuDNN or of ours."""
     body = code[code.index("def call(") :]
-    found = re.finditer(
-        r"(triton_\w+)\.run\(|(extern_kernels\.convolution\(|aten\.convolution_backward\.default\()", body
+    convolution = (
+        r"extern_kernels\.convolution\(|aten\.convolution_backward\.default\(|resrepro\.conv3x3_\w+\.default\("
     )
+    found = re.finditer(rf"(triton_\w+)\.run\(|({convolution})", body)
     return [match[1] or "convolution" for match in found]
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 
+from resrepro.models.kernels.fused import conv3x3, load_cuda_kernels, use_torch
 from resrepro.runtime.device import Compute, choose
 from resrepro.training.step import Execution
 from support.recipes import tiny_recipe
@@ -80,3 +83,22 @@ def test_averages_by_a_captured_forward_pass_are_those_of_the_net(precision: str
     assert found[0][:2] == found[1][:2]
     assert found[0][0] != found[0][1]
     assert same(found[0][2], found[1][2])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [16, 32, 64])
+def test_our_convolutions_are_cudnns_to_bf16(channels: int) -> None:
+    compute = choose("cuda", "bf16")
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(compute.device, memory_format=torch.channels_last)
+    x = torch.randn(128, channels, 16, 16, device=compute.device).to(memory_format=torch.channels_last).bfloat16()
+    found = []
+    for load in (lambda: load_cuda_kernels(compute.device), use_torch):
+        load()
+        inputs = x.clone().requires_grad_()
+        with compute.autocast():
+            y = conv3x3(conv, inputs)
+        found.append((y, *torch.autograd.grad(y.float().square().sum(), (inputs, conv.weight))))
+        assert ("conv3x3_cuda" in y.grad_fn.name()) == (load is not use_torch)
+    for ours, cudnns in zip(*found, strict=True):
+        assert (ours.float() - cudnns.float()).abs().max() < 0.01 * cudnns.float().abs().max()

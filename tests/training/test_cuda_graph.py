@@ -25,6 +25,7 @@ from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.models import build, stage
 from resrepro.runtime.device import Compute
+from resrepro.training import step
 from resrepro.training.cuda_graph import capture
 from resrepro.training.step import Engine, Execution
 from support.recipes import tiny_recipe
@@ -172,12 +173,19 @@ def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32:
         assert all(group["lr"] == torch.tensor(lr) for group in engine.optimizer.param_groups)
 
 
+def take_for_cuda(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an engine take the CPU for a GPU, as it does when it begins."""
+    engine.kernels = "torch"
+    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+    monkeypatch.setattr(step, "load_cuda_kernels", lambda device: None)
+
+
 @pytest.mark.parametrize("failing", ["compiled", "captured"])
 def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     images: Images, fp32: Compute, failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = training(images, fp32).engine
-    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+    take_for_cuda(engine, monkeypatch)
 
     def fail(*_: Any) -> None:
         raise RuntimeError("the driver says no\nand more")
@@ -195,6 +203,22 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     engine.step(0, 0.1)  # and it works
 
 
+def test_without_our_cuda_kernels_it_says_so_and_compiles_nothing(
+    images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = training(images, fp32).engine
+    take_for_cuda(engine, monkeypatch)
+
+    def fail(_device: torch.device) -> None:
+        raise ImportError("No module named 'triton'")
+
+    monkeypatch.setattr(step, "load_cuda_kernels", fail)
+    monkeypatch.setattr(engine, "_capture", lambda: None)
+    engine._prepare()
+    assert engine.notes == ["slower, because our own kernels cannot be used: ImportError No module named 'triton'"]
+    assert engine.kernels == "torch"
+
+
 @pytest.mark.parametrize(
     "cause",
     [subprocess.CalledProcessError(1, ["gcc", "cuda_utils.c"]), RuntimeError("Failed to find C compiler.")],
@@ -204,7 +228,7 @@ def test_what_triton_lacks_is_named(
     images: Images, fp32: Compute, cause: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = training(images, fp32).engine
-    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+    take_for_cuda(engine, monkeypatch)
 
     def fail() -> None:
         raise RuntimeError("Inductor failed") from cause
@@ -221,7 +245,7 @@ def test_memory_that_ends_while_preparing_is_no_reason_to_fall_back(
     images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = training(images, fp32).engine
-    monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
+    take_for_cuda(engine, monkeypatch)
 
     def fail() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -1,1 +1,1 @@
-"""Compute blocks on the CPU in kernels of our own."""
+"""Compute the layers of blocks in kernels of our own."""

@@ -1,11 +1,14 @@
-"""Compute the layers of a block in torch's operations or, in training on the CPU, in kernels of our own.
+"""Compute the layers of a block in torch's operations or, in training, in kernels of our own.
 
-BN, the shortcut's addition and ReLU are one kernel, which reads and writes each activation a third as often as separate
-operations do. The weights' gradient of a 3x3 convolution is another, on CPUs with AVX512-BF16 but without AMX: with
-AMX oneDNN's gradient takes a quarter of its time. `resrepro bench` measures the time they save.
+On the CPU BN, the shortcut's addition and ReLU are one kernel, which reads and writes each activation a third as often
+as separate operations do. The weights' gradient of a 3x3 convolution is another, on CPUs with AVX512-BF16 but without
+AMX: with AMX oneDNN's gradient takes a quarter of its time. On CUDA 3x3 convolutions of 16, 32 and 64 channels are
+kernels of ours. `resrepro bench` measures the time they save.
 """
 
 from __future__ import annotations
+
+import importlib
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,7 @@ from resrepro.models.kernels import build
 LINE = 64  # elements; the kernel's unit of work
 
 _fused = False
+_cuda = False
 
 
 def load_kernels() -> str | None:
@@ -30,10 +34,24 @@ def load_kernels() -> str | None:
     return reason
 
 
+def load_cuda_kernels(device: torch.device) -> None:
+    """Use the CUDA kernels in all nets of this process, once they have run on this device.
+
+    Raises:
+        Exception: there is no Triton, or whatever it does not like.
+    """
+    global _cuda
+    importlib.import_module("resrepro.models.kernels.conv3x3_cuda")
+    x = torch.ones(1, 16, 8, 8, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
+    torch.ops.resrepro.conv3x3_cuda(x, torch.ones(16, 16, 3, 3, device=device))
+    torch.ops.resrepro.conv3x3_weight_gradient(x, x)
+    _cuda = True
+
+
 def use_torch() -> None:
-    """Use torch's operations in all nets of this process, as before `load_kernels`."""
-    global _fused
-    _fused = False
+    """Use torch's operations in all nets of this process, as before kernels were loaded."""
+    global _fused, _cuda
+    _fused = _cuda = False
 
 
 def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
@@ -46,23 +64,34 @@ def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Te
 
 def conv3x3(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Compute a 3x3 convolution: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
-    if _fused and conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
-        y: Tensor = torch.ops.resrepro.conv3x3(x, conv.weight)
-        return y
+    if conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
+        if _on_cuda(x):
+            return torch.ops.resrepro.conv3x3_cuda(x, conv.weight)  # type: ignore[no-any-return]
+        if _fused and _conv_fits_cpu(x):
+            return torch.ops.resrepro.conv3x3(x, conv.weight)  # type: ignore[no-any-return]
     return conv(x)  # type: ignore[no-any-return]
+
+
+def _on_cuda(x: Tensor) -> bool:
+    return _cuda and x.is_cuda
 
 
 def _conv_fits(conv: nn.Conv2d, x: Tensor) -> bool:
     channels = x.shape[1]
     return (
-        x.device.type == "cpu"
-        and x.dtype == torch.bfloat16
+        x.dtype == torch.bfloat16
         and channels in (16, 32, 64)
         and conv.out_channels == channels
         and conv.stride == (1, 1)
         and conv.groups == 1
-        and x.shape[3] % 2 == 0
         and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _conv_fits_cpu(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.shape[3] % 2 == 0
         and hasattr(torch.ops.resrepro, "conv3x3")  # the compiler's target has bf16 instructions
         and "amx_bf16" not in build.cpu_flags()
     )

@@ -84,10 +84,14 @@ def test_the_table_of_speeds_is_the_committed_measurement() -> None:
         assert roofline == f"{row['floor_operations_ms']:.0f}, {row['floor_bytes_ms']:.0f}", label
 
 
-def differences(experiment: str, name: str) -> dict[str, list[str]]:
-    """Ours minus the paper's in each window, of the training and of the test error."""
+def differences(experiment: str, name: str, folder: str = "results", moving: bool = False) -> dict[str, list[str]]:
+    """Ours minus the paper's in each window, of the training and of the test error, with moving averages if asked."""
     run = next(run for run in find_experiment(experiment).runs if run.name == name)
-    found = distances(name, published(run), [results.read_points(results.run_files(ROOT / "results", run))])
+    points = results.read_points(results.run_files(ROOT / folder, run))
+    assert points
+    if moving:
+        points = [point.model_copy(update={"test_error_bn_averaged_pct": None}) for point in points]
+    found = distances(name, published(run), [points])
     means = {which: [w.difference_pct for w in found[which].difference.windows] for which in found}
     return {which: ["–" if mean is None else f"{mean:+.2f}" for mean in its] for which, its in means.items()}
 
@@ -101,6 +105,7 @@ def row(name: str, first_cell: str) -> list[str]:
 @pytest.mark.parametrize(
     ("first_cell", "experiment", "name", "before"),
     [
+        ("plain-20, all 64,000 iterations", "cifar-plain", "plain20", "plain20-decay-all"),
         ("plain-56, 32,000 iterations so far", "recipe-forensics", "plain56-32k-fc-gaussian", "plain56-decay-all"),
         ("ResNet-20, all 64,000 iterations", "cifar-resnet", "resnet20", "resnet20-decay-all"),
     ],
@@ -123,6 +128,31 @@ def test_where_the_recipe_stands_is_where_the_stored_runs_stand(net: str) -> Non
     assert new[:2] == [found["train"][0], found["test"][0]] and new[3].startswith(f"{std:.2f} (")
     before = differences("cifar-decay-all", f"{name}-decay-all")
     assert [old[0], old[2]] == [before["train"][0], before["test"][0]]
+
+
+@pytest.mark.parametrize(
+    ("first_cell", "experiment", "name", "folder"),
+    [
+        ("plain-20, the three choices", "cifar-plain", "plain20", "results"),
+        ("plain-56, the three choices, on a GPU, up to 29,000", "cifar-plain", "plain56", "results/h200"),
+        ("ResNet-56, the three choices, up to 30,000", "cifar-resnet", "resnet56", "results/h200"),
+    ],
+)
+def test_where_the_runs_on_a_gpu_stand(first_cell: str, experiment: str, name: str, folder: str) -> None:
+    averaged, moving = (differences(experiment, name, folder, moving=m) for m in (False, True))
+    expected = [averaged["train"][0], averaged["test"][0], moving["test"][0]]
+    assert [cell.replace("+0.00", "0.00") for cell in expected] == row("docs/recipe.md", first_cell)[:3]
+
+
+def test_plain20s_ends_are_the_records() -> None:
+    its, found = record("plain20"), differences("cifar-plain", "plain20")
+    text = page("docs/findings.md").replace("−", "-")
+    train, test = found["train"], found["test"]
+    assert f"{train[0]}, {train[1]} and {train[2]} points of training error, {test[0]}, {test[1]} and {test[2]}" in text
+    ends = [its[f"final_{key}_pct"] for key in ("train_error", "test_error_bn_reestimated", "test_error")]
+    assert "ends at {:.2f} % training error and {:.2f} % test error ({:.2f} with moving averages)".format(*ends) in text
+    std = [r.std for r in read_rows(ROOT / "results/cifar10/plain20/seed0/responses.csv", Response)]
+    assert f"Its layers respond {fmean(std):.2f} in the mean" in text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from resrepro.models.kernels import build
 
 LINE = 64  # elements; the kernel's unit of work
+LARGEST_ON_CUDA = 16 * 32 * 32  # elements of an image's maps: those of the nets for CIFAR, on which ours were measured
 
 _fused = False
 _cuda = False
@@ -65,7 +66,7 @@ def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Te
 def conv3x3(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Compute a 3x3 convolution: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
     if conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
-        if _on_cuda(x):
+        if _on_cuda(x) and x.shape[1] * x.shape[2] * x.shape[3] <= LARGEST_ON_CUDA:
             return torch.ops.resrepro.conv3x3_cuda(x, conv.weight)  # type: ignore[no-any-return]
         if _fused and _conv_fits_cpu(x):
             return torch.ops.resrepro.conv3x3(x, conv.weight)  # type: ignore[no-any-return]

@@ -85,7 +85,7 @@ LESIONS = [lesion("whole", 0, "none", 8.0)] + [
 def test_the_figure_of_lesions_has_their_errors_and_says_what_is_to_measure(tmp_path: Path) -> None:
     experiment = find_experiment("lesions")
     by_name = {one.name: one for one in experiment.runs}
-    measured, other = (by_name[f"resnet{depth}-decay-weights"] for depth in (20, 56))
+    measured, other = (by_name[f"resnet{depth}"] for depth in (20, 56))
     for one in (measured, other):
         results.write_record(files_of(tmp_path, one), record(one))
     write_rows(files_of(tmp_path, measured).lesions, Lesion, LESIONS)
@@ -106,7 +106,7 @@ def test_the_figure_of_lesions_has_their_errors_and_says_what_is_to_measure(tmp_
 
 def test_the_claims_on_lesions_are_judged_by_the_median_rise(tmp_path: Path) -> None:
     experiment = find_experiment("lesions")
-    net = next(one for one in experiment.runs if one.name == "resnet20-decay-weights")
+    net = next(one for one in experiment.runs if one.name == "resnet20")
     results.write_record(files_of(tmp_path, net), record(net))
     rise, against_plain, _ = experiment.claims
 
@@ -123,7 +123,7 @@ def test_the_claims_on_lesions_are_judged_by_the_median_rise(tmp_path: Path) -> 
 
 def test_the_figure_of_a_surface_has_the_line_the_contours_and_the_relief(tmp_path: Path) -> None:
     experiment = find_experiment("loss-surface")
-    net = next(one for one in experiment.runs if one.name == "resnet20-decay-weights")
+    net = next(one for one in experiment.runs if one.name == "resnet20")
     results.write_record(files_of(tmp_path, net), record(net))
     points = [
         SurfacePoint(x=x, y=y, loss=0.1 + x**2 + y**2, loss_error=0.01, error_pct=1.0, num_images=5)

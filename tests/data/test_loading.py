@@ -100,6 +100,7 @@ def test_views_of_whole_images_come_in_batches_in_order(birds: str, tmp_path: Pa
         assert pixels.equal(torch.stack([dataset.test_image(i) for i in (3, 1, 2)])[:, None])
 
 
+@pytest.mark.usefixtures("few_images")  # its few mini-batches
 def test_the_runs_of_a_command_open_a_dataset_once_each_way(
     birds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

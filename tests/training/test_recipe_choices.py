@@ -48,6 +48,7 @@ def test_a_stopped_run_ends_with_the_same_second_test(images: Images, fp32: Comp
     assert [p.model_dump(exclude=keep) for p in second.points] == [p.model_dump(exclude=keep) for p in whole.points]
 
 
+@pytest.mark.usefixtures("few_images")
 def test_the_record_has_the_last_points_value(tmp_path: Path) -> None:
     run = tiny_run(bn_average_batches=2)
     assert runner(tmp_path).run_all([run]) == []

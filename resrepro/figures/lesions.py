@@ -43,7 +43,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     handles: list[Line2D] = []
     for name in (name for name in spec.run_names if name in set(rows["run"])):
         own, run = rows[rows["run"] == name], data.runs[name]
-        look: Any = {"color": colors[name], "linestyle": "-" if run.residual else DASHES, "linewidth": 1.3}
+        line, marker = ("-", "o") if run.residual else (DASHES, "^")
+        look: Any = {"color": colors[name], "linestyle": line, "linewidth": 1.3, "marker": marker, "markersize": 4}
         whole = own[own["kind"] == "whole"]["error_pct"].mean()
         for axes in (one, several, permuted):
             axes.axhline(whole, color=colors[name], **THIN)
@@ -71,21 +72,20 @@ def _draw_one(axes: Axes, own: pd.DataFrame, look: Any) -> None:
     """Draw the error without each block; blocks at which dimensions change have an open marker."""
     by_block = own.groupby("draw").agg(error=("error_pct", "mean"), name=("blocks", "first"))
     changes = by_block["name"].str.fullmatch(r"layer([2-9])\.0")
-    axes.plot(by_block.index + 1, by_block["error"], **look)
+    axes.plot(by_block.index + 1, by_block["error"], **{**look, "marker": ""})
     for which, fill in ((~changes, "full"), (changes, "none")):
-        marks: Any = {**look, "linestyle": "", "marker": "o", "markersize": 4, "fillstyle": fill}
+        marks: Any = {**look, "linestyle": "", "fillstyle": fill}
         axes.plot(by_block.index[which] + 1, by_block["error"][which], **marks)
 
 
 def _draw_several(axes: Axes, own: pd.DataFrame, look: Any) -> None:
     errors = own.groupby("num_blocks")["error_pct"].agg(["mean", "min", "max"])
-    axes.plot(errors.index, errors["mean"], **look)
+    axes.plot(errors.index, errors["mean"], **{**look, "marker": ""})
     axes.fill_between(errors.index, errors["min"], errors["max"], color=look["color"], alpha=0.2, linewidth=0)
 
 
 def _draw_permuted(axes: Axes, own: pd.DataFrame, look: Any) -> None:
-    marks: Any = {**look, "linestyle": "", "marker": "o", "markersize": 3}
-    axes.plot(own["kendall_tau"], own["error_pct"], **marks)
+    axes.plot(own["kendall_tau"], own["error_pct"], **{**look, "linestyle": ""})
 
 
 def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
@@ -94,7 +94,7 @@ def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
         return
     by_length = own.groupby("length").agg(paths=("num_paths", "first"), norm=("gradient_norm", "mean"))
     total = by_length["paths"] * by_length["norm"]
-    axes.plot(by_length.index, 100 * total / total.sum(), marker="o", markersize=3, **look)
+    axes.plot(by_length.index, 100 * total / total.sum(), **look)
     share = 100 * by_length["paths"] / by_length["paths"].sum()
     axes.plot(by_length.index, share, **PATHS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.distance import distances, published
+from resrepro.results.laboratory import Lesion
 from resrepro.results.records import Response
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +154,21 @@ def test_plain20s_ends_are_the_records() -> None:
     assert "ends at {:.2f} % training error and {:.2f} % test error ({:.2f} with moving averages)".format(*ends) in text
     std = [r.std for r in read_rows(ROOT / "results/cifar10/plain20/seed0/responses.csv", Response)]
     assert f"Its layers respond {fmean(std):.2f} in the mean" in text
+
+
+def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
+    found = {}
+    for net in ("plain20", "resnet20"):
+        rows = read_rows(ROOT / f"results/cifar10/{net}/seed0/lesions.csv", Lesion)
+        found[net] = {kind: [r.error_pct for r in rows if r.kind == kind] for kind in ("whole", "one")}
+    plain, residual = found["plain20"], found["resnet20"]
+    text = page("docs/laboratory.md")
+    assert f"their errors are {plain['whole'][0]:.2f} and {residual['whole'][0]:.2f} %" in text
+    assert f"plain-20's is {median(plain['one']):.2f} %" in text and f"{min(plain['one']):.2f} at best" in text
+    assert (
+        f"ResNet-20's is {median(residual['one']):.2f} %, at best {min(residual['one']):.2f} %, and at worst "
+        f"{max(residual['one']):.2f} %" in text
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import threading
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ def _pack(images: _Images, pack: Path, options: DataOptions) -> np.ndarray:
         log.truncate(logged.nbytes)
         chunks = range(-(-len(logged) // CHUNK), -(-len(files) // CHUNK))
         options.progress(pack.stem, len(logged), len(files))
-        for of_files in prefetched(images, chunks, num_workers=options.num_workers):
+        for of_files in prefetched(images, chunks, num_workers=options.num_workers, stop=images.stopped.set):
             of_chunk = np.array([(len(image) or LEFT_OUT, zlib.crc32(image)) for image in of_files], dtype=LOGGED)
             try:
                 for file, content in ((data, b"".join(of_files)), (log, of_chunk.tobytes())):
@@ -247,9 +248,11 @@ class _Images:
 
     def __init__(self, files: ImageFiles, *, shrunk: bool, skip_corrupt: bool) -> None:
         self.files, self.shrunk, self.skip_corrupt = files, shrunk, skip_corrupt
+        self.stopped = threading.Event()  # whether what is read now is of no use any more
 
     def __getitem__(self, chunk: int) -> list[bytes]:
-        return [self._image(i) for i in range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]]
+        indices = range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]
+        return [self._image(i) for i in indices if not self.stopped.is_set()]
 
     def _image(self, index: int) -> bytes:
         data, name = self.files.read(index), self.files.name(index)

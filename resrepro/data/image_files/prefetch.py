@@ -50,13 +50,21 @@ class HostBatch(NamedTuple):
         return HostBatch(images, labels, flip, alphas, self.skipped)
 
 
-def prefetched(items: Items[Item], order: Iterable[int], *, num_workers: int, pin: bool = False) -> Iterator[Item]:
+def prefetched(
+    items: Items[Item],
+    order: Iterable[int],
+    *,
+    num_workers: int,
+    pin: bool = False,
+    stop: Callable[[], object] = lambda: None,
+) -> Iterator[Item]:
     """Yield `items` in `order`, such as mini-batches, each made by one of `num_workers` threads; 0: when asked for.
 
     May be closed at any time, and several may be open at once. What an item raises is raised here.
 
     Args:
         pin: calls `pin_memory` of each item, in the thread that made it.
+        stop: is called at the end, before the threads are waited for: it may let them give up long items.
     """
 
     def make(index: int) -> Item:
@@ -64,7 +72,7 @@ def prefetched(items: Items[Item], order: Iterable[int], *, num_workers: int, pi
         return item.pin_memory() if pin else item  # type: ignore[attr-defined]
 
     named: set[str] = set()
-    for item in _made_ahead(make, order, num_workers) if num_workers else map(make, order):
+    for item in _made_ahead(make, order, num_workers, stop) if num_workers else map(make, order):
         if isinstance(item, HostBatch):
             for name in set(item.skipped) - named:
                 named.add(name)
@@ -72,7 +80,9 @@ def prefetched(items: Items[Item], order: Iterable[int], *, num_workers: int, pi
         yield item
 
 
-def _made_ahead(make: Callable[[int], Item], order: Iterable[int], num_workers: int) -> Iterator[Item]:
+def _made_ahead(
+    make: Callable[[int], Item], order: Iterable[int], num_workers: int, stop: Callable[[], object]
+) -> Iterator[Item]:
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="images")
     indices = iter(order)
     begun: deque[Future[Item]] = deque()
@@ -84,4 +94,5 @@ def _made_ahead(make: Callable[[int], Item], order: Iterable[int], num_workers: 
                 return
             yield begun.popleft().result()
     finally:
+        stop()
         pool.shutdown(cancel_futures=True)

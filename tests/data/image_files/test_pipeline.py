@@ -68,7 +68,7 @@ def recipe(**changes: Any) -> Recipe:
 
 def photo_run(tree: Path, **changes: Any) -> Run:
     return Run(
-        dataset=f"folder:{tree}", name="plain18", arch="plain18", recipe=recipe(**changes), seed=3, label="plain-18"
+        dataset=f"folder:{tree}", name="plain8", arch="plain8", recipe=recipe(**changes), seed=3, label="plain-8"
     )
 
 
@@ -142,6 +142,7 @@ def test_all_test_images_are_measured_also_in_a_last_part_that_is_short(
         assert measured.measure().loss == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.usefixtures("few_images")  # their few mini-batches
 def test_a_run_stopped_anywhere_ends_with_the_same_bits(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException): ...
 
@@ -161,8 +162,8 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(tree: Path, monkeypatch:
     states = [torch.load(results.run_files(place, run).checkpoint)["engine"]["model"] for place in (whole, parts)]
     assert all(a.equal(b) for a, b in zip(*(s.values() for s in states), strict=True))
     record = results.read_finished(whole, run)
-    assert record is not None and record.lr_drop_iters == (6, 9) and record.num_parameters > 1e7
-    assert Path(run.path).parts == ("folder-photos", "plain18", "seed3")
+    assert record is not None and record.lr_drop_iters == (6, 9)
+    assert Path(run.path).parts == ("folder-photos", "plain8", "seed3")
 
 
 @pytest.mark.parametrize("skip_corrupt", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -77,3 +77,16 @@ def test_prefetched_can_be_closed_early_and_used_again(files: ImageFiles) -> Non
     assert same(next(second), views(files)[4]) and next(second, None) is None
     assert same(next(prefetched(views(files), range(2), num_workers=1)), views(files)[0])
     assert threading.active_count() == others
+
+
+def test_items_that_take_long_are_given_up_once_nobody_wants_them() -> None:
+    stopped = threading.Event()
+
+    class Long:
+        def __getitem__(self, index: int) -> int:
+            return index if index == 0 or stopped.wait(60) else -1
+
+    made = prefetched(Long(), range(3), num_workers=1, stop=stopped.set)
+    assert next(made) == 0 and not stopped.is_set()
+    made.close()  # type: ignore[attr-defined]
+    assert stopped.is_set()

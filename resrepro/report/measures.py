@@ -217,7 +217,9 @@ def declared_seeds(
         return [], (), problems[0]
     if lacking:
         return [], (), _why_lacking(claim, name, lacking)
-    return declared, tuple(further), "" if declared else f"{name} not finished"
+    seeds = ", ".join(str(run.seed) for run in runs)
+    why = f"{name} not finished" + (f" with seed {seeds}, which the experiment declares" if further else "")
+    return declared, tuple(further), "" if declared else why
 
 
 def ensemble(experiment: Experiment, claim: Claim, results_dir: Path) -> tuple[list[Seed], str]:

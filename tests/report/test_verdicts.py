@@ -199,6 +199,9 @@ def test_only_declared_seeds_count(tmp_path: Path) -> None:
     verdict = decide(tmp_path, "cifar-resnet", run="resnet20", below=9)
     assert (verdict.values, verdict.further) == ({"resnet20": (8.4,)}, {"resnet20": (3.0, 3.1)})
     assert decide(tmp_path, "split-45k", run="resnet20", below=9).values == {"resnet20": (8.4, 3.0, 3.1)}
+    (tmp_path / "cifar10/resnet20/seed0").rename(tmp_path / "elsewhere")
+    lacking = decide(tmp_path, "cifar-resnet", run="resnet20", below=9)
+    assert lacking.detail == "resnet20 not finished with seed 0, which the experiment declares"
 
 
 def test_a_window_of_the_curve(tmp_path: Path) -> None:

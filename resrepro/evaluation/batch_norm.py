@@ -62,6 +62,9 @@ def _then_averaged(batches: Iterable[Tensor], layers: list[nn.BatchNorm2d]) -> I
     The host never waits: torch's own plain average reads a counter from the device in each layer.
     """
     statistics = [s for m in layers for s in (m.running_mean, m.running_var) if s is not None]
+    if not statistics:  # torch's functions for lists take no empty one
+        yield from batches
+        return
     sums, count = [torch.zeros_like(s) for s in statistics], 0
     for count, x in enumerate(batches, 1):  # noqa: B007
         yield x

@@ -42,7 +42,7 @@ class CurvePoint(StrictModel):
         return self.test_error_pct if averaged is None else averaged
 
 
-Kernels = Literal["fused", "compiled", "torch"]
+Kernels = Literal["fused", "compiled", "triton", "torch"]  # triton: compiled, and our own convolutions
 
 
 class Errors(StrictModel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
 from resrepro.models.blocks import Block
-from resrepro.models.kernels.fused import load_cuda_kernels, load_kernels
+from resrepro.models.kernels.fused import load_cuda_kernels, load_kernels, use_cudnn
 from resrepro.results.records import NORMS_BATCHES, Kernels
 from resrepro.runtime.device import Compute, memory_that_ended, missing_compiler
 from resrepro.runtime.distributed import ALONE, World
@@ -116,16 +117,15 @@ class Engine:
             if reason is not None:
                 self.notes.append(f"a quarter slower, because our own kernels cannot be used: {reason}")
             self.kernels = "fused" if reason is None else "torch"
-        elif self._tried(self._load_cuda_kernels, "slower, because our own kernels cannot be used") and (
-            self.execution.compiled
-        ):
+        elif self.execution.compiled:
             call = stage.compiled()
-            self.kernels = "compiled"
+            self.kernels = self._convolutions()
         if self.execution.activation_checkpointing:
             self.notes.append("a third slower: free memory does not hold all activations, so some are computed twice")
         self._set_call(call)
-        if self.kernels == "compiled" and not self._tried(self._warm_up, "slower, because blocks are not compiled"):
+        if call is not stage.plain and not self._tried(self._warm_up, "slower, because blocks are not compiled"):
             self.kernels = "torch"
+            use_cudnn()
             self._set_call(stage.plain)
         if self.compute.device.type == "cuda" and self.world.size > 1:
             self.notes.append("the step is not captured as a CUDA graph, because several processes share it")
@@ -154,8 +154,18 @@ class Engine:
             failed = True
         return not self.world.all_reduce_max(failed)
 
-    def _load_cuda_kernels(self) -> None:
-        load_cuda_kernels(self.compute.device)
+    def _convolutions(self) -> Kernels:
+        """Choose the convolutions of compiled blocks: ours in bf16, where the step is captured.
+
+        Elsewhere the host launches each kernel, for which ours take longer. On AMD they were not measured.
+        """
+        captured = self.world.size == 1 and self.execution.cuda_graph
+        wanted = self.compute.precision == "bf16" and captured and torch.version.hip is None
+        otherwise = "slower, because our own convolutions cannot be used"
+        if wanted and self._tried(partial(load_cuda_kernels, self.compute.device), otherwise):
+            return "triton"
+        use_cudnn()
+        return "compiled"
 
     def _warm_up(self) -> None:
         with stage.restoring(self._changed()):
@@ -171,7 +181,8 @@ class Engine:
 
     def _captured_bn_forward(self, pool: Any) -> Callable[[Tensor], None]:
         """Return the forward pass on one of the parts that BN sees alone, which leaves their statistics in BN."""
-        images = next(self._inputs(0, 1, lambda: None)).clone()
+        x = self.batches.train(self.views.at(self._iteration))[0]  # whatever they hold: only the shape matters
+        images = x.chunk(self.ghost_batch_norm.count)[0].clone()
 
         def forward() -> None:
             with self.compute.autocast():

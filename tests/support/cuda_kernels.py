@@ -10,6 +10,7 @@ import json
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from resrepro.models.kernels import conv3x3_cuda
 
@@ -20,14 +21,27 @@ def distance(ours: Tensor, expected: Tensor) -> float:
 
 
 def distances(channels: int, images: int, height: int, width: int) -> list[float]:
-    """Return those of the output, the gradient of the input and of the weights."""
+    """Return those of output and gradients, of each gradient alone, and of all under activation checkpointing."""
     x = torch.randn(images, channels, height, width).to(memory_format=torch.channels_last).requires_grad_()
     weight = torch.randn(channels, channels, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
-    ours, expected = conv3x3_cuda.conv3x3(x, weight), F.conv2d(x, weight, padding=1)
+    expected = F.conv2d(x, weight, padding=1)
     gradient = torch.randn_like(expected)
-    found = [torch.autograd.grad(y, (x, weight), gradient) for y in (ours, expected)]
-    assert ours.stride() == expected.stride() and found[0][1].stride() == weight.stride()
-    return [distance(ours, expected), *map(distance, *found)]
+    gradients = torch.autograd.grad(expected, (x, weight), gradient)
+    found = []
+    for again in (False, True):
+        y = (
+            checkpoint(conv3x3_cuda.conv3x3, x, weight, use_reentrant=False)
+            if again
+            else conv3x3_cuda.conv3x3(x, weight)
+        )
+        ours = torch.autograd.grad(y, (x, weight), gradient)
+        assert y.stride() == expected.stride() and ours[1].stride() == weight.stride()
+        found += [distance(y, expected), *map(distance, ours, gradients)]
+    for wanted, its in zip((x, weight), gradients, strict=True):
+        other = weight if wanted is x else x
+        inputs = (x, weight.detach()) if other is weight else (x.detach(), weight)
+        found.append(distance(torch.autograd.grad(conv3x3_cuda.conv3x3(*inputs), wanted, gradient)[0], its))
+    return found
 
 
 def main() -> None:
@@ -35,7 +49,7 @@ def main() -> None:
     torch.manual_seed(0)
     conv3x3_cuda.CONVOLUTION = dict.fromkeys(conv3x3_cuda.CONVOLUTION, (32, 4))
     conv3x3_cuda.GRADIENT = dict.fromkeys(conv3x3_cuda.GRADIENT, (16, 4, 1))
-    sizes = ((16, 3, 8, 10), (32, 4, 5, 7), (64, 2, 6, 8))
+    sizes = ((16, 3, 6, 7), (32, 2, 5, 7), (64, 2, 4, 6))
     print(json.dumps({str(size): distances(*size) for size in sizes}))
 
 

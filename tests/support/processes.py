@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +52,21 @@ def run_apart(*words: object, code: int = 0) -> str:
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
+
+
+def json_of(module: str, *words: str, **environment: str) -> dict[str, Any]:
+    """Run a module of the tests in a process of its own; return the JSON of its last line."""
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join((str(tests), str(tests.parent)))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", module, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def error(*words: object) -> str:

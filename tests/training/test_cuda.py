@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from resrepro.models.kernels.fused import conv3x3, load_cuda_kernels, use_torch
+from resrepro.models.kernels.fused import conv3x3, load_cuda_kernels, load_kernels, use_torch
 from resrepro.runtime.device import Compute, choose
 from resrepro.training import step
-from resrepro.training.step import Execution
+from resrepro.training.step import Engine, Execution
 from support.recipes import tiny_recipe
 from support.trainings import PAPER, SWITCHED, cifar_like, same, training, weights
 
@@ -28,7 +28,7 @@ def losses(
     with compute.stream():
         t = training(cifar_like(), compute, tiny_recipe(**PAPER), arch, execution)
         if compute.device.type == "cuda":
-            assert t.engine.kernels == ("compiled" if execution.compiled else "torch")
+            assert t.engine.kernels in (("triton", "compiled") if execution.compiled else ("torch",))
             assert [note for note in t.engine.notes if "computed twice" not in note] == []
         draw = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -39,6 +39,12 @@ def losses(
             t.engine.step(i, lr)
             found.append(t.engine.totals().loss)
     return found
+
+
+@pytest.fixture
+def ours_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our convolutions (they are for bf16) also where the step is not captured, so that the same is computed."""
+    monkeypatch.setattr(Engine, "_convolutions", lambda self: load_cuda_kernels(self.compute.device) or "triton")
 
 
 def by_rounding(arch: str, cpu: list[float], fp32: Compute) -> list[float]:
@@ -60,6 +66,8 @@ def test_first_losses_on_cuda_equal_the_cpus(arch: str, fp32: Compute) -> None:
 
 def test_two_right_implementations_differ_by_rounding(fp32: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
     """So the test above can pass; it fails where a step is too long by a hundredth."""
+    if reason := load_kernels():
+        pytest.skip(reason)
     ours = losses("resnet20", fp32, Execution(), iterations=2)
     distance = by_rounding("resnet20", ours, fp32)
     assert not within(losses("resnet20", fp32, Execution(), iterations=2, lr=0.101), ours, distance)
@@ -84,9 +92,18 @@ def test_switches_on_cuda_equal_the_cpus(fp32: Compute) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("execution", [Execution(cuda_graph=False), Execution(activation_checkpointing=True)])
+@pytest.mark.usefixtures("ours_everywhere")
 def test_recording_and_recomputing_change_no_bit_on_cuda(execution: Execution, precision: str) -> None:
     compute = choose("cuda", precision)
     assert losses("resnet20", compute, execution) == losses("resnet20", compute, Execution())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "kernels"), [("bf16", "triton"), ("fp32", "compiled")])
+def test_our_convolutions_are_used_in_bf16(precision: str, kernels: str) -> None:
+    compute = choose("cuda", precision)
+    with compute.stream():
+        assert training(cifar_like(), compute, tiny_recipe(**PAPER), "resnet20").engine.kernels == kernels
 
 
 @pytest.mark.gpu
@@ -105,6 +122,7 @@ def test_resuming_on_cuda_is_bit_identical() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.usefixtures("ours_everywhere")
 def test_averages_by_a_captured_forward_pass_are_those_of_the_net(precision: str) -> None:
     found = []
     for execution in (Execution(), Execution(cuda_graph=False)):

@@ -24,7 +24,8 @@ from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.models import build, stage
-from resrepro.runtime.device import Compute
+from resrepro.models.kernels import fused
+from resrepro.runtime.device import Compute, Precision
 from resrepro.training import step
 from resrepro.training.cuda_graph import capture
 from resrepro.training.step import Engine, Execution
@@ -203,20 +204,40 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
     engine.step(0, 0.1)  # and it works
 
 
-def test_without_our_cuda_kernels_it_says_so_and_compiles_nothing(
+def test_our_convolutions_are_used_in_bf16_where_they_run_and_else_it_says_so(
     images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = training(images, fp32).engine
-    take_for_cuda(engine, monkeypatch)
+    def prepared(precision: Precision, load: Callable[[torch.device], None], **execution: bool) -> Engine:
+        engine = training(images, fp32).engine
+        take_for_cuda(engine, monkeypatch)
+        monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision=precision))
+        monkeypatch.setattr(engine, "execution", Execution(**execution))
+        monkeypatch.setattr(step, "load_cuda_kernels", load)
+        for work in ("_warm_up", "_capture"):
+            monkeypatch.setattr(engine, work, lambda: None)
+        engine._prepare()
+        return engine
 
     def fail(_device: torch.device) -> None:
         raise ImportError("No module named 'triton'")
 
-    monkeypatch.setattr(step, "load_cuda_kernels", fail)
-    monkeypatch.setattr(engine, "_capture", lambda: None)
-    engine._prepare()
-    assert engine.notes == ["slower, because our own kernels cannot be used: ImportError No module named 'triton'"]
-    assert engine.kernels == "torch"
+    assert prepared("bf16", lambda device: None).kernels == "triton"
+    without = prepared("bf16", fail)
+    assert without.kernels == "compiled"
+    assert without.notes == [
+        "slower, because our own convolutions cannot be used: ImportError No module named 'triton'"
+    ]
+    for precision, execution in (("fp32", {}), ("tf32", {}), ("bf16", {"cuda_graph": False})):
+        other = prepared(precision, fail, **execution)  # never loads them
+        assert (other.kernels, other.notes) == ("compiled", [])
+
+
+def test_our_cuda_kernels_are_not_used_after_a_device_on_which_they_fail() -> None:
+    pytest.importorskip("triton")
+    fused._cuda = True  # as after another device
+    with pytest.raises((RuntimeError, ValueError)):
+        fused.load_cuda_kernels(torch.device("cpu"))  # Triton has no driver for it
+    assert not fused._cuda
 
 
 @pytest.mark.parametrize(

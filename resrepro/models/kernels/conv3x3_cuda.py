@@ -13,8 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Per number of channels, what was fastest on an H200 with 128 images of 32x32, 16x16 and 8x8 pixels. Each constant also
-# decides in which order is added up, so a run's results depend on it by rounding.
+# Per number of channels, what was fastest on an H200 with 128 images of 32x32, 16x16 and 8x8 pixels. They also set the
+# order of the sums, so a run's results depend on them by rounding.
 CONVOLUTION = {16: (256, 4), 32: (128, 4), 64: (64, 4)}  # pixels of a program, warps
 GRADIENT = {16: (64, 128, 1), 32: (64, 64, 2), 64: (64, 64, 4)}  # pixels of a step, programs, warps
 

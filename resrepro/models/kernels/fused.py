@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from resrepro.models.kernels import build
 
 LINE = 64  # elements; the kernel's unit of work
+CHANNELS = (16, 32, 64)  # of our convolutions
 LARGEST_ON_CUDA = 16 * 32 * 32  # elements of an image's maps: those of the nets for CIFAR, on which ours were measured
 
 _fused = False
@@ -36,23 +37,35 @@ def load_kernels() -> str | None:
 
 
 def load_cuda_kernels(device: torch.device) -> None:
-    """Use the CUDA kernels in all nets of this process, once they have run on this device.
+    """Use our convolutions on CUDA in all nets of this process, once they have run on this device.
 
     Raises:
-        Exception: there is no Triton, or whatever it does not like.
+        Exception: there is no Triton, or whatever it does not like; then cuDNN's are used.
     """
     global _cuda
-    importlib.import_module("resrepro.models.kernels.conv3x3_cuda")
-    x = torch.ones(1, 16, 8, 8, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
-    torch.ops.resrepro.conv3x3_cuda(x, torch.ones(16, 16, 3, 3, device=device))
-    torch.ops.resrepro.conv3x3_weight_gradient(x, x)
-    _cuda = True
+    try:
+        importlib.import_module("resrepro.models.kernels.conv3x3_cuda")
+        for channels in CHANNELS:
+            x = torch.ones(1, channels, 8, 8, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
+            torch.ops.resrepro.conv3x3_cuda(x, torch.ones(channels, channels, 3, 3, device=device))
+            torch.ops.resrepro.conv3x3_weight_gradient(x, x)
+    except Exception:
+        use_cudnn()
+        raise
+    _cuda = True  # and not False meanwhile: other runs of this process compute
+
+
+def use_cudnn() -> None:
+    """Use cuDNN's convolutions on CUDA in all nets of this process."""
+    global _cuda
+    _cuda = False
 
 
 def use_torch() -> None:
     """Use torch's operations in all nets of this process, as before kernels were loaded."""
-    global _fused, _cuda
-    _fused = _cuda = False
+    global _fused
+    _fused = False
+    use_cudnn()
 
 
 def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
@@ -66,9 +79,9 @@ def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Te
 def conv3x3(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Compute a 3x3 convolution: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
     if conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
-        if _on_cuda(x) and x.shape[1] * x.shape[2] * x.shape[3] <= LARGEST_ON_CUDA:
+        if _on_cuda(x) and _fits_on_cuda(x):
             return torch.ops.resrepro.conv3x3_cuda(x, conv.weight)  # type: ignore[no-any-return]
-        if _fused and _conv_fits_cpu(x):
+        if _fused and _fits_on_cpu(x):
             return torch.ops.resrepro.conv3x3(x, conv.weight)  # type: ignore[no-any-return]
     return conv(x)  # type: ignore[no-any-return]
 
@@ -81,7 +94,7 @@ def _conv_fits(conv: nn.Conv2d, x: Tensor) -> bool:
     channels = x.shape[1]
     return (
         x.dtype == torch.bfloat16
-        and channels in (16, 32, 64)
+        and channels in CHANNELS
         and conv.out_channels == channels
         and conv.stride == (1, 1)
         and conv.groups == 1
@@ -89,7 +102,11 @@ def _conv_fits(conv: nn.Conv2d, x: Tensor) -> bool:
     )
 
 
-def _conv_fits_cpu(x: Tensor) -> bool:
+def _fits_on_cuda(x: Tensor) -> bool:
+    return x.shape[1] * x.shape[2] * x.shape[3] <= LARGEST_ON_CUDA
+
+
+def _fits_on_cpu(x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.shape[3] % 2 == 0

@@ -16,7 +16,7 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.distance import distances, published
-from resrepro.results.laboratory import Lesion
+from resrepro.results.laboratory import Lesion, SurfacePoint
 from resrepro.results.records import Response
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +109,7 @@ def row(name: str, first_cell: str) -> list[str]:
     ("first_cell", "experiment", "name", "before"),
     [
         ("plain-20, all 64,000 iterations", "cifar-plain", "plain20", "plain20-decay-all"),
+        ("ResNet-56, 30,000 iterations so far", "cifar-resnet", "resnet56", "resnet56-decay-all"),
         ("plain-56, 32,000 iterations so far", "recipe-forensics", "plain56-32k-fc-gaussian", "plain56-decay-all"),
         ("ResNet-20, all 64,000 iterations", "cifar-resnet", "resnet20", "resnet20-decay-all"),
     ],
@@ -116,7 +117,9 @@ def row(name: str, first_cell: str) -> list[str]:
 def test_the_readmes_distances_are_those_of_the_stored_runs(
     first_cell: str, experiment: str, name: str, before: str
 ) -> None:
-    pairs = zip(differences(experiment, name)["test"], differences("cifar-decay-all", before)["test"], strict=True)
+    folder = "results/h200" if "so far" in first_cell and name == "resnet56" else "results"
+    ours, others = differences(experiment, name, folder)["test"], differences("cifar-decay-all", before)["test"]
+    pairs = zip(ours, others, strict=True)
     assert row("README.md", first_cell) == [f"{new} ({old})" for new, old in pairs]
 
 
@@ -163,6 +166,7 @@ def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
     for net in ("plain20", "resnet20"):
         rows = read_rows(ROOT / f"results/cifar10/{net}/seed0/lesions.csv", Lesion)
         found[net] = {kind: [r.error_pct for r in rows if r.kind == kind] for kind in ("whole", "one")}
+        found[net]["four"] = [r.error_pct for r in rows if r.kind == "several" and r.num_blocks == 4]
     plain, residual = found["plain20"], found["resnet20"]
     text = page("docs/laboratory.md")
     assert f"their errors are {plain['whole'][0]:.2f} and {residual['whole'][0]:.2f} %" in text
@@ -171,6 +175,39 @@ def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
         f"ResNet-20's is {median(residual['one']):.2f} %, at best {min(residual['one']):.2f} %, and at worst "
         f"{max(residual['one']):.2f} %" in text
     )
+    assert f"Without four blocks ResNet-20's is {median(residual['four']):.2f} % (median)" in text
+
+
+def test_the_surfaces_on_the_page_are_the_stored_ones() -> None:
+    cells = []
+    for net in ("plain20", "resnet20"):
+        points = {(r.x, r.y): r for r in read_rows(ROOT / f"results/cifar10/{net}/seed0/surface.csv", SurfacePoint)}
+        middle = points[0, 0]
+        cells.append([f"{middle.loss:.3f} ± {middle.loss_error:.3f}"])
+        for r in (0.25, 0.5):
+            around = [points[at].loss for at in ((r, 0), (-r, 0), (0, r), (0, -r))]
+            cells[-1].append(f"{min(around):.2f} to {max(around):.2f}")
+    (plain, *plains), (residual, *residuals) = cells
+    text = page("docs/laboratory.md")
+    assert f"the loss is {plain} in the middle of plain-20's and {residual} in that of ResNet-20's" in text
+    for pair in zip(plains, residuals, strict=True):
+        assert " and ".join(pair) in text, pair
+
+
+def test_the_difference_of_the_two_nets_of_20_layers_is_that_of_the_stored_runs() -> None:
+    ours, papers = [], []
+    for experiment, name in (("cifar-resnet", "resnet20"), ("cifar-plain", "plain20")):
+        run = next(run for run in find_experiment(experiment).runs if run.name == name)
+        points = results.read_points(results.run_files(ROOT / "results", run))
+        ours.append(fmean(p.shown_test_error_pct for p in points if p.iteration >= 55_000))
+        papers.append(distances(name, published(run), [points])["test"].difference.windows[2].paper_pct)
+    gaps = [its[1] - its[0] for its in (ours, papers)]
+    sentence = (
+        "{:.1f} points below plain-20's ({:.2f} and {:.2f} %), in the paper's figure {:.1f} ({:.2f} and {:.2f})".format(
+            gaps[0], *ours, gaps[1], *papers
+        )
+    )
+    assert sentence in page("docs/findings.md")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """3x3 convolutions of few channels on CUDA, and their gradients, as Triton kernels.
 
-cuDNN's forward kernel computes tiles of 64 output channels, and it has no deterministic gradient in bf16 for the
-weights of 16 channels: it converts the maps to fp32 first. docs/performance.md has the times of both.
+cuDNN's forward kernel computes tiles of 64 output channels, and for the gradient of the weights of 16 channels it
+converts the maps to fp32. docs/performance.md has the times of both.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ def test_the_runs_of_a_command_open_a_dataset_once_each_way(
     monkeypatch.setattr("resrepro.training.runner.load_for", load)
     runs = [
         Run(dataset=birds, name=f"{arch}-{seed}", arch=arch, recipe=recipe, seed=seed, label=arch)
-        for arch, recipe in (("resnet8", WHOLE), ("plain8", CROPS), ("plain14", RESIZED))
-        for seed in (0, 1)
+        for arch, recipe, seeds in (("resnet8", WHOLE, (0,)), ("plain8", CROPS, (0, 1)), ("plain14", RESIZED, (0,)))
+        for seed in seeds
     ]
     trainer = Runner(
         results_dir=tmp_path, data_dir=tmp_path, compute=choose("cpu", "fp32"), reporter=reporter, num_workers=3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import takewhile
 
 LONGEST_LINE = 2000  # characters of an error; a value in a file may have thousands
 MAX_LISTED = 40  # words in a message
@@ -33,14 +34,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Where no word is near, return the list of all; or of a long list, the three that are nearest.
     """
     known = list(known)
-    near = [k for k in known if word and k.startswith(word)] or difflib.get_close_matches(
-        word.lower(), known, n=1, cutoff=0.5
-    )
+    near = [k for k in known if word and k.startswith(word)] or _near(word.lower(), known)
     if not near:
         by_lower = {k.lower(): k for k in known}
-        near = [by_lower[n] for n in difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)]
+        near = [by_lower[n] for n in _near(word.lower(), by_lower)]
     if near:
         return f"; did you mean '{near[0]}'?"
     if len(known) > MAX_LISTED:
         return f"; the nearest are {', '.join(difflib.get_close_matches(word, known, n=3, cutoff=0.0))}"
     return f"; known: {', '.join(known)}"
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    """Return the words that are near, the nearest first; of those as near, the one that begins in the same way."""
+    found = difflib.get_close_matches(word, known, n=5, cutoff=0.5)
+
+    def likeness(other: str) -> tuple[float, int]:
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(other, word, strict=False))
+        return difflib.SequenceMatcher(None, other, word).ratio(), len([*same])
+
+    return sorted(found, key=likeness, reverse=True)

@@ -38,6 +38,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("run cifar-plain --seeds 0-99999999999", "--seeds 0-99999999999: expected a range of 1 to 1000"),
     ("run cifar-plain --seeds -1", "expected integers separated by commas"),
     ("run cifar-plain --seeds 99999999999999999999", "expected integers from 0 to"),
+    ("run cifar-plain --only plain2O", "did you mean 'plain20'?"),
     ("run cifar-plain --only plain21", "there is no run 'plain21'; did you mean 'plain"),
     ("run cifar-plain --jobs 0", "--jobs 0: expected auto, or how many"),
     ("run cifar-plain --log wandb", "--log wandb: expected tensorboard"),

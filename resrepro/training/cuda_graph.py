@@ -15,7 +15,7 @@ from resrepro.models.stage import restoring
 WARM_UP_CALLS = 3  # libraries choose their kernels and reserve their memory before the capture
 
 
-def capture(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = None) -> tuple[Callable[[], None], Any]:
+def capture(work: Callable[[], object], changed: Sequence[Tensor], pool: Any = None) -> tuple[Callable[[], None], Any]:
     """Capture `work` on the current CUDA stream, which must not be the default one.
 
     Args:
@@ -38,6 +38,20 @@ def capture(work: Callable[[], None], changed: Sequence[Tensor], pool: Any = Non
         ):
             work()
     return graph.replay, graph.pool()
+
+
+def captured_call(
+    work: Callable[[Tensor], object], example: Tensor, changed: Sequence[Tensor], pool: Any = None
+) -> Callable[[Tensor], None]:
+    """Capture a call, as `capture` does; return a function that repeats it on inputs of the shape of `example`."""
+    inputs = example.clone()
+    replay = capture(lambda: work(inputs), changed, pool)[0]
+
+    def call(x: Tensor) -> None:
+        inputs.copy_(x)
+        replay()
+
+    return call
 
 
 @contextmanager

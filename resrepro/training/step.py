@@ -28,7 +28,7 @@ from resrepro.models.kernels.fused import load_cuda_kernels, load_kernels, use_c
 from resrepro.results.records import NORMS_BATCHES, Kernels
 from resrepro.runtime.device import Compute, memory_that_ended, missing_compiler
 from resrepro.runtime.distributed import ALONE, World
-from resrepro.training.cuda_graph import capture
+from resrepro.training.cuda_graph import capture, captured_call
 from resrepro.training.ghost_batch_norm import GhostBatchNorm
 from resrepro.training.sgd import MomentumSGD
 
@@ -179,23 +179,17 @@ class Engine:
             self._bn_forward = self._captured_bn_forward(pool)
         self._work, self._test_chunk = work, test
 
+    @torch.no_grad()
     def _captured_bn_forward(self, pool: Any) -> Callable[[Tensor], None]:
         """Return the forward pass on one of the parts that BN sees alone, which leaves their statistics in BN."""
         x = self.batches.train(self.views.at(self._iteration))[0]  # whatever they hold: only the shape matters
-        images = x.chunk(self.ghost_batch_norm.count)[0].clone()
 
-        def forward() -> None:
+        def forward(part: Tensor) -> None:
             with self.compute.autocast():
-                self.net(images)
+                self.net(part)
 
-        with bn_momentum(self.net, 1.0), torch.no_grad():
-            replay = capture(forward, [], pool)[0]
-
-        def call(x: Tensor) -> None:
-            images.copy_(x)
-            replay()
-
-        return call
+        with bn_momentum(self.net, 1.0):
+            return captured_call(forward, x.chunk(self.ghost_batch_norm.count)[0], [], pool)
 
     def _changed(self) -> list[Tensor]:
         """Return all tensors that a step changes."""

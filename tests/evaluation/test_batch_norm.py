@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import pytest
 import torch
 from torch import nn
@@ -12,14 +10,7 @@ from resrepro.data.in_memory.images import Images
 from resrepro.evaluation.batch_norm import reestimated
 from resrepro.models import build
 from resrepro.runtime.device import Compute
-from support.trainings import same, training, weights
-
-
-class AsOnCuda(Compute):
-    """A CPU that is taken for a GPU."""
-
-    def autocast(self) -> AbstractContextManager[object]:
-        return nullcontext()
+from support.trainings import AsOnCuda, same, training, weights
 
 
 @pytest.mark.parametrize("compute", [Compute, AsOnCuda])

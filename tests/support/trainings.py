@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def training(
         execution=execution or Execution(),
     )
     return Training(recipe, engine)
+
+
+class AsOnCuda(Compute):
+    """A CPU that is taken for a GPU."""
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
 
 def weights(t: Training) -> dict[str, Any]:

@@ -23,14 +23,15 @@ from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
+from resrepro.evaluation.batch_norm import reestimated
 from resrepro.models import build, stage
 from resrepro.models.kernels import fused
 from resrepro.runtime.device import Compute, Precision
-from resrepro.training import step
+from resrepro.training import cuda_graph, step
 from resrepro.training.cuda_graph import capture
 from resrepro.training.step import Engine, Execution
 from support.recipes import tiny_recipe
-from support.trainings import SWITCHED, same, training, weights
+from support.trainings import SWITCHED, AsOnCuda, same, training, weights
 
 
 class OnlyCuda(TorchDispatchMode):
@@ -143,6 +144,25 @@ def test_recording_step_and_evaluation_changes_no_result(
     assert same(weights(recorded), weights(plainly))
     keep = {"elapsed_s"}
     assert [p.model_dump(exclude=keep) for p in recorded.points] == [p.model_dump(exclude=keep) for p in plainly.points]
+
+
+@pytest.mark.parametrize("bn_devices", [1, 2])
+def test_averages_by_the_captured_forward_pass_are_those_of_the_net(
+    images: Images, fp32: Compute, bn_devices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = training(images, fp32, tiny_recipe(bn_average_batches=2, bn_devices=bn_devices)).engine
+    engine.step(0, 0.1)
+    # a graph that repeats the work
+    monkeypatch.setattr(cuda_graph, "capture", lambda work, changed, pool: (work, pool))
+    before = {k: v.clone() for k, v in engine.net.state_dict().items()}
+    forward = engine._captured_bn_forward(None)
+    assert same(before, engine.net.state_dict())
+    compute, found = AsOnCuda(device=torch.device("cuda"), precision="fp32"), []
+    for one in (None, forward):
+        inputs = [part for i in (1, 2) for part in engine.mini_batch(i)[0].chunk(bn_devices)]
+        with reestimated(engine.net, inputs, compute, one):
+            found.append({k: v.clone() for k, v in engine.net.state_dict().items()})
+    assert same(*found) and not same(before, found[0])
 
 
 @WITH_AND_WITHOUT

@@ -22,10 +22,10 @@ from resrepro.results.lock import RunLocked
 from resrepro.runtime.device import Compute, device_errors, num_cores
 from resrepro.runtime.distributed import ALONE, World
 from resrepro.runtime.signals import Interrupted, Signals
+from resrepro.training.execution import Execution
 from resrepro.training.memory import check_shares, needed_bytes, plan
 from resrepro.training.reporter import Reporter
 from resrepro.training.session import RunSession, count
-from resrepro.training.step import Execution
 
 AUTO_JOBS = {"cpu": 1, "cuda": 4}  # runs at once
 

@@ -30,9 +30,10 @@ from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import World
 from resrepro.runtime.signals import Interrupted, Signals
 from resrepro.training import checkpoint, constructed_start
+from resrepro.training.execution import Execution
 from resrepro.training.loop import Diverged, Training
 from resrepro.training.reporter import Reporter
-from resrepro.training.step import Engine, Execution
+from resrepro.training.step import Engine
 
 CHECKPOINT_EVERY_S = 60.0  # and when stopped, at the end, and on a CPU at every curve point
 AGREE_EVERY_ITERS = 10  # how often processes ask each other whether one was told to stop

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,18 +16,15 @@ from torch import Tensor, nn
 
 from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import InputPipeline, TrainingViews
-from resrepro.errors import first_line
 from resrepro.evaluation.batch_norm import bn_momentum, reestimated
 from resrepro.evaluation.gradients import Norms, gradient_norms, response_stds
-from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
-from resrepro.models.blocks import Block
-from resrepro.models.kernels.fused import load_cuda_kernels, load_kernels, use_cudnn
-from resrepro.results.records import NORMS_BATCHES, Kernels
-from resrepro.runtime.device import Compute, memory_that_ended, missing_compiler
+from resrepro.results.records import NORMS_BATCHES
+from resrepro.runtime.device import Compute
 from resrepro.runtime.distributed import ALONE, World
 from resrepro.training.cuda_graph import capture, captured_call
+from resrepro.training.execution import FASTEST, Execution, Preparation
 from resrepro.training.ghost_batch_norm import GhostBatchNorm
 from resrepro.training.sgd import MomentumSGD
 
@@ -45,21 +41,6 @@ class Totals:
         """Return the mean loss and the error in % of the mini-batches between two totals."""
         n = self.num_images - start.num_images
         return (self.loss - start.loss) / n, 100 * (self.num_wrong - start.num_wrong) / n
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """Says how a step is computed, where the device can; only `compiled` changes a result, by rounding.
-
-    Args:
-        compiled: on CUDA, torch's compiler fuses the elementwise work of each block.
-        cuda_graph: on CUDA, the step is captured as one CUDA graph.
-        activation_checkpointing: a block's inner activations are computed twice, not kept: less memory.
-    """
-
-    compiled: bool = True
-    cuda_graph: bool = True
-    activation_checkpointing: bool = False
 
 
 class Engine:
@@ -82,7 +63,7 @@ class Engine:
         *,
         seed: int,
         compute: Compute,
-        execution: Execution = Execution(),
+        execution: Execution = FASTEST,
         world: World = ALONE,
     ) -> None:
         self.compute, self.batches, self.execution, self.world = compute, batches, execution, world
@@ -99,8 +80,6 @@ class Engine:
         self.ghost_batch_norm = GhostBatchNorm(self.net, recipe.bn_devices // world.size)
         self.single_view = SingleView(self.net, batches.test_split, compute, world)
         self.clean_view = SingleView(self.net, batches.train_split, compute, world)
-        self.notes: list[str] = []
-        self.kernels: Kernels = "torch"
         self._work: Callable[[], None] = self._step
         self._test_chunk: Callable[[], None] = self.single_view.evaluate_chunk
         self._bn_forward: Callable[[Tensor], object] | None = None  # of the net, where it is captured
@@ -109,63 +88,10 @@ class Engine:
         self._forward = world.wrap_ddp(self.ghost_batch_norm)
 
     def _prepare(self) -> None:
-        call: stage.Call = stage.plain
-        if not any(isinstance(module, Block) for module in self.net.modules()):
-            self._note_other_code()
-        elif self.compute.device.type == "cpu":
-            reason = load_kernels()
-            if reason is not None:
-                self.notes.append(f"a quarter slower, because our own kernels cannot be used: {reason}")
-            self.kernels = "fused" if reason is None else "torch"
-        elif self.execution.compiled:
-            call = stage.compiled()
-            self.kernels = self._convolutions()
-        if self.execution.activation_checkpointing:
-            self.notes.append("a third slower: free memory does not hold all activations, so some are computed twice")
-        self._set_call(call)
-        if call is not stage.plain and not self._tried(self._warm_up, "slower, because blocks are not compiled"):
-            self.kernels = "torch"
-            use_cudnn()
-            self._set_call(stage.plain)
-        if self.compute.device.type == "cuda" and self.world.size > 1:
-            self.notes.append("the step is not captured as a CUDA graph, because several processes share it")
-        elif self.compute.device.type == "cuda" and self.execution.cuda_graph:
-            self._tried(self._capture, "slower, because the step is not captured as a CUDA graph")
-
-    def _note_other_code(self) -> None:
-        self.notes.append("layers are called plainly, for our kernels and the compiler know only nets of this package")
-        unknown = sum(layer.bn is None for layer in layers_3x3(self.net))
-        if unknown:
-            self.notes.append(f"no responses of {unknown} 3x3 layer(s): no BN is named after them, as bn2 after conv2")
-
-    def _set_call(self, call: stage.Call) -> None:
-        stage.set_block_call(
-            self.net, stage.activation_checkpointing(call) if self.execution.activation_checkpointing else call
-        )
-
-    def _tried(self, work: Callable[[], None], otherwise: str) -> bool:
-        failed = False
-        try:
-            work()
-        except Exception as error:  # whatever a compiler or driver does not like
-            if full := memory_that_ended(error):  # a capture then ends with another error than its own
-                raise full from None
-            self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}{missing_compiler(error)}")
-            failed = True
-        return not self.world.all_reduce_max(failed)
-
-    def _convolutions(self) -> Kernels:
-        """Choose the convolutions of compiled blocks: ours in bf16, where the step is captured.
-
-        Elsewhere the host launches each kernel, for which ours take longer. On AMD they were not measured.
-        """
-        captured = self.world.size == 1 and self.execution.cuda_graph
-        wanted = self.compute.precision == "bf16" and captured and torch.version.hip is None
-        otherwise = "slower, because our own convolutions cannot be used"
-        if wanted and self._tried(partial(load_cuda_kernels, self.compute.device), otherwise):
-            return "triton"
-        use_cudnn()
-        return "compiled"
+        preparation = Preparation(self.net, self.compute, self.execution, self.world)
+        preparation.choose_kernels(self._warm_up)
+        preparation.capture(self._capture)
+        self.kernels, self.notes = preparation.kernels, preparation.notes
 
     def _warm_up(self) -> None:
         with stage.restoring(self._changed()):

@@ -17,9 +17,10 @@ from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.models import build
 from resrepro.models.saved import read_saved
 from resrepro.runtime.device import Compute, choose
+from resrepro.training.execution import FASTEST, Execution
 from resrepro.training.loop import Training
 from resrepro.training.runner import Runner
-from resrepro.training.step import Engine, Execution
+from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
 from support.reporters import Silent
 
@@ -29,7 +30,7 @@ def training(
     compute: Compute,
     recipe: Recipe | None = None,
     arch: str = "resnet8",
-    execution: Execution | None = None,
+    execution: Execution = FASTEST,
 ) -> Training:
     recipe = recipe or tiny_recipe()
     engine = Engine(
@@ -38,7 +39,7 @@ def training(
         recipe,
         seed=0,
         compute=compute,
-        execution=execution or Execution(),
+        execution=execution,
     )
     return Training(recipe, engine)
 

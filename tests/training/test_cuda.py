@@ -8,8 +8,7 @@ from torch import nn
 
 from resrepro.models.kernels.fused import conv3x3, load_cuda_kernels, load_kernels, use_torch
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import step
-from resrepro.training.step import Engine, Execution
+from resrepro.training.execution import Execution, Preparation
 from support.recipes import tiny_recipe
 from support.trainings import PAPER, SWITCHED, cifar_like, same, training, weights
 
@@ -44,7 +43,9 @@ def losses(
 @pytest.fixture
 def ours_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our convolutions (they are for bf16) also where the step is not captured, so that the same is computed."""
-    monkeypatch.setattr(Engine, "_convolutions", lambda self: load_cuda_kernels(self.compute.device) or "triton")
+    monkeypatch.setattr(
+        Preparation, "_compiled_kernels", lambda self: load_cuda_kernels(self.compute.device) or "triton"
+    )
 
 
 def by_rounding(arch: str, cpu: list[float], fp32: Compute) -> list[float]:
@@ -71,7 +72,7 @@ def test_two_right_implementations_differ_by_rounding(fp32: Compute, monkeypatch
     ours = losses("resnet20", fp32, Execution(), iterations=2)
     distance = by_rounding("resnet20", ours, fp32)
     assert not within(losses("resnet20", fp32, Execution(), iterations=2, lr=0.101), ours, distance)
-    monkeypatch.setattr(step, "load_kernels", lambda: use_torch() or "torch's are wanted")
+    monkeypatch.setattr("resrepro.training.execution.load_kernels", lambda: use_torch() or "torch's are wanted")
     torchs = losses("resnet20", fp32, Execution(), iterations=2)
     assert torchs != ours and within(torchs, ours, distance)
 

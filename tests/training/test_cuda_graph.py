@@ -27,9 +27,10 @@ from resrepro.evaluation.batch_norm import reestimated
 from resrepro.models import build, stage
 from resrepro.models.kernels import fused
 from resrepro.runtime.device import Compute, Precision
-from resrepro.training import cuda_graph, step
+from resrepro.training import cuda_graph
 from resrepro.training.cuda_graph import capture
-from resrepro.training.step import Engine, Execution
+from resrepro.training.execution import Execution, Preparation
+from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
 from support.trainings import SWITCHED, AsOnCuda, same, training, weights
 
@@ -196,9 +197,8 @@ def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32:
 
 def take_for_cuda(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an engine take the CPU for a GPU, as it does when it begins."""
-    engine.kernels = "torch"
     monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision="fp32"))
-    monkeypatch.setattr(step, "load_cuda_kernels", lambda device: None)
+    monkeypatch.setattr("resrepro.training.execution.load_cuda_kernels", lambda device: None)
 
 
 @pytest.mark.parametrize("failing", ["compiled", "captured"])
@@ -212,7 +212,7 @@ def test_without_compiler_or_graphs_it_falls_back_and_says_so(
         raise RuntimeError("the driver says no\nand more")
 
     calls_set: list[stage.Call] = []
-    monkeypatch.setattr(engine, "_set_call", calls_set.append)
+    monkeypatch.setattr(Preparation, "_set_call", lambda self, call: calls_set.append(call))
     monkeypatch.setattr(engine, "_warm_up", fail if failing == "compiled" else lambda: None)
     monkeypatch.setattr(engine, "_capture", fail if failing == "captured" else lambda: None)
     engine._prepare()
@@ -232,7 +232,7 @@ def test_our_convolutions_are_used_in_bf16_where_they_run_and_else_it_says_so(
         take_for_cuda(engine, monkeypatch)
         monkeypatch.setattr(engine, "compute", Compute(device=torch.device("cuda"), precision=precision))
         monkeypatch.setattr(engine, "execution", Execution(**execution))
-        monkeypatch.setattr(step, "load_cuda_kernels", load)
+        monkeypatch.setattr("resrepro.training.execution.load_cuda_kernels", load)
         for work in ("_warm_up", "_capture"):
             monkeypatch.setattr(engine, work, lambda: None)
         engine._prepare()

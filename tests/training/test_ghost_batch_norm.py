@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from resrepro.data.in_memory.images import Images
 from resrepro.models.kernels import fused
 from resrepro.runtime.device import Compute
-from resrepro.training.step import Execution
+from resrepro.training.execution import Execution
 from support.recipes import tiny_recipe
 from support.trainings import SWITCHED, same, training, weights
 

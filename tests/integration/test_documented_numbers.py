@@ -123,17 +123,27 @@ def test_the_readmes_distances_are_those_of_the_stored_runs(
     assert row("README.md", first_cell) == [f"{new} ({old})" for new, old in pairs]
 
 
-@pytest.mark.parametrize("net", ["plain-56", "ResNet-20"])
-def test_where_the_recipe_stands_is_where_the_stored_runs_stand(net: str) -> None:
-    name = net.lower().replace("-", "")
-    new, old = row("docs/recipe.md", f"{net}, the three choices"), row("docs/recipe.md", f"{net}, decay on all")
-    found = differences("recipe-forensics", f"{name}-32k-fc-gaussian")
-    std = fmean(
-        r.std for r in read_rows(ROOT / f"results/cifar10/{name}-32k-fc-gaussian/seed0/responses.csv", Response)
-    )
-    assert new[:2] == [found["train"][0], found["test"][0]] and new[3].startswith(f"{std:.2f} (")
-    before = differences("cifar-decay-all", f"{name}-decay-all")
-    assert [old[0], old[2]] == [before["train"][0], before["test"][0]]
+@pytest.mark.parametrize(
+    ("first_cell", "name"),
+    [
+        ("plain-56, the three choices", "plain56-32k-fc-gaussian"),
+        ("ResNet-20, the three choices", "resnet20-32k-fc-gaussian"),
+        ("ResNet-20, the three choices, BN on 64 images", "resnet20-32k-fc-gaussian-bn-64"),
+    ],
+)
+def test_where_the_recipe_stands_is_where_the_stored_runs_stand(first_cell: str, name: str) -> None:
+    ours, moving = (differences("recipe-forensics", name, moving=m) for m in (False, True))
+    std = fmean(r.std for r in read_rows(ROOT / f"results/cifar10/{name}/seed0/responses.csv", Response))
+    cells = row("docs/recipe.md", first_cell)
+    assert cells[:3] == [ours["train"][0], ours["test"][0], moving["test"][0]]
+    assert cells[3].startswith(f"{std:.2f} (")
+
+
+@pytest.mark.parametrize("net", ["plain-20", "plain-56", "ResNet-20", "ResNet-56"])
+def test_decay_on_all_stands_where_its_stored_runs_stand(net: str) -> None:
+    before = differences("cifar-decay-all", f"{net.lower().replace('-', '')}-decay-all")
+    cells = row("docs/recipe.md", f"{net}, decay on all")
+    assert [cells[0], cells[2]] == [before["train"][0], before["test"][0]]
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import glob
 import os
 import platform
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import filelock
-
 from resrepro.errors import UserError
+
+POLL_S = 0.05  # between two tries for a lock
 
 
 @contextmanager
@@ -133,7 +135,6 @@ def exclusive(
     Raises:
         UserError: another process holds the lock, or the file cannot be written.
     """
-    held = filelock.FileLock(lock, timeout=wait_s)
     with user_errors(lock, option):  # a named pipe must not be waited for
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     own = os.fstat(descriptor)  # open until the end, so that no other file gets its number
@@ -152,13 +153,28 @@ def exclusive(
     try:
         if not stat.S_ISREG(own.st_mode):
             raise UserError(f"{lock}: expected an empty file, the lock; delete it")
-        with user_errors(lock, option):
-            try:
-                held.acquire()
-            except filelock.Timeout as error:
-                raise locked() from error
+        if not _flocked(descriptor, lock, option, wait_s):
+            raise locked()
         check()
         yield check
     finally:
-        held.release()
+        with suppress(OSError):  # a disk that fails: the lock ends with the descriptor
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a child process has the descriptor
         os.close(descriptor)
+
+
+def _flocked(descriptor: int, lock: Path, option: str, wait_s: float) -> bool:
+    """Lock an open file, unless another process holds its lock until `wait_s` are over."""
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(POLL_S)
+        except OSError as error:  # ENOSYS, ENOLCK, ENOTSUP: such as Lustre that is mounted without flock
+            raise UserError(
+                f"{lock}: cannot be locked: {error.strerror}; its file system must have flock; choose another {option}"
+            ) from error

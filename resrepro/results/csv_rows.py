@@ -35,11 +35,12 @@ def append_row(path: Path, row: StrictModel) -> None:
     Raises:
         UserError: the row cannot be written.
     """
-    with user_errors(path), path.open("ab") as file:
+    left = memoryview(_text([_values(row)]).encode())
+    with user_errors(path), path.open("ab", buffering=0) as file:  # a buffer would be written again when it is closed
         end = file.tell()
         try:
-            file.write(_text([_values(row)]).encode())
-            file.flush()
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         except OSError:
             os.truncate(path, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,19 @@ def test_a_torn_last_line_is_left_out(files: RunFiles, cut: int) -> None:
         csv_rows.append_row(files.curves, point(i))
     os.truncate(files.curves, files.curves.stat().st_size - cut)
     assert results.read_points(files) == [point(5)]
+
+
+def test_a_row_for_which_there_is_no_space_leaves_the_file_as_it_was(files: RunFiles) -> None:
+    """The system writes half of the row and then fails; truncated, there is space again for half a row."""
+    csv_rows.append_row(files.curves, point(5))
+    before, soft, hard = files.curves.read_bytes(), *resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
+    try:
+        with pytest.raises(UserError, match=r"curves\.csv: cannot be written"):
+            csv_rows.append_row(files.curves, point(10))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert files.curves.read_bytes() == before
 
 
 def test_a_damaged_line_is_named(files: RunFiles) -> None:

@@ -59,6 +59,17 @@ def test_a_lock_that_is_no_empty_file_is_one_line(files: RunFiles) -> None:
         pass
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named(files: RunFiles, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_descriptor: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    error = r"\.lock: cannot be locked: .* choose another --results-dir"
+    with pytest.raises(UserError, match=error), results.exclusive(files):
+        pass
+
+
 def test_a_disk_that_fails_when_the_lock_is_given_back_hides_no_result(
     files: RunFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import filelock
 import pytest
 
 from resrepro import results
@@ -57,8 +56,9 @@ def test_it_takes_no_lock_and_writes_nothing(tmp_path: Path, monkeypatch: pytest
 
     with results.exclusive(files):
         before = everything()
-        monkeypatch.setattr(filelock, "FileLock", lambda *_, **__: pytest.fail("the watch took a lock"))
-        assert look(tmp_path)["shapes/resnet8/seed0"].state == "training" and shown(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr("fcntl.flock", lambda *_: pytest.fail("the watch took a lock"))
+            assert look(tmp_path)["shapes/resnet8/seed0"].state == "training" and shown(tmp_path)
         assert everything() == before
     assert look(tmp_path)["shapes/resnet8/seed0"].state == "stopped"
 

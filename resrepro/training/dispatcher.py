@@ -85,7 +85,8 @@ class Dispatcher:
             UserError: as `Runner.run_all`; or a worker ended before it could train.
             Stopped: on SIGINT or SIGTERM, after a checkpoint of each run.
         """
-        missing = self._waiting = missing_runs(self.results_dir, runs)
+        missing = missing_runs(self.results_dir, runs)
+        self._waiting = list(missing)
         with self._signals as signals:
             try:
                 for device in self.devices[: len(missing)]:
@@ -113,8 +114,10 @@ class Dispatcher:
         }  # fmt: skip
         process = CONTEXT.Process(target=serve, args=(theirs, device, self.precision, missing, jobs, options))
         listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the worker must from its start
-        process.start()
-        signal.signal(signal.SIGINT, listening)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, listening)
         theirs.close()  # so that the end of the process is the end of the pipe
         self._workers.append(_Worker(device=device, process=process, pipe=ours))
 

@@ -55,8 +55,9 @@ def serve_few(*arguments: Any) -> None:
 
 def serve_and_die(*arguments: Any) -> None:
     """Die in the seventh iteration of the residual net: the first time only if `once` is in the folder's name."""
-    steps, options = Training.steps, arguments[5]
-    (options["results_dir"] / f"replaces-{options['replaces']}-{os.getpid()}").touch()
+    steps, missing, options = Training.steps, arguments[3], arguments[5]
+    given = f"{options['replaces']}-{len(missing)}-{options['num_sharing']}"
+    (options["results_dir"] / f"replaces-{given}-{os.getpid()}").touch()
 
     def dying(self: Training) -> Any:
         results_dir = options["results_dir"]
@@ -110,8 +111,8 @@ def test_a_killed_workers_run_is_taken_up_and_all_give_what_they_give_alone(
     assert [said for said in reporter.said if "SIGKILL" in said] == [
         "shapes/resnet8/seed0: its process was killed (SIGKILL); another goes on from the last checkpoint"
     ]
-    workers = [path.name.split("-")[1] for path in sorted((tmp_path / "once").glob("replaces-*"))]
-    assert workers == ["False", "False", "True"]
+    workers = [path.name.split("-")[1:-1] for path in sorted((tmp_path / "once").glob("replaces-*"))]
+    assert workers == [["False", "2", "2"], ["False", "2", "2"], ["True", "2", "2"]]  # also the share of the cores
     for run in RUNS:
         assert rows(tmp_path / "once", run) == rows(tmp_path / "alone", run)
         assert state(tmp_path / "once", run) == state(tmp_path / "alone", run)

@@ -41,17 +41,23 @@ def _test_error(files: RunFiles, record: RunRecord, claim: Claim) -> float | Non
 
 
 def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None:
-    """Return the mean of the run's curve over a window of the schedule, which is scaled as the run's is."""
-    family = architecture(record.arch).recipe_family(crops=record.recipe.get("scale_crop") is not None)
-    whole = windows("imagenet" if family == "imagenet" else "cifar10")
-    window = next(window for window in whole if window.name == claim.window)
-    scale = record.schedule_scale
+    """Return the mean of the run's curve over a window of the schedule."""
+    assert claim.window
+    first, end = window_of(record, claim.window)
     inside = [
         point.train_error_pct if claim.column == "train_error_pct" else point.shown_test_error_pct
         for point in results.read_points(files)
-        if window.first_iter * scale <= point.iteration < (window.last_iter + 1) * scale
+        if first <= point.iteration < end
     ]
     return _mean(inside)
+
+
+def window_of(record: RunRecord, name: str) -> tuple[float, float]:
+    """Return where a window begins and ends, in iterations; it is scaled as the run's schedule is."""
+    family = architecture(record.arch).recipe_family(crops=record.recipe.get("scale_crop") is not None)
+    whole = windows("imagenet" if family == "imagenet" else "cifar10")
+    window = next(window for window in whole if window.name == name)
+    return window.first_iter * record.schedule_scale, (window.last_iter + 1) * record.schedule_scale
 
 
 def _converging_iter(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
@@ -205,7 +211,7 @@ def declared_seeds(
         try:
             value = read_value(files, record, claim)
         except (UserError, OSError) as error:
-            problems.append(str(error))
+            problems[run] = str(error)
             continue
         if run not in runs:
             further += [] if value is None else [value]
@@ -213,8 +219,9 @@ def declared_seeds(
             lacking.append((files, record))
         else:
             declared.append(Seed(value=value, files=files, record=record))
-    if problems:
-        return [], (), problems[0]
+    for run in runs:  # a damaged seed that is not declared is named where runs are shown
+        if run in problems:
+            return [], (), problems[run]
     if lacking:
         return [], (), _why_lacking(claim, name, lacking)
     seeds = ", ".join(str(run.seed) for run in runs)

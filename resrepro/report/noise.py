@@ -10,7 +10,7 @@ from resrepro import results
 from resrepro.config.datasets import SIZES
 from resrepro.config.experiment import Claim
 from resrepro.errors import UserError
-from resrepro.report.measures import MEASURES, TINY, Seed, response_ratios
+from resrepro.report.measures import MEASURES, TINY, Seed, response_ratios, window_of
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
 from resrepro.results.laboratory import read_lesions
@@ -39,9 +39,22 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
         return binomial_noise(whole.error_pct + value, whole.num_images)
     if sizes is None or not claim.column.endswith("_pct"):
         return None
-    training = record.recipe.get("train_images") or sizes.num_train
-    num_images = training if claim.column == "train_error_pct" else sizes.num_test
-    return binomial_noise(value, num_images)
+    num_images = min(_num_training_images(record, claim), record.recipe.get("train_images") or sizes.num_train)
+    return binomial_noise(value, num_images if claim.column == "train_error_pct" else sizes.num_test)
+
+
+def _num_training_images(record: RunRecord, claim: Claim) -> int:
+    """Return how many images a training error is of: those of the mini-batches since the last curve point.
+
+    Or those of a window of the schedule.
+    """
+    total, every = int(record.recipe["total_iters"]), int(record.recipe["curve_every_iters"])
+    if claim.window:
+        first, end = window_of(record, claim.window)
+        num_iters = int(end - first)
+    else:
+        num_iters = min(total, total % every or every)
+    return num_iters * int(record.recipe["batch_size"])
 
 
 class SeedSpreads:
@@ -80,4 +93,4 @@ class SeedSpreads:
 def _net_and_schedule(record: RunRecord) -> tuple[object, ...]:
     recipe = record.recipe
     schedule = (recipe.get("total_iters"), str(recipe.get("scale_crop")), record.schedule_scale)
-    return record.dataset, record.arch, record.start_from, *schedule
+    return record.dataset, record.arch, record.start_from, recipe.get("resize"), *schedule

@@ -20,8 +20,9 @@ RULE = (
     "Where a run of a claim has one seed, nothing is tested between seeds. The claim is then called consistent or "
     "inconsistent (one run), or inconclusive, by noise that is known beforehand: the spread between seeds, pooled over "
     "the stored runs of the same net with the same number of iterations that have two seeds or more; where there are "
-    "none, the binomial noise of an error p on N images, √(p(1−p)/N), with the N test images, or the N training images "
-    "for a training error. It does not contain what another start changes. Without either the claim is inconclusive.",
+    "none, the binomial noise of an error p on N images, √(p(1−p)/N), with the N test images, or for a training error "
+    "the N images of the mini-batches that it is the mean of, at most all training images. It does not contain what "
+    "another start changes. Without either the claim is inconclusive.",
     "The order of layer responses (Fig. 7) is judged by ranks over the layers, not by the order of the means: of two "
     "nets of one depth layer by layer (Wilcoxon 1945, Biometrics Bulletin 1), of nets of several depths by one trend "
     "test over all their layers (Jonckheere 1954, Biometrika 41). The layers of a net are no independent sample, so p "
@@ -34,8 +35,9 @@ RULE = (
     "stricter for it. Where both kept their predictions, McNemar's exact test of the images on which one alone is "
     "wrong stands beside it (McNemar 1947, Psychometrika 12); it decides nothing, for it is about two trained nets.",
     "All p-values of the paper's claims in this table are corrected together (Holm 1979, Scandinavian Journal of "
-    f"Statistics 6): supported and contradicted need a corrected p below {ALPHA:g}. Our own claims are corrected "
-    "among themselves. `resrepro run` corrects over the claims of its experiment alone.",
+    f"Statistics 6): supported and contradicted need a corrected p below {ALPHA:g}. Of a comparison with a number of "
+    "the paper contradicted alone needs it: outside the interval, and not so after the correction, is inconclusive. "
+    "Our own claims are corrected among themselves. `resrepro run` corrects over the claims of its experiment alone.",
     "Only the seeds that the experiment declares count; further ones are shown. A seed that diverged has the error of "
     "chance: 90 % on CIFAR-10, 99.9 % on ImageNet. A claim is not judged where a declared seed is damaged, or where a "
     "finished one lacks what is measured. Errors are those of the last iteration, unless the claim names a window of "

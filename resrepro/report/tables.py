@@ -55,7 +55,7 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtoc
         if record.status == "finished" and record.error_pct(protocol, top) is None
     ]
     measure = f"trained; to measure: resrepro evaluate {' '.join(unmeasured)} --protocol {protocol}"
-    missing = "; ".join([*damaged, *([measure] if unmeasured else [])])
+    missing = "; ".join([*damaged.values(), *([measure] if unmeasured else [])])
     if errors:
         text = mean_std(errors)
         moving = (record.final_test_error_pct for record in records)
@@ -68,7 +68,7 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtoc
     if unmeasured:
         return _Ours(errors=(), text=f"no {protocol} error", missing=missing)
     if remark:
-        return _Ours(errors=(), text=remark, missing="; ".join(damaged))
+        return _Ours(errors=(), text=remark, missing="; ".join(damaged.values()))
     return _Ours(errors=(), text="not run", missing=_command(dataset, [experiment for experiment, _ in pairs]))
 
 

@@ -136,11 +136,14 @@ def judge(claims: Sequence[tuple[Experiment, Claim]], results_dir: Path) -> list
 
 
 def _status(verdict: Verdict, p: float) -> Status:
+    """Decide by the verdict's own p-value, and by the corrected one, `p`."""
     claim, low_high = verdict.claim, _region(verdict.claim)
-    if claim.published:
-        holds = p >= ALPHA
+    if claim.published and (verdict.p_value or 0.0) >= ALPHA:
+        holds = True
     elif p >= ALPHA:
         return "inconclusive"
+    elif claim.published:
+        holds = False
     elif verdict.ranks is not None:
         holds = verdict.ranks.effect > 0
     else:

@@ -220,21 +220,21 @@ def read_complete(results_dir: Path, run: Run) -> RunRecord | None:
     return None if record is None or lacks_analyses(run_files(results_dir, run), record) else record
 
 
-def read_finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], list[str]]:
+def read_finished_seeds(results_dir: Path, runs: list[Run]) -> tuple[dict[Run, RunRecord], dict[Run, str]]:
     """Read the records of all seeds of one run, also of seeds that are stored and not declared.
 
     Args:
         runs: differ in their seed alone.
 
     Returns:
-        The records by run, and what is wrong with those that cannot be read, one line each.
+        The records by run, and by run what is wrong with those that cannot be read, one line each.
     """
-    records, problems = {}, []
+    records, problems = {}, {}
     for run in with_stored_seeds(results_dir, runs):
         try:
             record = read_finished(results_dir, run)
         except (UserError, OSError) as error:
-            problems.append(str(error))
+            problems[run] = str(error)
             continue
         if record is not None:
             records[run] = record

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
+from resrepro import results
 from resrepro.config.experiment import Claim
+from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
+from resrepro.report.noise import SeedSpreads
 from resrepro.report.verdicts import judge
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
 from support.judging import decide, status
-from support.records import point
+from support.records import point, record
 from support.stored_runs import files_of, finish
 
 ORDER = {"higher": "resnet56", "lower": "resnet110"}
@@ -71,6 +74,47 @@ def test_one_run_takes_the_spread_between_seeds_where_it_is_measured(tmp_path: P
     )
     # t = 0.6 / 1 with the 2 degrees of the stored spread: p = 1 - t / sqrt(2 + t^2)
     assert verdict.p_value == pytest.approx(1 - 0.6 / (2 + 0.36) ** 0.5, abs=1e-6)
+
+
+def test_training_errors_of_a_short_run_have_the_noise_of_its_last_mini_batches(tmp_path: Path) -> None:
+    """A fiftieth has 80 iterations of 128 images between two curve points, and an end of 180."""
+    fiftieth = find_experiment("cifar-resnet").variant(Variation(schedule_scale=0.02))
+    run = next(run for run in fiftieth.runs if run.name == "resnet20")
+    files = files_of(tmp_path, run)
+    results.write_record(files, record(run, schedule_scale=0.02, final_train_error_pct=10.0))
+    csv_rows.write_rows(files.curves, CurvePoint, [point(1280, error=10.0)])
+    for window, words in ((None, "of 10,240 images (±0.30)"), ("end", "of 23,040 images (±0.20)")):
+        claim = Claim(text="t", run="resnet20", below=11, column="train_error_pct", window=window)
+        assert words in judge([(fiftieth, claim)], tmp_path)[0].test
+
+
+def test_a_number_of_the_paper_is_not_easier_to_reach_beside_other_claims(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet20", [7.9])  # outside the interval, which is 0.75
+    own = {"run": "resnet20", "published": True}
+    assert status(tmp_path, **own) == "inconsistent (one run)"
+    experiment = find_experiment("cifar-resnet")
+    claims = [Claim(text="t", column="test_error_pct", **own)]
+    claims += [Claim(text="t", column="test_error_pct", run="resnet20", below=8.0)] * 9
+    assert judge([(experiment, claim) for claim in claims], tmp_path)[0].status == "inconclusive"
+
+
+def test_a_damaged_seed_decides_only_where_it_is_declared(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet20", [8.4])
+    run = next(run for run in find_experiment("cifar-resnet").runs if run.name == "resnet20")
+    for seed, expected in ((7, "consistent (one run)"), (0, "not run")):
+        files = files_of(tmp_path, run.replace(seed=seed))
+        files.folder.mkdir(exist_ok=True)
+        files.record.write_text("{")
+        assert status(tmp_path, "cifar-resnet", run="resnet20", below=9.5) == expected
+
+
+def test_runs_on_images_of_two_sizes_are_no_seeds_of_one_run(tmp_path: Path) -> None:
+    claim = Claim(text="t", run="resnet20", below=11, column="test_error_pct")
+    for seed, side in enumerate((32, 64)):
+        sized = find_experiment("cifar-resnet").variant(Variation(dataset="folder:/x/birds", resize=side))
+        run = next(run for run in sized.runs if run.name == "resnet20").replace(seed=seed)
+        results.write_record(files_of(tmp_path, run), record(run, final_test_error_pct=8.0 + seed))
+        assert SeedSpreads(tmp_path).of(record(run), claim) is None
 
 
 def test_training_errors_have_the_noise_of_the_training_images(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = N
 
     Args:
         arch: such as `plain56`, `resnet20` or `resnet50`; `resrepro summary` lists all.
-        num_classes: None: 10 of nets for CIFAR, 1000 of nets for ImageNet.
+        num_classes: None: 1000 of nets for ImageNet, 10 of all others.
         seed: makes the weights the same each time; None: torch's global state does.
 
     Raises:
@@ -63,7 +63,7 @@ def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = N
     """
     from resrepro.models import build
 
-    usual = 10 if architecture(arch).family == "cifar" else 1000
+    usual = architecture(arch).num_classes
     return build(arch, num_classes=usual if num_classes is None else num_classes, seed=seed)
 
 
@@ -71,8 +71,9 @@ def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFra
     """Return curves of error against iteration, those of the paper as rows of their own.
 
     The columns are `source` (`ours` or `paper`), `dataset`, `run`, `label`, `seed` and `status` (missing of the
-    paper's), `kind` (`train` or `test`), `iteration`, `error_pct` (%), and `loss` (missing of the paper's). Training
-    errors are those of mini-batches, augmented; test errors of the single view. A run has a curve of the paper if data
+    paper's), `kind` (`train` or `test`), `iteration`, `error_pct` (%), and `loss` (missing of the paper's, and of a
+    test with averaged BN statistics). Training errors are those of mini-batches, augmented; test errors of the single
+    view, with averaged BN statistics where the recipe asks for them. A run has a curve of the paper if data
     and schedule are the paper's; runs that are not trained yet have only that.
 
     Args:
@@ -241,7 +242,8 @@ def _our_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
     points: list[CurvePoint] = results.read_points(files)
     for point in points:
         yield *about, "train", point.iteration, point.train_error_pct, point.train_loss
-        yield *about, "test", point.iteration, point.shown_test_error_pct, point.test_loss
+        loss = point.test_loss if point.test_error_bn_averaged_pct is None else None  # it is of moving averages
+        yield *about, "test", point.iteration, point.shown_test_error_pct, loss
 
 
 def _paper_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:

@@ -59,6 +59,11 @@ class Architecture:
         """Return the side of the paper's input image, pixels; of a net of other code, that of CIFAR's."""
         return 224 if self.family == "imagenet" else 32
 
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes of the paper's dataset; of a net of other code, that of CIFAR-10."""
+        return 1000 if self.family == "imagenet" else 10
+
     def recipe_family(self, *, crops: bool) -> Family:
         """Return whose recipe trains the net; one of other code is ImageNet's if it sees crops, else CIFAR's."""
         return self.family or ("imagenet" if crops else "cifar")

@@ -30,6 +30,7 @@ class PanelSpec(StrictModel):
 Kind = Literal[
     "curves", "distance", "effects", "responses", "gradients", "signals", "identity", "lesions", "surface", "phase"
 ]
+PHASE_FIELDS = ("lr", "warmup", "init", "weight_decay")  # of the recipe: what tells the cells of a phase diagram apart
 
 
 class FigureSpec(StrictModel):

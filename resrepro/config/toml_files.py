@@ -14,7 +14,7 @@ from pydantic import Field
 
 from resrepro.config.architectures import architecture, counted_nets, is_architecture
 from resrepro.config.datasets import MAX_NAME, SMALL_IMAGES, check_dataset
-from resrepro.config.experiment import Claim, Experiment, FigureSpec
+from resrepro.config.experiment import PHASE_FIELDS, Claim, Experiment, FigureSpec
 from resrepro.config.grid import Grid, with_patterns
 from resrepro.config.presets import PRESETS
 from resrepro.config.recipe import SWITCHES, Recipe
@@ -116,11 +116,24 @@ def _with_known_figures(experiment: Experiment) -> Experiment:
     """Check that figures show the experiment's own runs, or those of shipped ones on the same data."""
     known = [*experiment.run_names(), *shipped_runs(experiment.dataset)]
     for figure in experiment.figures:
-        for name in (name for panel in figure.panel for name in panel.runs):
+        place = f"{experiment.address}: figure '{figure.name}'"
+        for name in figure.run_names:
             if name not in known:
-                place = f"{experiment.address}: figure '{figure.name}'"
                 raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")
+        if figure.kind == "phase":
+            _check_phase([run.recipe for run in experiment.runs if run.name in figure.run_names], place)
     return experiment
+
+
+def _check_phase(recipes: list[Recipe], place: str) -> None:
+    """Check that the recipes differ in nothing but what tells the cells of a phase diagram apart."""
+    for field in Recipe.model_fields:
+        if field not in PHASE_FIELDS and any(
+            getattr(recipe, field) != getattr(recipes[0], field) for recipe in recipes
+        ):
+            raise UserError(
+                f"{place}: its runs differ in {field}; expected recipes that differ in {', '.join(PHASE_FIELDS)} alone"
+            )
 
 
 def read_experiment(path: Path) -> Experiment:

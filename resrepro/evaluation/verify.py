@@ -174,7 +174,7 @@ class Comparison:
             if num_others:
                 self.found.differences.append(f"{what}: {num_others} of {num_images} predictions differ")
             return
-        changed_pct = 100 * num_others / num_images if stored else abs(error_pct - (recorded_pct or error_pct))
+        changed_pct = 100 * num_others / num_images if stored else _apart(error_pct, recorded_pct)
         line = f"{what} (%) {error_pct} here, {recorded_pct} recorded"
         line += f", {num_others} of {num_images} predictions differ" if stored else ""
         (self.found.equal if changed_pct <= MAX_DIFFERENCE_PCT else self.found.differences).append(line)
@@ -197,8 +197,12 @@ class Comparison:
             return
         line = f"clean training error (%) {error_pct} here, {recorded_pct} recorded"
         line += f"; responses differ by {largest_pct:.2g} % at most"
-        others = max(largest_pct, abs(error_pct - (error_pct if recorded_pct is None else recorded_pct)))
+        others = max(largest_pct, _apart(error_pct, recorded_pct))
         (self.found.equal if others <= MAX_DIFFERENCE_PCT else self.found.differences).append(line)
+
+
+def _apart(found: float, recorded: float | None) -> float:
+    return 0.0 if recorded is None else abs(found - recorded)
 
 
 def _stored_predictions(files: RunFiles) -> list[Prediction]:

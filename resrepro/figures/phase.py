@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from resrepro.config.architectures import architecture
 from resrepro.config.datasets import chance_error_pct
-from resrepro.config.experiment import FigureSpec, PanelSpec
+from resrepro.config.experiment import PHASE_FIELDS, FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
 from resrepro.figures.layout import new_figure
@@ -23,7 +23,7 @@ from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table, standard_error
 
-FIELDS = ("depth", "lr", "warmup", "init", "weight_decay", "train_error_pct")
+FIELDS = ("depth", *PHASE_FIELDS, "train_error_pct")
 CELL_INCHES = (1.1, 0.5)
 Choice = tuple[str, str, float]  # end of the warm-up or nothing, initialization, weight decay
 
@@ -62,7 +62,7 @@ def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
     """Return the recipes under which both the panel's deepest and its shallowest net ended, of those of known depth."""
     own, depths = rows[rows["run"].isin(panel.runs)], _depths(panel, data)
     found = []
-    for recipe, of_recipe in own.groupby(["lr", "warmup", "init", "weight_decay"], sort=True):
+    for recipe, of_recipe in own.groupby([*PHASE_FIELDS], sort=True):
         lr, warmup, init, decay = cast(tuple[float, str, str, float], recipe)
         shallow, deep = (
             tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].dropna().astype(float)) for depth in depths

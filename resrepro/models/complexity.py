@@ -44,7 +44,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
     side = 224 if arch in VGG_LABELS else architecture(arch).image_size
     image_size = image_size or (side, side)
     if num_classes is None:
-        num_classes = 10 if side == 32 else 1000
+        num_classes = 1000 if arch in VGG_LABELS else architecture(arch).num_classes
     own = arch not in VGG_LABELS and architecture(arch).own
     with torch.device("cpu" if own else "meta"):  # other code may look into its tensors
         if arch in VGG_LABELS:

@@ -14,6 +14,8 @@ from resrepro.paper.curves import Difference, Kind, PublishedCurve, difference, 
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.tables import Table
 
+STATED = ("batch_size", "lr", "momentum", "weight_decay", "crop_padding")  # in Sec. 3.4 and 4.2, as numbers
+SPLIT_45K = 45_000  # the other training set of Sec. 4.2
 WHICH: tuple[Kind, ...] = ("test", "train")
 
 
@@ -38,7 +40,8 @@ def published(run: Run, record: RunRecord | None = None) -> dict[Kind, Published
     preset = PRESETS[architecture(run.arch).recipe_family(crops=run.recipe.scale_crop is not None)]
     recipe = run.recipe
     drops = tuple(drop for drop in preset["lr_drop_iters"] if drop < recipe.total_iters)
-    same = (recipe.lr, recipe.batch_size, recipe.lr_drop_iters) == (preset["lr"], preset["batch_size"], drops)
+    same = recipe.lr_drop_iters == drops and all(getattr(recipe, name) == preset[name] for name in STATED)
+    same = same and recipe.train_images in (None, SPLIT_45K) and recipe.resize is None
     from_weights = run.start_from is not None or (record is not None and record.start_from is not None)
     if not same or run.schedule_scale != 1 or run.image_size is not None or from_weights:
         return {}

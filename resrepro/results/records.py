@@ -19,8 +19,8 @@ class CurvePoint(StrictModel):
         lr: learning rate of the last completed iteration.
         train_loss: mean cross-entropy over the mini-batches since the last point, as trained.
         train_error_pct: error of the same mini-batches (augmented, BN in training mode), %.
-        test_loss: mean cross-entropy over the test set, single view.
-        test_error_pct: top-1 error on the test set, single view, %.
+        test_loss: mean cross-entropy over the test set, single view, with BN's moving averages.
+        test_error_pct: top-1 error of the same test, %.
         elapsed_s: training and evaluation time up to here, over all sessions, seconds.
         test_error_bn_averaged_pct: the same test with BN's statistics averaged over training mini-batches, %; None
             where the recipe does not ask for it.

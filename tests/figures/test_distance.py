@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,24 @@ def test_a_counterpart_has_the_papers_data_and_schedule(experiment: str, name: s
 def test_a_shortened_run_has_no_counterpart() -> None:
     run = find_experiment("cifar-plain").variant(Variation(schedule_scale=0.1)).runs[0]
     assert published(run) == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({"momentum": 0.8}, False),
+        ({"weight_decay": 1e-3}, False),
+        ({"crop_padding": 2}, False),
+        ({"train_images": 1000}, False),
+        ({"train_images": 45_000}, True),
+        ({"decay": "all", "fc_init": "he", "bn_devices": 2}, True),
+    ],
+)
+def test_what_the_paper_states_must_be_the_papers_and_what_it_leaves_open_not(
+    changed: dict[str, Any], shown: bool
+) -> None:
+    run = run_of("cifar-plain", "plain20")
+    assert bool(published(run.replace(recipe=run.recipe.model_copy(update=changed)))) == shown
 
 
 def test_the_papers_curves_are_drawn_unless_left_out(tmp_path: Path) -> None:

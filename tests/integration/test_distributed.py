@@ -370,11 +370,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_for_all(tmp_path: Path) -> None:
     [
         (3, 4, [], "shapes/resnet8/seed0: 3 processes do not divide the mini-batch of 16 images; start torchrun with a "
          "number that does"),
-        (2, 1, [], "shapes/resnet8/seed0: 2 processes do not divide the parts of a mini-batch that BN sees alone, "
-         "bn_devices = 1; start torchrun with a number that does, or give a run with recipe = { bn_devices = 2 } a "
-         "name of its own, for its result is another one"),
         (2, 4, ["--jobs", "2"], "--jobs 2: the processes of torchrun train one run at a time; leave out --jobs"),
-        (2, 4, ["--jobs", "x"], "--jobs x: expected auto, or how many runs at once, such as 4"),
         (2, 4, ["--device", "cuda:1"], "--device cuda:1: under torchrun process N takes GPU N; expected auto, cuda or "
          "cpu"),
     ],
@@ -382,6 +378,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_for_all(tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_line(size: int, devices: int, more: list[str], line: str, tmp_path: Path) -> None:
     assert error(size, words(write(tmp_path, devices=devices), tmp_path / "results", *more)) == line
     assert not (tmp_path / "results").exists()
+
+
+def test_parts_that_bn_sees_alone_are_a_multiple_of_the_processes() -> None:
+    World(size=2).check(16, 4, "a run")
+    with pytest.raises(UserError, match=r"^a run: 2 processes do not divide the parts .*, bn_devices = 1; start torch"):
+        World(size=2).check(16, 1, "a run")
 
 
 def test_torchruns_variables_say_who_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:

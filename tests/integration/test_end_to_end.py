@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from resrepro.results.records import CurvePoint
-from support.processes import command_with_few_images, error, run, run_apart
+from support.processes import command_with_few_images, error, run
 
 pytestmark = pytest.mark.usefixtures("few_images")
 
@@ -164,24 +164,6 @@ def test_a_scaled_schedule_is_another_run(toml: Callable[..., Path], tmp_path: P
     record = json.loads((tmp_path / "shapes/plain8-x0.5/seed0/run.json").read_text())
     assert record["recipe"]["total_iters"] == 6 and record["recipe"]["lr_drop_iters"] == [3, 4]
     assert "tiny-x0.5.png" in out
-
-
-def test_bad_input_is_one_line(toml: Callable[..., Path], tmp_path: Path) -> None:
-    where = ("--results-dir", tmp_path / "r")
-    assert "did you mean 'quickstart'" in error("run", "quikstart", *where)
-    assert run_apart("list", "--results-dir", tmp_path / "no", code=1).startswith("error: --results-dir ")
-    no_images = error("run", "plain34-vs-res34", "--data-dir", tmp_path, *where)
-    assert "imagenet: no such folder; expected" in no_images and "resrepro data prepare" in no_images
-    assert "expected auto, cpu, cuda" in error("run", toml(), "--device", "gpu", *where)
-    assert "only CUDA devices have it" in error("run", toml(), "--device", "cpu", "--precision", "tf32", *where)
-    assert "expected integers" in error("run", toml(), "--seeds", "a", *where)
-    assert "there is no run 'plain9'; did you mean 'plain8'" in error("run", toml(), "--only", "plain9", *where)
-    assert "expected png, pdf or svg" in error("plot", toml(), "--format", "gif")
-    assert "unknown dataset 'cifar11'; did you mean" in error("run", toml(), "--dataset", "cifar11", *where)
-    if not torch.cuda.is_available():
-        assert "0 CUDA device(s) here" in error("run", toml(), "--device", "cuda", *where)
-    (tmp_path / "file").write_text("")
-    assert "choose another --results-dir" in error("run", toml(), "--results-dir", tmp_path / "file")
 
 
 def test_only_takes_from_each_experiment_the_runs_it_has(toml: Callable[..., Path], tmp_path: Path) -> None:

@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from resrepro.config.recipe import Warmup
+from resrepro.config.recipe import Recipe, Warmup
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
-from resrepro.runtime.device import Compute, choose
+from resrepro.runtime.device import Compute, Precision, choose
 from resrepro.training import checkpoint
+from resrepro.training.loop import Training
 from support.recipes import tiny_recipe, tiny_run
 from support.trainings import SWITCHED, same, training, weights
 
+_WHOLE: dict[tuple[Compute, Recipe], Training] = {}
 
-@pytest.mark.parametrize("stop", range(1, 13))
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_resuming_anywhere_is_bit_identical(images: Images, stop: int, precision: str, tmp_path: Path) -> None:
-    if precision == "bf16":
-        try:
-            compute = choose("cpu", "bf16")
-        except UserError:
-            pytest.skip("this CPU does not compute in bf16")
-    else:
-        compute = choose("cpu", "fp32")
-    recipe, run = tiny_recipe(), tiny_run()
-    whole = training(images, compute, recipe)
-    list(whole.steps())
-    first = training(images, compute, recipe)
+
+def whole_training(images: Images, compute: Compute, recipe: Recipe) -> Training:
+    """Train without a stop, once for all tests of this file."""
+    if (compute, recipe) not in _WHOLE:
+        whole = _WHOLE[compute, recipe] = training(images, compute, recipe)
+        list(whole.steps())
+    return _WHOLE[compute, recipe]
+
+
+@pytest.mark.parametrize("stop", range(1, 13))  # the rate drops at 6 and at 9
+@pytest.mark.parametrize(
+    ("precision", "switches"), [("fp32", {}), ("bf16", {}), ("fp32", SWITCHED)], ids=["fp32", "bf16", "switched"]
+)
+def test_resuming_anywhere_is_bit_identical(
+    images: Images, stop: int, precision: Precision, switches: dict[str, Any], tmp_path: Path
+) -> None:
+    try:
+        compute = choose("cpu", precision)
+    except UserError:
+        pytest.skip(f"this CPU does not compute in {precision}")
+    recipe, run = tiny_recipe(**switches), tiny_run(**switches)
+    whole = whole_training(images, compute, recipe)
+    first, second = (training(images, compute, recipe) for _ in range(2))
     steps = first.steps()
     for _ in range(stop):
         next(steps)
     checkpoint.save(RunFiles(folder=tmp_path), run, first)
-    second = training(images, compute, recipe)
     checkpoint.load(RunFiles(folder=tmp_path), run, second)
     assert second.iteration == stop
     list(second.steps())
     assert same(weights(whole), weights(second))
     keep = {"elapsed_s"}
     assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]
+    assert second.norms == whole.norms
 
 
 def test_what_computed_which_part_is_kept(images: Images, fp32: Compute) -> None:
@@ -64,8 +76,9 @@ def test_what_computed_which_part_is_kept(images: Images, fp32: Compute) -> None
 
 @pytest.mark.parametrize("forgotten", ["momentum", "totals", "lr"])
 def test_that_check_sees_what_a_checkpoint_forgets(images: Images, fp32: Compute, forgotten: str) -> None:
-    whole, first, second = (training(images, fp32, tiny_recipe(momentum_form="caffe")) for _ in range(3))
-    list(whole.steps())
+    recipe = tiny_recipe(momentum_form="caffe")
+    whole = whole_training(images, fp32, recipe)
+    first, second = (training(images, fp32, recipe) for _ in range(2))
     steps = first.steps()
     for _ in range(7):
         next(steps)
@@ -81,8 +94,8 @@ def test_the_gate_survives_a_resume(images: Images, fp32: Compute, stop: int) ->
     recipe = tiny_recipe(total_iters=130, lr_drop_iters=(), curve_every_iters=50).model_copy(
         update={"warmup": Warmup(lr=0.001, until_train_error_pct=100)}
     )
-    whole, first, second = (training(images, fp32, recipe) for _ in range(3))
-    list(whole.steps())
+    whole = whole_training(images, fp32, recipe)
+    first, second = (training(images, fp32, recipe) for _ in range(2))
     steps = first.steps()
     for _ in range(stop):
         next(steps)
@@ -90,19 +103,3 @@ def test_the_gate_survives_a_resume(images: Images, fp32: Compute, stop: int) ->
     list(second.steps())
     assert whole.warmup_opened_iter == second.warmup_opened_iter == 100
     assert same(weights(whole), weights(second))
-
-
-@pytest.mark.parametrize("stop", range(5, 11))  # the rate drops at 6 and at 9
-def test_resuming_around_a_drop_is_bit_identical(images: Images, fp32: Compute, stop: int, tmp_path: Path) -> None:
-    recipe, run = tiny_recipe(**SWITCHED), tiny_run(**SWITCHED)
-    whole, first, second = (training(images, fp32, recipe) for _ in range(3))
-    list(whole.steps())
-    steps = first.steps()
-    for _ in range(stop):
-        next(steps)
-    checkpoint.save(RunFiles(folder=tmp_path), run, first)
-    checkpoint.load(RunFiles(folder=tmp_path), run, second)
-    list(second.steps())
-    assert same(weights(whole), weights(second))
-    keep = {"elapsed_s"}
-    assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]

@@ -13,26 +13,6 @@ from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
 from support.trainings import training
 
-
-def test_a_step_is_sgd_with_momentum_and_weight_decay_on_all_parameters(images: Images, fp32: Compute) -> None:
-    """Two steps against the formula v = m v + (g + wd w), w = w - lr v, written out; no Nesterov."""
-    recipe = tiny_recipe(weight_decay=1e-2)
-    ours = training(images, fp32, recipe).engine
-    twin = training(images, fp32, recipe).engine
-    velocity = [torch.zeros_like(p) for p in twin.net.parameters()]
-    twin.views.load(0)
-    for i, lr in enumerate((0.1, 0.01, 0.01)):
-        ours.step(i, lr)
-        x, y = twin.batches.train(twin.views.at(torch.tensor(i)))
-        grads = torch.autograd.grad(F.cross_entropy(twin.net(x), y), list(twin.net.parameters()))
-        with torch.no_grad():
-            for p, v, g in zip(twin.net.parameters(), velocity, grads, strict=True):
-                v.mul_(0.9).add_(g + 1e-2 * p)
-                p.sub_(lr * v)
-    for p, q in zip(ours.net.parameters(), twin.net.parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
-
-
 RATES = (0.1, 0.1, 0.01, 0.01, 0.1)  # a drop, and a rise as at the end of the warm-up
 
 

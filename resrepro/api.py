@@ -16,9 +16,10 @@ from resrepro.config.toml_files import experiment_names, find_experiment, find_e
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import TEST_ERROR_PCT
 from resrepro.results.distance import published
-from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, find_run, stored_runs
+from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, stored_runs
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.same_run import recorded_run
+from resrepro.results.status import named_run
 
 if TYPE_CHECKING:  # each takes a moment, so only what a function needs is imported
     import pandas as pd
@@ -47,7 +48,7 @@ def load_net(run: Folder, *, results_dir: Folder = DEFAULT_RESULTS, data_dir: Fo
     """
     from resrepro.evaluation.classifier import load_classifier
 
-    return load_classifier(find_run(str(run), Path(results_dir)).folder, _data_dir(data_dir))
+    return load_classifier(named_run(str(run), Path(results_dir), "load_net").folder, _data_dir(data_dir))
 
 
 def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = None) -> nn.Module:

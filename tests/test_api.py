@@ -86,7 +86,7 @@ def test_unknown_names_are_one_line(tmp_path: Path) -> None:
     for call, message in (
         (lambda: resrepro.curves("fig66", results_dir=RESULTS), "no figure, experiment or stored run 'fig66'; did you"),
         (lambda: resrepro.figure("fig66", results_dir=RESULTS), "there is no figure 'fig66'; did you mean 'fig6'"),
-        (lambda: resrepro.load_net("cifar10/resnet22", results_dir=RESULTS), "no such run in .*; did you mean"),
+        (lambda: resrepro.load_net("resnet22", results_dir=RESULTS), "load_net: there is no run 'resnet22'; did you"),
         (lambda: resrepro.records(results_dir=tmp_path / "none"), "none: no such folder"),
         (lambda: resrepro.build_net("plain57"), "architecture 'plain57': a CIFAR net of these blocks has 6n"),
         (lambda: resrepro.run("quickstart", only=["resnet14"]), "only: there is no run 'resnet14'"),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, console, print_table
+from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, RunName, console, print_table
 from resrepro.errors import UserError
-from resrepro.results.paths import RunFiles
-from resrepro.results.status import Watch
+from resrepro.results.status import named_run
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="RUN", show_default=False, help="Name a run, or its folder.")],
+    first: RunName,
     second: Annotated[str, typer.Argument(metavar="RUN", show_default=False, help="Name the run to compare it with.")],
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
@@ -25,7 +23,7 @@ def compare(
     """
     from resrepro.report import comparison
 
-    runs = [_find(word, results_dir) for word in (first, second)]
+    runs = [named_run(word, results_dir, "compare") for word in (first, second)]
     if runs[0].folder.resolve() == runs[1].folder.resolve():
         raise UserError(f"compare {first} {second}: expected two runs, and both are {runs[0].folder}")
     found = comparison.compare(*runs)
@@ -34,20 +32,3 @@ def compare(
     table = comparison.comparison_table(f"{num_images} test images, single view", found)
     console.print(f"first:  {names[0]}\nsecond: {names[1]}", soft_wrap=True)
     print_table(table)
-
-
-def _find(word: str, results_dir: Path) -> RunFiles:
-    """Return the one stored run that a word names: a folder, or a name below the results folder.
-
-    Raises:
-        UserError: it names none, or several.
-    """
-    if (Path(word) / "run.json").is_file():
-        return RunFiles(folder=Path(word))
-    found = Watch(results_dir, [word], "compare").stored()
-    found = [files for files in found if files.folder.parent.name == word] or found
-    if len(found) != 1:
-        names = [files.folder.relative_to(results_dir).as_posix() for files in found]
-        of_these = f"name one of {', '.join(names)}" if names else "train it first"
-        raise UserError(f"compare {word}: expected one run, got {len(found)}; {of_these}")
-    return found[0]

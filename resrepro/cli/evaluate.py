@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,13 +10,16 @@ from rich.table import Table
 
 from resrepro.cli.options import (
     DEFAULT_DATA,
+    DEFAULT_RESULTS,
     DataDir,
     Device,
     PrecisionName,
+    ReadDir,
     SkipCorrupt,
     Workers,
     console,
     numbers,
+    places_of,
 )
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import EvaluationProtocol
@@ -54,7 +56,7 @@ MaxImages = Annotated[int | None, typer.Option(help="Test this many images only,
 
 def evaluate(
     nets: Annotated[
-        list[Path], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False, help="Give folders of runs, or files.")
+        list[str], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False, help="Name runs, or give files.")
     ],
     protocol: Annotated[str, typer.Option(help="Test with center, 10-crop or multi-scale views.")] = "center",
     ensemble: Annotated[
@@ -81,12 +83,13 @@ def evaluate(
     device: Device = "auto",
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
+    results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Measure the test errors of nets, alone and together.
 
-    A RUN is a folder such as results/imagenet/resnet50/seed0: it is tested before and after BN is re-estimated, and the
-    errors are recorded there for the tables. WEIGHTS is a file: our checkpoint, or a state dict of other code (bare or
-    under 'state_dict', keys with or without 'module.', final layer 'fc' or 'linear').
+    A RUN is a stored run, such as resnet50 or imagenet/resnet50/seed0: it is tested before and after BN is
+    re-estimated, and the errors are recorded there for the tables. WEIGHTS is a file: our checkpoint, or a state dict
+    of other code (bare or under 'state_dict', keys with or without 'module.', final layer 'fc' or 'linear').
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol {protocol}: unknown{did_you_mean(protocol, PROTOCOLS)}")
@@ -98,7 +101,7 @@ def evaluate(
     from resrepro.evaluation.trained_nets import find
     from resrepro.runtime.device import choose, num_cores
 
-    found = find(nets, arch=arch, dataset=dataset)
+    found = find(places_of(nets, results_dir, "evaluate"), arch=arch, dataset=dataset)
     setup = EvaluationOptions(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, in_order=in_order, max_images=max_images,
@@ -136,7 +139,7 @@ def _evaluate(
     sides = f" at shorter side {', '.join(map(str, views.shorter_sides))}" if data.resizes_images else ""
     num_images = len(data.test_labels)
     num_tested = len(setup.numbers(num_images))
-    sample = "" if num_tested == num_images else f", of which this is a look at {num_tested}, not recorded"
+    sample = "" if num_tested == num_images else f", of which a sample of {num_tested}, not recorded"
     console.print(f"test errors on {nets[0].dataset}, {protocol}{sides}, {num_images} images{sample}", soft_wrap=True)
     _print_other_precisions(nets, setup.compute.precision)
     console.print(table)

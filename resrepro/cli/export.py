@@ -7,16 +7,10 @@ from typing import Annotated
 
 import typer
 
-from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, console
+from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, RunName, console
 from resrepro.errors import UserError, did_you_mean
-from resrepro.results.paths import find_run
+from resrepro.results.status import named_run
 
-RunName = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", show_default=False, help="Name a finished run, such as cifar10/resnet20/seed0, or its folder."
-    ),
-]
 MeanDir = Annotated[
     Path,
     typer.Option(
@@ -41,7 +35,7 @@ def export(
 
     The written file is loaded again, and its outputs are compared with the net's.
     """
-    files = find_run(run, results_dir)
+    files = named_run(run, results_dir, "export")
 
     from resrepro.evaluation.classifier import load_classifier
     from resrepro.evaluation.export import FORMATS, NUM_IMAGES, SUFFIXES
@@ -76,7 +70,7 @@ def predict(
 
     An image of another size than the net's is resized.
     """
-    files = find_run(run, results_dir)
+    files = named_run(run, results_dir, "predict")
 
     from resrepro.evaluation.classifier import load_classifier, read_view, top_classes
 

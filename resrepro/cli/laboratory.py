@@ -18,8 +18,10 @@ from resrepro.cli.options import (
     PrecisionName,
     ReadDir,
     ResultsDir,
+    RunName,
     console,
     numbers,
+    places_of,
     print_table,
 )
 from resrepro.cli.results import OutputDir
@@ -36,21 +38,19 @@ from resrepro.results.laboratory import (
     SurfacePoint,
     laboratory_file,
 )
+from resrepro.results.status import named_run
 from resrepro.results.tables import Table
 
 if TYPE_CHECKING:
     from resrepro.laboratory.bn_responses import NetResponses
 
 RESPONSES_TITLE = "Responses of 3x3 layers, from BN's parameters"
-RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", show_default=False, help="Give the folder of a finished run with its weights.")
-]
 Seed = Annotated[int, typer.Option(help="Draw with this seed.", min=0)]
 
 
 def responses(
     nets: Annotated[
-        list[Path], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False, help="Give folders of runs, or files.")
+        list[str], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False, help="Name runs, or give files.")
     ],
     arch: Annotated[str | None, typer.Option(help="Name the architecture of WEIGHTS.")] = None,
     in_order: Annotated[
@@ -66,7 +66,8 @@ def responses(
     """
     from resrepro.laboratory.bn_responses import responses_of
 
-    found = [responses_of(place, arch, in_order=in_order) for place in nets]
+    places = places_of(nets, results_dir, "responses")
+    found = [responses_of(place, arch, in_order=in_order) for place in places]
     folder = output_dir or results.figures_folder(results_dir)
     for net in found:
         table = _responses_table(net)
@@ -125,7 +126,7 @@ def _draw_responses(nets: list[NetResponses], folder: Path) -> Path:
 
 
 def lesions(
-    run: RunFolder,
+    run: RunName,
     images: Annotated[
         int, typer.Option(help="Test on this many test images, evenly spread; paths.csv is of 100.", min=1)
     ] = 2000,
@@ -134,6 +135,7 @@ def lesions(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
+    results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Test a trained net without some of its blocks.
 
@@ -145,7 +147,7 @@ def lesions(
     from resrepro.runtime.device import choose, device_errors
 
     compute = choose(device, precision)
-    stored = open_run(run, data_dir, compute)
+    stored = open_run(named_run(run, results_dir, "lesions"), data_dir, compute)
     test = stored.images.test_split
     found: list[Lesion] = []
     with console.status("testing") as status, device_errors(compute, f"lesions {run}"):
@@ -167,7 +169,7 @@ def lesions(
 
 
 def surface(
-    run: RunFolder,
+    run: RunName,
     points: Annotated[int, typer.Option(help="Take this many points in each direction, an odd number.", min=3)] = 25,
     plane: Annotated[bool, typer.Option("--plane", help="Take the plane of two directions; by default, one.")] = False,
     images: Annotated[int, typer.Option(help="Take this many training images, evenly spread.", min=2)] = 500,
@@ -175,6 +177,7 @@ def surface(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
+    results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
     """Measure the loss around a trained net.
 
@@ -189,7 +192,7 @@ def surface(
     from resrepro.runtime.device import choose, device_errors
 
     compute = choose(device, precision)
-    stored = open_run(run, data_dir, compute)
+    stored = open_run(named_run(run, results_dir, "surface"), data_dir, compute)
     some = evenly_spread(stored.images.train_split, images)
     found: list[SurfacePoint] = []
     num_points = points**2 if plane else points

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from resrepro.config.recipe import MAX_RESIZE
 from resrepro.config.run import MAX_SEED
 from resrepro.errors import UserError
 from resrepro.results import paths
+from resrepro.results.status import named_run
 from resrepro.results.tables import Table
 
 console = Console(highlight=False, markup=False)
@@ -61,6 +63,12 @@ ResultsDir = Annotated[
 ]
 ReadDir = Annotated[
     Path, typer.Option("--results-dir", help="Read runs from this folder.", parser=_stored, metavar="DIRECTORY")
+]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", show_default=False, help="Name a stored run, such as resnet20 or cifar10/resnet20/seed0."
+    ),
 ]
 DataDir = Annotated[
     Path,
@@ -152,6 +160,18 @@ def print_table(found: Table) -> None:
     console.print(shown)
     for note in found.notes:
         console.print(note, soft_wrap=True)
+
+
+def places_of(words: Sequence[str], results_dir: Path, command: str) -> list[Path]:
+    """Return what each word names: a file, or the folder of a stored run.
+
+    Raises:
+        UserError: a word names neither, or several runs.
+    """
+    return [
+        Path(word) if Path(word).exists() else named_run(word, results_dir, command, "file or run").folder
+        for word in words
+    ]
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

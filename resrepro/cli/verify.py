@@ -22,7 +22,7 @@ from resrepro.cli.options import (
 )
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
-from resrepro.results.status import Watch
+from resrepro.results.status import named_runs
 from resrepro.results.stored_checks import Findings
 
 
@@ -102,12 +102,12 @@ def _asked(words: list[str], results_dir: Path) -> list[RunFiles]:
     Raises:
         UserError: a word names nothing, or nothing that is finished.
     """
-    folders = [word for word in words if (Path(word) / "run.json").is_file()]
-    names = [word for word in words if word not in folders]
-    found = [RunFiles(folder=Path(folder)) for folder in folders]
-    for asked in [[name] for name in names] if words else [[]]:
-        finished = [files for files in Watch(results_dir, asked, "verify").stored() if files.record.exists()]
-        if asked and not finished:
-            raise UserError(f"verify: no run of '{asked[0]}' is finished in {results_dir}")
+    found = []
+    for word in words:
+        finished = [files for files in named_runs(word, results_dir, "verify") if files.record.exists()]
+        if not finished:
+            raise UserError(f"verify: no run of '{word}' is finished in {results_dir}")
         found += finished
+    if not words:
+        found = [files for files in results.stored_runs(results_dir) if files.record.exists()]
     return list(dict.fromkeys(found))

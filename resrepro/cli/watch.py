@@ -24,7 +24,7 @@ from resrepro.cli.options import (
     shortened,
 )
 from resrepro.figures.palette import COLORS, VERMILION
-from resrepro.results.status import RunStatus, Watch
+from resrepro.results.status import RunStatus, StoredRuns
 
 STATE_STYLES = {"training": "bold", "stopped": "", "finished": "dim", "diverged": "bold"}
 QUIET_S = 600.0  # a checkpoint is due each minute, but a deep net is tested for several
@@ -36,7 +36,7 @@ MIN_NAME_WIDTH = 20
 
 def follow(results_dir: Path, words: list[str], *, every_s: float, once: bool, console: Console) -> None:
     """Show the runs until Ctrl-C; one frame with `once`, or where the output is no terminal."""
-    watched = Watch(results_dir, words)
+    watched = StoredRuns(results_dir, words)
     curves = _has_braille(console.encoding)
     if once or not console.is_terminal or console.is_dumb_terminal:
         console.print(frame(watched, console.width, None, curves=curves))
@@ -67,7 +67,7 @@ def _has_braille(encoding: str) -> bool:
     return True
 
 
-def frame(watched: Watch, width: int, height: int | None, *, curves: bool = True) -> RenderableType:
+def frame(watched: StoredRuns, width: int, height: int | None, *, curves: bool = True) -> RenderableType:
     """Return all that is shown: heading, runs, curves, and what was skipped.
 
     Args:

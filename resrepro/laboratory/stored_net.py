@@ -29,28 +29,24 @@ class StoredNet:
     images: InputPipeline
 
 
-def open_run(folder: Path, data_dir: Path, compute: Compute) -> StoredNet:
+def open_run(files: RunFiles, data_dir: Path, compute: Compute) -> StoredNet:
     """Open a finished run and its dataset.
 
     Raises:
         UserError: no finished run with its weights, or one of image files, which are not in memory.
     """
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; expected that of a finished run, such as results/cifar10/NAME/seed0"
-        )
-    (trained,) = find([folder], arch=None, dataset=None)
+    (trained,) = find([files.folder], arch=None, dataset=None)
     if trained.run is None or trained.record is None:
-        raise UserError(f"{folder}: the run is not finished; train it first")
+        raise UserError(f"{files.folder}: the run is not finished; train it first")
     dataset = load_for(trained.run.recipe, trained.dataset, DataOptions(data_dir=data_dir, device=compute.device))
     if dataset.resizes_images:
         raise UserError(
-            f"{folder}: of {trained.dataset}; expected a run on images in memory, such as those of CIFAR-10"
+            f"{files.folder}: of {trained.dataset}; expected a run on images in memory, such as those of CIFAR-10"
         )
     net, _ = read_net(trained, dataset.num_classes)
     net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     pipeline = dataset.input_pipeline(trained.run.recipe)
-    return StoredNet(files=RunFiles(folder=folder), run=trained.run, net=net, images=pipeline)
+    return StoredNet(files=files, run=trained.run, net=net, images=pipeline)
 
 
 def open_images(dataset: str, num_images: int, data_dir: Path, compute: Compute) -> tuple[Tensor, Tensor, int]:

@@ -27,7 +27,6 @@ from pathlib import Path
 
 from resrepro.config.datasets import dataset_folder
 from resrepro.config.run import Run
-from resrepro.errors import UserError, did_you_mean
 
 DEFAULT_RESULTS = Path("results")
 
@@ -131,22 +130,6 @@ def stored_runs(results_dir: Path) -> list[RunFiles]:
     return [
         RunFiles(folder=folder) for folder in sorted({p.parent for place in places for p in results_dir.glob(place)})
     ]
-
-
-def find_run(name: str, results_dir: Path) -> RunFiles:
-    """Return the files of the run that is called so, such as `cifar10/resnet20/seed0`, or whose folder it is.
-
-    Raises:
-        UserError: there is none.
-    """
-    for folder in (results_dir / name, Path(name)):
-        if any(files.exists() for files in (RunFiles(folder=folder).record, RunFiles(folder=folder).curves)):
-            return RunFiles(folder=folder)
-    stored = [files.folder.relative_to(results_dir).as_posix() for files in stored_runs(results_dir)]
-    known = (
-        did_you_mean(name, stored) if stored else ", which has none; --results-dir (results_dir) names another folder"
-    )
-    raise UserError(f"{name}: no such run in {results_dir}{known}")
 
 
 def figures_folder(results_dir: Path) -> Path:

@@ -64,18 +64,21 @@ def run_status(results_dir: Path, run: Run) -> RunStatus:
     return _read(results.run_files(results_dir, run), str(run), time.time(), run)
 
 
-class Watch:
+class StoredRuns:
     """Finds the stored runs that are asked for: all, or those that `words` name.
 
     Args:
         words: experiments, TOML files, or runs: `resnet20`, `cifar10/resnet20`, `cifar10/resnet20/seed0`, `cifar10`.
         command: whose words they are, for the error.
+        what: what a word may name, for the error.
 
     Raises:
-        UserError: a word names neither an experiment nor a run.
+        UserError: a word names nothing.
     """
 
-    def __init__(self, results_dir: Path, words: list[str], command: str = "watch") -> None:
+    def __init__(
+        self, results_dir: Path, words: list[str], command: str = "watch", what: str = "experiment or run"
+    ) -> None:
         self.results_dir = results_dir
         words = [w if w.endswith(".toml") else w.removeprefix(f"{results_dir}/").rstrip("/") for w in words]
         shipped = [find_experiment(name) for name in experiment_names()]
@@ -86,9 +89,9 @@ class Watch:
         known = known.union(*map(self._called, results.stored_runs(results_dir)))
         for word in words:
             if word not in known and not word.endswith(".toml"):
-                raise UserError(f"{command}: there is no experiment or run '{word}'{did_you_mean(word, sorted(known))}")
+                raise UserError(f"{command}: there is no {what} '{word}'{did_you_mean(word, sorted(known))}")
 
-    def stored(self) -> list[RunFiles]:
+    def files(self) -> list[RunFiles]:
         """Return the files of the runs that are asked for."""
         every = results.stored_runs(self.results_dir)
         return [files for files in every if not self._names or self._names & self._called(files)]
@@ -103,7 +106,7 @@ class Watch:
             The runs, unfinished and most recently written first, those in training in the order of their names, so
             that they do not change places at every look; and the problems of damaged ones, one line each.
         """
-        found = [self._look_at(files, now) for files in self.stored()]
+        found = [self._look_at(files, now) for files in self.files()]
         rank = {"training": 0, "stopped": 1}
         runs = [run for run in found if run.state != "damaged"]
         runs.sort(key=lambda r: (rank.get(r.state, 2), 0.0 if r.state == "training" else r.quiet_s, r.name))
@@ -121,6 +124,34 @@ class Watch:
             problem = f"{files.folder}: not the folder of a run, which is <dataset>/<run>/seed<number>"
             return RunStatus(name=place.as_posix(), state="damaged", problem=problem)
         return _read(files, printable(place.as_posix()), now, declared=self._declared)
+
+
+def named_runs(word: str, results_dir: Path, command: str, what: str = "experiment or run") -> list[RunFiles]:
+    """Return the stored runs that a word names: by their folder, or as `StoredRuns` has it.
+
+    Raises:
+        UserError: it names nothing.
+    """
+    for folder in (Path(word), results_dir / word):
+        files = RunFiles(folder=folder)
+        if any(file.is_file() for file in (files.record, files.curves, files.asked)):
+            return [files]
+    return StoredRuns(results_dir, [word], command, what).files()
+
+
+def named_run(word: str, results_dir: Path, command: str, what: str = "run") -> RunFiles:
+    """Return the one stored run that a word names, such as `resnet20` or `cifar10/resnet20/seed0`, or its folder.
+
+    Raises:
+        UserError: it names nothing, or several runs.
+    """
+    found = named_runs(word, results_dir, command, what)
+    found = [files for files in found if files.folder.parent.name == word] or found
+    if len(found) != 1:
+        names = [files.folder.relative_to(results_dir).as_posix() for files in found]
+        of_these = f"name one of {', '.join(names)}" if names else f"none is stored in {results_dir}; train it first"
+        raise UserError(f"{command} {word}: expected one run, got {len(found)}; {of_these}")
+    return found[0]
 
 
 def _read(files: RunFiles, name: str, now: float, asked: Run | None = None, declared: Iterable[Run] = ()) -> RunStatus:

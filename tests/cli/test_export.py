@@ -113,7 +113,7 @@ def test_wrong_options_are_one_line(files: RunFiles, monkeypatch: pytest.MonkeyP
         fails(files, "--to", "safetensors", "--opset", 18) == "--opset 18: belongs to --to onnx; leave the option out"
     )
     assert fails(files, "--to", "safetensors", "--output", "w.pt").endswith("expected a name that ends in .safetensors")
-    assert "no such run in" in error(
+    assert "export: there is no run 'cifar10/resnet22/seed0'" in error(
         "export", "cifar10/resnet22/seed0", "--to", "onnx", "--results-dir", ROOT / "results"
     )
     monkeypatch.setattr(exporting, "NEEDED_FOR_ONNX", ("onnx_that_nobody_has",))

@@ -62,8 +62,8 @@ def test_untrained_nets_are_measured_and_drawn(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_unfinished_run_is_one_line(tmp_path: Path) -> None:
-    assert "no such folder" in error("lesions", tmp_path / "none")
-    assert "no run there" in error("surface", tmp_path)
+    assert "lesions: there is no run '" in error("lesions", tmp_path / "none")
+    assert "surface: there is no run '" in error("surface", tmp_path)
     files = finished(tmp_path)
     shutil.copy(files.weights, files.checkpoint)
     results.write_asked(files, run_of("resnet8"))

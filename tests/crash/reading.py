@@ -15,7 +15,7 @@ from resrepro.errors import LONGEST_LINE, UserError
 from resrepro.models.saved import read_saved
 from resrepro.models.weights import read_metadata, read_net
 from resrepro.results.paths import RunFiles
-from resrepro.results.status import Watch
+from resrepro.results.status import StoredRuns
 from resrepro.results.stored_checks import check_stored
 
 HAVE_A_DIGEST = {"finished": (".csv", ".json", ".pt", ".safetensors"), "killed": (".pt",)}
@@ -30,7 +30,7 @@ def by_reading(place: Place, peace: Undisturbed, seed: int, num_mutations: int) 
     draw = random.Random(f"{place.kind} {seed}")
     for which in HAVE_A_DIGEST:
         place.restore(keep(place, peace, which))
-        watch = Watch(place.results, [])
+        watch = StoredRuns(place.results, [])
         every = sorted(path for path in place.results.rglob("*") if path.is_file() and path.parent.name == "seed0")
         expected = {path: _values(watch, path) for path in every}
         for _ in range(num_mutations // len(HAVE_A_DIGEST)):
@@ -44,7 +44,7 @@ def by_reading(place: Place, peace: Undisturbed, seed: int, num_mutations: int) 
     place.reset()
 
 
-def _read(watch: Watch, path: Path, what: str, expected: dict[str, Any], *, silent_is_wrong: bool) -> Found:
+def _read(watch: StoredRuns, path: Path, what: str, expected: dict[str, Any], *, silent_is_wrong: bool) -> Found:
     try:
         found = _values(watch, path)
     except Exception as error:  # whatever it is, it is not one line
@@ -55,7 +55,7 @@ def _read(watch: Watch, path: Path, what: str, expected: dict[str, Any], *, sile
     return Found(what=what, ended="one line" if differing else "the same", problem=problem if silent_is_wrong else "")
 
 
-def _values(watch: Watch, path: Path) -> dict[str, Any]:
+def _values(watch: StoredRuns, path: Path) -> dict[str, Any]:
     """Return what is read of a file, and of all runs: values, or lines of errors; by run, and by the word `file`."""
     runs, problems = watch.look(0.0)
     found: dict[str, Any] = {run.name: run for run in runs}

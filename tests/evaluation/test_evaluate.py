@@ -145,7 +145,7 @@ def test_runs_and_their_ensemble_are_recorded_and_a_look_is_not(protocol: str, t
     words = (*folders, "--ensemble", "--protocol", protocol, "--device", "cpu", "--workers", 0)
     words = (*words, "--data-dir", tmp_path)
     shown = command(*words, "--max-images", 4)
-    assert "10 images, of which this is a look at 4, not recorded" in shown
+    assert "10 images, of which a sample of 4, not recorded" in shown
     assert not list(results_dir.rglob("*evaluations.json")) and not list(results_dir.rglob("ensembles.json"))
     assert "ensemble of 2" in command(*words)
     for folder in folders:
@@ -185,7 +185,7 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(tmp_path: Path, tree: Path) 
     file = tmp_path / "w.pt"
     torch.save({}, file)
     for words, message in (
-        ((tmp_path / "nowhere",), "no such file or folder"),
+        ((tmp_path / "nowhere",), "evaluate: there is no file or run '"),
         ((tree,), "no run there: neither run.json nor asked.json"),
         ((file,), r"--arch \(not given\): expected one for all 1 weight"),
         ((file, file, file, "--arch", "resnet20,resnet32"), "expected one for all 3"),

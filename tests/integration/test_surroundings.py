@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from resrepro.results.paths import stored_runs
-from resrepro.results.status import Watch
+from resrepro.results.status import StoredRuns
 from resrepro.training import session
 from support.processes import run
 
@@ -51,7 +51,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 def test_a_run_and_what_reads_it_do_not_mind_their_surroundings(
     toml: Callable[..., Path], surroundings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch, replace, seen = Watch(surroundings, []), Path.replace, []
+    watch, replace, seen = StoredRuns(surroundings, []), Path.replace, []
 
     def look() -> None:
         runs, problems = watch.look(0.0)

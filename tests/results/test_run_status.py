@@ -12,7 +12,7 @@ from resrepro import results
 from resrepro.config.run import Run
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint, RunRecord
-from resrepro.results.status import RunStatus, Watch, run_status
+from resrepro.results.status import RunStatus, StoredRuns, run_status
 from support.recipes import tiny_recipe, tiny_run
 
 RUN = tiny_run()
@@ -101,7 +101,7 @@ def test_a_damaged_file_is_named_with_its_fix(tmp_path: Path, files: results.Run
     getattr(files, name).write_text("{\n")
     found = status(tmp_path)
     assert (found.state, found.record) == ("damaged", None) and str(getattr(files, name)) in found.problem
-    assert Watch(tmp_path, []).look(0.0) == ([], [found.problem])
+    assert StoredRuns(tmp_path, []).look(0.0) == ([], [found.problem])
 
 
 def test_the_record_of_another_run_is_damage_where_a_run_is_asked_for(tmp_path: Path, files: results.RunFiles) -> None:
@@ -109,5 +109,5 @@ def test_the_record_of_another_run_is_damage_where_a_run_is_asked_for(tmp_path: 
     results.write_record(files, record())
     other = status(tmp_path, RUN.model_copy(update={"recipe": tiny_recipe(lr=0.2)}))
     assert other.state == "damaged" and "recipe.lr is 0.05 there, but the experiment asks for 0.2" in other.problem
-    (seen,), _ = Watch(tmp_path, []).look(0.0)
+    (seen,), _ = StoredRuns(tmp_path, []).look(0.0)
     assert seen.state == "finished"

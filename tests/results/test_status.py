@@ -14,7 +14,7 @@ import pytest
 from resrepro import results
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.results.status import Watch
+from resrepro.results.status import StoredRuns
 from support.recipes import tiny_run
 from support.records import point, record
 from support.watching import begin, look, named, shown
@@ -128,7 +128,7 @@ def test_damaged_and_foreign_folders_are_named_and_the_rest_is_shown(tmp_path: P
     for folder in ("shapes/foreign/seed0", "alien", "shapes/good/best"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "curves.csv").write_text("epoch,accuracy\n1,2\n")
-    runs, skipped = Watch(tmp_path, []).look(time.time())
+    runs, skipped = StoredRuns(tmp_path, []).look(time.time())
     assert [run.name for run in runs] == ["shapes/good/seed0"]
     reasons = "\n".join(skipped)
     for reason in (
@@ -155,4 +155,4 @@ def test_names_choose_among_the_runs(tmp_path: Path) -> None:
     assert chosen("cifar10/plain20", f"{tmp_path}/shapes/mine/seed0/") == ["mine", "plain20"]
     assert chosen("resnet20") == []  # declared, and not begun
     with pytest.raises(UserError, match="no experiment or run 'mien'; did you mean 'mine'"):
-        Watch(tmp_path, ["mien"])
+        StoredRuns(tmp_path, ["mien"])

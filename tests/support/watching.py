@@ -13,7 +13,7 @@ from resrepro.cli.watch import frame
 from resrepro.config.run import Run
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
-from resrepro.results.status import RunStatus, Watch
+from resrepro.results.status import RunStatus, StoredRuns
 from support.recipes import tiny_run
 
 
@@ -29,7 +29,7 @@ def named(name: str, dataset: str = "shapes") -> Run:
 
 
 def look(results_dir: Path, *words: str) -> dict[str, RunStatus]:
-    runs, skipped = Watch(results_dir, list(words)).look(time.time())
+    runs, skipped = StoredRuns(results_dir, list(words)).look(time.time())
     assert not skipped
     return {run.name: run for run in runs}
 
@@ -37,5 +37,5 @@ def look(results_dir: Path, *words: str) -> dict[str, RunStatus]:
 def shown(results_dir: Path, width: int = 100, height: int | None = None) -> list[str]:
     console = Console(width=width, height=height or 25, color_system=None)
     with console.capture() as captured:
-        console.print(frame(Watch(results_dir, []), width, height))
+        console.print(frame(StoredRuns(results_dir, []), width, height))
     return captured.get().split("\n")[:-1]

@@ -1,4 +1,4 @@
-"""How many images a second the ways from files to the net's input give: ours, its parts, and the standard loader."""
+"""How many images per second the ways from files to the net's input give: ours, its parts, and the standard loader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENDLESS = range(10**9)
 
 
 def loader_rates(folder: ImageFolder, crop: ScaleCrop, options: DataOptions, *, seconds: float) -> dict[str, float]:
-    """Return images a second, the median of three rounds of `seconds` in which all take turns.
+    """Return images per second, the median of three rounds of `seconds` in which all take turns.
 
     `decode` and `view` (decoded, resized and cropped) by one thread; `augment` by the device on a mini-batch that is
     there already; `loader` with `num_workers` threads; `standard` with as many processes: torch's DataLoader of PIL

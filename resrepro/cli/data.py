@@ -40,7 +40,7 @@ def prepare(
 ) -> None:
     """Unpack a dataset, and resize its images once.
 
-    Unpack ImageNet's official tar files in DATA_DIR/imagenet into one folder a class. Then pack the images of the
+    Unpack ImageNet's official tar files in DATA_DIR/imagenet into one folder per class. Then pack the images of the
     dataset into a few large files, with a shorter side of at most 480 pixels; runs read these. To resume after a stop,
     give the same command again.
     """

@@ -144,7 +144,7 @@ def _run_json(run: Run, status: RunStatus) -> dict[str, Any]:
 
 
 def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
-    """Print how far the runs' curves are from the paper's, where it has a curve of the net; a row a curve."""
+    """Print how far the runs' curves are from the paper's, where it has a curve of the net; one row per curve."""
     from resrepro.results.distance import distances, published
 
     table = Table("ours minus the paper's (%)", "error", "plateau", "drop", "end", box=None, header_style="bold")

@@ -131,7 +131,7 @@ Resize = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", help="Decode image files with this many threads a run; by default, as the cores allow.", min=0
+        "--workers", help="Decode image files with this many threads per run; by default, as the cores allow.", min=0
     ),
 ]
 SkipCorrupt = Annotated[

@@ -31,7 +31,9 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     console.print(_table(runs, statuses, compared=not experiment.is_varied))
     for run, status in zip(runs, statuses, strict=True):
         if status.record is not None and status.record.status == "diverged":
-            console.print(f"diverged: {run}, at iteration {status.iteration}: its loss was no number", soft_wrap=True)
+            console.print(
+                f"diverged: {run}, at iteration {status.iteration}: its loss became NaN or infinite", soft_wrap=True
+            )
     judged = judge([(experiment, claim) for claim in decidable(experiment)], results_dir)
     for verdict in judged:
         word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status

@@ -128,7 +128,7 @@ def _dataset(run: RunStatus) -> str:
 
 
 def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
-    """A row a run, its dataset named if there are several. In a narrow window columns go, then parts of names."""
+    """One row per run, its dataset named if there are several. In a narrow window columns go, then parts of names."""
     one = len({_dataset(run) for run in shown}) == 1
     rows = [_cells(run, run.name.partition("/")[2] if one else run.name) for run in shown]
     used = [column for column in rows[0] if any(row[column] for row in rows)]

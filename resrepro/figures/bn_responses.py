@@ -1,4 +1,4 @@
-"""Draw Fig. 7 from weights alone: a line a net, what its run measured as dots, the paper's behind them."""
+"""Draw Fig. 7 from weights alone: one line per net, what its run measured as dots, the paper's behind them."""
 
 from __future__ import annotations
 

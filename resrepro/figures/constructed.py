@@ -34,7 +34,7 @@ FIELDS = ("state", "depth", *COLUMNS.values(), "largest_difference", "largest_ou
 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """Read a row a state of the net: as made, with the shallower net where that line begins; and as trained."""
+    """Read one row per state of the net: as made, with the shallower net where that line begins; and as trained."""
     depth, found = architecture(run.arch).depth, []
     if not depth:
         raise UserError(f"{run.arch}: its number of layers is not known; kind 'identity' shows plain nets of CIFAR")
@@ -65,10 +65,10 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
-    """Draw a panel an error, the mean over the seeds.
+    """Draw one panel per error, the mean over the seeds.
 
     Args:
-        rows: a row a state of a net and seed, as `rows` reads them.
+        rows: one row per state of a net and seed, as `rows` reads them.
     """
     num_panels = len(spec.panel)
     figure = new_figure(data, num_panels * PANEL_INCHES[0], PANEL_INCHES[1])

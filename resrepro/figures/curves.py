@@ -61,7 +61,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw a panel of curves beside another.
 
     Args:
-        rows: a row a curve point and seed, as `rows` reads them.
+        rows: one row per curve point and seed, as `rows` reads them.
     """
     if spec.until_iter is not None:
         rows = rows[rows["iteration"] <= spec.until_iter]

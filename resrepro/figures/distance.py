@@ -30,7 +30,7 @@ def of_runs(rows: pd.DataFrame, data: FigureData) -> dict[str, dict[Kind, Distan
     """Take the distances of all runs that have a curve in the paper, by run name.
 
     Args:
-        rows: a row a curve point and seed, as `curves.rows` reads them.
+        rows: one row per curve point and seed, as `curves.rows` reads them.
     """
     found = {}
     for name, run in data.runs.items():

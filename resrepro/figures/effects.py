@@ -113,7 +113,7 @@ def table(_rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
 
 
 def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
-    """Draw a row a choice: each seed, their mean, and the standard error of its difference to the default."""
+    """Draw one row per choice: each seed, their mean, and the standard error of its difference to the default."""
     panels = [effects(panel, data) for panel in spec.panel]
     missing = "" if data.look.show_missing else NOT_RUN
     shown = [[e for e in of_panel if not (missing and e.remark.startswith(missing))] for of_panel in panels]

@@ -29,7 +29,7 @@ COLUMNS = {"gradient_norm": "norm of the gradient", "weight_norm": "norm of the 
 
 
 def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """Read a row a layer and moment, as far as the run has come."""
+    """Read one row per layer and moment, as far as the run has come."""
     found = read_norms(files, run.arch)
     if record is not None and not found:
         raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
@@ -37,10 +37,10 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
-    """Draw a column a run: above the gradient's norms, below the weights'; a line a moment, the mean over the seeds.
+    """Draw one column per run: above the gradient's norms, below the weights'; one line per moment, the seeds' mean.
 
     Args:
-        rows: a row a layer, moment and seed, as `rows` reads them.
+        rows: one row per layer, moment and seed, as `rows` reads them.
     """
     num_panels = len(spec.panel)
     figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)

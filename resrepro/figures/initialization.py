@@ -31,7 +31,7 @@ def growth(gradients: pd.DataFrame) -> pd.Series[float]:
     """Return the factor by which the gradient grows from a layer to the one before it, by kind, depth and seed.
 
     It is the slope of the norm's logarithm over the blocks of a stage, whose outputs have one shape, all stages
-    together; a block has two layers. Nets with one block a stage have none.
+    together; a block has two layers. Nets with one block per stage have none.
     """
     table = gradients.assign(log=np.log(gradients["gradient_norm"]))
     table[["stage", "place"]] = table["block"].str.extract(r"layer(\d+)\.(\d+)").astype(int)

@@ -14,7 +14,8 @@ from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData, FigureRun, seeds_said
 from resrepro.figures.layout import DASHES, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
-from resrepro.results.laboratory import Lesion, PathGradient, read_lesions, read_paths
+from resrepro.results.csv_rows import read_rows
+from resrepro.results.laboratory import Lesion, PathGradient
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 
@@ -25,17 +26,17 @@ THIN: dict[str, Any] = {"linewidth": 0.8, "linestyle": ":"}
 
 
 def rows(files: RunFiles, _run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """Read a row a lesion, and a row a path; none where the net was not yet measured."""
+    """Read one row per lesion, and one row per path; none where the net was not yet measured."""
     if record is None or record.status == "diverged":
         return []
-    return [dict(row) for row in (*read_lesions(files), *read_paths(files))]
+    return [dict(row) for row in (*read_rows(files.lesions, Lesion), *read_rows(files.paths, PathGradient))]
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw error without one block, without several, with blocks permuted; and the gradient by path length.
 
     Args:
-        rows: a row a lesion or path, as `rows` reads them; seeds of a run are drawn together.
+        rows: one row per lesion or path, as `rows` reads them; seeds of a run are drawn together.
     """
     figure = new_figure(data, 2 * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     one, several, permuted, paths = figure.subplots(2, 2).flat

@@ -82,7 +82,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw a panel of cells beside another, with one color scale; learning rates from left to right.
 
     Args:
-        rows: a row a run, as `rows` makes them.
+        rows: one row per run, as `rows` makes them.
     """
     of_panels = [cells(panel, rows, data) for panel in spec.panel]
     every = [cell for of_panel in of_panels for cell in of_panel]
@@ -150,7 +150,7 @@ def _words(choice: Choice) -> str:
 
 
 def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
-    """Return a row a cell: the recipe, both errors, their difference and its standard error, the seeds."""
+    """Return one row per cell: the recipe, both errors, their difference and its standard error, the seeds."""
     found = []
     for panel in spec.panel:
         for cell in cells(panel, rows, data):

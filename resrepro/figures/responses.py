@@ -82,10 +82,10 @@ def distance_table(rows: pd.DataFrame, _spec: FigureSpec, data: FigureData) -> T
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
-    """Draw the layers in their order above, and sorted below, the largest first; a line a run, the mean over its seeds.
+    """Draw the layers in their order above, and sorted below, the largest first; one line per run, its seeds' mean.
 
     Args:
-        rows: a row a layer and seed, as `rows` reads them.
+        rows: one row per layer and seed, as `rows` reads them.
     """
     num_panels = len(spec.panel)
     figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)

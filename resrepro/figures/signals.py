@@ -22,10 +22,10 @@ COLUMNS = {"gradient_norm": "norm of the gradient", "response_std": "deviation o
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
-    """Draw a column a run: above the gradient's norms, below the forward signal; layers over iterations, log colors.
+    """Draw one column per run: above the gradient's norms, below the forward signal; layers over iterations.
 
     Args:
-        rows: a row a layer, moment and seed, as `gradients.rows` reads them; seeds are drawn by their geometric mean.
+        rows: one row per layer, moment and seed, as `gradients.rows` reads them; of seeds the geometric mean.
     """
     names = [panel.runs[0] for panel in spec.panel]
     figure = new_figure(data, len(names) * PANEL_INCHES[0] + 0.8, 2 * PANEL_INCHES[1] + 0.4)

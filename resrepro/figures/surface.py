@@ -16,7 +16,8 @@ from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
 from resrepro.figures.layout import TEXT, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
-from resrepro.results.laboratory import read_surface
+from resrepro.results.csv_rows import read_rows
+from resrepro.results.laboratory import SurfacePoint
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 
@@ -26,19 +27,19 @@ BAND = 2  # standard errors on each side
 
 
 def rows(files: RunFiles, _run: Run, record: RunRecord | None) -> list[dict[str, object]]:
-    """Read a row a point; none where the net was not yet measured."""
+    """Read one row per point; none where the net was not yet measured."""
     if record is None or record.status == "diverged":
         return []
-    return [dict(row) for row in read_surface(files)]
+    return [dict(row) for row in read_rows(files.surface, SurfacePoint)]
 
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
-    """Draw a row a run: the loss along one direction; its contours in the plane of two; and a relief of these.
+    """Draw one row per run: the loss along one direction; its contours in the plane of two; and a relief of these.
 
     All rows have the same axes and levels, logarithmic in the loss. Where it is not finite nothing is drawn.
 
     Args:
-        rows: a row a point, as `rows` reads them; of several seeds the first is drawn.
+        rows: one row per point, as `rows` reads them; of several seeds the first is drawn.
     """
     names = [panel.runs[0] for panel in spec.panel]
     shown = rows[rows["run"].isin(names)]

@@ -44,7 +44,7 @@ def _num_seeds(experiment: Experiment, claim: Claim) -> int:
 
 
 def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
-    """Return a row a claim, those decided first; without the paper's values if data or schedule are not the paper's.
+    """Return one row per claim, decided ones first; without the paper's values if data or schedule are not the paper's.
 
     Args:
         words: what a status is called here.
@@ -58,7 +58,7 @@ def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
 
 
 def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
-    """Return a row a claim with its verdict and the values alone."""
+    """Return one row per claim with its verdict and the values alone."""
     rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged]
     shown = ("claim", "verdict", "paper", "ours")
     cells = tuple(tuple(row.get(column, "").partition("\nmeasured: ")[0] for column in shown) for row in rows)
@@ -114,7 +114,7 @@ def _published(experiment: Experiment, verdict: Verdict) -> dict[str, float]:
 
 
 def _labeled(labels: dict[str, str], values: dict[str, str]) -> str:
-    """Return a line a run, or the one value."""
+    """Return one line per run, or the one value."""
     if len(values) == 1:
         return next(iter(values.values()))
     return "\n".join(f"{labels[name]}: {value}" for name, value in values.items())

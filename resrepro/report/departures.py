@@ -174,7 +174,7 @@ OUT_OF_SCOPE = "Detection and localization (Tables 7 to 14, appendices A to C) a
 
 
 def departures_table() -> Table:
-    """Return the list as a table, a row a point."""
+    """Return the list as a table, one row per point."""
     return Table(
         title="Where the paper is silent, or we differ",
         columns=("point", "the paper", "here", "the other way"),

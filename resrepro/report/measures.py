@@ -16,7 +16,7 @@ from resrepro.errors import UserError
 from resrepro.paper.curves import published_responses, windows
 from resrepro.results import csv_rows
 from resrepro.results.analyses import by_moment, read_norms, read_responses
-from resrepro.results.laboratory import read_lesions
+from resrepro.results.laboratory import Lesion
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, RunRecord
 
@@ -118,7 +118,7 @@ def _constructed_difference(files: RunFiles, _record: RunRecord, _claim: Claim) 
 
 def _lesion_rise(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
     """Return by how much the test error rises when one block is removed, the median over blocks."""
-    rows = read_lesions(files)
+    rows = csv_rows.read_rows(files.lesions, Lesion)
     whole = next((row.error_pct for row in rows if row.kind == "whole"), 0.0)
     without_one = [row.error_pct for row in rows if row.kind == "one"]
     return median(without_one) - whole if without_one else None

@@ -13,7 +13,8 @@ from resrepro.errors import UserError
 from resrepro.report.measures import MEASURES, TINY, Seed, response_ratios, window_of
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
-from resrepro.results.laboratory import read_lesions
+from resrepro.results.csv_rows import read_rows
+from resrepro.results.laboratory import Lesion
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import NORMS_BATCHES, RunRecord
 
@@ -35,7 +36,7 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
         words = f"noise of a standard deviation over {num_images:,} images"
         return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
     if claim.column == "lesion_rise_pct":  # of the error with the block removed, the larger of the two
-        whole = read_lesions(seed.files)[0]
+        whole = read_rows(seed.files.lesions, Lesion)[0]
         return binomial_noise(whole.error_pct + value, whole.num_images)
     if sizes is None or not claim.column.endswith("_pct"):
         return None

@@ -13,7 +13,7 @@ COLUMNS = ("device", "net", "loop", "runs at once", "precision", "images/s", "ti
 
 
 def speed_table(results_dir: Path, problems: list[str]) -> Table:
-    """Return a row a measurement; `problems` gets a line about each file that cannot be read."""
+    """Return one row per measurement; `problems` gets a line about each file that cannot be read."""
     rows: list[tuple[str, ...]] = []
     for path in results.bench_files(results_dir):
         try:

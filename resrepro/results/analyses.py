@@ -26,7 +26,7 @@ def read_responses(files: RunFiles, arch: str) -> list[Response]:
 
 
 def read_norms(files: RunFiles, arch: str) -> list[LayerNorms]:
-    """Read a row a layer and moment; nothing where there is no file.
+    """Read one row per layer and moment; nothing where there is no file.
 
     Raises:
         UserError: the file is damaged, or lacks layers.
@@ -43,7 +43,7 @@ def by_moment(norms: Iterable[LayerNorms]) -> list[list[LayerNorms]]:
 
 
 def read_predictions(files: RunFiles) -> list[Prediction]:
-    """Read a row a test image, in the dataset's order; nothing where there is no file.
+    """Read one row per test image, in the dataset's order; nothing where there is no file.
 
     Raises:
         UserError: the file is damaged, or has not a row for each image in order.

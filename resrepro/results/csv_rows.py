@@ -1,4 +1,4 @@
-"""Read and write small CSV files, one record a line."""
+"""Read and write small CSV files, one record per line."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def distances(
 
 
 def distance_table(title: str, found: Iterable[Distance]) -> Table:
-    """Tabulate the distances, a row a curve and three windows; the paper's scatter beside them, to compare with."""
+    """Tabulate the distances, one row per curve and three windows; the paper's scatter beside them, to compare with."""
     rows = []
     for distance in found:
         cells: list[str] = []

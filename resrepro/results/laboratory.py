@@ -8,8 +8,6 @@ from typing import Literal, get_args
 from pydantic import ConfigDict
 
 from resrepro.config.strict import StrictModel
-from resrepro.results.csv_rows import read_rows
-from resrepro.results.paths import RunFiles
 
 
 class Lesion(StrictModel):
@@ -110,30 +108,3 @@ class BlockGradient(StrictModel):
 def laboratory_file(results_dir: Path, name: str) -> Path:
     """Return the path of what is measured of no run."""
     return results_dir / "laboratory" / name
-
-
-def read_lesions(files: RunFiles) -> list[Lesion]:
-    """Read what `resrepro lesions` wrote; nothing where there is no file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    return read_rows(files.lesions, Lesion)
-
-
-def read_paths(files: RunFiles) -> list[PathGradient]:
-    """Read what `resrepro lesions` wrote of path lengths; nothing where there is no file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    return read_rows(files.paths, PathGradient)
-
-
-def read_surface(files: RunFiles) -> list[SurfacePoint]:
-    """Read what `resrepro surface` wrote; nothing where there is no file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    return read_rows(files.surface, SurfacePoint)

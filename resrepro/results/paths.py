@@ -2,7 +2,7 @@
 
 <results>/<dataset>/<run name>/seed<k>/
     asked.json      what is trained; there until run.json, which says it too, is written
-    curves.csv      one row a curve point, appended while the run goes on
+    curves.csv      one row per curve point, appended while the run goes on
     gradients.csv   norms of each layer's gradient and weights at a few moments, rewritten at each
     identity.csv    of a net made deeper by identity layers: how it compares with the shallower one, before training
     responses.csv   standard deviation of each 3x3 layer's response, written when the run finishes

@@ -166,7 +166,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
-def memory_that_ended(error: BaseException) -> BaseException | None:
+def out_of_memory_cause(error: BaseException) -> BaseException | None:
     """Return the error that says that memory is full, this one or one that led to it; None: none says so."""
     return next(filter(out_of_memory, _chain(error)), None)
 

@@ -96,7 +96,7 @@ class Dispatcher:
                         self._stop()
                         break
                     self._hand_out()
-                    self._listen(missing, jobs)
+                    self._poll_workers(missing, jobs)
             finally:
                 self._end()
         if number := signals.received():
@@ -141,22 +141,22 @@ class Dispatcher:
             worker = min(free, key=lambda worker: len(worker.runs))
             self._waiting.remove(run)
             worker.runs.append(run)
-            with contextlib.suppress(OSError):  # it has died, which `_listen` will hear
+            with contextlib.suppress(OSError):  # it has died, which `_poll_workers` will hear
                 worker.pipe.send(run)
 
-    def _listen(self, missing: list[Run], jobs: int | None) -> None:
+    def _poll_workers(self, missing: list[Run], jobs: int | None) -> None:
         """Hear what the workers tell, and start another in place of one that died."""
         for pipe in wait([worker.pipe for worker in self._workers], LISTEN_EVERY_S):
             worker = next(worker for worker in self._workers if worker.pipe is pipe)
             try:
                 what, *arguments = worker.pipe.recv()
             except (EOFError, OSError):
-                if self._buried(worker) and (self._waiting or self._held):
+                if self._remove_dead(worker) and (self._waiting or self._held):
                     self._start(worker.device, missing, jobs, replaces=True)
                 continue
-            self._hear(worker, what, arguments)
+            self._handle(worker, what, arguments)
 
-    def _hear(self, worker: _Worker, what: str, arguments: list[Any]) -> None:
+    def _handle(self, worker: _Worker, what: str, arguments: list[Any]) -> None:
         if what == "ready":
             (worker.num_jobs,) = arguments
         elif what == "error":
@@ -180,7 +180,7 @@ class Dispatcher:
             self.reporter.ended(run, None, f"{outcome.message.partition(';')[0]}; it is tried again later")
         self._held[run] = time.monotonic() + RETRY_S
 
-    def _buried(self, worker: _Worker) -> bool:
+    def _remove_dead(self, worker: _Worker) -> bool:
         """Put the runs of a worker that died back; say whether another worker may start in its place."""
         worker.process.join()
         self._workers.remove(worker)
@@ -213,7 +213,7 @@ class Dispatcher:
                 except (EOFError, OSError):
                     self._workers.remove(worker)
                     continue
-                self._hear(worker, what, arguments)
+                self._handle(worker, what, arguments)
 
     def _end(self) -> None:
         """End the workers: those that still train write a checkpoint."""

@@ -15,7 +15,7 @@ from resrepro.models import stage
 from resrepro.models.blocks import Block
 from resrepro.models.kernels.fused import load_cuda_kernels, load_kernels, use_cudnn
 from resrepro.results.records import Kernels
-from resrepro.runtime.device import Compute, memory_that_ended, missing_compiler
+from resrepro.runtime.device import Compute, missing_compiler, out_of_memory_cause
 from resrepro.runtime.distributed import World
 
 
@@ -115,7 +115,7 @@ class Preparation:
         try:
             work()
         except Exception as error:  # whatever a compiler or driver does not like
-            if full := memory_that_ended(error):  # a capture then ends with another error than its own
+            if full := out_of_memory_cause(error):  # a capture then ends with another error than its own
                 raise full from None
             self.notes.append(f"{otherwise}: {type(error).__name__} {first_line(error)}{missing_compiler(error)}")
             failed = True

@@ -1,4 +1,4 @@
-"""Train runs in a process that has a parent: it says which, and is told how they go."""
+"""Train runs in a worker process: the parent sends them through a pipe, and gets their progress back."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Snapshot:
     measuring_iters: float
 
 
-class _Teller:
+class _PipeReporter:
     """Sends what a `Reporter` shows to the parent. What it tells after the parent's death is lost."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._lock = pipe, threading.Lock()
-        self._told: dict[Run, float] = {}
+        self._sent_s: dict[Run, float] = {}
 
     def send(self, *message: Any) -> None:
         with self._lock, contextlib.suppress(OSError):
@@ -57,8 +57,8 @@ class _Teller:
 
     def advanced(self, run: Run, training: Progress, point: CurvePoint | None) -> None:
         now = time.monotonic()
-        if point is not None or now - self._told.get(run, 0.0) > SHOW_EVERY_S:
-            self._told[run] = now
+        if point is not None or now - self._sent_s.get(run, 0.0) > SHOW_EVERY_S:
+            self._sent_s[run] = now
             self.send("advanced", run, _snapshot(training, training.points[-1:]), point)
 
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None:
@@ -84,30 +84,30 @@ def serve(
     """
     for number in set(stopping()) - {signal.SIGTERM}:  # Ctrl-C reaches this process, too; the parent tells it to stop
         signal.signal(number, signal.SIG_IGN)
-    teller, stop = _Teller(pipe), threading.Event()
+    reporter, stop = _PipeReporter(pipe), threading.Event()
     try:
-        runner = Runner(compute=choose(device, precision), reporter=teller, **options)
+        runner = Runner(compute=choose(device, precision), reporter=reporter, **options)
         jobs = runner.prepare(missing, jobs)
     except UserError as error:
-        teller.send("error", str(error))
+        reporter.send("error", str(error))
         return
     except Exception:
-        teller.send("bug", traceback.format_exc())
+        reporter.send("bug", traceback.format_exc())
         return
 
-    def told(noted: int) -> int:
+    def signal_to_act_on(noted: int) -> int:
         return noted or (signal.SIGTERM if stop.is_set() else 0)
 
-    with Signals(told, (signal.SIGTERM,)) as signals, ThreadPoolExecutor(jobs) as pool:
+    with Signals(signal_to_act_on, (signal.SIGTERM,)) as signals, ThreadPoolExecutor(jobs) as pool:
         runner.listen(signals)
-        teller.send("ready", jobs)
+        reporter.send("ready", jobs)
         while not signals.received():
             if pipe.poll(LISTEN_EVERY_S):
                 run = _received(pipe)
                 if run is None:
                     stop.set()
                 else:
-                    pool.submit(_attempt, teller, runner.attempt, signals, run)
+                    pool.submit(_attempt, reporter, runner.attempt, signals, run)
     if not stop.is_set():
         sys.exit(128 + signal.SIGTERM)
 
@@ -121,8 +121,8 @@ def _received(pipe: Connection) -> Run | None:
     return run
 
 
-def _attempt(teller: _Teller, attempt: Callable[[Signals, Run], Outcome], signals: Signals, run: Run) -> None:
+def _attempt(reporter: _PipeReporter, attempt: Callable[[Signals, Run], Outcome], signals: Signals, run: Run) -> None:
     try:
-        teller.send("outcome", run, attempt(signals, run))
+        reporter.send("outcome", run, attempt(signals, run))
     except Exception:
-        teller.send("bug", traceback.format_exc())
+        reporter.send("bug", traceback.format_exc())

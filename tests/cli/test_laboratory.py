@@ -17,8 +17,8 @@ from resrepro.figures.kinds import FIGURES
 from resrepro.models import build
 from resrepro.models.weights import save_weights
 from resrepro.report.verdicts import judge
-from resrepro.results.csv_rows import write_rows
-from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint, read_lesions, read_paths, read_surface
+from resrepro.results.csv_rows import read_rows, write_rows
+from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.paths import RunFiles
 from support.drawings import lines
 from support.processes import error, run
@@ -42,10 +42,10 @@ def test_lesions_and_surface_are_written_beside_the_run(tmp_path: Path) -> None:
     files = finished(tmp_path)
     out = run("lesions", files.folder, "--images", 10, "--draws", 1, *FAST)
     assert "without layer2.0" in out and str(files.paths) in out
-    assert [row.num_images for row in read_lesions(files)] == [10] * len(read_lesions(files))
-    assert {row.length for row in read_paths(files)} == {0, 1, 2, 3}
+    assert [row.num_images for row in read_rows(files.lesions, Lesion)] == [10] * len(read_rows(files.lesions, Lesion))
+    assert {row.length for row in read_rows(files.paths, PathGradient)} == {0, 1, 2, 3}
     out = run("surface", files.folder, "--images", 10, "--points", 3, "--plane", *FAST)
-    assert "10 training images, 9 points" in out and len(read_surface(files)) == 9
+    assert "10 training images, 9 points" in out and len(read_rows(files.surface, SurfacePoint)) == 9
 
 
 @pytest.mark.usefixtures("few_images")

@@ -68,5 +68,5 @@ def test_a_diverged_run_is_said_in_a_line_of_its_own(tmp_path: Path) -> None:
     with console.capture() as captured:
         print_outcome(console, experiment, experiment.runs, tmp_path)
     lines = captured.get().splitlines()
-    assert "diverged: cifar10/plain20/seed0, at iteration 700: its loss was no number" in lines
+    assert "diverged: cifar10/plain20/seed0, at iteration 700: its loss became NaN or infinite" in lines
     assert [line for line in lines if line.startswith("plain20/seed0 ") and " diverged " in line]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from resrepro import results
-from resrepro.cli import plan
+from resrepro.bench import estimates
 from resrepro.config.architectures import counted_nets
 from resrepro.config.toml_files import find_experiment
 from resrepro.results.csv_rows import write_rows
@@ -35,12 +35,12 @@ def store(results_dir: Path, name: str, seconds: float, experiment: str = "cifar
 
 
 def test_the_time_is_that_of_finished_runs_by_multiply_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "calibrate", None)  # not called
+    monkeypatch.setattr(estimates, "calibrate", None)  # not called
     store(tmp_path, "plain20", 1000.0)
     store(tmp_path, "plain32", 9000.0, device="another")
     store(tmp_path, "plain56-50its-fc-he", 600.0, experiment="first-steps")  # too short to tell
     plain20, _, plain44 = find_experiment("cifar-plain").runs[:3]
-    same, deeper = plan.estimates([plain20.replace(seed=1), plain44], tmp_path, HERE)
+    same, deeper = estimates.estimates([plain20.replace(seed=1), plain44], tmp_path, HERE)
     ratio = counted_nets()["plain44"].num_multiply_adds / counted_nets()["plain20"].num_multiply_adds
     assert same.seconds == pytest.approx(1000) and deeper.seconds == pytest.approx(1000 * ratio)
     assert same.how.startswith("by the rate of finished runs of plain20, on ")
@@ -48,20 +48,20 @@ def test_the_time_is_that_of_finished_runs_by_multiply_adds(tmp_path: Path, monk
 
 
 def test_without_finished_runs_it_is_calibrated_but_not_for_image_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "CALIBRATION_S", 1e-9)
+    monkeypatch.setattr(estimates, "CALIBRATION_S", 1e-9)
     small, photographs = run_of("resnet8"), find_experiment("plain18-vs-res18").runs[0]
-    one, other = plan.estimates([small, photographs], Path("none"), HERE)
+    one, other = estimates.estimates([small, photographs], Path("none"), HERE)
     assert one.seconds is not None and one.seconds > 0 and one.iters_left == small.recipe.total_iters
     assert other.seconds is None and other.how == "not, for image files"
 
 
 def test_a_recipe_with_caffes_momentum_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "CALIBRATION_S", 1e-9)
-    assert plan.calibrate(tiny_run(momentum_form="caffe"), HERE)
+    monkeypatch.setattr(estimates, "CALIBRATION_S", 1e-9)
+    assert estimates.calibrate(tiny_run(momentum_form="caffe"), HERE)
 
 
 def test_a_dry_run_says_what_is_left_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "calibrate", lambda *_: 1e-12)
+    monkeypatch.setattr(estimates, "calibrate", lambda *_: 1e-12)
     out = run("run", "plain20-vs-plain56", "quickstart", "--dry-run", "--results-dir", tmp_path / "new")
     assert out.startswith("6 run(s) to train, 0 finished\n") and not (tmp_path / "new").exists()
     assert "plain20-vs-plain56 " in out and "2/2" in out and "128000" in out and "in all about " in out
@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(tmp_path: Path, monkeypa
 
 
 def test_seeds_may_be_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "calibrate", lambda *_: 1e-12)
+    monkeypatch.setattr(estimates, "calibrate", lambda *_: 1e-12)
     words = "run", "plain20-vs-plain56", "--only", "plain20", "--dry-run", "--results-dir", tmp_path
     out = run(*words, "--seeds", "7,0-2")
     assert [f"plain20/seed{seed} " in out for seed in range(9)] == [seed in (0, 1, 2, 7) for seed in range(9)]

@@ -92,7 +92,7 @@ def list_image_folder(root: Path) -> ImageFolder:
     test = next(filter(_has_classes, found), next(iter(found), None))
     if test is None or not (root / "train").is_dir():
         raise UserError(
-            f"{root}: expected the folders 'train' and 'test' (or 'val'), each with a folder a class; found "
+            f"{root}: expected the folders 'train' and 'test' (or 'val'), each with one folder per class; found "
             f"{_named(sorted(entry.name for entry in _entries(root)))}"
         )
     train = root / "train"
@@ -141,7 +141,7 @@ def class_names(split: Path) -> list[str]:
     if len(names) < 2:
         raise UserError(
             f"{split}: expected at least two class folders with images in them, found {len(names)} and "
-            f"{num_files} files beside; sort the images into a folder a class"
+            f"{num_files} files beside; sort the images into one folder per class"
         )
     return sorted(names)
 

@@ -1,0 +1,128 @@
+"""Estimate how long runs take here: from finished runs on such a device, or from ten seconds of training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from resrepro import results
+from resrepro.config.architectures import counted_nets
+from resrepro.config.run import Run
+from resrepro.data.in_memory import shapes
+from resrepro.data.in_memory.images import Images
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
+from resrepro.errors import UserError
+from resrepro.models import build
+from resrepro.models.complexity import complexity
+from resrepro.results.status import run_status
+from resrepro.runtime.device import Compute
+from resrepro.training.step import Engine
+
+CALIBRATION_S = 10.0
+MIN_ITERS = 500  # of a run whose time counts: the start, and the tests, take most of a shorter one
+TESTS = 1.1  # a tenth of the training's time goes to the tests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Say what is left to train of one run.
+
+    Args:
+        seconds: how long that takes here; None: not known.
+        how: what the time is estimated from.
+    """
+
+    run: Run
+    iters_left: int
+    seconds: float | None
+    how: str
+
+
+def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> list[Estimate]:
+    """Estimate how long each run takes: from finished runs on such a device, or from a calibration."""
+    stored = _stored_rates(results_dir, compute)
+    calibrated: dict[str, float | None] = {}
+    plans = []
+    for run in missing:
+        iteration = max(run.first_iter, run_status(results_dir, run).iteration)
+        left = run.recipe.total_iters - iteration
+        work = left * run.recipe.batch_size * _multiply_adds(run.arch)
+        rates = stored.get((run.dataset, run.arch)) or stored.get((run.dataset, ""))
+        if rates:
+            of = f"of {run.arch}" if (run.dataset, run.arch) in stored else "of other nets, by multiply-adds"
+            how = f"by the rate of finished runs {of}, on {compute.name}"
+            plans.append(Estimate(run=run, iters_left=left, seconds=work * median(rates), how=how))
+            continue
+        if run.dataset not in calibrated:
+            calibrated[run.dataset] = calibrate(run, compute)
+        rate = calibrated[run.dataset]
+        how = f"by {CALIBRATION_S:g} seconds of training, and multiply-adds" if rate else "not, for image files"
+        plans.append(Estimate(run=run, iters_left=left, seconds=rate and work * rate, how=how))
+    return plans
+
+
+def _multiply_adds(arch: str) -> int:
+    """Return the multiply-adds for an image of the paper's size: of runs on one dataset only the ratio counts."""
+    if arch in counted_nets():
+        return counted_nets()[arch].num_multiply_adds
+    return complexity(arch).num_multiply_adds
+
+
+def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[str, str], list[float]]:
+    """Return the seconds a multiply-add of finished runs: by dataset and architecture, and of all (``""``)."""
+    here = compute.name, compute.precision, torch.get_num_threads()
+    found: dict[tuple[str, str], list[float]] = {}
+    for files in results.stored_runs(results_dir):
+        try:
+            record = results.read_record(files)
+            if record is None or record.status != "finished" or record.start_from or record.num_processes > 1:
+                continue
+            if (record.device, record.precision, record.num_threads) != here or record.earlier:
+                continue
+            points = results.read_points(files)
+            if not points or points[-1].iteration < MIN_ITERS:
+                continue
+            last = points[-1]  # whose time is without the measurements at the end
+            rate = last.elapsed_s / (last.iteration * record.recipe["batch_size"] * _multiply_adds(record.arch))
+        except UserError:  # a damaged record, or a net of other code that is not here
+            continue
+        for arch in (record.arch, ""):
+            found.setdefault((record.dataset, arch), []).append(rate)
+    return found
+
+
+def calibrate(run: Run, compute: Compute) -> float | None:
+    """Train the run's net for ten seconds on noise; None where it is trained on image files.
+
+    Returns:
+        Seconds a multiply-add (of an image of the paper's size), tests included.
+    """
+    of_folder = run.dataset.startswith("folder:") and run.recipe.resize is None
+    if run.recipe.scale_crop is not None or of_folder:  # images of a size, or from files, that is not known
+        return None
+    side = run.recipe.resize or (shapes.SIZE if run.dataset == "shapes" else 32)
+    batch = run.recipe.batch_size
+    draw = np.random.default_rng(0)
+    noise = draw.integers(0, 256, (2 * batch, side, side, 3), dtype=np.uint8), draw.integers(0, 10, 2 * batch)
+    with compute.stream():
+        pipeline = InMemoryPipeline(
+            Images.from_numpy(*noise, *noise, num_classes=10), padding=run.recipe.crop_padding, device=compute.device
+        )
+        recipe = run.recipe.model_copy(update={"train_images": None})
+        net = build(run.arch, num_classes=10, seed=0, recipe=recipe)
+        engine = Engine(net, pipeline, recipe, seed=0, compute=compute)
+        engine.step(0, recipe.lr)  # the first takes longer
+        engine.totals()  # waits
+        start, seconds, num_iters = time.perf_counter(), 0.0, 0
+        while seconds < CALIBRATION_S:
+            num_iters += 1
+            engine.step(num_iters, recipe.lr)
+            engine.totals()
+            seconds = time.perf_counter() - start
+    return TESTS * seconds / (num_iters * batch * _multiply_adds(run.arch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,11 +169,15 @@ def run(
 
     Raises:
         UserError: unknown experiment or run; or, after the others have been trained, a run failed, or another process
-            trains it.
+            trains it; or this is not the main thread, which alone receives signals.
+        KeyboardInterrupt: on Ctrl-C, or a signal that ends the process, after a checkpoint of the run.
     """
     from resrepro.runtime.device import choose
     from resrepro.training.reporter import Silent
-    from resrepro.training.runner import Runner
+    from resrepro.training.runner import Runner, Stopped
+
+    if threading.current_thread() is not threading.main_thread():
+        raise UserError("run: called in a thread; call it in the main one, where Ctrl-C arrives")
 
     experiments = find_experiments(names) if names else []
     known = [name for experiment in experiments for name in experiment.run_names()]
@@ -185,7 +190,10 @@ def run(
     runner = Runner(
         results_dir=root, data_dir=_data_dir(data_dir), compute=choose(device, precision), reporter=Silent()
     )
-    errors = runner.run_all(runs, None)
+    try:
+        errors = runner.run_all(runs, None)
+    except Stopped as stopped:
+        raise KeyboardInterrupt(str(stopped)) from None
     if errors:
         raise UserError("; ".join(errors))
     return _records(root, [results.run_files(root, run) for run in runs])

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import doctest
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 import resrepro
+from resrepro import results
 from resrepro.config.toml_files import find_experiment
 from resrepro.data.in_memory import shapes
+from resrepro.training.step import Engine
 from support.stored_runs import stored
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +124,29 @@ def test_run_trains_what_is_missing_and_its_net_has_the_recorded_error(
         wrong = net(images.permute(0, 3, 1, 2)).argmax(1) != labels
     assert 100 * wrong.double().mean().item() == net.record.final_test_error_pct
     assert net.class_names == shapes.CLASS_NAMES
+
+
+def test_a_stopped_run_is_a_keyboard_interrupt_and_goes_on_with_the_same_call(
+    few_images: None, toml: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train() -> pd.DataFrame:
+        return resrepro.run(str(toml()), only=["plain8"], results_dir=tmp_path, device="cpu", precision="fp32")
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(resrepro.UserError, match="call it in the main one"):
+        pool.submit(train).result()
+    step = Engine.step
+
+    def interrupted(self: Engine, iteration: int, lr: float) -> None:
+        step(self, iteration, lr)
+        if iteration == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="stopped at iteration 7"):
+        patch.setattr(Engine, "step", interrupted)
+        train()
+    (run,) = [run for run in find_experiment(str(toml())).runs if run.name == "plain8"]
+    assert results.run_files(tmp_path, run).has_checkpoint
+    assert train()["status"].tolist() == ["finished"]
 
 
 def test_torch_hub_builds_nets_and_loads_trained_ones() -> None:

@@ -21,38 +21,79 @@ from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
 from resrepro.laboratory.stored_net import evenly_spread, inputs_of
 from resrepro.models.blocks import BasicBlock, Bottleneck
+from resrepro.models.relatives import (
+    PreactivationBlock,
+    PreactivationBottleneck,
+    SingleLayerBlock,
+    ThreeLayerBlock,
+)
 from resrepro.models.shortcuts import shortcut
 from resrepro.models.stage import Stage, mode
 from resrepro.results.laboratory import Lesion, PathGradient
 from resrepro.runtime.device import Compute
 
-Block = BasicBlock | Bottleneck
+Block = BasicBlock | Bottleneck | SingleLayerBlock | ThreeLayerBlock | PreactivationBlock
+KINDS = (BasicBlock, Bottleneck, SingleLayerBlock, ThreeLayerBlock, PreactivationBlock, PreactivationBottleneck)
 
 
 def blocks_of(net: nn.Module) -> dict[str, Block]:
     """Return the net's blocks by their names, such as `layer1.0`, in the order of the forward pass.
 
     Raises:
-        UserError: it has none, as a net of other code.
+        UserError: it has none that is the sum of F and a shortcut, or F alone: it is of other code, or has gates.
     """
-    found = {name: module for name, module in net.named_modules() if type(module) in (BasicBlock, Bottleneck)}
+    found = {name: module for name, module in net.named_modules() if type(module) in KINDS}
     if not found:
-        raise UserError(f"{type(net).__name__}: expected a net of this package, with blocks of Fig. 5; it has none")
+        raise UserError(
+            f"{type(net).__name__}: expected a net of this package whose blocks are F(x) + x, or F(x); it has none"
+        )
     return found
 
 
+def _convolutions(block: Block) -> list[nn.Conv2d]:
+    return [layer for name, layer in block.named_children() if isinstance(layer, nn.Conv2d) and name != "downsample"]
+
+
+def _shortcut(block: Block, x: Tensor) -> Tensor:
+    """Compute what goes past the block's layers; in a plain net option A stands in."""
+    if block.downsample is None:
+        layers = _convolutions(block)
+        stride = math.prod(layer.stride[0] for layer in layers)
+        bare = shortcut("A", layers[0].in_channels, layers[-1].out_channels, stride)
+        return x if bare is None else bare(x)
+    if isinstance(block, PreactivationBlock) and block.activates_both:
+        x = F.relu(block.get_submodule("norm1")(x))
+    return block.downsample(x)  # type: ignore[no-any-return]
+
+
+def _residual(block: Block, x: Tensor) -> Tensor:
+    """Compute F(x), up to the sum."""
+    layers = _convolutions(block)
+    for number, convolution in enumerate(layers, 1):
+        if isinstance(block, PreactivationBlock):
+            x = convolution(F.relu(block.get_submodule(f"norm{number}")(x)))
+        else:
+            x = block.get_submodule(f"bn{number}")(convolution(x))
+            x = x if number == len(layers) else F.relu(x)
+    return x
+
+
+def _after_sum(block: Block, y: Tensor) -> Tensor:
+    return y if isinstance(block, PreactivationBlock) else F.relu(y)
+
+
 class Removed(nn.Module):
-    """Computes what is left of a block: relu(shortcut(x)), (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+    """Computes what is left of a block: relu(shortcut(x)), (N, C_in, H, W) -> (N, C_out, H/stride, W/stride).
+
+    Without the ReLU in a pre-activation net.
+    """
 
     def __init__(self, block: Block) -> None:
         super().__init__()
-        layers = [layer for layer in block.children() if isinstance(layer, nn.Conv2d)]
-        stride = math.prod(layer.stride[0] for layer in layers)
-        bare = shortcut("A", layers[0].in_channels, layers[-1].out_channels, stride)
-        self.shortcut = bare if block.downsample is None else block.downsample
+        self.block = block
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.shortcut(x))  # type: ignore[misc]
+        return _after_sum(self.block, _shortcut(self.block, x))
 
 
 class OnePath(nn.Module):
@@ -63,15 +104,8 @@ class OnePath(nn.Module):
         self.block, self.through = block, through
 
     def forward(self, x: Tensor) -> Tensor:
-        y, beside = self._residual(x), self.block.downsample(x)  # type: ignore[misc]
-        return F.relu(y + beside.detach() if self.through else y.detach() + beside)
-
-    def _residual(self, x: Tensor) -> Tensor:
-        convolutions = [layer for layer in self.block.children() if isinstance(layer, nn.Conv2d)]
-        for number, convolution in enumerate(convolutions, 1):
-            x = self.block.get_submodule(f"bn{number}")(convolution(x))
-            x = x if number == len(convolutions) else F.relu(x)
-        return x
+        y, beside = _residual(self.block, x), _shortcut(self.block, x)
+        return _after_sum(self.block, y + beside.detach() if self.through else y.detach() + beside)
 
 
 @contextmanager
@@ -143,8 +177,11 @@ def _subsets(num: int, count: int, draws: int, draw: np.random.Generator) -> lis
 def _exchangeable(blocks: Sequence[Block]) -> list[tuple[int, int]]:
     """Return the pairs of places whose blocks have the same dimensions."""
     shapes = [[tuple(value.shape) for value in block.state_dict().values()] for block in blocks]
-    strides = [block.conv1.stride for block in blocks]
-    alike = [(shape, stride) for shape, stride in zip(shapes, strides, strict=True)]
+    activates = [getattr(block, "activates_both", False) for block in blocks]
+    alike = [
+        (shape, _convolutions(block)[0].stride, both)
+        for shape, block, both in zip(shapes, blocks, activates, strict=True)
+    ]
     return [(i, j) for j in range(len(blocks)) for i in range(j) if alike[i] == alike[j]]
 
 

@@ -44,11 +44,16 @@ def test_the_whole_net_has_its_error_and_is_as_before_in_the_end(fp32: Compute) 
     assert any(row.loss != whole.loss for row in found)
 
 
-def test_a_net_of_identity_blocks_does_not_change_when_they_are_removed(fp32: Compute) -> None:
-    net = net_of("resnet14")
+@pytest.mark.parametrize(
+    ("arch", "last"),
+    [("resnet14", "bn2"), ("resnet20-1layer", "bn1"), ("resnet20-3layer", "bn3"), ("preact14", "conv2"),
+     ("preact20-bottleneck", "conv3"), ("resnet20-bottleneck", "bn3")],
+)  # fmt: skip
+def test_a_net_of_identity_blocks_does_not_change_when_they_are_removed(fp32: Compute, arch: str, last: str) -> None:
+    net = net_of(arch)
     for block in blocks_of(net).values():
-        nn.init.zeros_(block.bn2.weight)  # F(x) = 0, so that a block is its shortcut
-        nn.init.zeros_(block.bn2.bias)
+        for parameter in block.get_submodule(last).parameters():
+            nn.init.zeros_(parameter)  # F(x) = 0, so that a block is its shortcut
     assert len({row.loss for row in lesions(net, TEST, fp32, draws=1, seed=0)}) == 1
 
 
@@ -75,8 +80,9 @@ def test_blocks_are_permuted_among_those_of_their_dimensions(fp32: Compute) -> N
         assert order[3] == "layer2.0" and order[6] == "layer3.0"
 
 
-def test_the_gradients_of_all_paths_add_up_to_the_net_s(fp32: Compute) -> None:
-    net = net_of("resnet8").double()
+@pytest.mark.parametrize("arch", ["resnet8", "preact8", "preact11-bottleneck", "resnet5-1layer", "resnet11-3layer"])
+def test_the_gradients_of_all_paths_add_up_to_the_net_s(fp32: Compute, arch: str) -> None:
+    net = net_of(arch).double()
     blocks, stage = [*blocks_of(net).values()], next(m for m in net.modules() if isinstance(m, Stage))
 
     def gradient() -> Tensor:
@@ -103,6 +109,7 @@ def test_paths_have_each_length_and_a_plain_net_has_none(fp32: Compute) -> None:
     assert [*path_gradients(net_of("plain8"), TEST, fp32, draws=9, seed=0)] == []
 
 
-def test_a_net_of_other_code_is_refused() -> None:
+@pytest.mark.parametrize("net", [nn.Linear(1, 1), build("highway8", num_classes=10)])
+def test_a_net_of_other_code_or_with_gates_is_refused(net: nn.Module) -> None:
     with pytest.raises(UserError, match="it has none"):
-        blocks_of(nn.Linear(1, 1))
+        blocks_of(net)

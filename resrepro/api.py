@@ -88,6 +88,8 @@ def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFra
     import pandas as pd
 
     root = Path(results_dir)
+    if root != DEFAULT_RESULTS and not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the results_dir in which runs are stored")
     found = _curves_of(str(what), root)
     rows = [row for run, files in found for row in _our_rows(run, files)]
     nets = {(run.dataset, run.stored_name): (run, files) for run, files in found}

@@ -94,6 +94,8 @@ def test_unknown_names_are_one_line(tmp_path: Path) -> None:
         (lambda: resrepro.load_net("resnet22", results_dir=RESULTS), "load_net: there is no run 'resnet22'; did you"),
         (lambda: resrepro.records(results_dir=tmp_path / "none"), "none: no such folder"),
         (lambda: resrepro.build_net("plain57"), "architecture 'plain57': a CIFAR net of these blocks has 6n"),
+        (lambda: resrepro.curves("fig6", results_dir=tmp_path / "none"), "none: no such folder"),
+        (lambda: resrepro.run("quickstart", seeds=[0.5], results_dir=tmp_path), "seed 0.5: expected an integer"),
         (lambda: resrepro.run("quickstart", only=["resnet14"]), "only: there is no run 'resnet14'"),
     ):
         with pytest.raises(resrepro.UserError, match=message) as caught:
@@ -106,6 +108,9 @@ def test_a_loaded_net_takes_bytes_and_floats_and_refuses_other_sizes() -> None:
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     assert torch.equal(net(images), net.net(images - net.pixel_mean)) and not net.training
     torch.testing.assert_close(net(images), net(images / 255), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(net(images.double() / 255), net(images), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="expected floats from 0 to 1, or integers to 255"):
+        net(images.float())
     with pytest.raises(ValueError, match=r"images \(4, 3, 28, 28\): expected \(N, 3, 32, 32\)"):
         net(images[:, :, :28, :28])
 

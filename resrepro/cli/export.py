@@ -47,6 +47,10 @@ def export(
         raise UserError(f"--output {output}: expected a name that ends in {SUFFIXES[to]}")
     if opset is not None and to != "onnx":
         raise UserError(f"--opset {opset}: belongs to --to onnx; leave the option out")
+    if output is not None and ((output.parent / "run.json").exists() or (output / "run.json").exists()):
+        raise UserError(f"--output {output}: the place of a stored run's own files; give another one")
+    if output is not None and (output / "hubconf.py").exists() and not (output / "net.pt2").exists():
+        raise UserError(f"--output {output}: has a hubconf.py of other code; give another folder")
     classifier = load_classifier(files.folder, data_dir)
     path = output or Path(f"{classifier.run.stored_name}-seed{classifier.run.seed}{SUFFIXES[to]}")
     takes, difference = write(classifier, to, path, opset)

@@ -44,6 +44,7 @@ from resrepro.results.tables import Table
 if TYPE_CHECKING:
     from resrepro.laboratory.bn_responses import NetResponses
 
+REPLACED = ", in place of the one that was there"
 RESPONSES_TITLE = "Responses of 3x3 layers, from BN's parameters"
 Seed = Annotated[int, typer.Option(help="Draw with this seed.", min=0)]
 
@@ -156,16 +157,19 @@ def lesions(
             found.append(lesion)
             status.update(f"tested {len(found)} nets")
         paths = [*laboratory.path_gradients(stored.net, test, compute, draws=draws, seed=seed)]
+    written = (stored.files.lesions, stored.files.paths)
+    before = [file for file in written if file.exists()]
     csv_rows.write_rows(stored.files.lesions, Lesion, found)
     csv_rows.write_rows(stored.files.paths, PathGradient, paths)
+    results.add_digests(stored.files, *written)
     title = f"{stored.run.label}, {some.num_images} test images"
     shown = rich.table.Table("blocks", "error (%)", box=None, header_style="bold", title=title)
     for row in found:
         if row.kind in ("whole", "one"):
             shown.add_row("all" if row.kind == "whole" else f"without {row.blocks}", f"{row.error_pct:.2f}")
     console.print(shown)
-    for file in (stored.files.lesions, stored.files.paths):
-        console.print(file, soft_wrap=True)
+    for file in written:
+        console.print(f"{file}{REPLACED if file in before else ''}", soft_wrap=True)
 
 
 def surface(
@@ -200,7 +204,9 @@ def surface(
         for point in laboratory.surface(stored.net, some, compute, num_points=points, plane=plane, seed=seed):
             found.append(point)
             status.update(f"measured {len(found)} of {num_points} points")
+    before = stored.files.surface.exists()
     csv_rows.write_rows(stored.files.surface, SurfacePoint, found)
+    results.add_digests(stored.files, stored.files.surface)
     losses = [point.loss for point in found]
     middle = found[len(found) // 2]
     console.print(
@@ -208,7 +214,7 @@ def surface(
         f"{some.num_images} training images, {len(found)} points",
         soft_wrap=True,
     )
-    console.print(stored.files.surface, soft_wrap=True)
+    console.print(f"{stored.files.surface}{REPLACED if before else ''}", soft_wrap=True)
 
 
 def initialization(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from resrepro.runtime.distributed import World
 
 
+BUSY = 0.75  # running processes for each core, over the last minute
 Log = Annotated[
     str | None, typer.Option(help="Also write the curves as events beside the CSV, for: tensorboard.", metavar="NAME")
 ]
@@ -198,7 +200,8 @@ def _train(
     compute = choose(devices[0], precision)
     where = compute.name if len(devices) == world.size == 1 else f"{len(devices) * world.size} x {compute.name}"
     lacking = "; no CUDA device here" if device == "auto" and compute.device.type == "cpu" else ""
-    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}{lacking}", soft_wrap=True)
+    busy = _busy_cores() if compute.device.type == "cpu" and len(devices) == 1 and jobs in (None, 1) else ""
+    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}{lacking}{busy}", soft_wrap=True)
     try:
         with TerminalReporter(console) as terminal:
             log = TensorBoardReporter(terminal, results_dir) if events and world.is_rank_zero else None
@@ -214,6 +217,18 @@ def _train(
     except Stopped as stopped:
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         return [], 128 + stopped.signal_number
+
+
+def _busy_cores() -> str:
+    """Say what helps where other programs use the cores on which several threads would wait for each other."""
+    import torch
+
+    from resrepro.runtime.device import num_cores
+
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if torch.get_num_threads() == 1 or load < BUSY * num_cores():
+        return ""
+    return f"; other programs use the cores (load {load:.1f} of {num_cores()}): OMP_NUM_THREADS=1 may be much faster"
 
 
 def _devices(world: World, device: str, processes: int) -> list[str]:

@@ -253,7 +253,7 @@ class Experiment(StrictModel):
             UserError: a seed that torch does not take.
         """
         for seed in seeds or ():
-            if not 0 <= seed <= MAX_SEED:
+            if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
                 raise UserError(f"seed {seed}: expected an integer from 0 to {MAX_SEED}")
         runs = [r for r in self.runs if only is None or r.name in only]
         if seeds is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain, product
+from math import prod
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.strict import StrictModel
+
+MAX_RUNS = 10_000
 
 
 class Grid(StrictModel):
@@ -24,6 +28,17 @@ class Grid(StrictModel):
     arch: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     axes: tuple[tuple[dict[str, Any], ...], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _few_runs_and_each_key_in_one_axis(self) -> Grid:
+        keys = Counter(key for axis in self.axes for key in {key for change in axis for key in change} - {"name"})
+        for key, count in keys.items():
+            if count > 1:
+                raise ValueError(f"axes: {count} of them change '{key}'; expected each key in one axis")
+        num_runs = prod(map(len, (self.arch, self.seeds, *self.axes)))
+        if num_runs > MAX_RUNS:
+            raise ValueError(f"axes: they make {num_runs} runs; expected at most {MAX_RUNS}")
+        return self
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the tables of the runs, named by architecture and changes, such as `plain14-lr0.1-warmup`."""

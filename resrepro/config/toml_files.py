@@ -115,8 +115,11 @@ def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:
 def _with_known_figures(experiment: Experiment) -> Experiment:
     """Check that figures show the experiment's own runs, or those of shipped ones on the same data."""
     known = [*experiment.run_names(), *shipped_runs(experiment.dataset)]
+    names = Counter(figure.name for figure in experiment.figures)
     for figure in experiment.figures:
         place = f"{experiment.address}: figure '{figure.name}'"
+        if names[figure.name] > 1:
+            raise UserError(f"{place} is declared twice; give one of them another 'name'")
         for name in figure.run_names:
             if name not in known:
                 raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")

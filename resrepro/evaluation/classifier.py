@@ -34,7 +34,7 @@ class Classifier(nn.Module):
         record: how it ended.
 
     Raises:
-        ValueError: images of another size; they are not resized here.
+        ValueError: images of another size, which are not resized here; or floats above 1, on the CPU.
     """
 
     pixel_mean: Tensor
@@ -51,7 +51,11 @@ class Classifier(nn.Module):
             raise ValueError(
                 f"images {tuple(images.shape)}: expected (N, {', '.join(map(str, self.pixel_mean.shape))})"
             )
-        pixels = 255 * images if images.is_floating_point() else images
+        pixels = images
+        if images.is_floating_point():
+            pixels = 255 * images.to(self.pixel_mean.dtype)
+            if images.device.type == "cpu" and not torch.compiler.is_exporting() and bool((pixels > 255).any()):
+                raise ValueError(f"images up to {images.max():g}: expected floats from 0 to 1, or integers to 255")
         logits: Tensor = self.net(pixels - self.pixel_mean)
         return logits
 

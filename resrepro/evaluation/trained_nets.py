@@ -75,6 +75,10 @@ def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> li
 
 
 def _weights(file: Path, arch: str, dataset: str | None) -> TrainedNet:
+    about = weights.read_metadata(file) if file.suffix == weights.SUFFIX else {}
+    for option, given in (("arch", arch), ("dataset", dataset)):
+        if given and about.get(option, given) != given:
+            raise UserError(f"--{option} {given}: {file} has weights of {about[option]}, as it says itself")
     family = architecture(arch).family
     if family is None and dataset is None:
         raise UserError(f"--arch {arch}: expected --dataset as well, for this net may be of any dataset")

@@ -182,9 +182,9 @@ def read_runs(
     for run in results.with_stored_seeds(results_dir, runs):
         try:
             files, record = results.run_files(results_dir, run), results.read_finished(results_dir, run)
-            found = kind.rows(files, run, record)
             if record is not None:
                 results.check_files(files, record, kind.csv)
+            found = kind.rows(files, run, record)
         except (UserError, OSError) as error:
             problems[run] = str(error)
             continue

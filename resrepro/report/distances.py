@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from resrepro import paper
@@ -17,7 +18,8 @@ from resrepro.results.tables import Table
 def _curve_distance(title: str, home: str, archs: tuple[str, ...], results_dir: Path) -> Table:
     spec = FigureSpec(name="distance", kind="distance", title=title, panel=(PanelSpec(title="", runs=archs),))
     shown = read_figure(find_experiment(home), spec, FIGURES["distance"], results_dir)
-    return distance.table(shown.rows, shown.spec, shown.data)
+    found = distance.table(shown.rows, shown.spec, shown.data)
+    return found if found.rows else replace(found, notes=(f"no run of these yet: `resrepro run {home}`",))
 
 
 def fig4(results_dir: Path) -> Table:

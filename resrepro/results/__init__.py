@@ -19,6 +19,7 @@ from resrepro.results.paths import (
     table_file,
 )
 from resrepro.results.run_store import (
+    add_digests,
     ensembles,
     lacks_rows,
     read_asked,
@@ -38,6 +39,7 @@ from resrepro.results.run_store import (
 
 __all__ = [
     "RunFiles",
+    "add_digests",
     "bench_file",
     "bench_files",
     "check_files",

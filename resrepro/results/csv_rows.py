@@ -14,10 +14,20 @@ from resrepro.errors import UserError
 from resrepro.files import user_errors, write_text
 
 Row = TypeVar("Row", bound=StrictModel)
-MEND = (
+MEND = (  # of what a run writes itself
     "restore it, or type the run's command again: without this file, where a checkpoint is beside it, or without its "
     "folder, to train the run again"
 )
+
+
+MEASURED_BY = {"lesions.csv": "lesions", "paths.csv": "lesions", "surface.csv": "surface"}  # after the run: commands
+
+
+def mend(path: Path) -> str:
+    """Say how to mend a damaged or missing file of a run."""
+    if path.name not in MEASURED_BY:
+        return MEND
+    return f"restore it, or measure it again: resrepro {MEASURED_BY[path.name]} {path.parent}"
 
 
 def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
@@ -65,16 +75,18 @@ def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     header = first.split(",")
     if header != columns[: len(header)] or len(header) < len(required):
-        raise UserError(f"{path}:1: expected the columns {','.join(columns)}; got {first[:80]!r}; {MEND}")
+        raise UserError(f"{path}:1: expected the columns {','.join(columns)}; got {first[:80]!r}; {mend(path)}")
     if not torn and (not lines or lines[-1]):
-        raise UserError(f"{path}:{len(lines) + 1}: cut short; {MEND}")
+        raise UserError(f"{path}:{len(lines) + 1}: cut short; {mend(path)}")
     found = []
     for number, line in enumerate(lines[:-1], start=2):
         try:
             cells = zip(header, line.split(","), strict=True)
             found.append(model.model_validate_strings({k: v for k, v in cells if v}, strict=False))
         except ValueError as error:  # pydantic's is one
-            raise UserError(f"{path}:{number}: expected {','.join(columns)}; got {line[:80]!r}; {MEND}") from error
+            raise UserError(
+                f"{path}:{number}: expected {','.join(columns)}; got {line[:80]!r}; {mend(path)}"
+            ) from error
     return found
 
 

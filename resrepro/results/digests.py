@@ -11,6 +11,7 @@ from typing import Any
 from resrepro.config.strict import StrictModel
 from resrepro.errors import UserError
 from resrepro.results import csv_rows
+from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import (
     ConstructedComparison,
@@ -28,6 +29,9 @@ CSV_ROWS: dict[str, type[StrictModel]] = {
     "responses.csv": Response,
     "identity.csv": ConstructedComparison,
     "predictions.csv": Prediction,
+    "lesions.csv": Lesion,
+    "paths.csv": PathGradient,
+    "surface.csv": SurfacePoint,
 }
 
 
@@ -52,7 +56,7 @@ def damaged_files(paths: Collection[Path], record: RunRecord) -> list[str]:
     """Return a line for each of these files that is there, and not as it was when the record was written."""
     known = [(path, record.sha256[path.name]) for path in paths if path.name in record.sha256 and path.exists()]
     return [
-        f"{path}: damaged, for its SHA-256 is not the one in run.json; {csv_rows.MEND}"
+        f"{path}: damaged, for its SHA-256 is not the one in run.json; {csv_rows.mend(path)}"
         for path, digest in known
         if sha256(path) != digest
     ]
@@ -62,12 +66,14 @@ def check_files(files: RunFiles, record: RunRecord, name: str | None = None) -> 
     """Check the CSVs of a finished run; the weights are left to `resrepro verify`, for they take longer.
 
     Args:
-        name: of the one CSV to check; None: all.
+        name: of the one CSV to check, which must be there if the record has its digest; None: all that are there.
 
     Raises:
-        UserError: a CSV is not as it was when the record was written.
+        UserError: a CSV is missing, or not as it was when the record was written.
     """
     for path in (path for path in files.csvs if name in (None, path.name)):
+        if name and name in record.sha256 and not path.exists():
+            raise UserError(f"{path}: missing; {csv_rows.mend(path)}")
         for line in damaged_files([path], record):
             csv_rows.read_rows(path, CSV_ROWS[path.name], torn=path == files.curves)  # may say which line it is
             raise UserError(line)

@@ -92,7 +92,17 @@ def distance_table(title: str, found: Iterable[Distance]) -> Table:
     )
     return Table(
         title=title,
-        columns=("net", "error", "n", "plateau, paper", "ours", "drop, paper", "ours", "end, paper", "ours"),
+        columns=(
+            "net",
+            "error",
+            "n",
+            "plateau, paper",
+            "plateau, ours",
+            "drop, paper",
+            "drop, ours",
+            "end, paper",
+            "end, ours",
+        ),
         rows=tuple(rows),
-        notes=notes if rows else ("no run yet that has a curve in the paper: `resrepro run plain-vs-resnet`",),
+        notes=notes if rows else ("no run yet that has a curve in the paper",),
     )

@@ -80,7 +80,8 @@ class RunFiles:
     @property
     def csvs(self) -> tuple[Path, ...]:
         """The CSVs of a finished run, there or not."""
-        return self.curves, self.gradients, self.responses, self.identity, self.predictions
+        own = self.curves, self.gradients, self.responses, self.identity, self.predictions
+        return (*own, self.lesions, self.paths, self.surface)
 
     @property
     def record(self) -> Path:

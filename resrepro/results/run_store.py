@@ -174,6 +174,17 @@ def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ())
     return record
 
 
+def add_digests(files: RunFiles, *paths: Path) -> None:
+    """Note the digests of files that were measured after the run in its record; the others stay as they are.
+
+    Raises:
+        UserError: the record is damaged, or cannot be written.
+    """
+    record = read_record(files)
+    if record is not None:
+        write_record(files, record, kept=record.sha256.keys() - {path.name for path in paths})
+
+
 def weights_metadata(run: Run, record: RunRecord, num_classes: int) -> dict[str, str]:
     """Return what `weights.safetensors` says of the run beside its weights."""
     return {

@@ -11,6 +11,7 @@ from resrepro.results.digests import damaged_files
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Prediction, RunRecord
 from resrepro.results.run_store import read_points
+from resrepro.results.same_run import recorded_run
 
 
 @dataclass
@@ -40,18 +41,23 @@ def check_stored(files: RunFiles, record: RunRecord) -> Findings:
     found = Findings()
     paths = [path for path in (*files.csvs, files.weights) if path.name in record.sha256]
     found.differences += damaged_files(paths, record)
-    found.differences += [f"{p}: missing; {csv_rows.MEND}" for p in paths if not p.exists() and p != files.weights]
+    found.differences += [f"{p}: missing; {csv_rows.mend(p)}" for p in paths if not p.exists() and p != files.weights]
     if not paths:
         found.notes.append("no digests recorded")
     elif not found.differences:
         found.equal.append(f"{sum(path.exists() for path in paths)} digests")
-    if record.status == "finished":
-        for check in (_check_curves, _check_predictions):
-            try:
-                check(files, record, found)
-            except UserError as error:
-                found.differences.append(str(error))
+    for check in (_check_place, *((_check_curves, _check_predictions) if record.status == "finished" else ())):
+        try:
+            check(files, record, found)
+        except UserError as error:
+            found.differences.append(str(error))
     return found
+
+
+def _check_place(files: RunFiles, record: RunRecord, found: Findings) -> None:
+    place, its = files.folder.resolve().parts[-3:], recorded_run(record).path.parts
+    if place[0] == its[0] and place != its:  # a copy elsewhere is no place of a run
+        found.differences.append(f"{files.folder}: the record there is of {'/'.join(its)}; move it to its own place")
 
 
 def _check_curves(files: RunFiles, record: RunRecord, found: Findings) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from support.processes import run
 from support.stored_runs import store_curve
@@ -72,6 +73,10 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("evaluate {tmp}/w.pt --arch resnet20 --preprocess channel-mean-std --std 0,0,0", "--std 0,0,0: expected"),
     ("evaluate {tmp}/w.pt --arch resnet20 --preprocess channel-mean-std --mean 0,nan,0", "--mean 0,nan,0: expected"),
     ("evaluate {tmp}/w.pt --arch resnet20 --protocol 12-crop", "did you mean '10-crop'?"),
+    (
+        "evaluate {tmp}/ours.safetensors --arch plain20",
+        "--arch plain20: {tmp}/ours.safetensors has weights of resnet20",
+    ),
     ("evaluate {tmp}/w.pt --ensemble", "expected several nets"),
 ]
 USAGE = [  # what the parser of the command line says: usage, and a line
@@ -119,6 +124,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (tmp / f"{name}.toml").write_text(TOML.format(**(usual | changes)))
     torch.save({"state_dict": Code()}, tmp / "code.pt")
     torch.save({"fc.weight": torch.zeros(1)}, tmp / "w.pt")
+    save_file({"fc.weight": torch.zeros(1)}, tmp / "ours.safetensors", {"arch": "resnet20", "dataset": "cifar10"})
     return tmp
 
 
@@ -133,7 +139,7 @@ def test_a_mistake_ends_in_one_line(typed: str, expected: str, place: Path) -> N
     before = {*place.rglob("*")}
     lines = said(typed, place, code=1)
     errors = [line for line in lines if line.startswith("error: ")]
-    assert len(errors) == 1 and expected in errors[0] and errors[0] == lines[-1], lines
+    assert len(errors) == 1 and expected.format(tmp=place) in errors[0] and errors[0] == lines[-1], lines
     assert len(lines) <= 2 and not any("Traceback" in line for line in lines)
     assert {*place.rglob("*")} == before
 

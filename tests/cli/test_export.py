@@ -116,6 +116,12 @@ def test_wrong_options_are_one_line(files: RunFiles, monkeypatch: pytest.MonkeyP
     assert "export: there is no run 'cifar10/resnet22/seed0'" in error(
         "export", "cifar10/resnet22/seed0", "--to", "onnx", "--results-dir", ROOT / "results"
     )
+    stored = fails(files, "--to", "safetensors", "--output", files.weights)
+    assert stored.endswith("the place of a stored run's own files; give another one") and files.weights.exists()
+    other = files.folder.parents[2] / "hub"
+    other.mkdir()
+    (other / "hubconf.py").write_text("mine")
+    assert "has a hubconf.py of other code" in fails(files, "--to", "torch-hub-folder", "--output", other)
     monkeypatch.setattr(exporting, "NEEDED_FOR_ONNX", ("onnx_that_nobody_has",))
     lacking = "--to onnx: needs onnx_that_nobody_has, which this environment lacks; pip install resrepro[export]"
     assert fails(files, "--to", "onnx") == lacking

@@ -11,6 +11,7 @@ import torch
 from resrepro import results
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.toml_files import find_experiment
+from resrepro.errors import UserError
 from resrepro.figures.data import read_figure
 from resrepro.figures.files import draw_experiment
 from resrepro.figures.kinds import FIGURES
@@ -46,6 +47,26 @@ def test_lesions_and_surface_are_written_beside_the_run(tmp_path: Path) -> None:
     assert {row.length for row in read_rows(files.paths, PathGradient)} == {0, 1, 2, 3}
     out = run("surface", files.folder, "--images", 10, "--points", 3, "--plane", *FAST)
     assert "10 training images, 9 points" in out and len(read_rows(files.surface, SurfacePoint)) == 9
+
+
+@pytest.mark.usefixtures("few_images")
+def test_what_is_measured_later_has_a_digest_too(tmp_path: Path) -> None:
+    files = finished(tmp_path)
+    before = results.read_record(files)
+    for _ in range(2):
+        out = run("lesions", files.folder, "--images", 10, "--draws", 1, *FAST)
+    assert f"{files.lesions}, in place of the one that was there" in out
+    record = results.read_record(files)
+    assert record.sha256.keys() - before.sha256.keys() >= {"lesions.csv", "paths.csv"}
+    assert record.model_copy(update={"sha256": before.sha256}) == before
+    whole = files.lesions.read_text().splitlines(keepends=True)
+    for text in ("".join(whole[:3]), "".join(whole).replace("whole,0", "whole,1")):
+        files.lesions.write_text(text)
+        with pytest.raises(UserError, match=f"measure it again: resrepro lesions {files.folder}"):
+            results.check_files(files, record, "lesions.csv")
+    files.lesions.unlink()
+    with pytest.raises(UserError, match="missing; restore it, or measure it again"):
+        results.check_files(files, record, "lesions.csv")
 
 
 @pytest.mark.usefixtures("few_images")

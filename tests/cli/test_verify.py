@@ -62,6 +62,13 @@ def test_a_run_is_as_recorded(files: RunFiles) -> None:
     assert f"clean training error (%) {record.final_train_error_clean_pct}; 0 of 7 responses differ" in with_responses
 
 
+def test_a_run_in_the_place_of_another_is_a_difference(files: RunFiles) -> None:
+    other = files.folder.parents[1] / "plain8" / files.folder.name
+    shutil.copytree(files.folder, other)
+    out = verify(files, "shapes/plain8", code=1)
+    assert f"differs: {other}: the record there is of shapes/resnet8/seed0; move it to its own place" in out
+
+
 def change_a_digit(path: Path) -> None:
     text = path.read_text()
     last = max(text.rindex(digit) for digit in "12345678" if digit in text)

@@ -72,6 +72,8 @@ def test_a_grid_may_stand_beside_runs(toml: Callable[..., Path]) -> None:
             r"run 'plain8-lr0.1-short': recipe: warmup: expected either until_train_error_pct or iters",
         ),
         (("{ lr = 1e-3 }", "{ lr = 0.1 }"), r"run 'plain8-lr0.1' seed 0 is declared twice"),
+        (('{ init = "fan_in" }', "{ lr = 0.3 }"), r"axes: 2 of them change 'lr'; expected each key in one axis"),
+        (("seeds = [0, 3]", f"seeds = {[*range(700)]}"), r"axes: they make 11200 runs; expected at most 10000"),
         (('["resnet8-lr0.001", "*-fan_in"]', '["*-fan_out"]'), r"figure 'tiny': unknown run '\*-fan_out'"),
     ],
 )

@@ -50,6 +50,12 @@ from resrepro.errors import UserError
         ('title = "both"', 'title = "both"\nshow = []', r"show: got \(\)"),
         ('name = "tiny"', 'name = "tiny"\nkind = "gradients"', r"panel 'both' has 2 runs; kind 'gradients' has one a"),
         ('name = "tiny"', 'name = "tiny"\nkind = "curve"', r"kind: got 'curve': input should be 'curves', 'dist"),
+        (
+            '[[figure]]\nname = "tiny"',
+            '[[figure]]\nname = "tiny"\ntitle = "t"\n[[figure.panel]]\ntitle = "p"\nruns = ["plain8"]\n[[figure]]\n'
+            'name = "tiny"',
+            r"figure 'tiny' is declared twice; give one of them another 'name'",
+        ),
         ('name = "tiny"', 'name = ".."', r"figure 1: name: got '..'"),
         ("[recipe]", "[recipe", r"cannot be read as TOML"),
         ('"a test"', '"a \\u001b[31mtest"', r"title: expected a text without line ends and control characters"),

@@ -87,6 +87,11 @@ def test_gradients_that_are_cut_short_are_named(tmp_path: Path) -> None:
     files.gradients.unlink()
     _, _, problems = read_runs(tmp_path, [run], FIGURES["gradients"])
     assert "not there (finished by an older version)" in problems[run]
+    write_norms(files, {(0, "initialization"): [1.0] * 8})
+    stored(tmp_path, run)  # with its digest
+    files.gradients.unlink()
+    _, _, problems = read_runs(tmp_path, [run], FIGURES["gradients"])
+    assert "gradients.csv: missing; restore it" in problems[run]
 
 
 def test_a_dollar_in_a_title_is_one(toml: Callable[..., Path], tmp_path: Path) -> None:

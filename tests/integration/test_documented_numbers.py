@@ -110,7 +110,7 @@ def row(name: str, first_cell: str) -> list[str]:
     [
         ("plain-20, all 64,000 iterations", "cifar-plain", "plain20", "plain20-decay-all"),
         ("ResNet-56, 30,000 iterations so far", "cifar-resnet", "resnet56", "resnet56-decay-all"),
-        ("plain-56, 32,000 iterations so far", "recipe-forensics", "plain56-32k-fc-gaussian", "plain56-decay-all"),
+        ("plain-56, all 64,000 iterations", "cifar-plain", "plain56", "plain56-decay-all"),
         ("ResNet-20, all 64,000 iterations", "cifar-resnet", "resnet20", "resnet20-decay-all"),
     ],
 )
@@ -126,13 +126,14 @@ def test_the_readmes_distances_are_those_of_the_stored_runs(
 @pytest.mark.parametrize(
     ("first_cell", "name"),
     [
-        ("plain-56, the three choices", "plain56-32k-fc-gaussian"),
+        ("plain-56, the three choices", "plain56"),
         ("ResNet-20, the three choices", "resnet20-32k-fc-gaussian"),
         ("ResNet-20, the three choices, BN on 64 images", "resnet20-32k-fc-gaussian-bn-64"),
     ],
 )
 def test_where_the_recipe_stands_is_where_the_stored_runs_stand(first_cell: str, name: str) -> None:
-    ours, moving = (differences("recipe-forensics", name, moving=m) for m in (False, True))
+    experiment = "recipe-forensics" if "32k" in name else "cifar-plain"
+    ours, moving = (differences(experiment, name, moving=m) for m in (False, True))
     std = fmean(r.std for r in read_rows(ROOT / f"results/cifar10/{name}/seed0/responses.csv", Response))
     cells = row("docs/recipe.md", first_cell)
     assert cells[:3] == [ours["train"][0], ours["test"][0], moving["test"][0]]
@@ -158,6 +159,29 @@ def test_where_the_runs_on_a_gpu_stand(first_cell: str, experiment: str, name: s
     averaged, moving = (differences(experiment, name, folder, moving=m) for m in (False, True))
     expected = [averaged["train"][0], averaged["test"][0], moving["test"][0]]
     assert [cell.replace("+0.00", "0.00") for cell in expected] == row("docs/recipe.md", first_cell)[:3]
+
+
+def test_plain56s_ends_are_the_records() -> None:
+    its, found = record("plain56"), differences("cifar-plain", "plain56")
+    text = page("docs/findings.md").replace("−", "-")
+    train, test = found["train"], found["test"]
+    assert (
+        f"{train[1]} and {train[2]} points of training error (after the drop, end), {test[1]} and {test[2]} of" in text
+    )
+    ends = [its[f"final_{key}_pct"] for key in ("train_error", "test_error_bn_reestimated", "test_error")]
+    assert "ends at {:.2f} % training error and {:.2f} % test error ({:.2f} with moving averages)".format(*ends) in text
+    std = [r.std for r in read_rows(ROOT / "results/cifar10/plain56/seed0/responses.csv", Response)]
+    assert f"Its layers respond {fmean(std):.2f} in the mean, the paper's 1.51" in text
+    for column in ("train", "test"):
+        ours, papers = [], []
+        for name in ("plain56", "plain20"):
+            run = next(run for run in find_experiment("cifar-plain").runs if run.name == name)
+            points = [p for p in results.read_points(results.run_files(ROOT / "results", run)) if p.iteration >= 55_000]
+            ours.append(fmean(p.train_error_pct if column == "train" else p.shown_test_error_pct for p in points))
+            papers.append(distances(name, published(run), [points])[column].difference.windows[2].paper_pct)
+        assert f"{ours[0] - ours[1]:.1f} points" in text and f"({ours[0]:.2f} and {ours[1]:.2f} %)" in text
+        paper = f"in the paper's figure {papers[0] - papers[1]:.1f} ({papers[0]:.2f} and {papers[1]:.2f})"
+        assert paper in text
 
 
 def test_plain20s_ends_are_the_records() -> None:

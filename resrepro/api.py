@@ -17,7 +17,7 @@ from resrepro.config.toml_files import experiment_names, find_experiment, find_e
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import TEST_ERROR_PCT
 from resrepro.results.distance import published
-from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, stored_runs
+from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, folder_with_runs, stored_runs
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.same_run import recorded_run
 from resrepro.results.status import named_run
@@ -141,7 +141,8 @@ def figure(
     experiment, spec = figures[name]
     kind = FIGURES[spec.kind]
     look = Look(style=style, width_inches=width_inches, font_pt=font_pt, with_paper=with_paper)
-    shown = read_figure(experiment, spec, kind, Path(results_dir), look)
+    source = folder_with_runs(Path(results_dir), experiment.name, experiment.runs)
+    shown = read_figure(experiment, spec, kind, source, look)
     for problem in (*shown.data.problems, shown.why_blank(kind)):
         if problem:
             raise UserError(f"{name}: {problem}")

@@ -87,6 +87,10 @@ def test_an_experiment_has_the_curves_of_its_runs(tmp_path: Path) -> None:
     assert set(curves["run"]) == {"plain20", "plain56"} and set(curves["source"]) == {"paper"}
 
 
+def test_a_figure_is_drawn_from_the_runs_that_come_with_the_program() -> None:
+    assert len(resrepro.figure("quickstart", results_dir=RESULTS).axes) == 2
+
+
 def test_unknown_names_are_one_line(tmp_path: Path) -> None:
     for call, message in (
         (lambda: resrepro.curves("fig66", results_dir=RESULTS), "no figure, experiment or stored run 'fig66'; did you"),

@@ -25,7 +25,7 @@ Dataset = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Decode with this many threads; by default, one a core.", min=0)
+    int | None, typer.Option("--workers", help="Decode with this many threads; by default, one per core.", min=0)
 ]
 
 

@@ -27,6 +27,7 @@ from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiments
 from resrepro.errors import UserError
 from resrepro.report.tables import TABLES
+from resrepro.results.paths import folder_with_runs
 from resrepro.results.tables import Table, write_table
 
 RARELY = 50_000  # new objects until Python looks for garbage; to look more often takes a tenth of the time to draw
@@ -204,11 +205,10 @@ def plot(
     folder = output_dir or results.figures_folder(results_dir)
     problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
     for experiment in (found.variant(variation) for found in find_experiments(names or [])):
-        drawn = draw_experiment(experiment, results_dir, formats=formats, look=look, output_dir=folder)
-        source, kept = results_dir, results_dir / experiment.name  # the runs of `quickstart` come with the program
-        if drawn.left_out and not drawn.files and kept.is_dir():
-            console.print(f"{experiment.name}: drawn from the runs in {kept}")
-            drawn, source = draw_experiment(experiment, kept, formats=formats, look=look, output_dir=folder), kept
+        source = folder_with_runs(results_dir, experiment.name, experiment.runs)
+        if source != results_dir:
+            console.print(f"{experiment.name}: drawn from the runs in {source}")
+        drawn = draw_experiment(experiment, source, formats=formats, look=look, output_dir=folder)
         lines = drawn.files if experiment.figures else (f"{experiment.name}: declares no figure",)
         for line in lines:
             console.print(line, soft_wrap=True)

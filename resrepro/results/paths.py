@@ -22,6 +22,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,17 @@ class RunFiles:
 def run_files(results_dir: Path, run: Run) -> RunFiles:
     """Return the files of a run, whether they exist or not."""
     return RunFiles(folder=results_dir / run.path)
+
+
+def folder_with_runs(results_dir: Path, experiment: str, runs: Sequence[Run]) -> Path:
+    """Return where runs of an experiment are stored: in `results_dir`, or else in a folder of its name below.
+
+    So are the runs that come with the program, such as those of `quickstart`.
+    """
+    for place in (results_dir, results_dir / experiment):
+        if any(run_files(place, run).folder.is_dir() for run in runs):
+            return place
+    return results_dir
 
 
 def stored_runs(results_dir: Path) -> list[RunFiles]:

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from types import FrameType
 
@@ -36,6 +37,7 @@ def main() -> None:
 
 
 def _run() -> None:
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # without the line of our source
     try:
         try:
             from resrepro.cli import app

@@ -33,13 +33,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     Where no word is near, return the list of all; or of a long list, the three that are nearest.
     """
-    known = list(known)
+    known = list(dict.fromkeys(known))
     near = [k for k in known if word and k.startswith(word)] or _near(word.lower(), known)
     if not near:
         by_lower = {k.lower(): k for k in known}
         near = [by_lower[n] for n in _near(word.lower(), by_lower)]
     if near:
         return f"; did you mean '{near[0]}'?"
+    if not known:
+        return ""
     if len(known) > MAX_LISTED:
         return f"; the nearest are {', '.join(difflib.get_close_matches(word, known, n=3, cutoff=0.0))}"
     return f"; known: {', '.join(known)}"

@@ -12,6 +12,13 @@ from resrepro.errors import UserError, did_you_mean
 Parsed = TypeVar("Parsed", bound="StrictModel")
 
 
+EXPECTED = {  # in words of TOML, where pydantic's are those of Python
+    "tuple_type": "expected an array, such as [0, 1]; of tables, each under its own [[...]]",
+    "too_short": "expected one at least",
+    "string_pattern_mismatch": "expected letters and digits of ASCII, '.', '_' and '-', the first a letter or digit",
+}
+
+
 class StrictModel(BaseModel):
     """Hold fields that never change, strict about keys and types: a typing error is an error, not a default."""
 
@@ -56,7 +63,9 @@ def _describe(error: ValidationError, model: type[StrictModel]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{inside}{message}"
-    return f"{inside}{key}: got {first['input']!r}: {message[0].lower()}{message[1:]}"
+    got = [*first["input"]] if isinstance(first["input"], tuple) else first["input"]
+    said = EXPECTED.get(first["type"]) or f"{message[0].lower()}{message[1:]}"
+    return f"{inside}{key}: got {got!r}: {said}"
 
 
 def _keys(model: type[StrictModel], parents: list[int | str]) -> list[str]:

@@ -7,6 +7,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,15 @@ def find_experiment(name: str) -> Experiment:
             raise UserError(f"{name}: no such file; give an experiment's name or the path of a TOML file")
         return _with_known_figures(read_experiment(path))
     if name not in experiment_names():
-        hint = _trained_by(name) or did_you_mean(name, experiment_names())
+        hint = _trained_by(name) or _drawn_by(name) or did_you_mean(name, experiment_names())
         raise UserError(f"unknown experiment '{name}'{hint}")
     return _with_known_figures(_shipped(name))
+
+
+def _drawn_by(figure: str) -> str:
+    """Return which shipped experiment draws a figure of this name, such as `fig6`, if one does."""
+    found = (e for e in experiment_names() if any(spec.name == figure for spec in _shipped(e).figures))
+    return "".join(f"; it is a figure, which is drawn by: resrepro plot {e}" for e in islice(found, 1))
 
 
 def _trained_by(net: str) -> str:

@@ -92,5 +92,6 @@ def one_line(path: Path, expected: str) -> Iterator[None]:
         if found := re.search(r"unsupported (?:global|class)\W+(?:global )?([\w.]+)", str(error), re.IGNORECASE):
             raise Damaged(f"{path}: holds code ({found[1]}); refused; expected tensors and plain values") from error
         reason = re.search(r"WeightsUnpickler error: (.+)", str(error))  # torch says much else, about itself
-        what = first_line(reason[1] if reason else error)
-        raise Damaged(f"{path}: damaged, or not {expected} ({what}); {_MEND}") from error
+        about_itself = reason is None and "weights_only" in str(error)
+        why = "" if about_itself else f" ({first_line(reason[1] if reason else error)})"
+        raise Damaged(f"{path}: damaged, or not {expected}{why}; {_MEND}") from error

@@ -70,6 +70,8 @@ def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     """
     if not path.exists():
         return []
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; expected a file; {mend(path)}")
     columns = list(model.model_fields)
     required = [name for name, field in model.model_fields.items() if field.is_required()]
     first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")

@@ -53,6 +53,12 @@ def test_a_damaged_line_is_named(files: RunFiles) -> None:
         results.read_points(files)
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(files: RunFiles) -> None:
+    files.responses.mkdir()
+    with pytest.raises(UserError, match=r"responses\.csv: a folder; expected a file; restore it"):
+        read_rows(files.responses, Response)
+
+
 def test_rows_of_an_analysis_come_back_to_the_digit(tmp_path: Path) -> None:
     found = [Response(layer=1, name="conv1", std=1 / 3, num_images=7)]
     csv_rows.write_rows(tmp_path / "r.csv", Response, found)

@@ -46,10 +46,7 @@ MAX_REQUEUES = 1000  # after the end of its time
 def submit(
     names: Names,
     time_limit: Annotated[
-        str,
-        typer.Option(
-            "--time", help="Limit a job to this time, such as 1:00:00; a run that is not finished is queued again."
-        ),
+        str, typer.Option("--time", help="Limit a job to this time, such as 1:00:00; then it is queued again.")
     ],
     partition: Annotated[
         str | None, typer.Option(help="Submit to this partition, not to the cluster's default.")

@@ -66,7 +66,10 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("watch plain-20 --results-dir {tmp}", "did you mean 'plain20'?"),
     ("verify nosuch --results-dir {tmp}", "no experiment or run 'nosuch'"),
     ("evaluate {tmp}/code.pt --arch resnet20 --dataset shapes", "code.pt: holds code (posix.system); refused"),
-    ("evaluate {tmp}/file --arch resnet20 --dataset shapes", "file: damaged, or not weights saved by torch.save; move it"),
+    (
+        "evaluate {tmp}/file --arch resnet20 --dataset shapes",
+        "file: damaged, or not weights saved by torch.save; move it",
+    ),
     ("evaluate {tmp}/no.pt --arch resnet20", "evaluate: there is no file or run '"),
     ("lesions nosuch --results-dir {tmp}", "lesions: there is no run 'nosuch'"),
     ("export plain2O --to onnx --results-dir {tmp}", "did you mean 'plain20'?"),

@@ -58,7 +58,7 @@ def test_a_net_without_bn_or_with_other_names_is_one_line_or_read_in_order(tmp_p
     )
     assert "--in-order" in error("responses", tmp_path / "w.pt", "--arch", "resnet8")
     assert "expected --arch" in error("responses", tmp_path / "w.pt")
-    assert "no such file" in error("responses", tmp_path / "v.pt")
+    assert "responses: there is no file or run '" in error("responses", tmp_path / "v.pt")
     out = run("responses", tmp_path / "w.pt", "--arch", "resnet8", "--in-order", "--output-dir", tmp_path / "out")
     assert "layer3.0.conv2" in out
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"bn-responses.csv", "bn-responses.png"}

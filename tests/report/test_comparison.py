@@ -62,7 +62,7 @@ def test_the_command_prints_errors_counts_and_p(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("unknown", "compare: there is no experiment or run 'third'"),
+        ("unknown", "compare: there is no run 'third'"),
         (
             "several",
             "compare resnet: expected one run, got 2; name one of shapes/resnet-x0.1/seed0, ",

@@ -197,14 +197,16 @@ def test_plain20s_ends_are_the_records() -> None:
 
 def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
     found = {}
-    for net in ("plain20", "resnet20"):
+    for net in ("plain20", "plain56", "resnet20"):
         rows = read_rows(ROOT / f"results/cifar10/{net}/seed0/lesions.csv", Lesion)
         found[net] = {kind: [r.error_pct for r in rows if r.kind == kind] for kind in ("whole", "one")}
         found[net]["four"] = [r.error_pct for r in rows if r.kind == "several" and r.num_blocks == 4]
-    plain, residual = found["plain20"], found["resnet20"]
+    plain, deep, residual = found.values()
     text = page("docs/laboratory.md")
-    assert f"their errors are {plain['whole'][0]:.2f} and {residual['whole'][0]:.2f} %" in text
-    assert f"plain-20's is {median(plain['one']):.2f} %" in text and f"{min(plain['one']):.2f} at best" in text
+    whole = ", ".join(f"{its['whole'][0]:.2f}" for its in (plain, deep))
+    assert f"their errors are {whole} and {residual['whole'][0]:.2f} %" in text
+    for name, its in (("plain-56's is", deep), ("Plain-20's is", plain)):
+        assert f"{name} {median(its['one']):.2f} %" in text and f"{min(its['one']):.2f} at best" in text
     assert (
         f"ResNet-20's is {median(residual['one']):.2f} %, at best {min(residual['one']):.2f} %, and at worst "
         f"{max(residual['one']):.2f} %" in text

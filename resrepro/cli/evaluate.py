@@ -101,7 +101,10 @@ def evaluate(
     from resrepro.evaluation.trained_nets import find
     from resrepro.runtime.device import choose, num_cores
 
-    found = find(places_of(nets, results_dir, "evaluate"), arch=arch, dataset=dataset)
+    places = places_of(nets, results_dir, "evaluate")
+    if ensemble and len({place.resolve() for place in places}) < len(places):
+        raise UserError(f"--ensemble: expected different nets, got {' '.join(nets)}")
+    found = find(places, arch=arch, dataset=dataset)
     setup = EvaluationOptions(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, in_order=in_order, max_images=max_images,

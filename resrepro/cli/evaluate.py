@@ -93,17 +93,14 @@ def evaluate(
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol {protocol}: unknown{did_you_mean(protocol, PROTOCOLS)}")
-    if ensemble and len(nets) < 2:
-        raise UserError(f"--ensemble: expected several nets, got {nets[0]} alone")
-
     from resrepro.data.dataset import DataOptions
     from resrepro.evaluation.evaluate import EvaluationOptions
     from resrepro.evaluation.trained_nets import find
     from resrepro.runtime.device import choose, num_cores
 
     places = places_of(nets, results_dir, "evaluate")
-    if ensemble and len({place.resolve() for place in places}) < len(places):
-        raise UserError(f"--ensemble: expected different nets, got {' '.join(nets)}")
+    if ensemble and (len(nets) < 2 or len({place.resolve() for place in places}) < len(nets)):
+        raise UserError(f"--ensemble: expected several nets, and each once; got {' '.join(nets)}")
     found = find(places, arch=arch, dataset=dataset)
     setup = EvaluationOptions(
         protocol=PROTOCOLS[protocol], scales=None if scales is None else numbers("--scales", scales),

@@ -81,7 +81,10 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
         "evaluate {tmp}/ours.safetensors --arch plain20",
         "--arch plain20: {tmp}/ours.safetensors has weights of resnet20",
     ),
-    ("evaluate {tmp}/w.pt {tmp}/w.pt --arch resnet20 --ensemble", "--ensemble: expected different nets, got "),
+    (
+        "evaluate {tmp}/w.pt {tmp}/w.pt --arch resnet20 --ensemble",
+        "--ensemble: expected several nets, and each once; got ",
+    ),
     ("evaluate {tmp}/w.pt --ensemble", "expected several nets"),
 ]
 USAGE = [  # what the parser of the command line says: usage, and a line

@@ -216,18 +216,33 @@ def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
 
 def test_the_surfaces_on_the_page_are_the_stored_ones() -> None:
     cells = []
-    for net in ("plain20", "resnet20"):
+    for net in ("plain20", "resnet20", "plain56"):
         points = {(r.x, r.y): r for r in read_rows(ROOT / f"results/cifar10/{net}/seed0/surface.csv", SurfacePoint)}
         middle = points[0, 0]
         cells.append([f"{middle.loss:.3f} ± {middle.loss_error:.3f}"])
         for r in (0.25, 0.5):
             around = [points[at].loss for at in ((r, 0), (-r, 0), (0, r), (0, -r))]
             cells[-1].append(f"{min(around):.2f} to {max(around):.2f}")
-    (plain, *plains), (residual, *residuals) = cells
+    (plain, *plains), (residual, *residuals), (deep, *deeps) = cells
     text = page("docs/laboratory.md")
     assert f"the loss is {plain} in the middle of plain-20's and {residual} in that of ResNet-20's" in text
     for pair in zip(plains, residuals, strict=True):
         assert " and ".join(pair) in text, pair
+    assert f"{deep} in the middle, {deeps[0]} at a distance of 0.25, and {deeps[1]} at 0.5" in text
+
+
+def test_pre_activation_at_a_tenth_is_the_stored_runs() -> None:
+    text, errors, medians, wholes = page("docs/laboratory.md"), [], [], set()
+    for name in ("preact20-x0.1", "resnet20-x0.1"):
+        its = record(name)
+        errors += [its["final_train_error_pct"], its["final_test_error_bn_reestimated_pct"]]
+        rows = read_rows(ROOT / f"results/cifar10/{name}/seed0/lesions.csv", Lesion)
+        medians.append(median(r.error_pct for r in rows if r.kind == "one"))
+        wholes |= {r.error_pct for r in rows if r.kind == "whole"}
+    expected = "`preact20` ends at {:.2f} % training error and {:.2f} % test error, ResNet-20 at {:.2f} and {:.2f} %"
+    assert expected.format(*errors) in text
+    (whole,) = wholes
+    assert "it is higher, {:.2f} % and {:.2f} %, and both whole nets have {:.2f} %".format(*medians, whole) in text
 
 
 def test_the_difference_of_the_two_nets_of_20_layers_is_that_of_the_stored_runs() -> None:

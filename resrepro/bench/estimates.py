@@ -75,7 +75,7 @@ def _multiply_adds(arch: str) -> int:
 
 
 def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds a multiply-add of finished runs: by dataset and architecture, and of all (``""``)."""
+    """Return the seconds per multiply-add of finished runs: by dataset and architecture, and of all (``""``)."""
     here = compute.name, compute.precision, torch.get_num_threads()
     found: dict[tuple[str, str], list[float]] = {}
     for files in results.stored_runs(results_dir):
@@ -101,7 +101,7 @@ def calibrate(run: Run, compute: Compute) -> float | None:
     """Train the run's net for ten seconds on noise; None where it is trained on image files.
 
     Returns:
-        Seconds a multiply-add (of an image of the paper's size), tests included.
+        Seconds per multiply-add (of an image of the paper's size), tests included.
     """
     of_folder = run.dataset.startswith("folder:") and run.recipe.resize is None
     if run.recipe.scale_crop is not None or of_folder:  # images of a size, or from files, that is not known

@@ -14,7 +14,7 @@ Parsed = TypeVar("Parsed", bound="StrictModel")
 
 EXPECTED = {  # in words of TOML, where pydantic's are those of Python
     "tuple_type": "expected an array, such as [0, 1]; of tables, each under its own [[...]]",
-    "too_short": "expected one at least",
+    "too_short": "expected at least one",
     "string_pattern_mismatch": "expected letters and digits of ASCII, '.', '_' and '-', the first a letter or digit",
 }
 

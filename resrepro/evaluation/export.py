@@ -69,7 +69,7 @@ def {entry}(pretrained=True):
 
 
 def export(classifier: Classifier, to: str, path: Path, opset: int | None = None) -> tuple[str, float]:
-    """Write the net to `path` in a format of FORMATS; an earlier export by the name of its own is replaced.
+    """Write the net to `path` in a format of FORMATS, in place of an earlier export of that name.
 
     The file is written beside its place, loaded again, and moved there once it gives the outputs of the net.
 

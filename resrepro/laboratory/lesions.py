@@ -21,19 +21,13 @@ from resrepro.errors import UserError
 from resrepro.evaluation.single_view import SingleView
 from resrepro.laboratory.stored_net import evenly_spread, inputs_of
 from resrepro.models.blocks import BasicBlock, Bottleneck
-from resrepro.models.relatives import (
-    PreactivationBlock,
-    PreactivationBottleneck,
-    SingleLayerBlock,
-    ThreeLayerBlock,
-)
+from resrepro.models.relatives import MixingBlock, PreactivationBlock, SingleLayerBlock
 from resrepro.models.shortcuts import shortcut
 from resrepro.models.stage import Stage, mode
 from resrepro.results.laboratory import Lesion, PathGradient
 from resrepro.runtime.device import Compute
 
-Block = BasicBlock | Bottleneck | SingleLayerBlock | ThreeLayerBlock | PreactivationBlock
-KINDS = (BasicBlock, Bottleneck, SingleLayerBlock, ThreeLayerBlock, PreactivationBlock, PreactivationBottleneck)
+Block = BasicBlock | Bottleneck | SingleLayerBlock | PreactivationBlock
 
 
 def blocks_of(net: nn.Module) -> dict[str, Block]:
@@ -42,7 +36,11 @@ def blocks_of(net: nn.Module) -> dict[str, Block]:
     Raises:
         UserError: it has none that is the sum of F and a shortcut, or F alone: it is of other code, or has gates.
     """
-    found = {name: module for name, module in net.named_modules() if type(module) in KINDS}
+    found = {
+        name: module
+        for name, module in net.named_modules()
+        if isinstance(module, Block) and not isinstance(module, MixingBlock)
+    }
     if not found:
         raise UserError(
             f"{type(net).__name__}: expected a net of this package whose blocks are F(x) + x, or F(x); it has none"

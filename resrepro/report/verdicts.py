@@ -138,12 +138,11 @@ def judge(claims: Sequence[tuple[Experiment, Claim]], results_dir: Path) -> list
 def _status(verdict: Verdict, p: float) -> Status:
     """Decide by the verdict's own p-value, and by the corrected one, `p`."""
     claim, low_high = verdict.claim, _region(verdict.claim)
-    if claim.published and (verdict.p_value or 0.0) >= ALPHA:
-        holds = True
-    elif p >= ALPHA:
+    inside = claim.published and verdict.p_value is not None and verdict.p_value >= ALPHA
+    if p >= ALPHA and not inside:
         return "inconclusive"
-    elif claim.published:
-        holds = False
+    if claim.published:
+        holds = inside
     elif verdict.ranks is not None:
         holds = verdict.ranks.effect > 0
     else:

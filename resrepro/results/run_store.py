@@ -164,13 +164,10 @@ def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ())
     """
     written = {p.name: sha256(p) for p in (*files.csvs, files.weights) if p.exists()}
     record = record.model_copy(update={"sha256": written | {k: v for k, v in record.sha256.items() if k in kept}})
-    record.sha256[RECORD] = record_sha256(record.model_dump(mode="json"))
-    text = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
     with user_errors(files.folder):  # before the record is there, after which nobody would remove them
         files.asked.unlink(missing_ok=True)
         files.previous_checkpoint.unlink(missing_ok=True)
-    if not files.record.exists() or files.record.read_bytes() != text.encode():
-        write_text(files.record, text)
+    _write_signed(files, record)
     return record
 
 
@@ -182,7 +179,15 @@ def add_digests(files: RunFiles, *paths: Path) -> None:
     """
     record = read_record(files)
     if record is not None:
-        write_record(files, record, kept=record.sha256.keys() - {path.name for path in paths})
+        _write_signed(files, record.model_copy(update={"sha256": record.sha256 | {p.name: sha256(p) for p in paths}}))
+
+
+def _write_signed(files: RunFiles, record: RunRecord) -> None:
+    """Write the record with its own digest, unless it is there and says the same."""
+    record.sha256[RECORD] = record_sha256(record.model_dump(mode="json"))
+    text = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
+    if not files.record.exists() or files.record.read_bytes() != text.encode():
+        write_text(files.record, text)
 
 
 def weights_metadata(run: Run, record: RunRecord, num_classes: int) -> dict[str, str]:

@@ -13,18 +13,16 @@ from typing import Any
 
 from pydantic import Field
 
-from resrepro.config.architectures import architecture, counted_nets, is_architecture
+from resrepro.config.architectures import architecture, is_architecture
+from resrepro.config.checks import check_claims, check_figures, check_unique, check_values
 from resrepro.config.datasets import MAX_NAME, SMALL_IMAGES, check_dataset
-from resrepro.config.experiment import PHASE_FIELDS, Claim, Experiment, FigureSpec
+from resrepro.config.experiment import Claim, Experiment, FigureSpec
 from resrepro.config.grid import Grid, with_patterns
 from resrepro.config.presets import PRESETS
 from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.config.run import MAX_SEED, NAME, Run
 from resrepro.config.strict import StrictModel, parse
-from resrepro.errors import UserError, did_you_mean, printable
-from resrepro.paper import published_error_pct
-
-MAX_DEPTH = 8  # of tables and arrays; `[[figure.panel]]` with its runs is 5 deep
+from resrepro.errors import UserError, did_you_mean
 
 
 class _RunTable(StrictModel):
@@ -57,6 +55,7 @@ def experiments_folder() -> Path:
 
 
 def experiment_names() -> list[str]:
+    """Return the names of the shipped experiments, sorted."""
     return sorted(p.stem for p in experiments_folder().glob("*.toml"))
 
 
@@ -70,11 +69,14 @@ def find_experiment(name: str) -> Experiment:
         path = Path(name)
         if not path.is_file():
             raise UserError(f"{name}: no such file; give an experiment's name or the path of a TOML file")
-        return _with_known_figures(read_experiment(path))
-    if name not in experiment_names():
+        experiment = read_experiment(path)
+    elif name not in experiment_names():
         hint = _trained_by(name) or _drawn_by(name) or did_you_mean(name, experiment_names())
         raise UserError(f"unknown experiment '{name}'{hint}")
-    return _with_known_figures(_shipped(name))
+    else:
+        experiment = _shipped(name)
+    check_figures(experiment, shipped_runs(experiment.dataset))
+    return experiment
 
 
 def _drawn_by(figure: str) -> str:
@@ -119,33 +121,6 @@ def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:
     return found
 
 
-def _with_known_figures(experiment: Experiment) -> Experiment:
-    """Check that figures show the experiment's own runs, or those of shipped ones on the same data."""
-    known = [*experiment.run_names(), *shipped_runs(experiment.dataset)]
-    names = Counter(figure.name for figure in experiment.figures)
-    for figure in experiment.figures:
-        place = f"{experiment.address}: figure '{figure.name}'"
-        if names[figure.name] > 1:
-            raise UserError(f"{place} is declared twice; give one of them another 'name'")
-        for name in figure.run_names:
-            if name not in known:
-                raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")
-        if figure.kind == "phase":
-            _check_phase([run.recipe for run in experiment.runs if run.name in figure.run_names], place)
-    return experiment
-
-
-def _check_phase(recipes: list[Recipe], place: str) -> None:
-    """Check that the recipes differ in nothing but what tells the cells of a phase diagram apart."""
-    for field in Recipe.model_fields:
-        if field not in PHASE_FIELDS and any(
-            getattr(recipe, field) != getattr(recipes[0], field) for recipe in recipes
-        ):
-            raise UserError(
-                f"{place}: its runs differ in {field}; expected recipes that differ in {', '.join(PHASE_FIELDS)} alone"
-            )
-
-
 def read_experiment(path: Path) -> Experiment:
     """Read one TOML file.
 
@@ -160,7 +135,7 @@ def read_experiment(path: Path) -> Experiment:
         raise UserError(f"{place}: cannot be read as TOML: {error}") from error
     except RecursionError as error:
         raise UserError(f"{place}: tables and arrays are nested too deeply") from error
-    _check_values(table, place)
+    check_values(table, place)
     file = parse(_File, table, place)
     try:
         check_dataset(file.dataset)
@@ -195,7 +170,7 @@ def read_experiment(path: Path) -> Experiment:
             if not 0 <= seed <= MAX_SEED:
                 raise UserError(f"{where}: seeds: got {seed}, expected integers from 0 to {MAX_SEED}")
             runs.append(Run(dataset=file.dataset, name=name, arch=spec.arch, recipe=recipe, seed=seed, label=label))
-    _check_unique(runs, place)
+    check_unique(runs, place)
     runs = [_with_source(run, sources, runs, place) for run in runs]
     experiment = Experiment(
         name=path.stem, address=path.stem if shipped else str(path), title=file.title,
@@ -204,21 +179,8 @@ def read_experiment(path: Path) -> Experiment:
         runs=tuple(runs), figures=with_patterns(file.figure, [run.name for run in runs]),
         claims=_claims(file.claim, runs),
     )  # fmt: skip
-    _check_claims(experiment, place)
+    check_claims(experiment, place)
     return experiment
-
-
-def _check_claims(experiment: Experiment, place: str) -> None:
-    """Check that claims are about runs of the experiment, or about nets that are counted."""
-    for claim in experiment.claims:
-        what, known = ("net", [*counted_nets()]) if claim.is_counted else ("run", experiment.run_names())
-        known = ["ensemble"] if claim.ensemble else known
-        for name in claim.runs:
-            if name not in known:
-                raise UserError(f"{place}: claim: unknown {what} '{name}'{did_you_mean(name, known)}")
-            if claim.published and published_error_pct(experiment.dataset, name, claim.protocol, claim.top) is None:
-                error = f"{claim.protocol} {'top-5' if claim.top == 5 else 'test'} error"
-                raise UserError(f"{place}: claim: published: the paper has no {error} of '{name}'")
 
 
 def _claims(written: Sequence[Claim], runs: list[Run]) -> tuple[Claim, ...]:
@@ -242,30 +204,6 @@ def _name_and_label(spec: _RunTable, *, shared_arch: bool) -> tuple[str, str]:
         if is_architecture(name):
             raise UserError(f"'{name}' is the name of another net; give the run a 'name' of its own")
     return name, label
-
-
-def _check_values(value: Any, where: str, depth: int = 0) -> None:
-    """Check what the types do not: how deep tables and arrays go, and that texts can be printed in a line."""
-    if depth > MAX_DEPTH:
-        raise UserError(f"{where}: tables and arrays are nested too deeply")
-    if isinstance(value, str) and value != printable(value):
-        raise UserError(f"{where}: expected a text without line ends and control characters")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _check_values(inner, f"{where}: {key}" if depth == 0 else where, depth + 1)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_values(inner, where, depth + 1)
-
-
-def _check_unique(runs: list[Run], place: str) -> None:
-    seen: set[Path] = set()
-    for run in runs:
-        if run.path in seen:
-            raise UserError(
-                f"{place}: run '{run.name}' seed {run.seed} is declared twice; give one of them its own 'name'"
-            )
-        seen.add(run.path)
 
 
 def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str) -> Run:
@@ -295,6 +233,11 @@ def _with_source(run: Run, sources: dict[str, str], runs: list[Run], place: str)
 
 
 def read_recipe(table: dict[str, Any], where: str) -> Recipe:
+    """Return the recipe of a table: what it says, and the rest of its preset.
+
+    Raises:
+        UserError: unknown preset, or an unknown or mistyped key or value.
+    """
     preset = table.get("preset")
     if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
         raise UserError(f"{where}: recipe: unknown preset '{preset}'{did_you_mean(str(preset), PRESETS)}")

@@ -1,0 +1,97 @@
+"""Check that an experiment's file agrees with itself, and with what is known of nets and of the paper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from resrepro.config.architectures import counted_nets
+from resrepro.config.experiment import PHASE_FIELDS, Experiment
+from resrepro.config.recipe import Recipe
+from resrepro.config.run import Run
+from resrepro.errors import UserError, did_you_mean, printable
+from resrepro.paper import published_error_pct
+
+MAX_DEPTH = 8  # of tables and arrays; `[[figure.panel]]` with its runs is 5 deep
+
+
+def check_values(value: Any, where: str, depth: int = 0) -> None:
+    """Check what the types do not: how deep tables and arrays go, and that texts can be printed in a line.
+
+    Raises:
+        UserError: too deep, or a text with line ends or control characters.
+    """
+    if depth > MAX_DEPTH:
+        raise UserError(f"{where}: tables and arrays are nested too deeply")
+    if isinstance(value, str) and value != printable(value):
+        raise UserError(f"{where}: expected a text without line ends and control characters")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            check_values(inner, f"{where}: {key}" if depth == 0 else where, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            check_values(inner, where, depth + 1)
+
+
+def check_unique(runs: Iterable[Run], place: str) -> None:
+    """Check that no run is declared twice.
+
+    Raises:
+        UserError: one is.
+    """
+    seen: set[Path] = set()
+    for run in runs:
+        if run.path in seen:
+            raise UserError(
+                f"{place}: run '{run.name}' seed {run.seed} is declared twice; give one of them its own 'name'"
+            )
+        seen.add(run.path)
+
+
+def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
+    """Check that figures have different names, and show the experiment's own runs or `shipped` ones.
+
+    Raises:
+        UserError: they do not, or a phase diagram cannot tell its runs apart.
+    """
+    known = [*experiment.run_names(), *shipped]
+    names = Counter(figure.name for figure in experiment.figures)
+    for figure in experiment.figures:
+        place = f"{experiment.address}: figure '{figure.name}'"
+        if names[figure.name] > 1:
+            raise UserError(f"{place} is declared twice; give one of them another 'name'")
+        for name in figure.run_names:
+            if name not in known:
+                raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")
+        if figure.kind == "phase":
+            _check_phase([run.recipe for run in experiment.runs if run.name in figure.run_names], place)
+
+
+def _check_phase(recipes: list[Recipe], place: str) -> None:
+    """Check that the recipes differ in nothing but what tells the cells of a phase diagram apart."""
+    for field in Recipe.model_fields:
+        if field not in PHASE_FIELDS and any(
+            getattr(recipe, field) != getattr(recipes[0], field) for recipe in recipes
+        ):
+            raise UserError(
+                f"{place}: its runs differ in {field}; expected recipes that differ in {', '.join(PHASE_FIELDS)} alone"
+            )
+
+
+def check_claims(experiment: Experiment, place: str) -> None:
+    """Check that claims are about runs of the experiment, or about nets that are counted.
+
+    Raises:
+        UserError: one is not, or the paper has no such number.
+    """
+    for claim in experiment.claims:
+        what, known = ("net", [*counted_nets()]) if claim.is_counted else ("run", experiment.run_names())
+        known = ["ensemble"] if claim.ensemble else known
+        for name in claim.runs:
+            if name not in known:
+                raise UserError(f"{place}: claim: unknown {what} '{name}'{did_you_mean(name, known)}")
+            if claim.published and published_error_pct(experiment.dataset, name, claim.protocol, claim.top) is None:
+                error = f"{claim.protocol} {'top-5' if claim.top == 5 else 'test'} error"
+                raise UserError(f"{place}: claim: published: the paper has no {error} of '{name}'")

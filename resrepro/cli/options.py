@@ -153,11 +153,27 @@ def print_json(value: Any) -> None:
 
 
 def print_table(found: Table) -> None:
-    """Print a table, with its notes below."""
-    shown = rich.table.Table(*found.columns, box=None, header_style="bold", title=found.title)
-    for row in found.rows:
-        shown.add_row(*row)
-    console.print(shown)
+    """Print a table in the width of the terminal: cells wrap between words; if they cannot, each row is a paragraph."""
+    columns = list(zip(found.columns, *found.rows, strict=True))
+    least = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
+    widths = [max(map(len, texts)) for texts in columns]
+    least[0] = widths[0]
+    room = console.width - len(widths)  # a space after each
+    while sum(widths) > room and widths != least:
+        widest = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
+        widths[widest] -= 1
+    if sum(widths) > room:
+        console.print(found.title, style="italic")
+        for row in found.rows:
+            cells = [f"{column} {cell}" for column, cell in zip(found.columns[1:], row[1:], strict=True) if cell]
+            console.print(f"{row[0]}: {'; '.join(cells)}")
+    else:
+        shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
+        for name, width in zip(found.columns, widths, strict=True):
+            shown.add_column(name, width=width)
+        for row in found.rows:
+            shown.add_row(*row)
+        console.print(shown)
     for note in found.notes:
         console.print(note, soft_wrap=True)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-import rich.table
 import typer
 
 from resrepro import results
@@ -21,6 +20,7 @@ from resrepro.cli.options import (
     Scale,
     console,
     print_json,
+    print_table,
 )
 from resrepro.config.experiment import Experiment
 from resrepro.config.run import Variation
@@ -84,7 +84,7 @@ def table(
     if form is not None:
         typer.echo(PRINTED[form](found), nl=False)
         return
-    _show(found)
+    print_table(found)
     folder = output_dir or results.figures_folder(results_dir)
     option = "--output-dir" if output_dir else "--results-dir"
     name = f"table{which}" if which.isdigit() else f"{which}-distance"
@@ -101,32 +101,6 @@ def _make_table(which: str, results_dir: Path) -> Table:
     if which not in tables:
         raise UserError(f"table {which}: expected {', '.join(tables)}")
     return tables[which](results_dir)
-
-
-def _show(found: Table) -> None:
-    """Print a table in the width of the terminal: cells wrap between words; if they cannot, each row is a paragraph."""
-    columns = list(zip(found.columns, *found.rows, strict=True))
-    least = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
-    widths = [max(map(len, texts)) for texts in columns]
-    least[0] = widths[0]
-    room = console.width - len(widths)  # a space after each
-    while sum(widths) > room and widths != least:
-        widest = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
-        widths[widest] -= 1
-    if sum(widths) > room:
-        console.print(found.title, style="italic")
-        for row in found.rows:
-            cells = [f"{column} {cell}" for column, cell in zip(found.columns[1:], row[1:], strict=True) if cell]
-            console.print(f"{row[0]}: {'; '.join(cells)}")
-    else:
-        shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
-        for name, width in zip(found.columns, widths, strict=True):
-            shown.add_column(name, width=width)
-        for row in found.rows:
-            shown.add_row(*row)
-        console.print(shown)
-    for note in found.notes:
-        console.print(note, soft_wrap=True)
 
 
 def report(

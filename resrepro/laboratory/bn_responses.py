@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
+from resrepro.config.architectures import architecture
 from resrepro.errors import UserError
 from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.trained_nets import EXPECTED, find, read_net
+from resrepro.figures import bn_responses as figure
+from resrepro.figures.data import FigureData
+from resrepro.figures.files import save
+from resrepro.files import write_text
 from resrepro.models import weights
+from resrepro.paper.curves import published_responses
 from resrepro.results.analyses import read_responses
 from resrepro.results.paths import RunFiles
+from resrepro.results.tables import Table
+
+TITLE = "Responses of 3x3 layers, from BN's parameters"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,3 +96,44 @@ def responses_of(place: Path, arch: str | None, *, in_order: bool = False) -> Ne
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     return NetResponses(name=name, arch=arch, layers=layers, measured=measured)
+
+
+def tabulate(net: NetResponses) -> Table:
+    """Tabulate a net's layers, beside what was measured and what the paper has, and say how far these are."""
+    published = published_responses(net.arch)
+    columns = {"from weights": [layer.std for layer in net.layers], "measured": [*net.measured]}
+    columns["paper"] = [] if published is None else published.std.tolist()
+    columns = {name: values for name, values in columns.items() if len(values) == len(net.layers)}
+    ours, notes = np.array(columns["from weights"]), []
+    for name in [*columns][1:]:
+        apart = ours / np.array(columns[name]) - 1
+        notes.append(
+            f"from weights over {name}: {100 * apart.mean():+.1f} % on average, "
+            f"{100 * np.abs(apart).max():.1f} % at most, layer {net.layers[int(np.abs(apart).argmax())].layer}"
+        )
+    rows = [
+        (str(layer.layer), layer.name, *(f"{value:.3f}" for value in values))
+        for layer, *values in zip(net.layers, *columns.values(), strict=True)
+    ]
+    return Table(title=net.name, columns=("layer", "name", *columns), rows=tuple(rows), notes=tuple(notes))
+
+
+def write(nets: Sequence[NetResponses], folder: Path) -> list[Path]:
+    """Write the layers of all nets as CSV, and draw them."""
+    rows = [(net.name, str(layer.layer), layer.name, repr(layer.std)) for net in nets for layer in net.layers]
+    table = Table(title=TITLE, columns=("net", "layer", "name", "std"), rows=tuple(rows), notes=())
+    written = [folder / "bn-responses.csv", folder / "bn-responses.png"]
+    write_text(written[0], table.to_csv(), "--output-dir")
+    labels = [architecture(net.arch).label for net in nets]
+    lines = [
+        figure.NetLine(
+            label=label if labels.count(label) == 1 else net.name,
+            arch=net.arch,
+            layers=[layer.layer for layer in net.layers],
+            std=[layer.std for layer in net.layers],
+            measured=net.measured,
+        )
+        for net, label in zip(nets, labels, strict=True)
+    ]
+    save(lambda: figure.draw(lines, FigureData(title=TITLE, note="", runs={})), written[1])
+    return written

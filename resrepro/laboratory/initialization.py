@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,12 +16,19 @@ from torch import Tensor, nn
 from resrepro.config.presets import PRESETS
 from resrepro.config.recipe import Recipe
 from resrepro.evaluation.batch_norm import reestimated
+from resrepro.figures import initialization as figure
+from resrepro.figures.data import FigureData
+from resrepro.figures.files import save
 from resrepro.laboratory.lesions import blocks_of
 from resrepro.models import build
 from resrepro.models.stage import mode, restoring
-from resrepro.results.laboratory import GRADIENT_KINDS, BlockGradient, GradientCorrelation
+from resrepro.results.csv_rows import write_rows
+from resrepro.results.laboratory import GRADIENT_KINDS, BlockGradient, GradientCorrelation, laboratory_file
+from resrepro.results.paths import figure_file
+from resrepro.results.tables import Table
 from resrepro.runtime.device import Compute
 
+TITLE = "Gradients of untrained nets"
 NUM_POINTS = 64  # of a line
 
 
@@ -105,3 +115,35 @@ def measure(
                 for name, norm in of_blocks
             ],
         )
+
+
+def tabulate(nets: Sequence[Measured]) -> Table:
+    """Tabulate how alike the gradients of each kind and depth are near each other, and how they grow."""
+    along, of_blocks = _frames(nets)
+    near: dict[Any, float] = (
+        along[along["lag"] == figure.NEAR].groupby(["kind", "depth"])["correlation"].mean().to_dict()
+    )
+    factors = figure.growth(of_blocks).groupby(["kind", "depth"]).mean().to_dict()
+    rows = [
+        (net[0], str(net[1]), f"{correlation:.3f}", f"{factors[net]:.3f}" if net in factors else "")
+        for net, correlation in near.items()
+    ]
+    return Table(title=TITLE, columns=("net", "layers", "correlation", "growth a layer"), rows=tuple(rows), notes=())
+
+
+def write(nets: Sequence[Measured], results_dir: Path) -> list[Path]:
+    """Write the two CSVs of all nets, and draw them."""
+    written = [laboratory_file(results_dir, name) for name in ("correlations.csv", "block-gradients.csv")]
+    write_rows(written[0], GradientCorrelation, [row for net in nets for row in net.correlations])
+    write_rows(written[1], BlockGradient, [row for net in nets for row in net.gradients])
+    along, of_blocks = _frames(nets)
+    note = f"{along['seed'].nunique()} seeds, initialized by fan_in"
+    data = FigureData(title=TITLE, note=note, runs={})
+    path = figure_file(results_dir, "initialization", "png")
+    save(lambda: figure.draw(along, of_blocks, data), path)
+    return [*written, path]
+
+
+def _frames(nets: Sequence[Measured]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    correlations = [dict(row) for net in nets for row in net.correlations]
+    return pd.DataFrame(correlations), pd.DataFrame([dict(row) for net in nets for row in net.gradients])

@@ -25,6 +25,7 @@ from resrepro.models.relatives import MixingBlock, PreactivationBlock, SingleLay
 from resrepro.models.shortcuts import shortcut
 from resrepro.models.stage import Stage, mode
 from resrepro.results.laboratory import Lesion, PathGradient
+from resrepro.results.tables import Table
 from resrepro.runtime.device import Compute
 
 Block = BasicBlock | Bottleneck | SingleLayerBlock | PreactivationBlock
@@ -162,6 +163,18 @@ def lesions(net: nn.Module, images: Split, compute: Compute, *, draws: int, seed
             tau = float(kendalltau(order, range(len(order))).statistic)
             what = " ".join(names[i] for i in order)
             yield tested("permuted", [whole[i] for i in order], number, what, count, tau)
+
+
+def tabulate(found: Sequence[Lesion], net: str) -> Table:
+    """Tabulate the errors of a net whole, and without each block."""
+    whole, *one = [row for row in found if row.kind in ("whole", "one")]
+    rows = [("all", whole.error_pct), *((f"without {row.blocks}", row.error_pct) for row in one)]
+    return Table(
+        title=f"{net}, {whole.num_images} test images",
+        columns=("blocks", "error (%)"),
+        rows=tuple((blocks, f"{error:.2f}") for blocks, error in rows),
+        notes=(),
+    )
 
 
 def _subsets(num: int, count: int, draws: int, draw: np.random.Generator) -> list[tuple[int, ...]]:

@@ -12,8 +12,8 @@ from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
 from resrepro.config.experiment import Experiment, FigureSpec
-from resrepro.config.run import Run
-from resrepro.config.toml_files import experiment_names, find_experiment, find_experiments, shipped_runs
+from resrepro.config.run import Run, Variation
+from resrepro.config.toml_files import experiment_names, find_experiment, shipped_runs
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import TEST_ERROR_PCT
 from resrepro.results.distance import published
@@ -153,6 +153,8 @@ def run(
     *names: str,
     only: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
+    dataset: str | None = None,
+    schedule_scale: float = 1.0,
     device: str = "auto",
     precision: str = "auto",
     results_dir: Folder = DEFAULT_RESULTS,
@@ -163,9 +165,12 @@ def run(
     Meanwhile `resrepro watch` shows them in a terminal. A stopped run is resumed by the same call.
 
     Args:
-        names: experiments, such as `quickstart`, or paths of TOML files.
+        names: experiments, such as `quickstart`, or paths of TOML files; `all`: those of the paper whose dataset is
+            there or can be downloaded.
         only: names of the runs that are trained; None: all.
         seeds: of each run, in place of the experiment's own; None: those.
+        dataset: in place of the experiment's own, such as `cifar100`; None: that.
+        schedule_scale: shortens the schedule to this part, such as 0.05; the runs get names of their own.
 
     Returns:
         The records of the runs, as `records` has them.
@@ -178,21 +183,17 @@ def run(
     from resrepro.runtime.device import choose
     from resrepro.training.reporter import Silent
     from resrepro.training.runner import Runner, Stopped
+    from resrepro.training.selection import select
 
     if threading.current_thread() is not threading.main_thread():
         raise UserError("run: called in a thread; call it in the main one, where Ctrl-C arrives")
 
-    experiments = find_experiments(names) if names else []
-    known = [name for experiment in experiments for name in experiment.run_names()]
-    for name in only or ():
-        if name not in known:
-            raise UserError(f"only: there is no run '{name}'{did_you_mean(name, known)}")
-    chosen = [run for experiment in experiments for run in experiment.select(seeds=seeds, only=only).runs]
-    runs = list({run.path: run for run in chosen}.values())
-    root = Path(results_dir)
-    runner = Runner(
-        results_dir=root, data_dir=_data_dir(data_dir), compute=choose(device, precision), reporter=Silent()
-    )
+    if not names:
+        raise UserError("run: name an experiment, such as 'quickstart'; resrepro list shows all")
+    root, data_root = Path(results_dir), _data_dir(data_dir)
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale)
+    runs = select(names, variation, seeds=seeds, only=only, data_dir=data_root).runs
+    runner = Runner(results_dir=root, data_dir=data_root, compute=choose(device, precision), reporter=Silent())
     try:
         errors = runner.run_all(runs, None)
     except Stopped as stopped:

@@ -101,6 +101,9 @@ def test_unknown_names_are_one_line(tmp_path: Path) -> None:
         (lambda: resrepro.curves("fig6", results_dir=tmp_path / "none"), "none: no such folder"),
         (lambda: resrepro.run("quickstart", seeds=[0.5], results_dir=tmp_path), "seed 0.5: expected an integer"),
         (lambda: resrepro.run("quickstart", only=["resnet14"]), "only: there is no run 'resnet14'"),
+        (lambda: resrepro.run("quickstart", schedule_scale=2), "schedule-scale 2: expected more than 0 and at most 1"),
+        (lambda: resrepro.run("quickstart", dataset="cifar11"), "cifar11"),
+        (lambda: resrepro.run(), "run: name an experiment"),
     ):
         with pytest.raises(resrepro.UserError, match=message) as caught:
             call()
@@ -127,6 +130,8 @@ def test_run_trains_what_is_missing_and_its_net_has_the_recorded_error(
     assert done["run"].tolist() == ["shapes/plain8/seed0"] and done["has_weights"].all()
     assert resrepro.run(path, only=["plain8"], results_dir=where, device="cpu", precision="fp32").equals(done)
     assert set(resrepro.curves(path, results_dir=where)["run"]) == {"plain8"}
+    short = resrepro.run(path, only=["plain8"], schedule_scale=0.5, results_dir=where, device="cpu", precision="fp32")
+    assert short["run"].tolist() == ["shapes/plain8-x0.5/seed0"]
     net = resrepro.load_net("shapes/plain8/seed0", results_dir=where)
     images, labels = (torch.from_numpy(array) for array in shapes.generate()[2:])
     with torch.no_grad():

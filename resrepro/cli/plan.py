@@ -10,14 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from resrepro.cli.options import duration
-from resrepro.config.experiment import Experiment
 from resrepro.config.run import Run
 
 if TYPE_CHECKING:
     from resrepro.bench.estimates import Estimate
     from resrepro.runtime.device import Compute
-
-Selection = list[tuple[Experiment, tuple[Run, ...]]]
+    from resrepro.training.selection import Selection
 
 
 def print_plan(console: Console, selection: Selection, results_dir: Path, compute: Compute, num_devices: int) -> None:
@@ -29,15 +27,15 @@ def print_plan(console: Console, selection: Selection, results_dir: Path, comput
     from resrepro.bench.estimates import estimates
     from resrepro.training.runner import missing_runs
 
-    each = [missing_runs(results_dir, list(runs)) for _, runs in selection]
+    each = [missing_runs(results_dir, list(runs)) for _, runs in selection.experiments]
     missing = list(dict.fromkeys(run for runs in each for run in runs))
     plans = {plan.run: plan for plan in estimates(missing, results_dir, compute)}
-    several = len(selection) > 1
+    several = len(selection.experiments) > 1
     table = Table("experiment" if several else "run", box=None, header_style="bold", padding=(0, 1, 0, 0))
     for column in (*(["runs to train"] if several else []), "iterations", "time here"):
         table.add_column(column, justify="right", no_wrap=True)
     shown = set[Run]()
-    for (experiment, runs), its in zip(selection, each, strict=True):
+    for (experiment, runs), its in zip(selection.experiments, each, strict=True):
         new = [plans[run] for run in its if run not in shown]
         shown |= {*its}
         if several:
@@ -45,7 +43,7 @@ def print_plan(console: Console, selection: Selection, results_dir: Path, comput
             continue
         for plan in new:
             table.add_row(str(plan.run), str(plan.iters_left), _time([plan]))
-    num_runs = len({run for _, runs in selection for run in runs} | {*missing})
+    num_runs = len({*selection.runs, *missing})
     console.print(f"{len(missing)} run(s) to train, {num_runs - len(missing)} finished", soft_wrap=True)
     if not missing:
         return

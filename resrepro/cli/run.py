@@ -26,14 +26,12 @@ from resrepro.cli.options import (
     console,
     numbers,
 )
-from resrepro.config.experiment import Experiment
 from resrepro.config.run import Run, Variation
-from resrepro.config.toml_files import find_experiments
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError
 
 if TYPE_CHECKING:
     from resrepro.runtime.distributed import World
-
+    from resrepro.training.selection import Selection
 
 BUSY = 0.75  # running processes for each core, over the last minute
 Log = Annotated[
@@ -52,28 +50,6 @@ def _num_jobs(text: str) -> int | None:
     return int(text)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(","))
-
-
-def _check_only(only: tuple[str, ...] | None, experiments: list[Experiment]) -> None:
-    known = list(dict.fromkeys(name for experiment in experiments for name in experiment.run_names()))
-    for name in only or ():
-        if name not in known:
-            raise UserError(f"--only: there is no run '{name}'{did_you_mean(name, known)}")
-
-
-def _with_data(experiments: list[Experiment], data_dir: Path) -> list[Experiment]:
-    """Return the experiments whose dataset is there or can be downloaded; name the others."""
-    from resrepro.data.loading import at_hand
-
-    found = [at_hand(experiment.dataset, data_dir=data_dir) for experiment in experiments]
-    for experiment, there in zip(experiments, found, strict=True):
-        if not there:
-            console.print(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})", soft_wrap=True)
-    return [experiment for experiment, there in zip(experiments, found, strict=True) if there]
-
-
 Names = Annotated[
     list[str],
     typer.Argument(
@@ -82,27 +58,22 @@ Names = Annotated[
 ]
 Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of the experiment's, such as 0,1,2 or 0-4.")]
 Only = Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")]
-Selection = list[tuple[Experiment, tuple[Run, ...]]]
 
 
 def select(names: list[str], variation: Variation, *, seeds: str | None, only: str | None, data_dir: Path) -> Selection:
-    """Return the experiments with the runs of each that are asked for.
+    """Return what the options ask for, and name what is left out. Raises as `selection.select` does."""
+    from resrepro.training import selection
 
-    Raises:
-        UserError: an experiment or a run is unknown, or a seed is no number.
-    """
-    run_names, run_seeds = _names(only), None if seeds is None else numbers("--seeds", seeds)
-    experiments = find_experiments(names)
-    _check_only(run_names, experiments)
-    experiments = [e.variant(variation) for e in experiments if e.select(only=run_names).runs]
-    if names == ["all"]:
-        experiments = _with_data(experiments, data_dir)
-    return [(experiment, experiment.select(seeds=run_seeds, only=run_names).runs) for experiment in experiments]
-
-
-def unique(selection: Selection) -> list[Run]:
-    """Return the runs of all experiments, each once."""
-    return list({run.path: run for _, runs in selection for run in runs}.values())
+    found = selection.select(
+        names,
+        variation,
+        seeds=None if seeds is None else numbers("--seeds", seeds),
+        only=None if only is None else [part.strip() for part in only.split(",")],
+        data_dir=data_dir,
+    )
+    for experiment in found.left_out:
+        console.print(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})", soft_wrap=True)
+    return found
 
 
 def run(
@@ -144,11 +115,11 @@ def run(
         return
     with world.process_group():
         errors, code = _train(
-            unique(selection), num_jobs, device, precision, processes, world=world, results_dir=results_dir,
+            selection.runs, num_jobs, device, precision, processes, world=world, results_dir=results_dir,
             events=log is not None, data_dir=data_dir, num_workers=workers, skip_corrupt=skip_corrupt,
         )  # fmt: skip
         if code == 0 and world.is_rank_zero:
-            for experiment, runs in selection:
+            for experiment, runs in selection.experiments:
                 problems = print_outcome(console, experiment, runs, results_dir)
                 errors += [problem for problem in problems if not any(problem in error for error in errors)]
     for error in errors:

@@ -31,7 +31,7 @@ from resrepro.cli.options import (
     Workers,
     console,
 )
-from resrepro.cli.run import Names, Only, Seeds, select, unique
+from resrepro.cli.run import Names, Only, Seeds, select
 from resrepro.config.run import Run, Variation
 from resrepro.errors import UserError
 from resrepro.files import user_errors
@@ -82,7 +82,7 @@ def submit(
 
     from resrepro.training.runner import missing_runs
 
-    missing = missing_runs(results_dir, unique(selection))
+    missing = missing_runs(results_dir, selection.runs)
     held = [run for run in missing if _is_held(run_files(results_dir, run))]
     missing = [run for run in missing if run not in held and run.start_from not in held]
     options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}

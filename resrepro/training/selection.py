@@ -1,0 +1,61 @@
+"""Select the runs that a command or a call asks for. Imports no torch, but for `all`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resrepro.config.experiment import Experiment
+from resrepro.config.run import Run, Variation
+from resrepro.config.toml_files import find_experiments
+from resrepro.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Hold experiments with the runs of each that are asked for, and the experiments whose dataset is not at hand."""
+
+    experiments: tuple[tuple[Experiment, tuple[Run, ...]], ...]
+    left_out: tuple[Experiment, ...] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs of all experiments, each once."""
+        return list({run.path: run for _, runs in self.experiments for run in runs}.values())
+
+
+def select(
+    names: Sequence[str],
+    variation: Variation,
+    *,
+    seeds: Sequence[int] | None,
+    only: Sequence[str] | None,
+    data_dir: Path,
+) -> Selection:
+    """Select runs of experiments.
+
+    Args:
+        names: experiments, paths of TOML files, or `all`: the paper's, but those whose dataset is not at hand.
+        variation: what is changed of all of them.
+        seeds: of each run, in place of the experiment's own; None: those.
+        only: names of runs; None: all.
+
+    Raises:
+        UserError: an experiment or a run is unknown, a seed is none, or what is changed cannot be.
+    """
+    experiments = find_experiments(names)
+    known = list(dict.fromkeys(name for experiment in experiments for name in experiment.run_names()))
+    for name in only or ():
+        if name not in known:
+            raise UserError(f"--only: there is no run '{name}'{did_you_mean(name, known)}")
+    varied = [found.variant(variation) for found in experiments if found.select(only=only).runs]
+    left_out = _without_data(varied, data_dir) if [*names] == ["all"] else []
+    chosen = [(found, found.select(seeds=seeds, only=only).runs) for found in varied if found not in left_out]
+    return Selection(experiments=tuple(chosen), left_out=tuple(left_out))
+
+
+def _without_data(experiments: Sequence[Experiment], data_dir: Path) -> list[Experiment]:
+    from resrepro.data.loading import at_hand
+
+    return [found for found in experiments if not at_hand(found.dataset, data_dir=data_dir)]

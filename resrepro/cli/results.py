@@ -77,6 +77,8 @@ def table(
     """
     if form is not None and form not in PRINTED:
         raise UserError(f"--format {form}: expected {', '.join(PRINTED)}")
+    if form is not None and as_json:
+        raise UserError(f"--format {form}: --json prints another format; give one of them")
     found = _make_table(which, results_dir)
     if as_json:
         print_json(found.to_json())
@@ -194,6 +196,8 @@ def plot(
     if num_files or problems:
         for figure, reason in left_out.items():
             console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
+    for english in sorted(look.words.keys() - look.written) if num_files else ():
+        console.print(f"--words {words}: '{english}' is in no text of these figures", soft_wrap=True)
     _exit_if(problems)
     if left_out and not num_files:
         reason = "none of their runs is stored; begin with: resrepro run quickstart"

@@ -82,11 +82,11 @@ def submit(
 
     from resrepro.training.runner import missing_runs
 
+    device = "cuda" if gpus else "cpu"
     missing = missing_runs(results_dir, selection.runs)
     held = [run for run in missing if _is_held(run_files(results_dir, run))]
     missing = [run for run in missing if run not in held and run.start_from not in held]
     options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}
-    device = "cuda" if gpus else "cpu"
     jobs = [Job(runs, device, precision, {**options, "num_workers": workers}) for runs in _together(missing)]
     if not jobs:
         console.print("all other runs are finished" if held else "all runs are finished")
@@ -96,6 +96,7 @@ def submit(
         folder.mkdir(parents=True, exist_ok=True)
     _download(missing, data_dir)
     if local:
+        _check_here(device, gpus, precision)
         _run_here(folder, jobs, limit_min, gpus)
         _report(missing, results_dir, folder)
         return
@@ -193,6 +194,17 @@ def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
         fix = "; --gpus 0 trains on the CPU" if "(gres)" in str(error) else ""
         raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}{fix}") from error
     return str(submitted[0].job_id).partition("_")[0]
+
+
+def _check_here(device: str, gpus: int, precision: str) -> None:
+    """Raise UserError where this machine has not so many GPUs, or lacks the precision."""
+    import torch
+
+    from resrepro.runtime.device import choose
+
+    if gpus > torch.cuda.device_count():
+        raise UserError(f"--gpus {gpus}: {torch.cuda.device_count()} CUDA device(s) here; --gpus 0 trains on the CPU")
+    choose(device, precision)
 
 
 def _run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:

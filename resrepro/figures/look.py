@@ -15,10 +15,12 @@ from matplotlib.text import Text
 
 from resrepro.errors import UserError
 
+POINTS_PER_INCH = 72
 NATURAL_PT = 8.0  # the size of letters that lengths in the modules of figures are written for
 STYLES = {"paper": (8.0, 1.0), "slide": (16.0, 1.35), "poster": (24.0, 2.2)}  # letters in points; inches to one
 WIDTH_INCHES = (2.0, 60.0)
 FONT_PT = (4.0, 72.0)
+LEAST_EMS = 14  # width of a figure, in sizes of its letters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Look:
         width_inches: of the whole figure; None: what its panels need.
         font_pt: size of letters; None: the style's.
         words: what is written in place of English text, such as {"training error": "Trainingsfehler"}.
+        written: those of the words that a figure had a place for, as far as figures are drawn.
         with_paper: whether the paper's own curves are drawn behind ours.
         show_missing: whether panels and rows without runs are drawn, with the command that trains them.
     """
@@ -38,6 +41,7 @@ class Look:
     width_inches: float | None = None
     font_pt: float | None = None
     words: Mapping[str, str] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set, compare=False)
     with_paper: bool = True
     show_missing: bool = False
 
@@ -50,6 +54,12 @@ class Look:
         ):
             if value is not None and not (math.isfinite(value) and least <= value <= most):
                 raise UserError(f"{option} {value:g}: expected a number from {least:g} to {most:g}")
+        least = LEAST_EMS * self.letter_pt / POINTS_PER_INCH
+        if self.width_inches is not None and self.width_inches < least:
+            raise UserError(
+                f"--width {self.width_inches:g}: too narrow for letters of {self.letter_pt:g} points; expected at least "
+                f"{math.ceil(least)}, or a --font-size of {self.width_inches * POINTS_PER_INCH // LEAST_EMS:g}"
+            )
 
     @property
     def letter_pt(self) -> float:
@@ -104,6 +114,8 @@ class Look:
     def said(self, text: str) -> str:
         """Return a text with the words in place."""
         for english in sorted(self.words, key=len, reverse=True):
+            if english in text:
+                self.written.add(english)
             text = text.replace(english, self.words[english])
         return text
 

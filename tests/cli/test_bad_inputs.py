@@ -35,6 +35,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("report --output-dir {tmp}/file/folder --results-dir {tmp}", "choose another --output-dir"),
     ("plot plain20-vs-plain56 --output-dir {tmp}/file/folder --results-dir {tmp}", "choose another --output-dir"),
     ("table 6 --format pdf", "--format pdf: expected md, csv, latex"),
+    ("table 6 --format csv --json", "--format csv: --json prints another format; give one of them"),
     ("table 6 --format {empty}", "--format : expected md, csv, latex"),
     ("plot all all --format png,,pdf --results-dir {tmp}", "--format png,,pdf: expected"),
     ("plot cifar-plain --schedule-scale 0 --results-dir {tmp}", "--schedule-scale 0: expected more than 0"),

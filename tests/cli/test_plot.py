@@ -36,5 +36,13 @@ def test_options_that_cannot_be_drawn_end_with_a_line(tmp_path: Path) -> None:
         (("--style", "screen"), "--style screen: expected paper, slide, poster"),
         (("--width", "nan"), "--width nan: expected a number"),
         (("--words", tmp_path / "no.toml"), "no.toml: No such file"),
+        (("--width", "2", "--font-size", "72"), "--width 2: too narrow for letters of 72 points; expected at least 14"),
     ):
         assert expected in run("plot", "cifar-plain", *options, "--results-dir", tmp_path, code=1)
+
+
+def test_words_that_no_figure_has_are_named(tmp_path: Path) -> None:
+    store_curve(tmp_path, "plain20", 9.5)
+    (tmp_path / "words.toml").write_text('"titel" = "Titel"\n"test error" = "Testfehler"\n')
+    out = run("plot", "plain20-vs-plain56", "--words", tmp_path / "words.toml", "--results-dir", tmp_path)
+    assert out.splitlines()[-1].endswith("words.toml: 'titel' is in no text of these figures")

@@ -58,6 +58,7 @@ def test_without_slurm_or_a_place_for_the_jobs_it_is_one_line(
     assert error(*words, tmp_path, "--sbatch", "account") == (
         "--sbatch account: expected KEY=VALUE, such as account=me"
     )
+    assert error(*words, tmp_path, "--local", "--gpus", 99).startswith("--gpus 99: ")
     (tmp_path / "file").touch()
     assert "cannot be written" in error(*words, tmp_path / "file" / "results")
 

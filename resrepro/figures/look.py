@@ -57,8 +57,8 @@ class Look:
         least = LEAST_EMS * self.letter_pt / POINTS_PER_INCH
         if self.width_inches is not None and self.width_inches < least:
             raise UserError(
-                f"--width {self.width_inches:g}: too narrow for letters of {self.letter_pt:g} points; expected at least "
-                f"{math.ceil(least)}, or a --font-size of {self.width_inches * POINTS_PER_INCH // LEAST_EMS:g}"
+                f"--width {self.width_inches:g}: too narrow for letters of {self.letter_pt:g} points; expected "
+                f"at least {math.ceil(least)}, or a --font-size of {self.width_inches * POINTS_PER_INCH // LEAST_EMS:g}"
             )
 
     @property

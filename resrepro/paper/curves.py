@@ -143,13 +143,13 @@ def difference(curve: PublishedCurve, iterations: ArrayLike, error_pct: ArrayLik
     """Take ours minus the paper's at every published iteration within our run, ours interpolated linearly.
 
     Args:
-        iterations: (M,) of ours, strictly increasing, on any grid.
+        iterations: (M,) of ours, strictly increasing, on any grid, also between two iterations.
         error_pct: (M,) in %; a point without a finite error is skipped.
 
     Raises:
         ValueError: not two series of one length, or iterations that do not increase.
     """
-    ours, errors = np.asarray(iterations, dtype=np.int64), np.asarray(error_pct, dtype=np.float64)
+    ours, errors = np.asarray(iterations, dtype=np.float64), np.asarray(error_pct, dtype=np.float64)
     if ours.ndim != 1 or ours.shape != errors.shape or (np.diff(ours) <= 0).any():
         raise ValueError("expected increasing iterations, and as many errors")
     ours, errors = ours[np.isfinite(errors)], errors[np.isfinite(errors)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 from resrepro.config.architectures import architecture
@@ -52,7 +53,10 @@ def published(run: Run, record: RunRecord | None = None) -> dict[Kind, Published
 def distances(
     label: str, curves: Mapping[Kind, PublishedCurve], seeds: Sequence[Iterable[CurvePoint]]
 ) -> dict[Kind, Distance]:
-    """Take ours, the mean over the seeds at the iterations that all have, minus the paper's; test errors as recorded.
+    """Take ours, the mean over the seeds at the iterations that all have, minus the paper's.
+
+    A training error is a mean over the iterations since the point before, so it stands in their middle. The paper's
+    are of about ten mini-batches each. Test errors are as recorded.
 
     Args:
         curves: as `published` finds them.
@@ -63,12 +67,15 @@ def distances(
         for point in points:
             by_iteration[point.iteration].append(point)
     shared = {i: points for i, points in sorted(by_iteration.items()) if len(points) == len(seeds)}
-    errors: dict[Kind, list[float]] = {
-        "train": [fmean(p.train_error_pct for p in points) for points in shared.values()],
-        "test": [fmean(p.shown_test_error_pct for p in points) for points in shared.values()],
+    ours: dict[Kind, tuple[list[float], list[float]]] = {
+        "train": (
+            [(before + i) / 2 for before, i in pairwise([0, *shared])],
+            [fmean(p.train_error_pct for p in points) for points in shared.values()],
+        ),
+        "test": ([*shared], [fmean(p.shown_test_error_pct for p in points) for points in shared.values()]),
     }
     return {
-        which: Distance(label=label, num_seeds=len(seeds), difference=difference(curve, [*shared], errors[which]))
+        which: Distance(label=label, num_seeds=len(seeds), difference=difference(curve, *ours[which]))
         for which, curve in curves.items()
         if shared
     }
@@ -86,7 +93,8 @@ def distance_table(title: str, found: Iterable[Distance]) -> Table:
         rows.append((distance.label, distance.difference.curve.kind, str(distance.num_seeds), *cells))
     notes = (
         "paper (%): mean over the published iterations that our run has reached, ± the scatter of a point about "
-        "a smooth curve; ours: minus the paper's, in points of error",
+        "a smooth curve; ours: minus the paper's, in points of error; a training error of ours stands in the middle of "
+        "the iterations that it is a mean over",
         "plateau: before the first drop of the rate, iterations 20,000 to 31,999 on CIFAR-10; drop: after the first, "
         "33,000 to 47,999; end: 55,000 to 64,000 (on ImageNet the same fractions of the schedule)",
     )

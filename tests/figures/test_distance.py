@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,23 @@ def test_a_constant_shift_is_the_distance_in_every_window(averaged: bool, tmp_pa
     table = DISTANCES["fig6"](tmp_path)
     found = {row[1]: row for row in table.rows}
     assert list(found["test"][4::2]) == ["+0.50"] * 3
-    assert list(found["train"][4::2]) == ["-0.50"] * 3
     assert found["test"][3].startswith("13.06 ± ")
+
+
+def test_a_training_error_stands_in_the_middle_of_its_iterations() -> None:
+    found = published_curve("cifar10", "plain20", "train")
+    assert found is not None
+    line = replace(found, error_pct=20 - found.iterations / 4000)
+    points = [
+        CurvePoint(
+            iteration=i, lr=0.1, train_loss=1.0, train_error_pct=20 - (i - 500) / 4000 + 0.5, test_loss=1.0,
+            test_error_pct=1.0, elapsed_s=1.0,
+        )
+        for i in range(1000, 64_001, 1000)
+    ]  # fmt: skip
+    apart = distances("x", {"train": line}, [points])["train"].difference
+    assert apart.difference_pct == pytest.approx(0.5) and apart.iterations[-1] == 63_000
+    assert [mean.difference_pct for mean in apart.windows] == pytest.approx([0.5] * 3)
 
 
 def test_the_distance_is_of_the_mean_over_seeds() -> None:
@@ -137,9 +153,11 @@ def test_the_figure_has_a_line_a_run_and_the_papers_scatter(tmp_path: Path) -> N
     figure = distance.draw(shown.rows, shown.spec, shown.data)
     upper, lower = figure.axes
     assert figure.legends[0].texts[0].get_text() == "plain-20 (one seed)"
-    for axes, shift in ((upper, 0.5), (lower, -0.5)):
+    apart = distance.of_runs(shown.rows, shown.data)["plain20"]
+    assert apart["test"].difference.difference_pct == pytest.approx(0.5)
+    for axes, which in ((upper, "test"), (lower, "train")):
         (line,) = [line for line in axes.lines if len(np.asarray(line.get_ydata())) > 2]
-        assert np.asarray(line.get_ydata()) == pytest.approx(shift)
+        assert np.asarray(line.get_ydata()) == pytest.approx(apart[which].difference.difference_pct)
         assert len(axes.collections) == 3  # the scatter, a window each
 
 

@@ -24,7 +24,6 @@ from resrepro.cli.options import (
 from resrepro.cli.results import OutputDir
 from resrepro.config.architectures import architecture
 from resrepro.errors import UserError
-from resrepro.results import csv_rows
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.status import named_run
 
@@ -91,9 +90,9 @@ def lesions(
         paths = [*laboratory.path_gradients(stored.net, test, compute, draws=draws, seed=seed)]
     written = (stored.files.lesions, stored.files.paths)
     before = [file for file in written if file.exists()]
-    csv_rows.write_rows(stored.files.lesions, Lesion, found)
-    csv_rows.write_rows(stored.files.paths, PathGradient, paths)
-    results.add_digests(stored.files, *written)
+    results.write_measured(
+        stored.files, {stored.files.lesions: (Lesion, found), stored.files.paths: (PathGradient, paths)}
+    )
     print_table(laboratory.tabulate(found, stored.run.label))
     for file in written:
         console.print(f"{file}{REPLACED if file in before else ''}", soft_wrap=True)
@@ -132,8 +131,7 @@ def surface(
             found.append(point)
             status.update(f"measured {len(found)} of {num_points} points")
     before = stored.files.surface.exists()
-    csv_rows.write_rows(stored.files.surface, SurfacePoint, found)
-    results.add_digests(stored.files, stored.files.surface)
+    results.write_measured(stored.files, {stored.files.surface: (SurfacePoint, found)})
     losses = [point.loss for point in found]
     middle = found[len(found) // 2]
     console.print(

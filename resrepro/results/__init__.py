@@ -19,7 +19,6 @@ from resrepro.results.paths import (
     table_file,
 )
 from resrepro.results.run_store import (
-    add_digests,
     ensembles,
     lacks_rows,
     read_asked,
@@ -34,12 +33,12 @@ from resrepro.results.run_store import (
     weights_metadata,
     with_stored_seeds,
     write_asked,
+    write_measured,
     write_record,
 )
 
 __all__ = [
     "RunFiles",
-    "add_digests",
     "bench_file",
     "bench_files",
     "check_files",
@@ -65,5 +64,6 @@ __all__ = [
     "weights_metadata",
     "with_stored_seeds",
     "write_asked",
+    "write_measured",
     "write_record",
 ]

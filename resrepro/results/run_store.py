@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from resrepro.config.run import Run, name_suffix
-from resrepro.config.strict import first_mistake
+from resrepro.config.strict import StrictModel, first_mistake
 from resrepro.errors import UserError
 from resrepro.files import exclusive, user_errors, write_atomically, write_text
 from resrepro.results import csv_rows, same_run
@@ -149,12 +149,13 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ()) -> RunRecord:
-    """Write the record, with the digests of the files that are there now; not if it is there and says the same.
+    """Write the record, with the digests of what the run wrote; not if it is there and says the same.
 
     What only a run in progress has is removed before: what it asked for, and the checkpoint before the last.
 
     Args:
-        kept: names of files that were there before: the digests that the record has of them stay.
+        kept: names of files that were there before: the digests that the record has of them stay, as do those of what
+            was measured after the run.
 
     Returns:
         The record with its digests.
@@ -162,8 +163,10 @@ def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ())
     Raises:
         UserError: the file cannot be written.
     """
-    written = {p.name: sha256(p) for p in (*files.csvs, files.weights) if p.exists()}
-    record = record.model_copy(update={"sha256": written | {k: v for k, v in record.sha256.items() if k in kept}})
+    own = [path for path in (*files.csvs, files.weights) if path.name not in csv_rows.MEASURED_BY]
+    digests = {path.name: sha256(path) for path in own if path.exists()}
+    before = {k: v for k, v in record.sha256.items() if k in {*kept, *csv_rows.MEASURED_BY}}
+    record = record.model_copy(update={"sha256": digests | before})
     with user_errors(files.folder):  # before the record is there, after which nobody would remove them
         files.asked.unlink(missing_ok=True)
         files.previous_checkpoint.unlink(missing_ok=True)
@@ -171,15 +174,32 @@ def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ())
     return record
 
 
-def add_digests(files: RunFiles, *paths: Path) -> None:
-    """Note the digests of files that were measured after the run in its record; the others stay as they are.
+def write_measured(files: RunFiles, measured: Mapping[Path, tuple[type[StrictModel], Sequence[StrictModel]]]) -> None:
+    """Write what was measured after a run, and the digests of these files in its record; the others stay as they are.
+
+    A process that is killed meanwhile leaves files without digests, and none with a wrong one.
+
+    Args:
+        measured: the columns and the rows of each file.
 
     Raises:
-        UserError: the record is damaged, or cannot be written.
+        UserError: the record is damaged, a file cannot be written, or another process writes to the run for long.
     """
-    record = read_record(files)
-    if record is not None:
-        _write_signed(files, record.model_copy(update={"sha256": record.sha256 | {p.name: sha256(p) for p in paths}}))
+
+    def locked() -> UserError:
+        return UserError(f"{files.folder}: another process writes to this run; wait for it, and measure again")
+
+    with exclusive(files.lock, locked, wait_s=10):
+        record = read_record(files)
+        names = {path.name for path in measured}
+        kept = {} if record is None else {name: digest for name, digest in record.sha256.items() if name not in names}
+        if record is not None:
+            _write_signed(files, record.model_copy(update={"sha256": dict(kept)}))
+        for path, (model, rows) in measured.items():
+            csv_rows.write_rows(path, model, rows)
+        if record is not None:
+            digests = {path.name: sha256(path) for path in measured}
+            _write_signed(files, record.model_copy(update={"sha256": kept | digests}))
 
 
 def _write_signed(files: RunFiles, record: RunRecord) -> None:

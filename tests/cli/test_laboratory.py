@@ -18,6 +18,7 @@ from resrepro.figures.kinds import FIGURES
 from resrepro.models import build
 from resrepro.models.weights import save_weights
 from resrepro.report.verdicts import judge
+from resrepro.results import csv_rows
 from resrepro.results.csv_rows import read_rows, write_rows
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.paths import RunFiles
@@ -67,6 +68,29 @@ def test_what_is_measured_later_has_a_digest_too(tmp_path: Path) -> None:
     files.lesions.unlink()
     with pytest.raises(UserError, match="missing; restore it, or measure it again"):
         results.check_files(files, record, "lesions.csv")
+
+
+def test_a_measurement_that_is_killed_or_damaged_gets_no_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = finished(tmp_path)
+    row = SurfacePoint(x=0.0, y=0.0, loss=1.0, loss_error=0.1, error_pct=9.0, num_images=10)
+    results.write_measured(files, {files.surface: (SurfacePoint, [row])})
+    record = results.read_record(files)
+    assert record is not None and "surface.csv" in record.sha256
+    files.surface.write_text("damaged")
+    completed = results.write_record(files, record, kept=("predictions.csv",))  # what was measured later is not its own
+    assert results.damaged_files([files.surface], completed)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("resrepro.results.run_store.sha256", lambda _: pytest.fail("raised before"))
+        patch.setattr(csv_rows, "write_rows", interrupted)
+        results.write_measured(files, {files.surface: (SurfacePoint, [row])})
+    after = results.read_record(files)
+    assert after is not None and "surface.csv" not in after.sha256
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.usefixtures("few_images")

@@ -50,11 +50,11 @@ def net_of(saved: Any, path: Path, arch: str, num_classes: int | None = None, *,
         bias = None if key is None else state[key]
         num_classes = len(bias) if isinstance(bias, Tensor) and bias.ndim else 1
     net = build(arch, num_classes=num_classes)
-    load_saved(net, saved, path, arch, in_order=in_order)
+    _load_saved(net, saved, path, arch, in_order=in_order)
     return net
 
 
-def load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: bool = False) -> None:
+def _load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: bool = False) -> None:
     """Load what `read_saved` returned, as `read_net` does; `path` is only named in errors.
 
     Raises:

@@ -101,9 +101,15 @@ def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
 
 def _gradient_first_to_last(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
     """Return the logarithm of the ratio of the first to the last convolution's norm, farthest from 0 of the moments."""
-    norms = [[row.gradient_norm for row in rows] for rows in by_moment(read_norms(files, record.arch)) if len(rows) > 1]
-    logs = [math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms]  # the last one is fc
-    return max(logs, key=abs, default=None)
+    logs = gradient_logs(files, record)
+    return logs[0] - logs[-1] if logs else None
+
+
+def gradient_logs(files: RunFiles, record: RunRecord) -> list[float]:
+    """Return log10 of each convolution's gradient norm, at the moment at which the first is farthest from the last."""
+    moments = [rows[:-1] for rows in by_moment(read_norms(files, record.arch)) if len(rows) > 1]  # the last one is fc
+    logs = [[math.log10(max(row.gradient_norm, TINY)) for row in rows] for rows in moments]
+    return max(logs, key=lambda of_net: abs(of_net[0] - of_net[-1]), default=[])
 
 
 def _mean(values: Iterable[float]) -> float | None:
@@ -117,11 +123,17 @@ def _constructed_difference(files: RunFiles, _record: RunRecord, _claim: Claim) 
 
 
 def _lesion_rise(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
-    """Return by how much the test error rises when one block is removed, the median over blocks."""
+    rises = lesion_rises(files)
+    return median(rises) if rises else None
+
+
+def lesion_rises(files: RunFiles) -> list[float]:
+    """Return by how much the test error rises without each block; nothing where that was not measured."""
     rows = csv_rows.read_rows(files.lesions, Lesion)
-    whole = next((row.error_pct for row in rows if row.kind == "whole"), 0.0)
-    without_one = [row.error_pct for row in rows if row.kind == "one"]
-    return median(without_one) - whole if without_one else None
+    whole = [row.error_pct for row in rows if row.kind == "whole"]
+    if rows and not whole:
+        raise UserError(f"{files.lesions}: no row of the whole net; {csv_rows.mend(files.lesions)}")
+    return [row.error_pct - whole[0] for row in rows if row.kind == "one"]
 
 
 MEASURES: dict[Measure, _Read] = {

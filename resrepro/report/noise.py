@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import Path
 from statistics import variance
+
+import numpy as np
 
 from resrepro import results
 from resrepro.config.datasets import SIZES
 from resrepro.config.experiment import Claim
 from resrepro.errors import UserError
-from resrepro.report.measures import MEASURES, TINY, Seed, response_ratios, window_of
+from resrepro.paper.curves import scatter
+from resrepro.report.measures import MEASURES, TINY, Seed, gradient_logs, lesion_rises, response_ratios, window_of
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
-from resrepro.results.csv_rows import read_rows
-from resrepro.results.laboratory import Lesion
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import NORMS_BATCHES, RunRecord
 
@@ -28,16 +30,22 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
     record, sizes = seed.record, SIZES.get(seed.record.dataset)
     if claim.column == "response_level":
         ratios = response_ratios(seed.files, record)
-        return Noise(variance=max(variance(ratios), TINY) / len(ratios), words=f"scatter over the {len(ratios)} layers")
+        return Noise(
+            variance=max(_variance(ratios), TINY) / len(ratios), words=f"scatter over the {len(ratios)} layers"
+        )
     if claim.column in ("response_least", "signal_least"):
         num_images = NORMS_BATCHES * int(record.recipe["batch_size"])
         if claim.column == "response_least":
             num_images = read_responses(seed.files, record.arch)[0].num_images
         words = f"noise of a standard deviation over {num_images:,} images"
         return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
-    if claim.column == "lesion_rise_pct":  # of the error with the block removed, the larger of the two
-        whole = read_rows(seed.files.lesions, Lesion)[0]
-        return binomial_noise(whole.error_pct + value, whole.num_images)
+    if claim.column == "lesion_rise_pct":
+        rises = lesion_rises(seed.files)
+        words = f"scatter over the {len(rises)} blocks, of their median"
+        return Noise(variance=math.pi / 2 * max(_variance(rises), TINY) / len(rises), words=words)
+    if claim.column == "gradient_first_to_last":
+        apart = scatter(np.array(gradient_logs(seed.files, record))) or 0.0
+        return Noise(variance=2 * max(apart, TINY) ** 2, words="scatter of the layers about their neighbors")
     if sizes is None or not claim.column.endswith("_pct"):
         return None
     num_images = min(_num_training_images(record, claim), record.recipe.get("train_images") or sizes.num_train)
@@ -56,6 +64,10 @@ def _num_training_images(record: RunRecord, claim: Claim) -> int:
     else:
         num_iters = min(total, total % every or every)
     return num_iters * int(record.recipe["batch_size"])
+
+
+def _variance(values: list[float]) -> float:
+    return variance(values) if len(values) > 1 else 0.0
 
 
 class SeedSpreads:

@@ -11,6 +11,7 @@ from resrepro.figures.files import render
 from resrepro.figures.kinds import FIGURES
 from resrepro.report.page import Drawing, PageFigure, PlainBlock
 from resrepro.report.run_table import provenance
+from resrepro.results.paths import folder_with_runs
 
 
 class PageFigures:
@@ -35,9 +36,10 @@ class PageFigures:
                 must show a new run, and half of its runs at least.
         """
         blocks: list[PlainBlock] = []
+        source = folder_with_runs(self._results_dir, experiment.name, experiment.runs)
         for spec in experiment.figures:
             kind = FIGURES[spec.kind]
-            shown = read_figure(experiment, spec, kind, self._results_dir)
+            shown = read_figure(experiment, spec, kind, source)
             data = shown.data
             self._problems += data.problems
             there = set(shown.rows["run"])

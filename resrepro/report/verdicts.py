@@ -31,6 +31,7 @@ from resrepro.report.statistics import (
     sample_noise,
     trend,
 )
+from resrepro.results.paths import folder_with_runs
 
 ONE_RUN = " (one run)"
 Status = Literal[
@@ -170,6 +171,7 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
     """Return the verdict before any correction for other claims."""
     if claim.is_counted:
         return _count(claim)
+    results_dir = folder_with_runs(results_dir, experiment.name, experiment.runs)
     seeds: dict[str, list[Seed]] = {}
     further: dict[str, tuple[float, ...]] = {}
     for name in claim.runs:

@@ -83,11 +83,11 @@ def load(files: RunFiles, run: Run, training: Training) -> None:
     """Put `training` where the newest checkpoint that is whole was taken; a damaged one is removed, with a note.
 
     Raises:
-        UserError: none is whole; as `fitting`; or the run began in another arithmetic, or with other images.
+        UserError: none is whole; or does not fit; or the run began in another arithmetic, or with other images.
     """
     world = training.engine.world
     path, state, note = world.on_rank_zero(lambda: _newest(files))
-    with fitting(state, path, run):
+    with _fitting(state, path, run):
         position = _Position.model_validate({k: v for k, v in state.items() if k in _Position.model_fields})
         position.check(run)
         if not _is_finite(state["engine"]):
@@ -121,7 +121,7 @@ def _newest(files: RunFiles) -> tuple[Path, Any, str]:
 
 
 @contextmanager
-def fitting(saved: Any, path: Path, run: Run) -> Iterator[None]:
+def _fitting(saved: Any, path: Path, run: Run) -> Iterator[None]:
     """Check that what was read is a checkpoint of the run; the block then loads what it needs of it.
 
     Raises:

@@ -14,12 +14,9 @@ from resrepro.config.run import Run
 from resrepro.data.dataset import Split
 from resrepro.errors import UserError
 from resrepro.evaluation import constructed
-from resrepro.models import build
-from resrepro.models.saved import read_saved
-from resrepro.models.weights import load_saved
+from resrepro.evaluation.trained_nets import find, read_net
 from resrepro.results import csv_rows
 from resrepro.results.records import ConstructedComparison
-from resrepro.training import checkpoint
 from resrepro.training.loop import Training
 from resrepro.training.step import Engine
 
@@ -41,7 +38,7 @@ def construct(
         check_place: is called before the file is written, and may raise to prevent it.
 
     Raises:
-        UserError: `source` is not finished, or its checkpoint is missing or damaged.
+        UserError: `source` is not finished, or its weights are missing or damaged.
     """
     files, fresh = results.run_files(results_dir, run), training.iteration == training.first_iter
     engine = training.engine
@@ -66,25 +63,14 @@ def construct(
 
 def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:
     """Return the net of `source` with its final weights, on the engine's device."""
-    files = results.run_files(results_dir, source)
-    engine.world.on_rank_zero(lambda: _check_trained(run, source, results_dir))
-    with torch.device("meta"):  # takes nothing from torch's random state, which other threads use
-        net: nn.Module = build(source.arch, num_classes=engine.net.get_submodule("fc").out_features)
-    net = net.to_empty(device=engine.compute.device).to(memory_format=torch.channels_last)
-    saved = engine.world.on_rank_zero(lambda: read_saved(files.checkpoint))
-    with checkpoint.fitting(saved, files.checkpoint, source):
-        if saved["iteration"] != source.recipe.total_iters:
-            raise ValueError(f"it is at iteration {saved['iteration']}, expected {source.recipe.total_iters}")
-        load_saved(net, saved, files.checkpoint, source.arch)
-    return net
+    num_classes = engine.net.get_submodule("fc").out_features
+    net = engine.world.on_rank_zero(lambda: _read(run, source, results_dir, num_classes))
+    return net.to(engine.compute.device).to(memory_format=torch.channels_last)
 
 
-def _check_trained(run: Run, source: Run, results_dir: Path) -> None:
-    files, record = results.run_files(results_dir, source), results.read_finished(results_dir, source)
+def _read(run: Run, source: Run, results_dir: Path, num_classes: int) -> nn.Module:
+    record = results.read_finished(results_dir, source)
     if record is None or record.status == "diverged":
         raise UserError(f"{run}: starts from {source}, which {'diverged' if record else 'is not finished'}")
-    if not files.checkpoint.exists():
-        raise UserError(
-            f"{files.checkpoint}: missing, and {run} starts from its weights; restore it, or move {files.folder} away: "
-            "the same command then trains it again"
-        )
+    (trained,) = find([results.run_files(results_dir, source).folder], arch=None, dataset=None)
+    return read_net(trained, num_classes)[0]

@@ -161,15 +161,26 @@ def test_without_the_source_s_weights_it_is_one_line_and_the_others_go_on(tmp_pa
     assert runner(tmp_path).run_all([SOURCE]) == []
     source = files(tmp_path, SOURCE)
     source.checkpoint.unlink()
+    weights = source.weights.read_bytes()
+    source.weights.unlink()
     other = tiny_run("resnet8")
     (error,) = runner(tmp_path).run_all([DEEP, other])
-    assert "plain8/seed0/checkpoint.pt: missing, and shapes/deep/seed0 starts from its weights; restore it, or" in error
+    assert "plain8/seed0: no weights are stored: neither weights.safetensors nor checkpoint.pt" in error
     assert results.read_finished(tmp_path, other) is not None
     assert not files(tmp_path, DEEP).record.exists()
-    source.checkpoint.write_bytes(b"nonsense")
-    assert "checkpoint.pt: damaged" in runner(tmp_path).run_all([DEEP])[0]
-    source.checkpoint.write_bytes(files(tmp_path, other).checkpoint.read_bytes())  # the same keys, another architecture
-    assert "arch is 'resnet8' there, but the experiment asks for 'plain8'" in runner(tmp_path).run_all([DEEP])[0]
+    source.weights.write_bytes(weights[:-1] + b"x")
+    assert "weights.safetensors: damaged" in runner(tmp_path).run_all([DEEP])[0]
+    source.weights.write_bytes(files(tmp_path, other).weights.read_bytes())  # the same keys, another architecture
+    assert "weights.safetensors: damaged" in runner(tmp_path).run_all([DEEP])[0]
+
+
+def test_the_source_s_stored_weights_are_enough(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(files(done, SOURCE).folder, files(tmp_path, SOURCE).folder)
+    files(tmp_path, SOURCE).checkpoint.unlink()
+    assert runner(tmp_path).run_all([DEEP]) == []
+    assert files(tmp_path, DEEP).identity.read_text() == files(done, DEEP).identity.read_text()
+    a, b = model(tmp_path, DEEP), model(done, DEEP)
+    assert all(a[k].equal(b[k]) for k in a)
 
 
 def test_a_signal_stops_it_between_two_mini_batches(

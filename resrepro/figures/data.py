@@ -105,8 +105,8 @@ class FigureKind:
             something that a finished run has.
         draw: draws the rows of all runs.
         table: makes the table that is written beside the figure of the same rows; None if there is none.
-        csv: the file of a run that `rows` reads.
-        measured_by: the command that writes that file for a finished run; None: the run does.
+        csvs: the files of a run that `rows` reads.
+        measured_by: the command that writes these files for a finished run; None: the run does.
         compares_with_paper: whether it shows nothing without the paper's curves.
     """
 
@@ -114,7 +114,7 @@ class FigureKind:
     rows: Callable[[results.RunFiles, Run, RunRecord | None], list[dict[str, object]]]
     draw: Callable[[pd.DataFrame, FigureSpec, FigureData], Figure]
     table: Callable[[pd.DataFrame, FigureSpec, FigureData], Table] | None = None
-    csv: str = "curves.csv"
+    csvs: tuple[str, ...] = ("curves.csv",)
     measured_by: str | None = None
     compares_with_paper: bool = False
 
@@ -183,7 +183,8 @@ def read_runs(
         try:
             files, record = results.run_files(results_dir, run), results.read_finished(results_dir, run)
             if record is not None:
-                results.check_files(files, record, kind.csv)
+                for csv in kind.csvs:
+                    results.check_files(files, record, csv)
             found = kind.rows(files, run, record)
         except (UserError, OSError) as error:
             problems[run] = str(error)

@@ -31,25 +31,29 @@ FIGURES = {
         compares_with_paper=True,
     ),
     "responses": FigureKind(
-        columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw, csv="responses.csv"
+        columns=(*Response.model_fields,), rows=responses.rows, draw=responses.draw, csvs=("responses.csv",)
     ),
     "gradients": FigureKind(
-        columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw, csv="gradients.csv"
+        columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=gradients.draw, csvs=("gradients.csv",)
     ),
     "signals": FigureKind(
-        columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=signals.draw, csv="gradients.csv"
+        columns=(*LayerNorms.model_fields,), rows=gradients.rows, draw=signals.draw, csvs=("gradients.csv",)
     ),
     "identity": FigureKind(
-        columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw, csv="identity.csv"
+        columns=constructed.FIELDS, rows=constructed.rows, draw=constructed.draw, csvs=("identity.csv",)
     ),
     "lesions": FigureKind(
-        columns=lesions.FIELDS, rows=lesions.rows, draw=lesions.draw, csv="lesions.csv", measured_by="lesions"
+        columns=lesions.FIELDS,
+        rows=lesions.rows,
+        draw=lesions.draw,
+        csvs=("lesions.csv", "paths.csv"),
+        measured_by="lesions",
     ),
     "surface": FigureKind(
         columns=(*SurfacePoint.model_fields,),
         rows=surface.rows,
         draw=surface.draw,
-        csv="surface.csv",
+        csvs=("surface.csv",),
         measured_by="surface --plane",
     ),
     "phase": FigureKind(columns=phase.FIELDS, rows=phase.rows, draw=phase.draw, table=phase.table),

@@ -65,6 +65,15 @@ def distinct_colors(runs: Mapping[str, FigureRun], names: Iterable[str]) -> dict
     return colors
 
 
+def distinct_by_kind(runs: Mapping[str, FigureRun], names: Iterable[str]) -> dict[str, str]:
+    """Choose a color for each of these runs, distinct among the plain ones, which are dashed, and the residual ones."""
+    shown = list(names)
+    of_kind = (
+        distinct_colors(runs, [name for name in shown if runs[name].residual is residual]) for residual in (False, True)
+    )
+    return {name: color for colors in of_kind for name, color in colors.items()}
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:
     """Explain lines and marks below the panels, in as many columns as fit."""
     letter, width = LETTER * look.letter_pt / 72, figure.get_figwidth()

@@ -13,7 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData, FigureRun, seeds_said
-from resrepro.figures.layout import DASHES, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
+from resrepro.figures.layout import (
+    DASHES,
+    add_remarks,
+    distinct_by_kind,
+    legend_below,
+    missing_run_remarks,
+    new_figure,
+)
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.laboratory import Lesion, PathGradient
 from resrepro.results.paths import RunFiles
@@ -40,7 +47,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """
     figure = new_figure(data, 2 * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     one, several, permuted, paths = figure.subplots(2, 2).flat
-    colors = run_colors(data.runs)
+    colors = distinct_by_kind(data.runs, spec.run_names)
     handles: list[Line2D] = []
     for name in (name for name in spec.run_names if name in set(rows["run"])):
         own, run = rows[rows["run"] == name], data.runs[name]
@@ -90,14 +97,19 @@ def _draw_permuted(axes: Axes, own: pd.DataFrame, look: Any) -> None:
 
 
 def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
-    """Draw which share of all paths has each length, and which share of the gradient's norm comes through them."""
+    """Draw which share of all paths has each length, and which share of the gradient's norm comes through them.
+
+    The band goes from what it were if all paths of a length had the least norm that was drawn, to the largest.
+    """
     if own.empty:
         return
-    by_length = own.groupby("length").agg(paths=("num_paths", "first"), norm=("gradient_norm", "mean"))
-    total = by_length["paths"] * by_length["norm"]
-    axes.plot(by_length.index, 100 * total / total.sum(), **look)
-    share = 100 * by_length["paths"] / by_length["paths"].sum()
-    axes.plot(by_length.index, share, **PATHS)
+    paths = own.groupby("length")["num_paths"].first()
+    norms = own.groupby("length")["gradient_norm"].agg(["mean", "min", "max"])
+    shares = norms.mul(100 * paths / (paths * norms["mean"]).sum(), axis="index")
+    axes.plot(shares.index, shares["mean"], **look)
+    axes.fill_between(shares.index, shares["min"], shares["max"], color=look["color"], alpha=0.2, linewidth=0)
+    share = 100 * paths / paths.sum()
+    axes.plot(share.index, share, **PATHS)
 
 
 def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:
@@ -105,7 +117,7 @@ def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:
         (one, "one block removed", "block"),
         (several, "several removed: mean, and range of draws", "number of blocks removed"),
         (permuted, "blocks permuted", "Kendall's tau with the trained order"),
-        (paths, "gradient's norm by path length", "blocks on the path"),
+        (paths, "gradient's norm by path length: mean, and range", "blocks on the path"),
     ):
         axes.set_title(title)
         axes.set_xlabel(x)

@@ -20,7 +20,7 @@ from resrepro.figures.layout import (
     DASHES,
     PUBLISHED,
     add_remarks,
-    distinct_colors,
+    distinct_by_kind,
     legend_below,
     missing_run_remarks,
     new_figure,
@@ -33,6 +33,7 @@ from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
 
 PANEL_INCHES = (5.5, 2.4)
+DOTS: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3, "fillstyle": "none"}
 FAR = 5  # times the median: the rest would be flat on a linear axis
 
 
@@ -85,15 +86,14 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw the layers in their order above, and sorted below, the largest first; one line per run, its seeds' mean.
 
     Args:
-        rows: one row per layer and seed, as `rows` reads them.
+        rows: one row per layer and seed, as `rows` reads them. Where they have a column `measured`, `std` is taken from
+            the weights, and what was measured is drawn as dots.
     """
     num_panels = len(spec.panel)
     figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
     grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
     names = dict.fromkeys(name for panel in spec.panel for name in panel.runs)
-    colors: dict[str, str] = {}  # a plain and a residual net are told apart by their lines
-    for residual in (False, True):
-        colors |= distinct_colors(data.runs, [name for name in names if data.runs[name].residual is residual])
+    colors = distinct_by_kind(data.runs, names)
     drawn: dict[str, Line2D] = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
@@ -116,6 +116,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         for name, line in drawn.items():
             line.set_label(_label(rows, name, data))
         handles = [*drawn.values()]
+        if "measured" in rows and rows["measured"].notna().any():
+            handles.append(Line2D([], [], label="measured on images", color="0.3", **DOTS))
         if any(data.runs[name].published for name in drawn):
             handles.append(Line2D([], [], label="the paper's", **PUBLISHED))
         legend_below(figure, handles, data.look)
@@ -141,12 +143,15 @@ def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, color
     look: Any = {"color": color, "linestyle": _linestyle(run), "linewidth": 1.4}
     (line,) = upper.plot(std.index, std, **look)
     lower.plot(range(1, len(std) + 1), std.sort_values(ascending=False), **look)
+    if "measured" in own and own["measured"].notna().all():
+        upper.plot(own["layer"], own["measured"], color=color, **DOTS)
+        lower.plot(range(1, len(own) + 1), own["measured"].sort_values(ascending=False), color=color, **DOTS)
     return line
 
 
 def _scale(axes: Axes, drawn: list[float]) -> None:
     """Choose the axes that all share: layers from 1; from zero, or logarithmic if a few values are far above others."""
-    axes.set_xlim(left=1)
+    axes.set_xlim(left=0.5)
     if max(drawn) > FAR * float(np.median(drawn)):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

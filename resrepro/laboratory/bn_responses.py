@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from torch import nn
 
 from resrepro.config.architectures import architecture
+from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.errors import UserError
 from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.trained_nets import EXPECTED, find, read_net
-from resrepro.figures import bn_responses as figure
-from resrepro.figures.data import FigureData
+from resrepro.figures import responses
+from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import save
 from resrepro.files import write_text
 from resrepro.models import weights
-from resrepro.paper.curves import published_responses
+from resrepro.paper.curves import published_curve, published_responses
 from resrepro.results.analyses import read_responses
 from resrepro.results.paths import RunFiles
 from resrepro.results.tables import Table
@@ -120,20 +122,30 @@ def tabulate(net: NetResponses) -> Table:
 
 def write(nets: Sequence[NetResponses], folder: Path) -> list[Path]:
     """Write the layers of all nets as CSV, and draw them."""
-    rows = [(net.name, str(layer.layer), layer.name, repr(layer.std)) for net in nets for layer in net.layers]
-    table = Table(title=TITLE, columns=("net", "layer", "name", "std"), rows=tuple(rows), notes=())
+    cells = [(net.name, str(layer.layer), layer.name, repr(layer.std)) for net in nets for layer in net.layers]
+    table = Table(title=TITLE, columns=("net", "layer", "name", "std"), rows=tuple(cells), notes=())
     written = [folder / "bn-responses.csv", folder / "bn-responses.png"]
     write_text(written[0], table.to_csv(), "--output-dir")
     labels = [architecture(net.arch).label for net in nets]
-    lines = [
-        figure.NetLine(
-            label=label if labels.count(label) == 1 else net.name,
-            arch=net.arch,
-            layers=[layer.layer for layer in net.layers],
-            std=[layer.std for layer in net.layers],
-            measured=net.measured,
-        )
-        for net, label in zip(nets, labels, strict=True)
+    names = [label if labels.count(label) == 1 else net.name for net, label in zip(nets, labels, strict=True)]
+    runs = {name: _figure_run(name, net.arch) for name, net in zip(names, nets, strict=True)}
+    rows = [
+        {"run": name, "layer": layer.layer, "std": layer.std, "measured": measured}
+        for name, net in zip(names, nets, strict=True)
+        for layer, measured in zip(net.layers, net.measured or [None] * len(net.layers), strict=True)
     ]
-    save(lambda: figure.draw(lines, FigureData(title=TITLE, note="", runs={})), written[1])
+    panel = PanelSpec(title="", runs=tuple(runs))
+    spec = FigureSpec(name="bn-responses", kind="responses", title=TITLE, panel=(panel,))
+    shown = pd.DataFrame(rows).assign(seed=None).astype({"measured": float})
+    save(lambda: responses.draw(shown, spec, FigureData(title=TITLE, note="", runs=runs)), written[1])
     return written
+
+
+def _figure_run(name: str, arch: str) -> FigureRun:
+    found, curve = architecture(arch), published_curve("cifar10", arch, "test")
+    return FigureRun(
+        label=name,
+        depth=found.depth,
+        residual=found.residual or bool(found.own),
+        published={} if curve is None else {"test": curve},
+    )

@@ -36,7 +36,7 @@ def surface(
     """Yield the loss at evenly spread points from -1 to 1 of one direction, or of the plane of two; 0 is the net.
 
     Biases and BN's parameters stay. At each point BN has the statistics of these very images, all as one mini-batch.
-    The net is afterwards as it was.
+    Between two points the net is as it was.
 
     Args:
         num_points: in each direction, odd.
@@ -46,23 +46,22 @@ def surface(
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         along, across = direction(weights, draw), direction(weights, draw)
-    middle = [weight.detach().clone() for weight in weights]
     x, y = inputs_of(images, compute)
     steps = np.linspace(-1, 1, num_points).tolist()
-    with restoring([*net.parameters(), *net.buffers()]), mode(net, training=True), torch.no_grad():
-        for b in steps if plane else [0.0]:
-            for a in steps:
-                for weight, at, d, e in zip(weights, middle, along, across, strict=True):
-                    weight.copy_(at + a * d + b * e)
+    for b in steps if plane else [0.0]:
+        for a in steps:
+            with restoring([*net.parameters(), *net.buffers()]), mode(net, training=True), torch.no_grad():
+                for weight, d, e in zip(weights, along, across, strict=True):
+                    weight.add_(a * d + b * e)
                 with compute.autocast():
                     logits = net(x)
                 losses = F.cross_entropy(logits.float(), y, reduction="none").double()
                 wrong = (logits.argmax(1) != y).double()
-                yield SurfacePoint(
-                    x=a,
-                    y=b,
-                    loss=float(losses.mean()),
-                    loss_error=float(losses.std() / len(losses) ** 0.5),
-                    error_pct=100 * float(wrong.mean()),
-                    num_images=images.num_images,
-                )
+            yield SurfacePoint(
+                x=a,
+                y=b,
+                loss=float(losses.mean()),
+                loss_error=float(losses.std() / len(losses) ** 0.5),
+                error_pct=100 * float(wrong.mean()),
+                num_images=images.num_images,
+            )

@@ -153,7 +153,7 @@ def test_the_claims_on_lesions_are_judged_by_the_median_rise(tmp_path: Path) -> 
     experiment = find_experiment("lesions")
     net = next(one for one in experiment.runs if one.name == "resnet20")
     results.write_record(files_of(tmp_path, net), record(net))
-    rise, against_plain, _ = experiment.claims
+    rise, against_plain, *_ = experiment.claims
 
     def judged(claim: object) -> tuple[str, str]:
         (found,) = judge([(experiment, claim)], tmp_path)
@@ -162,7 +162,13 @@ def test_the_claims_on_lesions_are_judged_by_the_median_rise(tmp_path: Path) -> 
     assert "resrepro lesions" in judged(rise)[1]
     write_rows(files_of(tmp_path, net).lesions, Lesion, LESIONS)
     status, detail = judged(rise)
-    assert status == "inconsistent (one run)" and "22.00" in detail  # 30 - 8
+    assert status == "inconclusive" and "22.00" in detail  # 30 - 8, and blocks that differ by as much
+    alike = [lesion("one", i, f"layer1.{i}", 30.0 + i / 2) for i in range(3)]
+    write_rows(files_of(tmp_path, net).lesions, Lesion, [LESIONS[0], *alike])
+    status, detail = judged(rise)
+    assert status == "inconsistent (one run)" and "22.50" in detail
+    write_rows(files_of(tmp_path, net).lesions, Lesion, alike)
+    assert "no row of the whole net" in judged(rise)[1]
     assert judged(against_plain)[0] == "not run"
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from resrepro.errors import UserError
 from resrepro.evaluation.responses import Responses, layers_3x3
+from resrepro.laboratory import bn_responses as bn_responses_module
 from resrepro.laboratory.bn_responses import bn_responses, responses_of
 from resrepro.models import build
 from resrepro.models.stage import mode
+from support.drawings import lines
 from support.processes import error, run
 
 RUN = Path(__file__).parents[2] / "results/cifar10/resnet20-decay-weights/seed0"
@@ -62,3 +65,17 @@ def test_a_net_without_bn_or_with_other_names_is_one_line_or_read_in_order(tmp_p
     out = run("responses", tmp_path / "w.pt", "--arch", "resnet8", "--in-order", "--output-dir", tmp_path / "out")
     assert "layer3.0.conv2" in out
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"bn-responses.csv", "bn-responses.png"}
+
+
+def test_the_figure_has_what_the_weights_say_and_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(bn_responses_module, "save", lambda draw, _: drawn.append(draw()))
+    found = responses_of(RUN, None)
+    bn_responses_module.write([found], tmp_path)
+    upper, lower = drawn[0].axes
+    paper, ours, measured = lines(upper)
+    assert ours == ([*range(1, 20)], pytest.approx([layer.std for layer in found.layers]))
+    assert measured == ([*range(1, 20)], pytest.approx([*found.measured])) and len(paper[1]) == 19
+    assert lines(lower)[1][1] == pytest.approx(sorted(ours[1], reverse=True))

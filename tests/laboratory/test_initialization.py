@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
-from resrepro.figures.initialization import MEAN_FIELD, growth
+from resrepro.figures.data import FigureData
+from resrepro.figures.initialization import MEAN_FIELD, draw, growth
 from resrepro.laboratory.initialization import block_gradients, correlations, line, measure, untrained
 from resrepro.laboratory.lesions import blocks_of
+from resrepro.results.laboratory import GRADIENT_KINDS
 from resrepro.runtime.device import Compute
+from support.drawings import lines
 
 X = 60 * torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(8)
@@ -74,3 +79,21 @@ def test_each_kind_is_measured(fp32: Compute) -> None:
     for net in found:
         assert len(net.correlations) == 63 and net.correlations[0].correlation == pytest.approx(1)
         assert [row.block for row in net.gradients] == ["layer1.0", "layer2.0", "layer3.0"]
+
+
+def test_the_figure_has_the_means_over_seeds_and_the_growth() -> None:
+    along, gradients = [], []
+    for kind, depth, seed in product(GRADIENT_KINDS, (14, 20, 56), (0, 1)):
+        common = {"kind": kind, "depth": depth, "seed": seed}
+        along += [{**common, "lag": lag, "correlation": 1 - lag * (1 + seed) / 100} for lag in range(63)]
+        gradients += [
+            {**common, "block": f"layer{stage}.{place}", "gradient_norm": 1.2 ** (-2 * place)}
+            for stage, place in product((1, 2, 3), range(4))
+        ]
+    data = FigureData(title="T", note="", runs={})
+    figure = draw(pd.DataFrame(along), pd.DataFrame(gradients), data)
+    by_lag, by_depth, by_layer, by_growth = figure.axes
+    assert by_lag.get_title() == "56 layers" and lines(by_lag)[0][1][10] == pytest.approx(1 - 10 * 1.5 / 100)
+    assert lines(by_depth)[0] == ([14, 20, 56], pytest.approx([1 - 6 * 1.5 / 100] * 3))
+    assert lines(by_layer)[0][1][0] == pytest.approx(1.2**6)
+    assert lines(by_growth)[0] == ([14, 20, 56], pytest.approx([1.2] * 3))

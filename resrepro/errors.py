@@ -34,6 +34,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Where no word is near, return the list of all; or of a long list, the three that are nearest.
     """
     known = list(dict.fromkeys(known))
+    if not word:
+        return "; the name is empty"
     near = [k for k in known if word and k.startswith(word)] or _near(word.lower(), known)
     if not near:
         by_lower = {k.lower(): k for k in known}

@@ -37,7 +37,9 @@ def bench(
     rounds: Annotated[
         int | None, typer.Option(help="Let the loops take turns this many times.", min=1, show_default="5")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Time each turn for at least this many seconds.", min=0.01)] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(help="Time each turn for at least this many seconds.", min=0.01, max=3600)
+    ] = 3.0,
     image_size: ImageSize = None,
     workers: Workers = None,
 ) -> None:

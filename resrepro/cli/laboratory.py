@@ -22,7 +22,6 @@ from resrepro.cli.options import (
     print_table,
 )
 from resrepro.cli.results import OutputDir
-from resrepro.config.architectures import architecture
 from resrepro.errors import UserError
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.status import named_run
@@ -62,7 +61,7 @@ def lesions(
     images: Annotated[
         int, typer.Option(help="Test on this many test images, evenly spread; paths.csv is of 100.", min=1)
     ] = 2000,
-    draws: Annotated[int, typer.Option(help="Draw this many nets for each number of blocks.", min=1)] = 5,
+    draws: Annotated[int, typer.Option(help="Draw this many nets for each number of blocks.", min=1, max=1000)] = 5,
     seed: Seed = 0,
     device: Device = "auto",
     precision: PrecisionName = "auto",
@@ -163,7 +162,8 @@ def initialization(
 
     asked = numbers("--depths", depths)
     for depth in asked:
-        architecture(f"cifar-resnet{depth}")
+        if depth < 8 or (depth - 2) % 6:
+            raise UserError(f"--depths {depth}: expected numbers of layers 6n+2, such as 8,14,20")
     compute = choose(device, precision)
     x, y, num_classes = open_images(dataset, images, data_dir, compute)
     found: list[laboratory.Measured] = []

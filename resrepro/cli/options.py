@@ -54,6 +54,11 @@ def _stored(given: str | Path) -> Path:
     return path
 
 
+def output_folder(given: str | Path) -> Path:
+    """Read the folder that files are written to."""
+    return _path("--output-dir", given)
+
+
 def _data(given: str | Path) -> Path:
     return _path("--data-dir", given)
 
@@ -175,7 +180,7 @@ def print_table(found: Table) -> None:
             shown.add_row(*row)
         console.print(shown)
     for note in found.notes:
-        console.print(note, soft_wrap=True)
+        console.print(note.replace("`", ""), soft_wrap=True)
 
 
 def places_of(words: Sequence[str], results_dir: Path, command: str) -> list[Path]:

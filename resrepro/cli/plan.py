@@ -48,6 +48,8 @@ def print_plan(console: Console, selection: Selection, results_dir: Path, comput
     if not missing:
         return
     console.print(table)
+    if several:
+        console.print("a run of several experiments is counted with the first of them", soft_wrap=True)
     found = [plan for plan in plans.values() if plan.seconds is not None]
     total_s = sum(plan.seconds or 0.0 for plan in found) / num_devices
     on = f"on {num_devices} devices at once" if num_devices > 1 else "one after another"

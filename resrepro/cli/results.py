@@ -19,6 +19,7 @@ from resrepro.cli.options import (
     Resize,
     Scale,
     console,
+    output_folder,
     print_json,
     print_table,
 )
@@ -33,7 +34,12 @@ from resrepro.results.tables import Table, write_table
 RARELY = 50_000  # new objects until Python looks for garbage; to look more often takes a tenth of the time to draw
 
 OutputDir = Annotated[
-    Path | None, typer.Option(help="Write to this folder; by default, to figures/ in that of the results.")
+    Path | None,
+    typer.Option(
+        help="Write to this folder; by default, to figures/ in that of the results.",
+        parser=output_folder,
+        metavar="DIRECTORY",
+    ),
 ]
 Format = Annotated[str, typer.Option("--format", help="Write png, pdf or svg; separate several with commas.")]
 Style = Annotated[str, typer.Option(help="Draw for a paper, slide or poster: the size of letters and lines.")]
@@ -101,13 +107,20 @@ def _make_table(which: str, results_dir: Path) -> Table:
 
         tables |= DISTANCES
     if which not in tables:
-        raise UserError(f"table {which}: expected {', '.join(tables)}")
+        near = [name for name in tables if name == which.lower().lstrip("0")]
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise UserError(f"table {which}: expected {', '.join(tables)}{hint}")
     return tables[which](results_dir)
 
 
 def report(
     output_dir: Annotated[
-        Path | None, typer.Option(help="Write the report to this folder; by default, to that of the results.")
+        Path | None,
+        typer.Option(
+            help="Write the report to this folder; by default, to that of the results.",
+            parser=output_folder,
+            metavar="DIRECTORY",
+        ),
     ] = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
     brief: Annotated[

@@ -77,6 +77,9 @@ def submit(
     """
     limit_min = minutes(time_limit)
     further = dict(_pair(text) for text in sbatch or ())
+    given = {"--partition": partition, "--nodes": None if nodes == 1 else nodes, "--cpus": cpus, "--sbatch": sbatch}
+    if local and (of_slurm := [option for option, value in given.items() if value is not None]):
+        raise UserError(f"--local: runs the jobs without Slurm, whose option {of_slurm[0]} is; leave one of them out")
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     selection = select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
 
@@ -91,12 +94,15 @@ def submit(
     if not jobs:
         console.print("all other runs are finished" if held else "all runs are finished")
         return
+    if local:
+        _check_here(device, gpus, precision)
+    else:
+        _check_cluster()
     folder = results_dir.resolve() / "jobs"
     with user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     _download(missing, data_dir)
     if local:
-        _check_here(device, gpus, precision)
         _run_here(folder, jobs, limit_min, gpus)
         _report(missing, results_dir, folder)
         return
@@ -159,6 +165,13 @@ def _download(missing: list[Run], data_dir: Path) -> None:
             load_for(run.recipe, run.dataset, DataOptions(data_dir=data_dir))
 
 
+def _check_cluster() -> None:
+    """Raise UserError where jobs cannot be submitted from this machine."""
+    _import_submitit()
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
+
+
 def _import_submitit() -> None:
     try:
         import submitit  # noqa: F401
@@ -176,13 +189,10 @@ def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
         The number of the job.
 
     Raises:
-        UserError: there is no Slurm here, or it refuses the jobs: its own words.
+        UserError: Slurm refuses the jobs, or has no cluster here: its own words.
     """
-    _import_submitit()
     import submitit
 
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
     executor = submitit.SlurmExecutor(folder, max_num_timeout=MAX_REQUEUES)
     given = {key: value for key, value in asked.items() if value is not None}
     executor.update_parameters(job_name="resrepro", time=limit_min, signal_delay_s=_signal_s(limit_min), **given)
@@ -192,12 +202,15 @@ def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
     except submitit.core.utils.FailedJobError as error:
         said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
         fix = "; --gpus 0 trains on the CPU" if "(gres)" in str(error) else ""
+        if "fetch_config" in str(error):
+            fix = "; no cluster is configured on this machine: --local runs the jobs here"
         raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}{fix}") from error
     return str(submitted[0].job_id).partition("_")[0]
 
 
 def _check_here(device: str, gpus: int, precision: str) -> None:
     """Raise UserError where this machine has not so many GPUs, or lacks the precision."""
+    _import_submitit()
     import torch
 
     from resrepro.runtime.device import choose
@@ -209,7 +222,6 @@ def _check_here(device: str, gpus: int, precision: str) -> None:
 
 def _run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:
     """Run the jobs one by one, each as the cluster would: in a process that is signalled and requeued."""
-    _import_submitit()
     import submitit
 
     from resrepro.runtime.signals import Signals

@@ -21,7 +21,7 @@ def summary(
     These are the columns of Table 1 and Table 6, counted on the nets themselves. vgg16 and vgg19 are there to compare
     with.
     """
-    found = {name: _counts(name) for name in ([arch] if arch else [*ARCHITECTURES, *VGG_LABELS])}
+    found = {name: _counts(name) for name in ([arch] if arch is not None else [*ARCHITECTURES, *VGG_LABELS])}
     if as_json:
         print_json([{"arch": name, **asdict(counts)} for name, counts in found.items()])
         return

@@ -216,7 +216,9 @@ def watch(
             metavar="[NAME|PATH.toml|RUN]", show_default=False, help="Name experiments or runs; by default, all stored."
         ),
     ] = None,
-    every: Annotated[float, typer.Option(help="Read the files again after this many seconds.", min=0.1)] = 2.0,
+    every: Annotated[
+        float, typer.Option(help="Read the files again after this many seconds.", min=0.1, max=86_400)
+    ] = 2.0,
     once: Annotated[
         bool, typer.Option("--once", help="Print one frame and end, as is done without a terminal.")
     ] = False,

@@ -187,7 +187,7 @@ def architecture(name: str) -> Architecture:
         if not OWN.fullmatch(name):
             raise UserError(f"architecture '{name}': expected MODULE:NAME, such as my_package.my_module:MyNet")
         return Architecture(own=name)
-    match = re.fullmatch(r"(?:cifar-)?([a-z]+)([0-9]+)((?:-[0-9a-zA-Z]+)?)", name)
+    match = re.fullmatch(r"(?:cifar-)?([a-z]+)([1-9][0-9]*)((?:-[0-9a-zA-Z]+)?)", name)
     if name in ("resnet18", "resnet34"):
         raise UserError(
             f"architecture '{name}': which shortcuts? {name}-A has no parameters in them, as the plain net of Table 2; "

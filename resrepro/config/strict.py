@@ -14,8 +14,17 @@ Parsed = TypeVar("Parsed", bound="StrictModel")
 
 EXPECTED = {  # in words of TOML, where pydantic's are those of Python
     "tuple_type": "expected an array, such as [0, 1]; of tables, each under its own [[...]]",
+    "model_type": "expected a table; of several, each under its own [[...]]",
     "too_short": "expected at least one",
     "string_pattern_mismatch": "expected letters and digits of ASCII, '.', '_' and '-', the first a letter or digit",
+}
+
+
+SYNONYMS = {  # what a key is called elsewhere
+    "iterations": "total_iters",
+    "max_iter": "total_iters",
+    "milestones": "lr_drop_iters",
+    "learning_rate": "lr",
 }
 
 
@@ -53,11 +62,15 @@ def _tuples(value: Any) -> Any:
 def _describe(error: ValidationError, model: type[StrictModel]) -> str:
     """Describe the first mistake in one line: key, offending value, what was expected, nearest known key."""
     every = error.errors()
-    first = next((e for e in every if e["type"] == "extra_forbidden"), every[0])  # a mistyped key is missing, too
+    order = {"extra_forbidden": 0, "missing": 2}  # a mistyped key is missing, too
+    first = min(every, key=lambda mistake: order.get(mistake["type"], 1))
     *parents, key = first["loc"] or ("",)
     inside = "".join(f"{p + 1}: " if isinstance(p, int) else f"{p} " for p in parents)
     if first["type"] == "extra_forbidden":
-        return f"{inside}unknown key '{key}'{did_you_mean(str(key), _keys(model, parents))}"
+        known = _keys(model, parents)
+        meant = SYNONYMS.get(str(key))
+        hint = f"; did you mean '{meant}'?" if meant in known else did_you_mean(str(key), known)
+        return f"{inside}unknown key '{key}'{hint}"
     if first["type"] == "missing":
         return f"{inside}the key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
@@ -65,7 +78,7 @@ def _describe(error: ValidationError, model: type[StrictModel]) -> str:
         return f"{inside}{message}"
     got = [*first["input"]] if isinstance(first["input"], tuple) else first["input"]
     said = EXPECTED.get(first["type"]) or f"{message[0].lower()}{message[1:]}"
-    return f"{inside}{key}: got {got!r}: {said}"
+    return f"{inside}{key + 1 if isinstance(key, int) else key}: got {got!r}: {said}"
 
 
 def _keys(model: type[StrictModel], parents: list[int | str]) -> list[str]:

@@ -67,6 +67,8 @@ def find_experiment(name: str) -> Experiment:
     """
     if name.endswith(".toml") or "/" in name:
         path = Path(name)
+        if path.is_dir():
+            raise UserError(f"{name}: a folder; expected a TOML file")
         if not path.is_file():
             raise UserError(f"{name}: no such file; give an experiment's name or the path of a TOML file")
         experiment = read_experiment(path)
@@ -105,6 +107,8 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
     Raises:
         UserError: as `find_experiment`.
     """
+    if "all" in names and {*names} != {"all"}:
+        raise UserError("all: beside other names; it stands alone, for all of them")
     if names and {*names} != {"all"}:
         return [find_experiment(name) for name in dict.fromkeys(names)]
     every = [find_experiment(name) for name in experiment_names()]

@@ -133,7 +133,9 @@ def read_words(path: Path) -> dict[str, str]:
         words = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--words {path}: {error.strerror}; expected a TOML file") from error
-    except ValueError as error:  # not UTF-8, or no TOML
+    except UnicodeDecodeError as error:
+        raise UserError(f"--words {path}: not a text in UTF-8; expected a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"--words {path}: {error}") from error
     for english, own in words.items():
         if not english or not isinstance(own, str):

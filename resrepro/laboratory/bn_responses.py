@@ -79,11 +79,13 @@ def responses_of(place: Path, arch: str | None, *, in_order: bool = False) -> Ne
         in_order: as `weights.read_net`.
 
     Raises:
-        UserError: no such file, no architecture, weights that do not fit, or a net without BN.
+        UserError: no such file, no architecture, or one beside a run; weights that do not fit, or a net without BN.
     """
     if not place.exists():
         raise UserError(f"{place}: no such file or folder; expected {EXPECTED}")
     measured: tuple[float, ...] = ()
+    if place.is_dir() and arch is not None:
+        raise UserError(f"--arch {arch}: {place} is the folder of a run, which says what it is; leave the option out")
     if place.is_dir():
         (trained,) = find([place], arch=None, dataset=None)
         arch, name = trained.arch, trained.name

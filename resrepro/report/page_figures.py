@@ -74,7 +74,7 @@ def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
     lengths = dict.fromkeys((record.recipe["total_iters"], record.recipe["batch_size"]) for record in records)
     schedule = " or ".join(f"{iters} iterations of {batch}" for iters, batch in lengths)
     return (
-        ", ".join(seeds),
+        "; ".join(seeds),
         *_commands(data),
         schedule + ("" if variation.schedule_scale == 1 else f", {variation.schedule_scale:g} of the paper's"),
         provenance(records),
@@ -87,7 +87,7 @@ def _commands(data: FigureData) -> tuple[str, ...]:
     labels: dict[str, list[str]] = {}
     for run in (run for run in data.runs.values() if run.missing):
         labels.setdefault(run.command, []).append(run.label)
-    return tuple(f"not run: {', '.join(names)}; to train: `{command}`" for command, names in labels.items())
+    return tuple(f"not run: {'; '.join(names)}. To train: `{command}`" for command, names in labels.items())
 
 
 def _title(experiment: Experiment, spec: FigureSpec) -> str:

@@ -35,6 +35,21 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("report --output-dir {tmp}/file/folder --results-dir {tmp}", "choose another --output-dir"),
     ("plot plain20-vs-plain56 --output-dir {tmp}/file/folder --results-dir {tmp}", "choose another --output-dir"),
     ("table 6 --format pdf", "--format pdf: expected md, csv, latex"),
+    ("table Fig6 --results-dir {tmp}", "did you mean 'fig6'?"),
+    ("table 6 --output-dir {empty} --results-dir {tmp}", "--output-dir '': empty; expected a folder"),
+    ("report --output-dir {tmp}/file --results-dir {tmp}", "a file; expected a folder"),
+    ("plot cifar-plain all", "all: beside other names; it stands alone"),
+    ("plot all all --results-dir {tmp}/no", "no such folder"),
+    ("plot cifar-plain --words {tmp}/binary.toml --results-dir {tmp}", "binary.toml: not a text in UTF-8"),
+    ("plot cifar-plain --width 2 --font-size 30 --results-dir {tmp}", "--width 2: too narrow for letters of 30 points"),
+    ("show {tmp}/iterations.toml", "unknown key 'iterations'; did you mean 'total_iters'?"),
+    ("show {tmp}/run.toml", "run 1: got 'resnet20': expected a table; of several, each under its own [[...]]"),
+    ("show {tmp}/", "a folder; expected a TOML file"),
+    ("summary {empty}", "unknown architecture ''"),
+    ("summary resnet020", "unknown architecture 'resnet020'; did you mean 'resnet20'?"),
+    ("verify {empty} --results-dir {tmp}", "no experiment or run ''; the name is empty"),
+    ("initialization --depths 9 --results-dir {tmp}", "--depths 9: expected numbers of layers 6n+2"),
+    ("submit quickstart --time 10 --local --nodes 2 --results-dir {tmp}", "without Slurm, whose option --nodes is"),
     ("table 6 --format csv --json", "--format csv: --json prints another format; give one of them"),
     ("table 6 --format {empty}", "--format : expected md, csv, latex"),
     ("plot all all --format png,,pdf --results-dir {tmp}", "--format png,,pdf: expected"),
@@ -97,6 +112,9 @@ USAGE = [  # what the parser of the command line says: usage, and a line
     ("run", "Missing argument"),
     ("runn quickstart", "No such command 'runn'"),
     ("list --jsn", "No such option: --jsn"),
+    ("watch --every inf", "less than or equal to 86400"),
+    ("bench resnet20 --seconds inf", "less than or equal to 3600"),
+    ("lesions resnet20 --draws 99999999999", "less than or equal to 1000"),
 ]
 
 TOML = """
@@ -131,6 +149,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "large-batch": {"batch": 30000},
     }.items():
         (tmp / f"{name}.toml").write_text(TOML.format(**(usual | changes)))
+    whole = (tmp / "large-batch.toml").read_text()
+    (tmp / "iterations.toml").write_text(whole.replace("batch_size", "iterations"))
+    (tmp / "run.toml").write_text('title = "a test"\ndataset = "shapes"\nrun = ["resnet20"]\n')
     torch.save({"state_dict": Code()}, tmp / "code.pt")
     torch.save({"fc.weight": torch.zeros(1)}, tmp / "w.pt")
     save_file({"fc.weight": torch.zeros(1)}, tmp / "ours.safetensors", {"arch": "resnet20", "dataset": "cifar10"})

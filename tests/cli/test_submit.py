@@ -60,7 +60,7 @@ def test_without_slurm_or_a_place_for_the_jobs_it_is_one_line(
     )
     assert error(*words, tmp_path, "--local", "--gpus", 99).startswith("--gpus 99: ")
     (tmp_path / "file").touch()
-    assert "cannot be written" in error(*words, tmp_path / "file" / "results")
+    assert "cannot be written" in error(*words, tmp_path / "file" / "results", "--local", "--gpus", 0)
 
 
 def test_a_run_that_another_process_trains_is_left_out(toml: Callable[..., Path], tmp_path: Path) -> None:

@@ -182,6 +182,7 @@ def plot(
     The paper's own curves lie behind ours. What has no run yet is left out, and named.
     """
     gc.set_threshold(RARELY)
+    from resrepro.figures.data import Seen
     from resrepro.figures.files import draw_experiment
     from resrepro.figures.look import Look, read_words
 
@@ -193,11 +194,12 @@ def plot(
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     folder = output_dir or results.figures_folder(results_dir)
     problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
+    seen = Seen() if {*(names or ["all"])} == {"all"} and not show_missing else None
     for experiment in (found.variant(variation) for found in find_experiments(names or [])):
         source = folder_with_runs(results_dir, experiment.name, experiment.runs)
         if source != results_dir:
             console.print(f"{experiment.name}: drawn from the runs in {source}")
-        drawn = draw_experiment(experiment, source, formats=formats, look=look, output_dir=folder)
+        drawn = draw_experiment(experiment, source, formats=formats, look=look, output_dir=folder, seen=seen)
         lines = drawn.files if experiment.figures else (f"{experiment.name}: declares no figure",)
         for line in lines:
             console.print(line, soft_wrap=True)

@@ -15,7 +15,15 @@ from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData, seeds_said
-from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, missing_run_remarks, new_figure
+from resrepro.figures.layout import (
+    DASHES,
+    TEXT,
+    add_remarks,
+    is_leftmost,
+    legend_below,
+    missing_run_remarks,
+    panel_grid,
+)
 from resrepro.figures.palette import BLUE, GREEN, VERMILION
 from resrepro.results.csv_rows import MEND, read_rows
 from resrepro.results.paths import RunFiles
@@ -70,9 +78,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     Args:
         rows: one row per state of a net and seed, as `rows` reads them.
     """
-    num_panels = len(spec.panel)
-    figure = new_figure(data, num_panels * PANEL_INCHES[0], PANEL_INCHES[1])
-    all_axes = figure.subplots(1, num_panels, squeeze=False)[0]
+    figure, (all_axes,) = panel_grid(data, 1, len(spec.panel), PANEL_INCHES, beside_inches=(0.0, 0.0))
     lines = {}
     for axes, panel in zip(all_axes, spec.panel, strict=True):
         own = rows[rows["run"].isin(panel.runs)]
@@ -80,7 +86,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         first = _difference(own) if axes is all_axes[0] else []
         lines[axes] = first + missing_run_remarks(panel.runs, data) + _unfinished(own, data)
     add_remarks(figure, lines, data.look)
-    all_axes[0].set_ylabel("error (%)")
+    for axes in filter(is_leftmost, all_axes):
+        axes.set_ylabel("error (%)")
     if not rows.empty:
         by_state = {state: rows[rows["state"] == state] for state in STATES}
         handles = [

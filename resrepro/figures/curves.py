@@ -18,6 +18,7 @@ from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
 from resrepro.figures.layout import (
     DASHES,
+    NARROWEST_INCHES,
     PUBLISHED,
     TEXT,
     add_remarks,
@@ -40,7 +41,6 @@ COLUMNS = {"train": "train_error_pct", "test": "test_error_pct"}
 NAMES = {"train": "training", "test": "test"}
 PANEL_INCHES = (3.35, 3.3)
 LABEL_INCHES = 1.7  # room for the labels at the lines' ends
-NARROWEST_INCHES = 2.4  # panel and labels: below it, panels stand below each other
 
 
 @dataclass(kw_only=True)

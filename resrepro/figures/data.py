@@ -85,6 +85,12 @@ class Shown:
     spec: FigureSpec
     data: FigureData
 
+    @property
+    def lacks_most(self) -> bool:
+        """Tell whether half of its runs are missing, or more."""
+        num_there = self.rows["run"].nunique()
+        return len(self.data.runs) - num_there >= num_there
+
     def why_blank(self, kind: FigureKind) -> str:
         """Return why there is nothing to draw, with what mends it; empty if there is something."""
         runs = self.data.runs.values()
@@ -93,6 +99,21 @@ class Shown:
         if kind.compares_with_paper and not any(run.published for run in runs):
             return "the paper has no curves of these runs"
         return ""
+
+
+class Seen:
+    """Remembers which runs the figures so far have shown, to leave out those that show nothing new."""
+
+    def __init__(self) -> None:
+        self._runs: set[tuple[object, ...]] = set()
+
+    def is_new(self, experiment: Experiment, kind: FigureKind, shown: Shown) -> bool:
+        """Tell whether a figure is the first of its kind to show one of its runs; if so, note its runs."""
+        names = set(shown.rows["run"])
+        runs = {(kind.draw, experiment.dataset, experiment.variation.suffix, name) for name in names}
+        new = runs - self._runs
+        self._runs |= new
+        return bool(new)
 
 
 @dataclass(frozen=True, kw_only=True)

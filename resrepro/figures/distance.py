@@ -14,7 +14,15 @@ from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.figures.data import FigureData, seeds_said
-from resrepro.figures.layout import DASHES, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
+from resrepro.figures.layout import (
+    DASHES,
+    add_remarks,
+    is_leftmost,
+    legend_below,
+    missing_run_remarks,
+    panel_grid,
+    run_colors,
+)
 from resrepro.paper.curves import Difference, Kind
 from resrepro.results.distance import WHICH, Distance, distance_table, distances
 from resrepro.results.records import CurvePoint
@@ -49,9 +57,7 @@ def of_runs(rows: pd.DataFrame, data: FigureData) -> dict[str, dict[Kind, Distan
 
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw the differences: test errors above, training errors below; a gray band is the paper's own scatter."""
-    num_panels = len(spec.panel)
-    figure = new_figure(data, num_panels * PANEL_INCHES[0], len(WHICH) * PANEL_INCHES[1] + 0.5)
-    grid = figure.subplots(len(WHICH), num_panels, squeeze=False, sharex=True, sharey="row")
+    figure, grid = panel_grid(data, len(WHICH), len(spec.panel), PANEL_INCHES, sharex=True, sharey="row")
     found = of_runs(rows, data)
     colors = run_colors(data.runs)
     handles: dict[str, Artist] = {}
@@ -60,7 +66,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             axes = grid[row, column]
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
             axes.set_title(f"{panel.title}: {NAMES[which]}" if panel.title else NAMES[which])
-            if column == 0:
+            if is_leftmost(axes):
                 axes.set_ylabel("difference (%)")
             shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]
             if shown:

@@ -19,6 +19,7 @@ from resrepro.results.tables import Table, standard_error
 
 WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32
+NARROW_INCHES = 5.5  # in a narrower figure a row's words and numbers stand below each other
 NOT_RUN = "not run: "
 COLUMNS = ("choice", "test error (%)", "std", "difference", "standard error", "seeds", "remark")
 
@@ -117,28 +118,33 @@ def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     panels = [effects(panel, data) for panel in spec.panel]
     missing = "" if data.look.show_missing else NOT_RUN
     shown = [[e for e in of_panel if not (missing and e.remark.startswith(missing))] for of_panel in panels]
-    heights = [ROW_INCHES * max(1, len(rows)) + 0.4 for rows in shown]
+    look = data.look
+    narrow = look.width_inches is not None and look.width_inches < NARROW_INCHES * look.scale
+    heights = [(1.5 if narrow else 1) * ROW_INCHES * max(1, len(rows)) + 0.4 for rows in shown]
     figure = new_figure(data, WIDTH_INCHES, (sum(heights) + 1.1) * data.look.scale / data.look.zoom)
     grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
     axes: Axes | None = None
     for index, (panel, rows) in enumerate(zip(spec.panel, shown, strict=True)):
         axes = figure.add_subplot(grid[index], sharex=axes)
         axes.set_title(panel.title)
-        _draw_rows(axes, rows, panels[index][0], data.look)
+        _draw_rows(axes, rows, panels[index][0], look, narrow=narrow)
     assert axes is not None  # a figure has a panel
     if not any(rows[0].errors_pct for rows in panels):
         axes.set_xticks([])
-    axes.set_xlabel(
-        "difference to the default in test error (percentage points)\n"
+    said = (
+        "difference to the default in test error (percentage points)",
         "small: each seed; large: mean, with the standard error of the difference",
     )
+    axes.set_xlabel("\n".join(textwrap.fill(line, 36 if narrow else 90) for line in said))
     return figure
 
 
-def _draw_rows(axes: Axes, rows: list[Effect], default: Effect, look: Look) -> None:
+def _draw_rows(axes: Axes, rows: list[Effect], default: Effect, look: Look, *, narrow: bool) -> None:
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
-    axes.set_yticks(range(len(rows)), [textwrap.fill(look.said(effect.choice), 30) for effect in rows])
+    axes.set_yticks(
+        range(len(rows)), [textwrap.fill(look.said(effect.choice), 18 if narrow else 30) for effect in rows]
+    )
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     axes.axvline(0, color="0.5", linewidth=0.8)
@@ -151,12 +157,12 @@ def _draw_rows(axes: Axes, rows: list[Effect], default: Effect, look: Look) -> N
             axes.errorbar(difference, y, xerr=effect.standard_error, fmt="o", color=color, markersize=6, capsize=3)
         x, background = (1.02, "none") if effect.errors_pct else (0.03, "white")  # where there is nothing, in its place
         axes.text(
-            x, y, _text(effect), transform=axes.get_yaxis_transform(), va="center",
+            x, y, _text(effect, "\n" if narrow else "   "), transform=axes.get_yaxis_transform(), va="center",
             color="0.2" if effect.errors_pct else "0.45", backgroundcolor=background,
         )  # fmt: skip
 
 
-def _text(effect: Effect) -> str:
+def _text(effect: Effect, between: str) -> str:
     """Return what stands on the right of the row."""
     parts = []
     if effect.errors_pct:
@@ -166,4 +172,4 @@ def _text(effect: Effect) -> str:
         parts.append(f"{effect.difference:+.2f}{noise}")
     if effect.errors_pct:
         parts.append(f"n = {len(effect.errors_pct)}")
-    return "   ".join([*parts, effect.remark] if effect.remark else parts)
+    return between.join([*parts, effect.remark] if effect.remark else parts)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from resrepro import results
 from resrepro.config.experiment import Experiment
-from resrepro.figures.data import FigureKind, Shown, read_figure
+from resrepro.figures.data import FigureKind, Seen, Shown, read_figure
 from resrepro.figures.kinds import FIGURES
 from resrepro.figures.look import USUAL, Look
 from resrepro.files import write_atomically
@@ -52,12 +52,14 @@ def draw_experiment(
     formats: tuple[str, ...],
     look: Look = USUAL,
     output_dir: Path | None = None,
+    seen: Seen | None = None,
 ) -> Drawn:
     """Draw the figures of an experiment and write their tables, also if runs are missing or damaged.
 
     Args:
         experiment: as asked for; the figure says what its variation changes.
         output_dir: gets the files; None: the folder of figures in `results_dir`.
+        seen: what has been drawn before; a figure that lacks most of its runs, and shows no other, is left out then.
     """
     option = "--output-dir" if output_dir else "--results-dir"
     files: list[Path] = []
@@ -67,7 +69,7 @@ def draw_experiment(
         kind = FIGURES[spec.kind]
         shown = read_figure(experiment, spec, kind, results_dir, look)
         problems += shown.data.problems
-        reason = shown.why_blank(kind)
+        reason = shown.why_blank(kind) or _why_old(experiment, kind, shown, seen)
         if reason and not look.show_missing:
             left_out[spec.name] = reason
             continue
@@ -80,6 +82,14 @@ def draw_experiment(
         if kind.table is not None:
             files += write_table(kind.table(shown.rows, shown.spec, shown.data), path_of, option)
     return Drawn(files=tuple(files), problems=tuple(problems), left_out=left_out)
+
+
+def _why_old(experiment: Experiment, kind: FigureKind, shown: Shown, seen: Seen | None) -> str:
+    """Return why a figure shows little that others have not shown, and what mends it; empty if it shows more."""
+    if seen is None or seen.is_new(experiment, kind, shown) or not shown.lacks_most:
+        return ""
+    commands = dict.fromkeys(run.command for run in shown.data.runs.values() if run.missing)
+    return f"shows nothing new before more runs: {' or '.join(commands)}"
 
 
 def _file(folder: Path, name: str, extension: str) -> Path:

@@ -17,7 +17,7 @@ from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData, seeds_said
-from resrepro.figures.layout import add_remarks, legend_below, missing_run_remarks, new_figure
+from resrepro.figures.layout import add_remarks, is_leftmost, legend_below, missing_run_remarks, panel_grid
 from resrepro.results.analyses import read_norms
 from resrepro.results.csv_rows import MEND
 from resrepro.results.paths import RunFiles
@@ -42,20 +42,19 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     Args:
         rows: one row per layer, moment and seed, as `rows` reads them.
     """
-    num_panels = len(spec.panel)
-    figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
-    grid = figure.subplots(2, num_panels, squeeze=False, sharex="col", sharey="row")
+    figure, grid = panel_grid(data, 2, len(spec.panel), PANEL_INCHES, sharex="col", sharey="row")
     names = [panel.runs[0] for panel in spec.panel]
     shown = rows[rows["run"].isin(names)].sort_values("iteration", kind="stable")
     colors = _colors(shown)
     for row, (column, text) in enumerate(COLUMNS.items()):
-        grid[row, 0].set_ylabel(text)
         grid[row, 0].set_yscale("log")
         decades = column == "gradient_norm"
         grid[row, 0].yaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
         grid[row, 0].yaxis.set_minor_locator(NullLocator())
         grid[row, 0].yaxis.set_major_formatter("{x:g}")
         for axes, name in zip(grid[row], names, strict=True):
+            if is_leftmost(axes):
+                axes.set_ylabel(text)
             axes.tick_params(labelbottom=True)
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             own = shown[shown["run"] == name]

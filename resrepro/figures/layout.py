@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +21,8 @@ TEXT = "0.15"  # of what belongs to a line: its color would be too pale for lett
 DASHES: Any = (0, (3, 1.5))
 # The paper's own curves: above the grid, behind our lines.
 PUBLISHED: dict[str, Any] = {"color": "0.55", "linewidth": 0.7, "zorder": 1.5}
+Share = Literal[True, False, "row", "col"]
+NARROWEST_INCHES = 2.4  # panel and labels: below it, panels stand below each other
 REMARK_CHARACTERS = 60  # fit a panel
 LINE_SPACING = 1.2
 LETTER = 0.55  # width of a letter to its height, about
@@ -39,6 +42,51 @@ def new_figure(data: FigureData, width: float, height: float) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle("\n".join(lines))
     return figure
+
+
+def panel_grid(
+    data: FigureData,
+    num_rows: int,
+    num_columns: int,
+    panel_inches: tuple[float, float],
+    *,
+    beside_inches: tuple[float, float] = (0.0, 0.5),
+    narrowest_inches: float = NARROWEST_INCHES,
+    sharex: Share = False,
+    sharey: Share = False,
+) -> tuple[Figure, Any]:
+    """Make a figure with a grid of panels; where they would be too narrow, one below the other, column by column.
+
+    Args:
+        panel_inches: width and height of a panel with its labels, in the style `paper`.
+        beside_inches: what the figure has beside and below them.
+        narrowest_inches: the least width of a panel.
+        sharex, sharey: as in `Figure.subplots`.
+
+    Returns:
+        The figure, and its axes as an array (num_rows, num_columns).
+    """
+    look, (width, height) = data.look, panel_inches
+    if look.width_inches is None or look.width_inches >= num_columns * narrowest_inches * look.scale:
+        figure = new_figure(data, num_columns * width + beside_inches[0], num_rows * height + beside_inches[1])
+        return figure, figure.subplots(num_rows, num_columns, squeeze=False, sharex=sharex, sharey=sharey)
+    height = min(height, 0.8 * look.width_inches / look.zoom)
+    figure = new_figure(data, width, num_rows * num_columns * height + beside_inches[1])
+    grid = figure.subplots(num_rows * num_columns, 1, squeeze=False).reshape(num_columns, num_rows).T
+    groups: dict[Share, Any] = {True: [grid.ravel()], "row": grid, "col": grid.T, False: []}
+    for first, *others in groups[sharex]:
+        for axes in others:
+            axes.sharex(first)
+    for first, *others in groups[sharey]:
+        for axes in others:
+            axes.sharey(first)
+    return figure, grid
+
+
+def is_leftmost(axes: Axes) -> bool:
+    """Tell whether a panel stands in the first column."""
+    place = axes.get_subplotspec()
+    return place is None or bool(place.is_first_col())
 
 
 def depth_colors(depths: Iterable[int]) -> dict[int, str]:
@@ -79,12 +127,12 @@ def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:
     letter, width = LETTER * look.letter_pt / 72, figure.get_figwidth()
     for handle in handles:
         handle.set_label(textwrap.fill(str(handle.get_label()), max(12, int(width / letter) - 10)))
-    widths = [letter * (len(str(handle.get_label())) + 8) for handle in handles]  # with the line and a space
-    rows = 1  # columns are filled one after the other
-    while rows < len(widths) and sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) > width:
-        rows += 1
-    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(widths) // rows), handlelength=3)
-    lines = rows + max(str(handle.get_label()).count("\n") for handle in handles)
+    widths = [letter * (max(map(len, str(h.get_label()).split("\n"))) + 11) for h in handles]  # with line and space
+    counts = range(len(widths), 1, -1)  # of columns, which matplotlib fills one after the other
+    fitting = (count for count in counts if sum(map(max, np.array_split(widths, count))) <= width)
+    num_columns = next(fitting, 1)
+    figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, handlelength=3)
+    lines = -(-len(widths) // num_columns) + max(str(handle.get_label()).count("\n") for handle in handles)
     figure.set_figheight(figure.get_figheight() + (lines - 1) * 1.7 * look.letter_pt / 72)
 
 

@@ -19,7 +19,7 @@ from resrepro.figures.layout import (
     distinct_by_kind,
     legend_below,
     missing_run_remarks,
-    new_figure,
+    panel_grid,
 )
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.laboratory import Lesion, PathGradient
@@ -45,8 +45,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     Args:
         rows: one row per lesion or path, as `rows` reads them; seeds of a run are drawn together.
     """
-    figure = new_figure(data, 2 * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
-    one, several, permuted, paths = figure.subplots(2, 2).flat
+    figure, grid = panel_grid(data, 2, 2, PANEL_INCHES)
+    one, several, permuted, paths = grid.flat
     colors = distinct_by_kind(data.runs, spec.run_names)
     handles: list[Line2D] = []
     for name in (name for name in spec.run_names if name in set(rows["run"])):
@@ -117,7 +117,7 @@ def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:
         (one, "one block removed", "block"),
         (several, "several removed: mean, and range of draws", "number of blocks removed"),
         (permuted, "blocks permuted", "Kendall's tau with the trained order"),
-        (paths, "gradient's norm by path length: mean, and range", "blocks on the path"),
+        (paths, "gradient by path length: mean, range", "blocks on the path"),
     ):
         axes.set_title(title)
         axes.set_xlabel(x)
@@ -125,6 +125,7 @@ def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:
         axes.set_ylim(bottom=0)
         if axes is not permuted:
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    one.set_xlim(left=0.5)
     permuted.invert_xaxis()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from statistics import fmean
 from typing import cast
@@ -18,13 +19,15 @@ from resrepro.config.datasets import chance_error_pct
 from resrepro.config.experiment import PHASE_FIELDS, FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import new_figure
+from resrepro.figures.layout import LETTER, panel_grid
+from resrepro.figures.palette import letters_on
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table, standard_error
 
 FIELDS = ("depth", *PHASE_FIELDS, "train_error_pct")
 CELL_INCHES = (1.1, 0.5)
+NARROWEST_INCHES = 3.4  # of a panel with the words at its left
 Choice = tuple[str, str, float]  # end of the warm-up or nothing, initialization, weight decay
 
 
@@ -87,9 +90,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     of_panels = [cells(panel, rows, data) for panel in spec.panel]
     every = [cell for of_panel in of_panels for cell in of_panel]
     rates, choices = sorted({cell.lr for cell in every}), sorted({cell.choice for cell in every})
-    width = len(spec.panel) * (max(2, len(rates)) * CELL_INCHES[0] + 0.3) + 3.0
-    figure = new_figure(data, width, max(2, len(choices)) * CELL_INCHES[1] + 1.1)
-    grid = figure.subplots(1, len(spec.panel), squeeze=False, sharey=True)[0]
+    inches = max(2, len(rates)) * CELL_INCHES[0] + 0.3, max(2, len(choices)) * CELL_INCHES[1]
+    figure, (grid,) = panel_grid(
+        data, 1, len(spec.panel), inches, beside_inches=(3.0, 1.1), narrowest_inches=NARROWEST_INCHES, sharey=True
+    )
+    narrow = figure.get_figwidth() < 2 * NARROWEST_INCHES * data.look.scale
     differences = [cell.difference for cell in every] or [0.0]
     norm = Normalize(min(0.0, *differences), max(1.0, *differences))
     for axes, panel, of_panel in zip(grid, spec.panel, of_panels, strict=True):
@@ -101,29 +106,31 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         axes.grid(visible=False)
         axes.set(xlim=(-0.5, max(1, len(rates)) - 0.5), ylim=(max(1, len(choices)) - 0.5, -0.5), facecolor="0.93")
         for cell in of_panel:
-            _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm)
+            _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm, with_errors=not narrow)
     if every:
-        colors = figure.colorbar(next(axes.images[0] for axes in grid if axes.images), ax=list(grid))
+        image, side = next(axes.images[0] for axes in grid if axes.images), "bottom" if narrow else "right"
+        colors = figure.colorbar(image, ax=list(grid), location=side)
         shallow, deep = _depths(next(panel for panel, found in zip(spec.panel, of_panels, strict=True) if found), data)
         colors.set_label(f"training error (%),\n{deep} less {shallow} layers")
     missing, diverged = sum(run.missing for run in data.runs.values()), _diverged(rows)
     notes = [f"not run, gray: {missing} of {len(data.runs)} nets"] if missing else []
     notes += _left_out(data)
     notes += [f"{len(diverged)} run(s) {diverged[0][1]}"] if diverged else []
-    figure.supxlabel("; ".join(notes), fontsize="small", color="0.45")
+    below = textwrap.fill("; ".join(notes), int(figure.get_figwidth() * 72 / (LETTER * data.look.letter_pt)))
+    figure.supxlabel(below, fontsize="small", color="0.45")
     return figure
 
 
-def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize) -> None:
-    """Color a cell by the difference, and write it with both errors."""
+def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize, *, with_errors: bool) -> None:
+    """Color a cell by the difference, and write it, with both errors where there is room."""
     x, y = place
     axes.imshow(
         [[cell.difference]], extent=(x - 0.48, x + 0.48, y + 0.46, y - 0.46), cmap="viridis", norm=norm, aspect="auto"
     )
-    red, green, blue, _ = colormaps["viridis"](norm(cell.difference))
-    color = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+    color = letters_on(colormaps["viridis"](norm(cell.difference))[:3])
     noise = "" if cell.error is None else f" ± {cell.error:.1f}"
-    text = f"{cell.difference:+.1f}{noise}".replace("-", "−") + f"\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}"
+    text = f"{cell.difference:+.1f}{noise if with_errors else ''}".replace("-", "−")
+    text += f"\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}" if with_errors else ""
     axes.text(x, y, text, ha="center", va="center", fontsize="small", color=color)
 
 

@@ -21,9 +21,10 @@ from resrepro.figures.layout import (
     PUBLISHED,
     add_remarks,
     distinct_by_kind,
+    is_leftmost,
     legend_below,
     missing_run_remarks,
-    new_figure,
+    panel_grid,
 )
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.analyses import read_responses
@@ -89,9 +90,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         rows: one row per layer and seed, as `rows` reads them. Where they have a column `measured`, `std` is taken from
             the weights, and what was measured is drawn as dots.
     """
-    num_panels = len(spec.panel)
-    figure = new_figure(data, num_panels * PANEL_INCHES[0], 2 * PANEL_INCHES[1] + 0.5)
-    grid = figure.subplots(2, num_panels, squeeze=False, sharex=True, sharey=True)
+    figure, grid = panel_grid(data, 2, len(spec.panel), PANEL_INCHES, sharex=True, sharey=True)
     names = dict.fromkeys(name for panel in spec.panel for name in panel.runs)
     colors = distinct_by_kind(data.runs, names)
     drawn: dict[str, Line2D] = {}
@@ -101,7 +100,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             axes.set_xlabel(f"layer ({order})")
             axes.tick_params(labelbottom=True)
-            if column == 0:
+            if is_leftmost(axes):
                 axes.set_ylabel("standard deviation")
         upper.set_title(panel.title)
         for name in (name for name in panel.runs if name in set(rows["run"])):

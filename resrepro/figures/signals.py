@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import add_remarks, missing_run_remarks, new_figure
+from resrepro.figures.layout import add_remarks, is_leftmost, missing_run_remarks, panel_grid
 
 PANEL_INCHES = (3.4, 2.2)
 COLUMNS = {"gradient_norm": "norm of the gradient", "response_std": "deviation of the response"}
@@ -28,8 +28,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         rows: one row per layer, moment and seed, as `gradients.rows` reads them; of seeds the geometric mean.
     """
     names = [panel.runs[0] for panel in spec.panel]
-    figure = new_figure(data, len(names) * PANEL_INCHES[0] + 0.8, 2 * PANEL_INCHES[1] + 0.4)
-    grid = figure.subplots(2, len(names), squeeze=False, sharex=True, sharey="col")
+    figure, grid = panel_grid(data, 2, len(names), PANEL_INCHES, beside_inches=(0.8, 0.4), sharex=True, sharey="col")
     shown = rows[rows["run"].isin(names)]
     for row, (column, text) in zip(grid, COLUMNS.items(), strict=True):
         values = pd.to_numeric(shown[column])
@@ -49,8 +48,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         lower.set_xlabel("iteration (first: initialization)")
         upper.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         remarks[lower] = missing_run_remarks(panel.runs, data)
-    for row in grid:
-        row[0].set_ylabel("layer")
+    for axes in filter(is_leftmost, grid.flat):
+        axes.set_ylabel("layer")
     add_remarks(figure, remarks, data.look)
     return figure
 

@@ -46,18 +46,22 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     shown = shown[shown["seed"] == shown.groupby("run")["seed"].transform("min")]
     shown = shown.assign(loss=shown["loss"].where(np.isfinite(shown["loss"].astype(float))))
     is_plane = bool((shown["y"] != 0).any())
-    figure = new_figure(data, (3 if is_plane else 1.6) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
+    narrow = data.look.width_inches is not None and data.look.width_inches < 2 * PANEL_INCHES[0] * data.look.scale
+    num_columns = (2 if narrow else 3) if is_plane else 1  # a narrow figure has no relief, which shows the same again
+    figure = new_figure(data, max(1.6, num_columns) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
     grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
     levels = _levels(shown["loss"].dropna())
     colors = run_colors(data.runs)
     remarks: dict[Axes, list[str]] = {}
     for panel, row in zip(spec.panel, grid, strict=True):
         own = shown[shown["run"] == panel.runs[0]]
-        line = row.add_subplot(1, 3 if is_plane else 1, 1)
+        line = row.add_subplot(1, num_columns, 1)
         line.set_title(panel.title)
         _draw_line(line, own[own["y"] == 0], shown, colors[panel.runs[0]])
         if own["loss"].notna().any() and (own["y"] != 0).any():
-            _draw_plane(row.add_subplot(1, 3, 2), row.add_subplot(1, 3, 3, projection="3d"), own, levels)
+            z = _draw_contours(row.add_subplot(1, num_columns, 2), own, levels)
+            if num_columns == 3:
+                _draw_relief(row.add_subplot(1, 3, 3, projection="3d"), z, levels)
         num_lost = int(own["loss"].isna().sum())
         lost = [f"not finite, not drawn: {num_lost} of {len(own)} points"] if num_lost else []
         remarks[line] = lost + missing_run_remarks(panel.runs, data)
@@ -87,21 +91,31 @@ def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame, color: str) -
     low = (own["loss"] - error).clip(lower=own["loss"] / 10)
     axes.fill_between(own["x"], low, own["loss"] + error, color=color, alpha=0.2, linewidth=0)
     axes.set_xlim(1.1 * own["x"].min(), 1.1 * own["x"].max())  # also where the loss is not finite
-    axes.set_ylim(shown["loss"].min() / 1.5, shown["loss"].max() * 1.2)
+    least = (shown["loss"] - BAND * shown["loss_error"]).clip(lower=shown["loss"] / 10).min()
+    axes.set_ylim(least / 1.2, shown["loss"].max() * 1.2)
     axes.set(xlabel="first direction", ylabel=f"training loss ({int(own['num_images'].iloc[0]):,} images)")
 
 
-def _draw_plane(contours: Axes, relief: Any, own: pd.DataFrame, levels: np.ndarray) -> None:
+def _draw_contours(contours: Axes, own: pd.DataFrame, levels: np.ndarray) -> pd.DataFrame:
+    """Draw the contours. Returns the table of the loss, with y as its rows and x as its columns."""
     table = own.pivot(index="y", columns="x", values="loss")
-    x, y = table.columns.to_numpy(), table.index.to_numpy()
-    z = table.to_numpy()
-    drawn: Any = contours.contour(x, y, z, levels=levels, cmap="viridis", linewidths=0.9, norm="log")
+    drawn: Any = contours.contour(
+        table.columns.to_numpy(), table.index.to_numpy(), table.to_numpy(), levels=levels, cmap="viridis",
+        linewidths=0.9, norm="log",
+    )  # fmt: skip
     contours.clabel(drawn, levels=drawn.levels[::3], fmt="%.2g", fontsize="small", colors=TEXT)
     contours.plot(0, 0, marker="+", color="black", markersize=6)
     contours.set(xlabel="first direction", ylabel="second direction", aspect="equal")
-    mesh = np.meshgrid(x, y)
-    relief.plot_surface(*mesh, np.log10(z), cmap="viridis", rstride=1, cstride=1, linewidth=0.1, edgecolor="0.3")
-    relief.set(zlim=(np.log10(levels[0]), np.log10(levels[-1])))
-    contours.set_title("contours of the loss")
+    contours.set_title("contours")
+    return table
+
+
+def _draw_relief(relief: Any, table: pd.DataFrame, levels: np.ndarray) -> None:
+    mesh = np.meshgrid(table.columns.to_numpy(), table.index.to_numpy())
+    look: Any = {"cmap": "viridis", "rstride": 1, "cstride": 1, "linewidth": 0.1, "edgecolor": "0.3"}
+    relief.plot_surface(*mesh, np.log10(table.to_numpy()), **look)
+    relief.set(zlim=(np.log10(levels[0]), np.log10(levels[-1])), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    relief.set(xlabel="first", ylabel="second")
+    relief.xaxis.labelpad = relief.yaxis.labelpad = -8
     relief.set_title("log10 of the loss")
-    relief.tick_params(pad=-2)
+    relief.tick_params(pad=-3)

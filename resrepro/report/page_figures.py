@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resrepro.config.experiment import Experiment, FigureSpec
-from resrepro.figures.data import FigureData, read_figure
+from resrepro.figures.data import FigureData, Seen, read_figure
 from resrepro.figures.files import render
 from resrepro.figures.kinds import FIGURES
 from resrepro.report.page import Drawing, PageFigure, PlainBlock
@@ -24,16 +24,16 @@ class PageFigures:
     def __init__(self, results_dir: Path, problems: list[str]) -> None:
         self._results_dir = results_dir
         self._problems = problems
-        self._shown: set[tuple[object, ...]] = set()  # (what is read, of which run) that stands on the page
+        self._seen = Seen()
 
     def of(self, experiment: Experiment, *, missing: bool) -> list[PlainBlock]:
         """Return the experiment's figures, those with a table followed by it.
 
-        One that lacks runs, and shows none that the figures before it do not, is not drawn.
+        One that lacks most of its runs, and shows none that the figures before it do not, is not drawn.
 
         Args:
             missing: whether a figure that is not drawn is named, with the commands that train its runs. If not, each
-                must show a new run, and half of its runs at least.
+                must show a new run, and more than half of its runs.
         """
         blocks: list[PlainBlock] = []
         source = folder_with_runs(self._results_dir, experiment.name, experiment.runs)
@@ -42,13 +42,10 @@ class PageFigures:
             shown = read_figure(experiment, spec, kind, source)
             data = shown.data
             self._problems += data.problems
-            there = set(shown.rows["run"])
-            new = {(kind.rows, experiment.dataset, experiment.variation.suffix, name) for name in there} - self._shown
+            new, few = self._seen.is_new(experiment, kind, shown), shown.lacks_most
             title = _title(experiment, spec)
-            lacks = len(data.runs) - len(there)
-            enough = (new or not lacks) if missing else (new and lacks <= len(there))
-            if there and enough and not shown.why_blank(kind):
-                self._shown |= new
+            enough = (new or not few) if missing else (new and not few)
+            if enough and len(shown.rows) and not shown.why_blank(kind):
                 untitled = replace(shown, data=replace(data, title=""))  # the page writes it below
                 (svg,) = render(kind, untitled, ("svg",))
                 drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg.decode())

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
@@ -13,8 +19,11 @@ from resrepro.figures.data import read_figure
 from resrepro.figures.files import FORMATS, draw, render
 from resrepro.figures.kinds import FIGURES
 from resrepro.figures.look import Look, read_words
+from resrepro.figures.palette import letters_on
+from resrepro.results.paths import folder_with_runs
 from support.stored_runs import store_curve
 
+RESULTS = Path(__file__).parents[2] / "results"
 EXPERIMENT = find_experiment("plain20-vs-plain56")
 (SPEC,) = EXPERIMENT.figures
 CURVES = FIGURES["curves"]
@@ -88,3 +97,52 @@ def test_words_that_cannot_be_read_are_named(text: str | None, expected: str, tm
         path.write_text(text)
     with pytest.raises(UserError, match=expected):
         read_words(path)
+
+
+@pytest.mark.parametrize("width", [3.3, 7.0])
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [
+        ("cifar-resnet", "fig6"),
+        ("plain-vs-resnet", "plain-vs-resnet-distance"),
+        ("layer-responses", "fig7"),
+        ("gradient-norms", "gradients"),
+        ("constructed-identity", "constructed"),
+        ("cifar-decay-all", "choices-decay-all"),
+        ("lesions", "lesions"),
+        ("loss-surface", "loss-surface"),
+        ("phase-diagram", "phase-diagram"),
+        ("quickstart", "quickstart"),
+    ],
+)
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_nothing_is_cut_or_written_over_in_a_column_or_a_page(experiment: str, name: str, width: float) -> None:
+    found = find_experiment(experiment)
+    spec = next(spec for spec in found.figures if spec.name == name)
+    source = folder_with_runs(RESULTS, found.name, found.runs)
+    shown = read_figure(found, spec, FIGURES[spec.kind], source, Look(width_inches=width))
+    figure = draw(FIGURES[spec.kind], shown)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer, (right, top) = canvas.get_renderer(), figure.bbox.size
+    texts = [axes.title for axes in figure.axes] + [axis.label for axes in figure.axes for axis in _axes_of(axes)]
+    texts += [text for legend in figure.legends for text in legend.get_texts()]
+    boxes = {text: text.get_window_extent(renderer) for text in texts if text.get_visible() and text.get_text()}
+    for text, box in boxes.items():
+        inside = box.x0 > -2 and box.y0 > -2 and box.x1 < right + 2 and box.y1 < top + 2
+        assert inside, f"cut: {text.get_text()}"
+    for (first, box), (second, other) in combinations(boxes.items(), 2):
+        overlap = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
+        assert min(overlap) < 2, f"{first.get_text()} over {second.get_text()}"
+
+
+def _axes_of(axes: Axes) -> list[Axis]:
+    return [] if axes.name == "3d" else [axes.xaxis, axes.yaxis]
+
+
+def test_letters_are_read_on_every_color_of_the_map() -> None:
+    for red, green, blue, _ in colormaps["viridis"](np.linspace(0, 1, 200)):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+        contrast = {"black": (luminance + 0.05) / 0.05, "white": 1.05 / (luminance + 0.05)}
+        assert contrast[letters_on((red, green, blue))] >= 4.5

@@ -29,6 +29,7 @@ from resrepro.results.status import RunStatus, StoredRuns
 STATE_STYLES = {"training": "bold", "stopped": "", "finished": "dim", "diverged": "bold"}
 QUIET_S = 600.0  # a checkpoint is due each minute, but a deep net is tested for several
 PLOT_HEIGHT = 18  # where no window's height is to be filled
+NUM_SHOWN = 12  # runs, there
 MIN_PLOT_HEIGHT = 7
 MIN_PLOT_WIDTH = 20
 MIN_NAME_WIDTH = 20
@@ -77,12 +78,12 @@ def frame(watched: StoredRuns, width: int, height: int | None, *, curves: bool =
     """
     runs, skipped = watched.look(time.time())
     heading = _heading(watched.results_dir, runs, len(skipped), live=height is not None)
+    num_live = sum(run.state in ("training", "stopped") for run in runs)  # these are the first
     if height is None:
-        shown, plot_height = runs, PLOT_HEIGHT
+        shown, plot_height = runs[: max(num_live, NUM_SHOWN)], PLOT_HEIGHT
     else:
         skipped = skipped[: max(1, height // 8)]
         room = height - 2 - len(skipped)  # below the heading and the table's
-        num_live = sum(run.state in ("training", "stopped") for run in runs)  # these are the first
         shown = runs[: max(1, min(room - MIN_PLOT_HEIGHT - 1, max(num_live, height // 3)))]
         plot_height = room - len(shown) - (len(shown) < len(runs))
     drawn = _drawn(shown) if curves else []
@@ -141,12 +142,30 @@ def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
     table.add_column("", width=1)
     for column in widths:
         table.add_column(column, no_wrap=True, justify="left" if column in ("run", "state") else "right")
-    for run, row in zip(shown, rows, strict=True):
-        row["run"] = shortened(row["run"], name_width)
+    names = _told_apart([row["run"] for row in rows], name_width)
+    for run, row, name in zip(shown, rows, names, strict=True):
+        row["run"] = name
         number = drawn.index(run) if run in drawn else None
         mark = Text("") if number is None else Text(str(number + 1), f"bold {COLORS[number]}")
         table.add_row(mark, *(row[column] for column in widths), style=STATE_STYLES[run.state])
     return table
+
+
+def _told_apart(names: list[str], width: int) -> list[str]:
+    """Shorten names to this width so that they stay distinct: without dataset, without seed, then with `…`."""
+    for parts in (slice(None), slice(-2, None), slice(-2, -1)):
+        kept = ["/".join(name.split("/")[parts]) for name in names]
+        if len({*kept}) < len(kept):
+            break
+        names = kept
+        if max(map(len, names)) <= width:
+            return names
+    heads = sorted(range(1, max(2, width - 1)), key=lambda head: abs(head - width // 2))
+    cut = (
+        [name if len(name) <= width else f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}" for name in names]
+        for head in heads
+    )
+    return next((found for found in cut if len({*found}) == len(found)), [shortened(name, width) for name in names])
 
 
 def _name_width(widths: dict[str, int], width: int) -> int:

@@ -59,7 +59,7 @@ def distance_table(rows: pd.DataFrame, _spec: FigureSpec, data: FigureData) -> T
             continue
         std = own.groupby("layer")["std"].mean()
         apart = response_difference(published, std)
-        level = f"{std.mean() / published.std.mean() - 1:+.0%}".replace("%", " %")
+        level = f"{100 * (std.mean() / published.std.mean() - 1):+.0f}"
         by_layer, by_rank = (f"{np.sqrt(np.mean(values**2)):.2f}" for values in (apart.by_layer, apart.by_rank))
         cells.append(
             (
@@ -74,10 +74,10 @@ def distance_table(rows: pd.DataFrame, _spec: FigureSpec, data: FigureData) -> T
         )
     return Table(
         title=data.title,
-        columns=("net", "seeds", "paper, mean", "ours, mean", "level", "layer by layer", "sorted"),
+        columns=("net", "seeds", "paper, mean", "ours, mean", "level (%)", "layer by layer", "sorted"),
         rows=tuple(cells),
         notes=(
-            "mean: of the standard deviations over the 3x3 layers; level: ours against the paper's",
+            "mean: of the standard deviations over the 3x3 layers; level: how far ours is above the paper's",
             "layer by layer, sorted: root mean square of the differences over the layers, as in Fig. 7 top and bottom",
         ),
     )

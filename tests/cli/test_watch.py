@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from resrepro import results
+from resrepro.cli.watch import _told_apart
 from resrepro.results import csv_rows
-from support.processes import command
+from support.processes import command, run
 from support.recipes import tiny_run
 from support.records import point, record
 from support.watching import begin, named, shown
@@ -117,3 +118,25 @@ def test_a_run_is_followed_from_training_to_killed(toml: Callable[..., Path], tm
         finally:
             training.kill()
     assert re.search(r"1 plain8/seed0 .* stopped 0m\d\ds ago", once())
+
+
+def test_names_of_runs_are_told_apart_in_a_narrow_window() -> None:
+    names = [
+        f"cifar10/{name}/seed0" for name in ("resnet20-decay-all", "resnet56-decay-all", "plain56-32k-fc-gaussian")
+    ]
+    assert _told_apart(names, 40) == names
+    assert _told_apart(names, 29) == [name.removeprefix("cifar10/") for name in names]
+    assert _told_apart(names, 23) == [name.split("/")[1] for name in names]
+    for width in range(10, 23):
+        found = _told_apart(names, width)
+        assert len({*found}) == 3 and max(map(len, found)) <= width
+    seeds = [f"cifar10/plain56-32k-fc-gaussian/seed{seed}" for seed in (0, 1)]
+    assert len({*_told_apart(seeds, 12)}) == 2
+
+
+def test_a_frame_without_a_window_has_the_newest_finished_runs(tmp_path: Path) -> None:
+    for i in range(20):
+        files = begin(tmp_path, named(f"done{i}"), point(10, 1.0, error=i))
+        results.write_record(files, record(named(f"done{i}")))
+    out = run("watch", "--once", "--results-dir", tmp_path)
+    assert len(re.findall(r"^. done\d+/seed0 ", out, re.M)) == 12 and "  and 8 finished: " in out

@@ -61,7 +61,9 @@ def test_a_constant_shift_is_the_distance_in_every_window(averaged: bool, tmp_pa
     table = DISTANCES["fig6"](tmp_path)
     found = {row[1]: row for row in table.rows}
     assert list(found["test"][4::2]) == ["+0.50"] * 3
-    assert found["test"][3].startswith("13.06 ± ")
+    assert found["test"][3].startswith("13.06±")
+    columns, rows = table.divided()
+    assert columns[3:6] == ["plateau, paper", "plateau, paper std", "plateau, paper note"] and rows[0][3] == "13.06"
 
 
 def test_a_training_error_stands_in_the_middle_of_its_iterations() -> None:
@@ -172,4 +174,4 @@ def test_without_a_curve_of_the_papers_there_is_no_blank_figure(tmp_path: Path) 
 def test_fig7_compares_level_and_layers(tmp_path: Path) -> None:
     store(tmp_path, run_of("cifar-plain", "plain20"), 0.0)
     (row,) = DISTANCES["fig7"](tmp_path).rows
-    assert row[:5] == ("plain-20", "1", "1.82", "1.00", "-45 %")
+    assert row[:5] == ("plain-20", "1", "1.82", "1.00", "-45")

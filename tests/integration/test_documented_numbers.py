@@ -246,6 +246,21 @@ def test_pre_activation_at_a_tenth_is_the_stored_runs() -> None:
     assert "it is higher, {:.2f} % and {:.2f} %, and both whole nets have {:.2f} %".format(*medians, whole) in text
 
 
+def test_the_nets_of_20_layers_at_a_tenth_are_the_stored_runs() -> None:
+    text = page("docs/laboratory.md")
+    errors, ranges = [], []
+    for name in ("highway20-x0.1", "resnet20-x0.1", "plain20-x0.1"):
+        its = record(name)
+        errors += [its["final_train_error_pct"], its["final_test_error_bn_reestimated_pct"]]
+    assert "ends at {:.2f} % training error and {:.2f} % test error, ResNet-20".format(*errors) in text
+    assert "(0.27M) at {:.2f} and {:.2f} %, plain-20 at {:.2f} and {:.2f} %".format(*errors[2:]) in text
+    for name in ("preact20-x0.1", "resnet20-x0.1"):
+        rows = read_rows(ROOT / f"results/cifar10/{name}/seed0/lesions.csv", Lesion)
+        one = [r.error_pct for r in rows if r.kind == "one"]
+        ranges += [min(one), max(one)]
+    assert "range from {:.2f} to {:.2f} % and from {:.2f} to {:.2f} %".format(*ranges) in text
+
+
 def test_the_difference_of_the_two_nets_of_20_layers_is_that_of_the_stored_runs() -> None:
     ours, papers = [], []
     for experiment, name in (("cifar-resnet", "resnet20"), ("cifar-plain", "plain20")):

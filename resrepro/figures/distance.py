@@ -17,11 +17,11 @@ from resrepro.figures.data import FigureData, seeds_said
 from resrepro.figures.layout import (
     DASHES,
     add_remarks,
+    distinct_by_kind,
     is_leftmost,
     legend_below,
     missing_run_remarks,
     panel_grid,
-    run_colors,
 )
 from resrepro.paper.curves import Difference, Kind
 from resrepro.results.distance import WHICH, Distance, distance_table, distances
@@ -43,23 +43,26 @@ def of_runs(rows: pd.DataFrame, data: FigureData) -> dict[str, dict[Kind, Distan
     found = {}
     for name, run in data.runs.items():
         own = rows[(rows["run"] == name) & (rows["status"] != "diverged")]
-        seeds = [
-            [
-                CurvePoint(**{str(k): v for k, v in row.items()})
-                for row in of_seed[[*CurvePoint.model_fields]].to_dict("records")
-            ]
-            for _, of_seed in own.groupby("seed")
-        ]
+        columns = [*CurvePoint.model_fields]
+        seeds = [[_point(row) for row in of_seed[columns].to_dict("records")] for _, of_seed in own.groupby("seed")]
         if seeds and run.published:
             found[name] = distances(run.label, run.published, seeds)
     return found
 
 
+def _point(row: dict[Any, Any]) -> CurvePoint:
+    return CurvePoint.model_validate({name: None if pd.isna(value) else value for name, value in row.items()})
+
+
+def _until(rows: pd.DataFrame, spec: FigureSpec) -> pd.DataFrame:
+    return rows if spec.until_iter is None else rows[rows["iteration"] <= spec.until_iter]
+
+
 def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw the differences: test errors above, training errors below; a gray band is the paper's own scatter."""
+    rows = _until(rows, spec)
     figure, grid = panel_grid(data, len(WHICH), len(spec.panel), PANEL_INCHES, sharex=True, sharey="row")
     found = of_runs(rows, data)
-    colors = run_colors(data.runs)
     handles: dict[str, Artist] = {}
     for row, which in enumerate(WHICH):
         for column, panel in enumerate(spec.panel):
@@ -71,6 +74,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]
             if shown:
                 _draw_scatter(axes, [distance.difference for _, distance in shown])
+            colors = distinct_by_kind(data.runs, [name for name, _ in shown])
             for name, distance in shown:
                 run, apart = data.runs[name], distance.difference
                 look: dict[str, Any] = {"color": colors[name], "linestyle": "-" if run.residual else DASHES}
@@ -79,7 +83,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
                     [], [], linewidth=1.2, label=run.label + seeds_said(rows[rows["run"] == name]), **look
                 )
             if shown:
-                axes.set_xlim(left=0)
+                axes.set_xlim(0, None if spec.until_iter is None else spec.until_iter / 1e4)
             if row == len(WHICH) - 1:
                 axes.set_xlabel("iter. (1e4)")
     last = {grid[-1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
@@ -101,7 +105,7 @@ def _draw_scatter(axes: Axes, differences: list[Difference]) -> None:
         axes.fill_between(ends, -most, most, zorder=0.5, **SCATTER)
 
 
-def table(rows: pd.DataFrame, _spec: FigureSpec, data: FigureData) -> Table:
+def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
     """Tabulate the means of the differences over the plateau, after the first drop, and at the end."""
-    of_all = of_runs(rows, data).values()
+    of_all = of_runs(_until(rows, spec), data).values()
     return distance_table(data.title, (distance for of_run in of_all for distance in of_run.values()))

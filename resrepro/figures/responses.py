@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         rows: one row per layer and seed, as `rows` reads them. Where they have a column `measured`, `std` is taken from
             the weights, and what was measured is drawn as dots.
     """
-    figure, grid = panel_grid(data, 2, len(spec.panel), PANEL_INCHES, sharex=True, sharey=True)
+    figure, grid = panel_grid(data, 2, len(spec.panel), PANEL_INCHES, sharex="col", sharey=True)
     names = dict.fromkeys(name for panel in spec.panel for name in panel.runs)
     colors = distinct_by_kind(data.runs, names)
     drawn: dict[str, Line2D] = {}
@@ -111,7 +112,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     remarks = {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
     add_remarks(figure, remarks, data.look)
     if drawn:
-        _scale(grid[0, 0], [y for axes in grid.flat for line in axes.lines for y in np.asarray(line.get_ydata())])
+        _scale(grid[0], [y for axes in grid.flat for line in axes.lines for y in np.asarray(line.get_ydata())])
         for name, line in drawn.items():
             line.set_label(_label(rows, name, data))
         handles = [*drawn.values()]
@@ -148,9 +149,10 @@ def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, color
     return line
 
 
-def _scale(axes: Axes, drawn: list[float]) -> None:
-    """Choose the axes that all share: layers from 1; from zero, or logarithmic if a few values are far above others."""
-    axes.set_xlim(left=0.5)
+def _scale(columns: Iterable[Axes], drawn: list[float]) -> None:
+    """Choose the axes: layers from 1; from zero for all, or logarithmic if a few values are far above others."""
+    for axes in columns:
+        axes.set_xlim(left=0.5)
     if max(drawn) > FAR * float(np.median(drawn)):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

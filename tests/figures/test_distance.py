@@ -175,3 +175,14 @@ def test_fig7_compares_level_and_layers(tmp_path: Path) -> None:
     store(tmp_path, run_of("cifar-plain", "plain20"), 0.0)
     (row,) = DISTANCES["fig7"](tmp_path).rows
     assert row[:5] == ("plain-20", "1", "1.82", "1.00", "-45")
+
+
+def test_runs_with_and_without_averaged_statistics_stand_in_one_figure(tmp_path: Path) -> None:
+    store(tmp_path, run_of("cifar-plain", "plain20"), 0.5, averaged=True)
+    store(tmp_path, run_of("cifar-decay-all", "plain20-decay-all"), 1.5)
+    experiment = find_experiment("recipe-forensics")
+    spec = next(figure for figure in experiment.figures if figure.kind == "distance")
+    shown = read_figure(experiment, spec, FIGURES["distance"], tmp_path)
+    figure = distance.draw(shown.rows, shown.spec, shown.data)
+    drawn = [np.asarray(line.get_ydata()) for line in figure.axes[0].lines if len(np.asarray(line.get_ydata())) > 2]
+    assert [line.mean() for line in drawn] == pytest.approx([1.5, 0.5]) and figure.axes[0].get_xlim() == (0, 3.2)

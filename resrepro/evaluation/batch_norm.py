@@ -1,4 +1,4 @@
-"""BN statistics as in the author's repository, not the paper: plain averages over many training mini-batches."""
+"""BN's statistics for the test as plain averages over many training mini-batches (docs/recipe.md has the evidence)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resrepro.config.recipe import Recipe
+from resrepro.data.dataset import InputPipeline, TrainingViews
 from resrepro.models.stage import mode
 from resrepro.runtime.device import Compute
 
@@ -18,6 +19,28 @@ NUM_MINI_BATCHES = 100
 def num_mini_batches(recipe: Recipe) -> int:
     """Return over how many mini-batches, which would have come next, a net's statistics are averaged in the end."""
     return recipe.bn_average_batches or NUM_MINI_BATCHES
+
+
+def training_inputs(
+    pipeline: InputPipeline,
+    views: TrainingViews,
+    iterations: range,
+    device: torch.device,
+    *,
+    num_parts: int,
+    check_stop: Callable[[], None] = lambda: None,
+) -> Iterator[Tensor]:
+    """Yield the inputs (N, 3, H, W) that a run trains on in these iterations, in the parts that BN sees alone.
+
+    Args:
+        num_parts: of a mini-batch.
+        check_stop: is called before each mini-batch, and may raise to stop.
+    """
+    for iteration in iterations:
+        check_stop()
+        views.load(iteration)
+        x, _ = pipeline.train(views.at(torch.tensor(iteration, device=device)))
+        yield from x.chunk(num_parts)
 
 
 @contextmanager

@@ -13,12 +13,11 @@ from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.presets import PRESETS
 from resrepro.config.recipe import Recipe
-from resrepro.config.run import Run
-from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
+from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.loading import differs_in_size, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
-from resrepro.evaluation.batch_norm import num_mini_batches, reestimated
+from resrepro.evaluation.batch_norm import num_mini_batches, reestimated, training_inputs
 from resrepro.evaluation.probabilities import errors, probabilities
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet, read_net
@@ -177,17 +176,11 @@ def _probabilities(
     recipe = net.run.recipe
     first = recipe.total_iters  # what would have come next, as in the run's own record
     iterations = range(first, first + setup.num_mini_batches(recipe))
-    inputs = training_inputs(dataset.input_pipeline(recipe), net.run, iterations, compute.device)
+    pipeline = dataset.input_pipeline(recipe)
+    training_views = pipeline.views(recipe, net.run.seed)
+    inputs = training_inputs(pipeline, training_views, iterations, compute.device, num_parts=recipe.bn_devices)
     with reestimated(model, inputs, compute):
         yield scores()
-
-
-def training_inputs(pipeline: InputPipeline, run: Run, iterations: range, device: torch.device) -> Iterator[Tensor]:
-    """Yield the inputs that a run trains on in these iterations, in the parts that BN sees alone."""
-    views = pipeline.views(run.recipe, run.seed)
-    for iteration in iterations:
-        views.load(iteration)
-        yield from pipeline.train(views.at(torch.tensor(iteration, device=device)))[0].chunk(run.recipe.bn_devices)
 
 
 def save_evaluation(

@@ -18,8 +18,7 @@ from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
 from resrepro.data.loading import is_there, load_for
 from resrepro.errors import UserError
-from resrepro.evaluation.batch_norm import num_mini_batches, reestimated
-from resrepro.evaluation.evaluate import training_inputs
+from resrepro.evaluation.batch_norm import num_mini_batches, reestimated, training_inputs
 from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import SingleView
 from resrepro.evaluation.trained_nets import TrainedNet, read_net
@@ -158,7 +157,9 @@ class Comparison:
         self._compare("test error", error_pct, self.record.final_test_error_pct, view, [p.moving for p in stored])
         first = run.recipe.total_iters
         iterations = range(first, first + num_mini_batches(run.recipe))
-        with reestimated(net, training_inputs(pipeline, run, iterations, compute.device), compute):
+        views = pipeline.views(run.recipe, run.seed)
+        inputs = training_inputs(pipeline, views, iterations, compute.device, num_parts=run.recipe.bn_devices)
+        with reestimated(net, inputs, compute):
             error_pct = view.measure().error_pct
         recorded_pct = self.record.final_test_error_bn_reestimated_pct
         self._compare("BN-averaged test error", error_pct, recorded_pct, view, [p.bn_averaged for p in stored])

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.config.recipe import Recipe
-from resrepro.data.dataset import InputPipeline, TrainingViews
-from resrepro.evaluation.batch_norm import bn_momentum, reestimated
+from resrepro.data.dataset import InputPipeline
+from resrepro.evaluation.batch_norm import bn_momentum, reestimated, training_inputs
 from resrepro.evaluation.gradients import Norms, gradient_norms, response_stds
 from resrepro.evaluation.single_view import LossAndError, SingleView
 from resrepro.models import stage
@@ -182,7 +182,10 @@ class Engine:
         Args:
             check_stop: is called before each part of the work, and may raise to stop.
         """
-        inputs = self._inputs(iteration, num_batches, check_stop)
+        inputs = training_inputs(
+            self.batches, self.views, range(iteration, iteration + num_batches), self.compute.device,
+            num_parts=self.ghost_batch_norm.count, check_stop=check_stop,
+        )  # fmt: skip
         with reestimated(self.net, inputs, self.compute, self._bn_forward):
             self.world.all_reduce_mean(
                 self.ghost_batch_norm.averages
@@ -215,16 +218,8 @@ class Engine:
 
     def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Return the augmented mini-batch of all processes: inputs (N, 3, H, W) and labels (N,)."""
-        return self._read(self._whole_views, iteration)
-
-    def _read(self, views: TrainingViews, iteration: int) -> tuple[Tensor, Tensor]:
-        views.load(iteration)
-        return self.batches.train(views.at(torch.tensor(iteration, device=self.compute.device)))
-
-    def _inputs(self, iteration: int, num_batches: int, check_stop: Callable[[], None]) -> Iterator[Tensor]:
-        for i in range(iteration, iteration + num_batches):
-            check_stop()
-            yield from self._read(self.views, i)[0].chunk(self.ghost_batch_norm.count)
+        self._whole_views.load(iteration)
+        return self.batches.train(self._whole_views.at(torch.tensor(iteration, device=self.compute.device)))
 
     @property
     def arithmetic(self) -> dict[str, Any]:

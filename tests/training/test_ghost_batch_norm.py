@@ -44,9 +44,13 @@ def test_virtual_devices_see_their_part_alone_and_average_their_gradients(
 
 
 def test_reestimation_sees_what_training_sees(images: Images, fp32: Compute) -> None:
-    seen = [
-        list(training(images, fp32, tiny_recipe(bn_devices=n)).engine._inputs(12, 100, lambda: None)) for n in (1, 2)
-    ]
+    seen: list[list[torch.Tensor]] = [[], []]
+    for its, num_devices in zip(seen, (1, 2), strict=True):
+        engine = training(images, fp32, tiny_recipe(bn_devices=num_devices)).engine
+        engine.net.register_forward_pre_hook(
+            lambda net, inputs, its=its: its.append(inputs[0].clone()) if net.training else None  # type: ignore[misc]
+        )
+        engine.test_bn_averaged(12, 100)
     assert [x.shape[0] for x in seen[1]] == [4] * 200
     assert torch.equal(torch.cat(seen[0]), torch.cat(seen[1]))
 

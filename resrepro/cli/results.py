@@ -209,16 +209,21 @@ def plot(
         problems |= dict.fromkeys(drawn.problems)
         left_out |= drawn.left_out
     if num_files or problems:
-        for figure, reason in left_out.items():
-            console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
-    for english in sorted(look.words.keys() - look.written) if num_files else ():
-        console.print(f"--words {words}: '{english}' is in no text of these figures", soft_wrap=True)
+        _print_left_out(left_out, [] if not num_files else sorted(look.words.keys() - look.written), words)
     _exit_if(problems)
     if left_out and not num_files:
         reason = "none of their runs is stored; begin with: resrepro run quickstart"
         if names and "all" not in names:
             reason = next(iter(left_out.values()))
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
+
+
+def _print_left_out(left_out: dict[str, str], unused: list[str], words: Path | None) -> None:
+    """Name the figures that are not drawn, and the words that none of those drawn has."""
+    for figure, reason in left_out.items():
+        console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
+    for english in unused:
+        console.print(f"--words {words}: '{english}' is in no text of these figures", soft_wrap=True)
 
 
 def _formats(given: str) -> tuple[str, ...]:

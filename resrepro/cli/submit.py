@@ -77,27 +77,19 @@ def submit(
     """
     limit_min = minutes(time_limit)
     further = dict(_pair(text) for text in sbatch or ())
-    given = {"--partition": partition, "--nodes": None if nodes == 1 else nodes, "--cpus": cpus, "--sbatch": sbatch}
-    if local and (of_slurm := [option for option, value in given.items() if value is not None]):
-        raise UserError(f"--local: runs the jobs without Slurm, whose option {of_slurm[0]} is; leave one of them out")
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     selection = select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
-
-    from resrepro.training.runner import missing_runs
-
-    device = "cuda" if gpus else "cpu"
-    missing = missing_runs(results_dir, selection.runs)
-    held = [run for run in missing if _is_held(run_files(results_dir, run))]
-    missing = [run for run in missing if run not in held and run.start_from not in held]
+    missing, held = _to_train(results_dir, selection.runs)
     options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}
-    jobs = [Job(runs, device, precision, {**options, "num_workers": workers}) for runs in _together(missing)]
+    jobs = [
+        Job(runs, "cuda" if gpus else "cpu", precision, {**options, "num_workers": workers})
+        for runs in _together(missing)
+    ]
     if not jobs:
         console.print("all other runs are finished" if held else "all runs are finished")
         return
-    if local:
-        _check_here(device, gpus, precision)
-    else:
-        _check_cluster()
+    of_slurm = {"--partition": partition, "--nodes": nodes if nodes > 1 else None, "--cpus": cpus, "--sbatch": sbatch}
+    _check_place(of_slurm, gpus, precision, local=local)
     folder = results_dir.resolve() / "jobs"
     with user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,6 +127,16 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _to_train(results_dir: Path, runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """Return the runs that are not finished, and apart those that other processes train, with what starts from them."""
+    from resrepro.training.runner import missing_runs
+
+    missing = missing_runs(results_dir, runs)
+    training = [run for run in missing if _is_held(run_files(results_dir, run))]
+    held = [run for run in missing if run in training or run.start_from in training]
+    return [run for run in missing if run not in held], held
+
+
 def _together(missing: list[Run]) -> list[list[Run]]:
     """Return the runs of each job: one, but those that start from the weights of a run are in its job, after it."""
     jobs: dict[Run, list[Run]] = {}
@@ -165,10 +167,28 @@ def _download(missing: list[Run], data_dir: Path) -> None:
             load_for(run.recipe, run.dataset, DataOptions(data_dir=data_dir))
 
 
-def _check_cluster() -> None:
-    """Raise UserError where jobs cannot be submitted from this machine."""
+def _check_place(of_slurm: dict[str, Any], gpus: int, precision: str, *, local: bool) -> None:
+    """Check that the jobs can be submitted from here, or run here.
+
+    Args:
+        of_slurm: the options that Slurm alone has.
+
+    Raises:
+        UserError: no submitit, no Slurm; or not so many GPUs here, not this precision, or an option of Slurm.
+    """
     _import_submitit()
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+    if local:
+        for option in (option for option, value in of_slurm.items() if value is not None):
+            raise UserError(f"--local: runs the jobs without Slurm, whose option {option} is; leave one of them out")
+        import torch
+
+        from resrepro.runtime.device import choose
+
+        found = torch.cuda.device_count()
+        if gpus > found:
+            raise UserError(f"--gpus {gpus}: {found} CUDA device(s) here; --gpus 0 trains on the CPU")
+        choose("cuda" if gpus else "cpu", precision)
+    elif shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
 
 
@@ -206,18 +226,6 @@ def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
             fix = "; no cluster is configured on this machine: --local runs the jobs here"
         raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}{fix}") from error
     return str(submitted[0].job_id).partition("_")[0]
-
-
-def _check_here(device: str, gpus: int, precision: str) -> None:
-    """Raise UserError where this machine has not so many GPUs, or lacks the precision."""
-    _import_submitit()
-    import torch
-
-    from resrepro.runtime.device import choose
-
-    if gpus > torch.cuda.device_count():
-        raise UserError(f"--gpus {gpus}: {torch.cuda.device_count()} CUDA device(s) here; --gpus 0 trains on the CPU")
-    choose(device, precision)
 
 
 def _run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:

@@ -111,7 +111,8 @@ def surface(
     """Measure the loss around a trained net.
 
     Along random directions whose filters have the norms of the net's (Li et al. 2018). BN's statistics are taken anew
-    at each point, of the images that the loss is of. Write surface.csv beside the run.
+    at each point, of the images that the loss is of; along the first direction once more with the net's own. Write
+    surface.csv beside the run.
     """
     if points % 2 == 0:
         raise UserError(f"--points {points}: expected an odd number, so that the net itself is among the points")
@@ -124,15 +125,15 @@ def surface(
     stored = open_run(named_run(run, results_dir, "surface"), data_dir, compute)
     some = evenly_spread(stored.images.train_split, images)
     found: list[SurfacePoint] = []
-    num_points = points**2 if plane else points
+    num_points = (points**2 if plane else points) + points
     with console.status("measuring") as status, device_errors(compute, f"surface {run}"):
         for point in laboratory.surface(stored.net, some, compute, num_points=points, plane=plane, seed=seed):
             found.append(point)
             status.update(f"measured {len(found)} of {num_points} points")
     before = stored.files.surface.exists()
     results.write_measured(stored.files, {stored.files.surface: (SurfacePoint, found)})
-    losses = [point.loss for point in found]
-    middle = found[len(found) // 2]
+    anew = [point for point in found if point.bn == "anew"]
+    losses, middle = [point.loss for point in anew], anew[len(anew) // 2]
     console.print(
         f"{stored.run.label}: loss {middle.loss:.4f} ± {middle.loss_error:.4f} at the net, {max(losses):.3g} at most; "
         f"{some.num_images} training images, {len(found)} points",

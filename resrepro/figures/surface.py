@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import TEXT, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
+from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.laboratory import SurfacePoint
 from resrepro.results.paths import RunFiles
@@ -50,25 +50,29 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     num_columns = (2 if narrow else 3) if is_plane else 1  # a narrow figure has no relief, which shows the same again
     figure = new_figure(data, max(1.6, num_columns) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
     grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
-    levels = _levels(shown["loss"].dropna())
+    levels = _levels(shown["loss"][shown["bn"] == "anew"].dropna())
     colors = run_colors(data.runs)
     remarks: dict[Axes, list[str]] = {}
     for panel, row in zip(spec.panel, grid, strict=True):
-        own = shown[shown["run"] == panel.runs[0]]
+        every = shown[shown["run"] == panel.runs[0]]
+        own = every[every["bn"] == "anew"]
         line = row.add_subplot(1, num_columns, 1)
         line.set_title(panel.title)
-        _draw_line(line, own[own["y"] == 0], shown, colors[panel.runs[0]])
+        _draw_line(line, every[every["y"] == 0], shown, colors[panel.runs[0]])
         if own["loss"].notna().any() and (own["y"] != 0).any():
             z = _draw_contours(row.add_subplot(1, num_columns, 2), own, levels)
             if num_columns == 3:
                 _draw_relief(row.add_subplot(1, 3, 3, projection="3d"), z, levels)
-        num_lost = int(own["loss"].isna().sum())
-        lost = [f"not finite, not drawn: {num_lost} of {len(own)} points"] if num_lost else []
+        num_lost = int(every["loss"].isna().sum())
+        lost = [f"not finite, not drawn: {num_lost} of {len(every)} points"] if num_lost else []
         remarks[line] = lost + missing_run_remarks(panel.runs, data)
     add_remarks(figure, remarks, data.look)
     if len(shown):
         band = Patch(color="0.3", alpha=0.2, linewidth=0, label=f"±{BAND} standard errors of the mean over the images")
-        legend_below(figure, [band, Line2D([], [], linestyle="", label="one seed each")], data.look)
+        handles = [band, Line2D([], [], linestyle="", label="one seed each")]
+        if (shown["bn"] == "stored").any():
+            handles[1:1] = [Line2D([], [], color="0.3", linestyle=DASHES, label="with the trained net's BN statistics")]
+        legend_below(figure, handles, data.look)
     return figure
 
 
@@ -77,9 +81,10 @@ def _levels(loss: pd.Series[float]) -> np.ndarray:
     return np.geomspace(low, max(high, 1.01 * low), NUM_LEVELS) if len(loss) else np.ones(1)
 
 
-def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame, color: str) -> None:
-    """Draw the loss along the first direction, with its band."""
-    if own["loss"].isna().all():
+def _draw_line(axes: Axes, every: pd.DataFrame, shown: pd.DataFrame, color: str) -> None:
+    """Draw the loss along the first direction, with its band; dashed with the BN statistics of the trained net."""
+    own, stored = (every[every["bn"] == bn] for bn in ("anew", "stored"))
+    if every["loss"].isna().all():
         axes.set(xticks=[], yticks=[])
         return
     axes.set_yscale("log")
@@ -87,13 +92,14 @@ def _draw_line(axes: Axes, own: pd.DataFrame, shown: pd.DataFrame, color: str) -
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.plot(own["x"], own["loss"], color=color, linewidth=1.3)
+    axes.plot(stored["x"], stored["loss"], color=color, linewidth=1.0, linestyle=DASHES)
     error = BAND * own["loss_error"]
     low = (own["loss"] - error).clip(lower=own["loss"] / 10)
     axes.fill_between(own["x"], low, own["loss"] + error, color=color, alpha=0.2, linewidth=0)
-    axes.set_xlim(1.1 * own["x"].min(), 1.1 * own["x"].max())  # also where the loss is not finite
+    axes.set_xlim(1.1 * every["x"].min(), 1.1 * every["x"].max())  # also where the loss is not finite
     least = (shown["loss"] - BAND * shown["loss_error"]).clip(lower=shown["loss"] / 10).min()
     axes.set_ylim(least / 1.2, shown["loss"].max() * 1.2)
-    axes.set(xlabel="first direction", ylabel=f"training loss ({int(own['num_images'].iloc[0]):,} images)")
+    axes.set(xlabel="first direction", ylabel=f"training loss ({int(every['num_images'].iloc[0]):,} images)")
 
 
 def _draw_contours(contours: Axes, own: pd.DataFrame, levels: np.ndarray) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from resrepro.laboratory.stored_net import inputs_of
 from resrepro.models.stage import mode, restoring
 from resrepro.results.laboratory import SurfacePoint
 from resrepro.runtime.device import Compute
+
+BN = Literal["anew", "stored"]
 
 
 def direction(weights: Sequence[Tensor], draw: torch.Generator) -> list[Tensor]:
@@ -36,7 +39,8 @@ def surface(
     """Yield the loss at evenly spread points from -1 to 1 of one direction, or of the plane of two; 0 is the net.
 
     Biases and BN's parameters stay. At each point BN has the statistics of these very images, all as one mini-batch.
-    Between two points the net is as it was.
+    Then the points of the first direction come again, with the trained net's own statistics. Between two points the
+    net is as it was.
 
     Args:
         num_points: in each direction, odd.
@@ -48,20 +52,21 @@ def surface(
         along, across = direction(weights, draw), direction(weights, draw)
     x, y = inputs_of(images, compute)
     steps = np.linspace(-1, 1, num_points).tolist()
-    for b in steps if plane else [0.0]:
-        for a in steps:
-            with restoring([*net.parameters(), *net.buffers()]), mode(net, training=True), torch.no_grad():
-                for weight, d, e in zip(weights, along, across, strict=True):
-                    weight.add_(a * d + b * e)
-                with compute.autocast():
-                    logits = net(x)
-                losses = F.cross_entropy(logits.float(), y, reduction="none").double()
-                wrong = (logits.argmax(1) != y).double()
-            yield SurfacePoint(
-                x=a,
-                y=b,
-                loss=float(losses.mean()),
-                loss_error=float(losses.std() / len(losses) ** 0.5),
-                error_pct=100 * float(wrong.mean()),
-                num_images=images.num_images,
-            )
+    grid: list[tuple[BN, float, float]] = [("anew", a, b) for b in (steps if plane else [0.0]) for a in steps]
+    for bn, a, b in [*grid, *(("stored", a, 0.0) for a in steps)]:
+        with restoring([*net.parameters(), *net.buffers()]), mode(net, training=bn == "anew"), torch.no_grad():
+            for weight, d, e in zip(weights, along, across, strict=True):
+                weight.add_(a * d + b * e)
+            with compute.autocast():
+                logits = net(x)
+            losses = F.cross_entropy(logits.float(), y, reduction="none").double()
+            wrong = (logits.argmax(1) != y).double()
+        yield SurfacePoint(
+            x=a,
+            y=b,
+            loss=float(losses.mean()),
+            loss_error=float(losses.std() / len(losses) ** 0.5),
+            error_pct=100 * float(wrong.mean()),
+            num_images=images.num_images,
+            bn=bn,
+        )

@@ -58,7 +58,8 @@ class SurfacePoint(StrictModel):
         x, y: along the first and the second random direction; (0, 0) is the net.
         loss, error_pct: mean cross-entropy and top-1 error on training images without augmentation.
         loss_error: standard error of the loss over the images.
-        num_images: so many, evenly spread; BN has the statistics of these at each point.
+        num_images: so many, evenly spread.
+        bn: BN's statistics are those of these images, `anew` at each point; or the trained net's, as `stored`.
     """
 
     model_config = ConfigDict(allow_inf_nan=True)
@@ -69,6 +70,7 @@ class SurfacePoint(StrictModel):
     loss_error: float
     error_pct: float
     num_images: int
+    bn: Literal["anew", "stored"] = "anew"
 
 
 GradientKind = Literal["plain", "resnet", "plain-nobn", "resnet-nobn"]

@@ -218,7 +218,8 @@ def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
 def test_the_surfaces_on_the_page_are_the_stored_ones() -> None:
     cells = []
     for net in ("plain20", "resnet20", "plain56"):
-        points = {(r.x, r.y): r for r in read_rows(ROOT / f"results/cifar10/{net}/seed0/surface.csv", SurfacePoint)}
+        rows = read_rows(ROOT / f"results/cifar10/{net}/seed0/surface.csv", SurfacePoint)
+        points = {(r.x, r.y): r for r in rows if r.bn == "anew"}
         middle = points[0, 0]
         cells.append([f"{middle.loss:.3f} ± {middle.loss_error:.3f}"])
         for r in (0.25, 0.5):
@@ -289,3 +290,17 @@ def test_the_evidence_on_the_recipe_is_of_the_stored_runs(name: str, label: str)
     by_layer = np.sqrt(np.mean(response_difference(theirs, std).by_layer ** 2))
     cells += [f"{np.mean(std):.2f} ({theirs.std.mean():.2f})", f"{by_layer:.2f}"]
     assert f"| {label} | {' | '.join(cells)} |".replace("-", "−") in (ROOT / "docs/recipe.md").read_text()
+
+
+def test_the_losses_with_stored_statistics_on_the_page_are_the_stored_ones() -> None:
+    quarter, ends = [], []
+    for net in ("plain56", "plain20", "resnet20"):
+        rows = read_rows(ROOT / f"results/cifar10/{net}/seed0/surface.csv", SurfacePoint)
+        line = {round(r.x, 2): r.loss for r in rows if r.bn == "stored"}
+        quarter += sorted((line[-0.25], line[0.25]))
+        ends += sorted((line[-1.0], line[1.0]))
+    text = page("docs/laboratory.md")
+    near = "At 0.25 they are {:.2f} to {:.2f} (plain-56), {:.2f} to {:.2f} (plain-20) and {:.2f} to {:.2f} (ResNet-20)"
+    assert near.format(*quarter) in text
+    far = "at the ends of the line {:.1f} to {:.1f}, {:.1f} to {:.1f} and {:.1f} to {:.1f}"
+    assert far.format(*ends) in text

@@ -31,12 +31,13 @@ def first_line(error: BaseException | str) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'X'?` with the known word that begins with `word`, or is nearest to it.
 
-    Where no word is near, return the list of all; or of a long list, the three that are nearest.
+    Where no word is near, return the list of all; or of a long list, the three that are nearest. Of an empty word
+    return that it is empty.
     """
     known = list(dict.fromkeys(known))
     if not word:
         return "; the name is empty"
-    near = [k for k in known if word and k.startswith(word)] or _near(word.lower(), known)
+    near = [k for k in known if k.startswith(word)] or _near(word.lower(), known)
     if not near:
         by_lower = {k.lower(): k for k in known}
         near = [by_lower[n] for n in _near(word.lower(), by_lower)]

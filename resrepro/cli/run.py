@@ -109,7 +109,7 @@ def run(
 
     world = World.from_environment()
     console.quiet = not world.is_rank_zero
-    if dry_run or (names == ["all"] and world.size == 1):
+    if dry_run or ({*names} == {"all"} and world.size == 1):
         _print_plan(selection, results_dir, world, device, precision, processes)
     if dry_run:
         return

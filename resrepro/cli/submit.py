@@ -178,8 +178,9 @@ def _check_place(of_slurm: dict[str, Any], gpus: int, precision: str, *, local: 
     """
     _import_submitit()
     if local:
-        for option in (option for option, value in of_slurm.items() if value is not None):
-            raise UserError(f"--local: runs the jobs without Slurm, whose option {option} is; leave one of them out")
+        given = [option for option, value in of_slurm.items() if value is not None]
+        if given:
+            raise UserError(f"--local: runs the jobs without Slurm, whose option {given[0]} is; leave one of them out")
         import torch
 
         from resrepro.runtime.device import choose

@@ -29,7 +29,7 @@ from resrepro.results.status import RunStatus, StoredRuns
 STATE_STYLES = {"training": "bold", "stopped": "", "finished": "dim", "diverged": "bold"}
 QUIET_S = 600.0  # a checkpoint is due each minute, but a deep net is tested for several
 PLOT_HEIGHT = 18  # where no window's height is to be filled
-NUM_SHOWN = 12  # runs, there
+NUM_SHOWN = 12  # runs, there, where none is named
 MIN_PLOT_HEIGHT = 7
 MIN_PLOT_WIDTH = 20
 MIN_NAME_WIDTH = 20
@@ -80,7 +80,7 @@ def frame(watched: StoredRuns, width: int, height: int | None, *, curves: bool =
     heading = _heading(watched.results_dir, runs, len(skipped), live=height is not None)
     num_live = sum(run.state in ("training", "stopped") for run in runs)  # these are the first
     if height is None:
-        shown, plot_height = runs[: max(num_live, NUM_SHOWN)], PLOT_HEIGHT
+        shown, plot_height = runs[: max(num_live, NUM_SHOWN)] if watched.all else runs, PLOT_HEIGHT
     else:
         skipped = skipped[: max(1, height // 8)]
         room = height - 2 - len(skipped)  # below the heading and the table's

@@ -108,12 +108,16 @@ class Seen:
         self._runs: set[tuple[object, ...]] = set()
 
     def is_new(self, experiment: Experiment, kind: FigureKind, shown: Shown) -> bool:
-        """Tell whether a figure is the first of its kind to show one of its runs; if so, note its runs."""
+        """Tell whether a figure is the first of its kind to show one of its runs."""
+        return bool(self._its(experiment, kind, shown) - self._runs)
+
+    def note(self, experiment: Experiment, kind: FigureKind, shown: Shown) -> None:
+        """Note the runs of a figure that is drawn."""
+        self._runs |= self._its(experiment, kind, shown)
+
+    def _its(self, experiment: Experiment, kind: FigureKind, shown: Shown) -> set[tuple[object, ...]]:
         names = set(shown.rows["run"])
-        runs = {(kind.draw, experiment.dataset, experiment.variation.suffix, name) for name in names}
-        new = runs - self._runs
-        self._runs |= new
-        return bool(new)
+        return {(kind.draw, experiment.dataset, experiment.variation.suffix, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)

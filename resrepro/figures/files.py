@@ -73,6 +73,8 @@ def draw_experiment(
         if reason and not look.show_missing:
             left_out[spec.name] = reason
             continue
+        if seen is not None:
+            seen.note(experiment, kind, shown)
         path_of = partial(
             _file, output_dir or results.figures_folder(results_dir), spec.name + experiment.variation.suffix
         )

@@ -52,6 +52,7 @@ def panel_grid(
     *,
     beside_inches: tuple[float, float] = (0.0, 0.5),
     narrowest_inches: float = NARROWEST_INCHES,
+    most_of_width: float = 0.8,
     sharex: Share = False,
     sharey: Share = False,
 ) -> tuple[Figure, Any]:
@@ -61,6 +62,7 @@ def panel_grid(
         panel_inches: width and height of a panel with its labels, in the style `paper`.
         beside_inches: what the figure has beside and below them.
         narrowest_inches: the least width of a panel.
+        most_of_width: height of a panel that stands below another, to its width, at most.
         sharex, sharey: as in `Figure.subplots`.
 
     Returns:
@@ -70,7 +72,7 @@ def panel_grid(
     if look.width_inches is None or look.width_inches >= num_columns * narrowest_inches * look.scale:
         figure = new_figure(data, num_columns * width + beside_inches[0], num_rows * height + beside_inches[1])
         return figure, figure.subplots(num_rows, num_columns, squeeze=False, sharex=sharex, sharey=sharey)
-    height = min(height, 0.8 * look.width_inches / look.zoom)
+    height = min(height, most_of_width * look.width_inches / look.zoom)
     figure = new_figure(data, width, num_rows * num_columns * height + beside_inches[1])
     grid = figure.subplots(num_rows * num_columns, 1, squeeze=False).reshape(num_columns, num_rows).T
     groups: dict[Share, Any] = {True: [grid.ravel()], "row": grid, "col": grid.T, False: []}

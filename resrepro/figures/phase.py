@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass
 from statistics import fmean
@@ -92,9 +93,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     rates, choices = sorted({cell.lr for cell in every}), sorted({cell.choice for cell in every})
     inches = max(2, len(rates)) * CELL_INCHES[0] + 0.3, max(2, len(choices)) * CELL_INCHES[1]
     figure, (grid,) = panel_grid(
-        data, 1, len(spec.panel), inches, beside_inches=(3.0, 1.1), narrowest_inches=NARROWEST_INCHES, sharey=True
-    )
-    narrow = figure.get_figwidth() < 2 * NARROWEST_INCHES * data.look.scale
+        data, 1, len(spec.panel), inches, beside_inches=(3.0, 1.1), narrowest_inches=NARROWEST_INCHES,
+        most_of_width=math.inf, sharey=True,
+    )  # fmt: skip
+    width = data.look.width_inches
+    narrow = width is not None and width < 2 * NARROWEST_INCHES * data.look.scale
     differences = [cell.difference for cell in every] or [0.0]
     norm = Normalize(min(0.0, *differences), max(1.0, *differences))
     for axes, panel, of_panel in zip(grid, spec.panel, of_panels, strict=True):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
+from resrepro.config.architectures import architecture
 from resrepro.errors import UserError
 from resrepro.files import write_atomically
 from resrepro.models import build
@@ -49,7 +52,9 @@ def net_of(saved: Any, path: Path, arch: str, num_classes: int | None = None, *,
         key = list(keys.values())[-1] if in_order and keys else keys.get("fc.bias")
         bias = None if key is None else state[key]
         num_classes = len(bias) if isinstance(bias, Tensor) and bias.ndim else 1
-    net = build(arch, num_classes=num_classes)
+    # On the meta device nothing is drawn from torch's random state, which other threads use.
+    with nullcontext() if architecture(arch).own else torch.device("meta"):
+        net = build(arch, num_classes=num_classes)
     _load_saved(net, saved, path, arch, in_order=in_order)
     return net
 
@@ -69,7 +74,7 @@ def _load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: 
     state = {str(k) if k in own else _our_key(str(k)): v for k, v in found.items()}
     for key, value in own.items():
         if key not in state and key.endswith("num_batches_tracked"):
-            state[key] = value  # older files lack it; inference does not use it
+            state[key] = torch.zeros_like(value, device="cpu")  # older files lack it; inference does not use it
         if key not in state:
             other_names = "" if set(state) & set(own) else ", or are its layers called otherwise (--in-order)"
             raise UserError(f"{path}: lacks '{key}' of {arch}; is it another --arch{other_names}?")
@@ -85,7 +90,7 @@ def _load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: 
     extra = sorted(set(state) - set(own))
     if extra:
         raise UserError(f"{path}: '{extra[0]}' is not in {arch} ({len(extra)} such keys); is it another --arch?")
-    net.load_state_dict(state)
+    net.load_state_dict({key: state[key].to(value.dtype, copy=True) for key, value in own.items()}, assign=True)
 
 
 def _unwrap(found: Any) -> Any:

@@ -101,15 +101,9 @@ def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
 
 def _gradient_first_to_last(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
     """Return the logarithm of the ratio of the first to the last convolution's norm, farthest from 0 of the moments."""
-    logs = gradient_logs(files, record)
-    return logs[0] - logs[-1] if logs else None
-
-
-def gradient_logs(files: RunFiles, record: RunRecord) -> list[float]:
-    """Return log10 of each convolution's gradient norm, at the moment at which the first is farthest from the last."""
-    moments = [rows[:-1] for rows in by_moment(read_norms(files, record.arch)) if len(rows) > 1]  # the last one is fc
-    logs = [[math.log10(max(row.gradient_norm, TINY)) for row in rows] for rows in moments]
-    return max(logs, key=lambda of_net: abs(of_net[0] - of_net[-1]), default=[])
+    norms = [[row.gradient_norm for row in rows] for rows in by_moment(read_norms(files, record.arch)) if len(rows) > 1]
+    logs = [math.log10(max(of_net[0], TINY) / max(of_net[-2], TINY)) for of_net in norms]  # the last one is fc
+    return max(logs, key=abs, default=None)
 
 
 def _mean(values: Iterable[float]) -> float | None:
@@ -130,10 +124,15 @@ def _lesion_rise(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | 
 def lesion_rises(files: RunFiles) -> list[float]:
     """Return by how much the test error rises without each block; nothing where that was not measured."""
     rows = csv_rows.read_rows(files.lesions, Lesion)
-    whole = [row.error_pct for row in rows if row.kind == "whole"]
-    if rows and not whole:
-        raise UserError(f"{files.lesions}: no row of the whole net; {csv_rows.mend(files.lesions)}")
-    return [row.error_pct - whole[0] for row in rows if row.kind == "one"]
+    return [row.error_pct - whole_lesion(files).error_pct for row in rows if row.kind == "one"]
+
+
+def whole_lesion(files: RunFiles) -> Lesion:
+    """Return the row of the whole net. Raises UserError where there is none."""
+    for row in csv_rows.read_rows(files.lesions, Lesion):
+        if row.kind == "whole":
+            return row
+    raise UserError(f"{files.lesions}: no row of the whole net; {csv_rows.mend(files.lesions)}")
 
 
 MEASURES: dict[Measure, _Read] = {

@@ -7,14 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import variance
 
-import numpy as np
-
 from resrepro import results
 from resrepro.config.datasets import SIZES
 from resrepro.config.experiment import Claim
 from resrepro.errors import UserError
-from resrepro.paper.curves import scatter
-from resrepro.report.measures import MEASURES, TINY, Seed, gradient_logs, lesion_rises, response_ratios, window_of
+from resrepro.report.measures import MEASURES, TINY, Seed, lesion_rises, response_ratios, whole_lesion, window_of
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
 from resrepro.results.paths import RunFiles
@@ -40,12 +37,11 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
         words = f"noise of a standard deviation over {num_images:,} images"
         return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
     if claim.column == "lesion_rise_pct":
-        rises = lesion_rises(seed.files)
+        rises, whole = lesion_rises(seed.files), whole_lesion(seed.files)
+        images = binomial_noise(whole.error_pct + value, whole.num_images).variance
         words = f"scatter over the {len(rises)} blocks, of their median"
-        return Noise(variance=math.pi / 2 * max(_variance(rises), TINY) / len(rises), words=words)
-    if claim.column == "gradient_first_to_last":
-        apart = scatter(np.array(gradient_logs(seed.files, record))) or 0.0
-        return Noise(variance=2 * max(apart, TINY) ** 2, words="scatter of the layers about their neighbors")
+        found = math.pi / 2 * _variance(rises) / len(rises)  # of a median, where blocks are normal
+        return Noise(variance=max(found, images), degrees=max(1, len(rises) - 1), words=words)
     if sizes is None or not claim.column.endswith("_pct"):
         return None
     num_images = min(_num_training_images(record, claim), record.recipe.get("train_images") or sizes.num_train)

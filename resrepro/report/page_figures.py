@@ -46,6 +46,7 @@ class PageFigures:
             title = _title(experiment, spec)
             enough = (new or not few) if missing else (new and not few)
             if enough and len(shown.rows) and not shown.why_blank(kind):
+                self._seen.note(experiment, kind, shown)
                 untitled = replace(shown, data=replace(data, title=""))  # the page writes it below
                 (svg,) = render(kind, untitled, ("svg",))
                 drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg.decode())

@@ -109,7 +109,7 @@ def _compared(claim: Claim) -> str:
     if claim.published:
         return "prediction interval of the difference"
     if not claim.is_order:
-        return f"{INTERVAL} of the mean"
+        return f"{INTERVAL} of the {'median' if claim.column == 'lesion_rise_pct' else 'mean'}"
     return f"{INTERVAL} of the {'slope per step' if claim.between else 'difference'}"
 
 

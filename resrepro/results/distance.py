@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
+
+import numpy as np
 
 from resrepro.config.architectures import architecture
 from resrepro.config.presets import PRESETS
@@ -53,32 +53,33 @@ def published(run: Run, record: RunRecord | None = None) -> dict[Kind, Published
 def distances(
     label: str, curves: Mapping[Kind, PublishedCurve], seeds: Sequence[Iterable[CurvePoint]]
 ) -> dict[Kind, Distance]:
-    """Take ours, the mean over the seeds at the iterations that all have, minus the paper's.
+    """Take ours, the mean over the seeds at the paper's iterations that all have reached, minus the paper's.
 
     A training error is a mean over the iterations since the point before, so it stands in their middle. The paper's
     are of about ten mini-batches each. Test errors are as recorded.
 
     Args:
         curves: as `published` finds them.
-        seeds: the curve points of each.
+        seeds: the curve points of each, from its first on.
     """
-    by_iteration: dict[int, list[CurvePoint]] = defaultdict(list)
-    for points in seeds:
-        for point in points:
-            by_iteration[point.iteration].append(point)
-    shared = {i: points for i, points in sorted(by_iteration.items()) if len(points) == len(seeds)}
-    ours: dict[Kind, tuple[list[float], list[float]]] = {
-        "train": (
-            [(before + i) / 2 for before, i in pairwise([0, *shared])],
-            [fmean(p.train_error_pct for p in points) for points in shared.values()],
-        ),
-        "test": ([*shared], [fmean(p.shown_test_error_pct for p in points) for points in shared.values()]),
-    }
-    return {
-        which: Distance(label=label, num_seeds=len(seeds), difference=difference(curve, *ours[which]))
-        for which, curve in curves.items()
-        if shared
-    }
+    whole = [list(points) for points in seeds]
+    found: dict[Kind, Distance] = {}
+    for which, curve in curves.items() if whole and all(whole) else ():
+        series = [_series(which, points) for points in whole]
+        first, last = max(iterations[0] for iterations, _ in series), min(iterations[-1] for iterations, _ in series)
+        at = curve.iterations[(curve.iterations >= first) & (curve.iterations <= last)]
+        ours = np.mean([np.interp(at, *of_seed) for of_seed in series], axis=0)
+        found[which] = Distance(label=label, num_seeds=len(whole), difference=difference(curve, at, ours))
+    return found
+
+
+def _series(which: Kind, points: Sequence[CurvePoint]) -> tuple[list[float], list[float]]:
+    """Return where the errors of a seed's curve stand, and the errors."""
+    iterations = [point.iteration for point in points]
+    if which == "test":
+        return [*map(float, iterations)], [point.shown_test_error_pct for point in points]
+    middles = [(before + iteration) / 2 for before, iteration in pairwise([0, *iterations])]
+    return middles, [point.train_error_pct for point in points]
 
 
 def distance_table(title: str, found: Iterable[Distance]) -> Table:
@@ -94,7 +95,7 @@ def distance_table(title: str, found: Iterable[Distance]) -> Table:
     notes = (
         "paper (%): mean over the published iterations that our run has reached, ± the scatter of a point about "
         "a smooth curve; ours: minus the paper's, in points of error; a training error of ours stands in the middle of "
-        "the iterations that it is a mean over",
+        "the iterations that it is a mean over, so that the last published point has none of ours beside it",
         "plateau: before the first drop of the rate, iterations 20,000 to 31,999 on CIFAR-10; drop: after the first, "
         "33,000 to 47,999; end: 55,000 to 64,000 (on ImageNet the same fractions of the schedule)",
     )

@@ -189,7 +189,7 @@ def write_measured(files: RunFiles, measured: Mapping[Path, tuple[type[StrictMod
     def locked() -> UserError:
         return UserError(f"{files.folder}: another process writes to this run; wait for it, and measure again")
 
-    with exclusive(files.lock, locked, wait_s=10):
+    with exclusive(files.lock, locked, wait_s=60):
         record = read_record(files)
         names = {path.name for path in measured}
         kept = {} if record is None else {name: digest for name, digest in record.sha256.items() if name not in names}

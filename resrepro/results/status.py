@@ -80,6 +80,7 @@ class StoredRuns:
         self, results_dir: Path, words: list[str], command: str = "watch", what: str = "experiment or run"
     ) -> None:
         self.results_dir = results_dir
+        self.all = not words
         words = [w if w.endswith(".toml") else w.removeprefix(f"{results_dir}/").rstrip("/") for w in words]
         shipped = [find_experiment(name) for name in experiment_names()]
         named = [find_experiment(word) for word in words if word in experiment_names() or word.endswith(".toml")]

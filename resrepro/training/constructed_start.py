@@ -15,6 +15,7 @@ from resrepro.data.dataset import Split
 from resrepro.errors import UserError
 from resrepro.evaluation import constructed
 from resrepro.evaluation.trained_nets import find, read_net
+from resrepro.models.weights import net_of
 from resrepro.results import csv_rows
 from resrepro.results.records import ConstructedComparison
 from resrepro.training.loop import Training
@@ -64,13 +65,14 @@ def construct(
 def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:
     """Return the net of `source` with its final weights, on the engine's device."""
     num_classes = engine.net.get_submodule("fc").out_features
-    net = engine.world.on_rank_zero(lambda: _read(run, source, results_dir, num_classes))
+    state = engine.world.on_rank_zero(lambda: _read(run, source, results_dir, num_classes))
+    net = net_of(state, results.run_files(results_dir, source).folder, source.arch, num_classes)
     return net.to(engine.compute.device).to(memory_format=torch.channels_last)
 
 
-def _read(run: Run, source: Run, results_dir: Path, num_classes: int) -> nn.Module:
+def _read(run: Run, source: Run, results_dir: Path, num_classes: int) -> dict[str, Tensor]:
     record = results.read_finished(results_dir, source)
     if record is None or record.status == "diverged":
         raise UserError(f"{run}: starts from {source}, which {'diverged' if record else 'is not finished'}")
     (trained,) = find([results.run_files(results_dir, source).folder], arch=None, dataset=None)
-    return read_net(trained, num_classes)[0]
+    return read_net(trained, num_classes)[0].state_dict()

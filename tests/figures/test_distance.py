@@ -82,6 +82,24 @@ def test_a_training_error_stands_in_the_middle_of_its_iterations() -> None:
     assert [mean.difference_pct for mean in apart.windows] == pytest.approx([0.5] * 3)
 
 
+def test_seeds_on_different_grids_stand_each_where_its_errors_do() -> None:
+    found = published_curve("cifar10", "plain20", "train")
+    assert found is not None
+    line = replace(found, error_pct=20 - found.iterations / 4000)
+
+    def points(every: int) -> list[CurvePoint]:
+        return [
+            CurvePoint(
+                iteration=i, lr=0.1, train_loss=1.0, train_error_pct=20 - (i - every / 2) / 4000, test_loss=1.0,
+                test_error_pct=1.0, elapsed_s=1.0,
+            )
+            for i in range(every, 64_001, every)
+        ]  # fmt: skip
+
+    both = distances("x", {"train": line}, [points(500), points(1000)])["train"]
+    assert both.difference.difference_pct == pytest.approx(0, abs=1e-9) and both.num_seeds == 2
+
+
 def test_the_distance_is_of_the_mean_over_seeds() -> None:
     curve = published_curve("cifar10", "plain20", "test")
     assert curve is not None

@@ -9,14 +9,23 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from resrepro import results
 from resrepro.config.toml_files import find_experiment
+from resrepro.figures.initialization import NEAR, growth
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.distance import distances, published
-from resrepro.results.laboratory import Lesion, SurfacePoint
+from resrepro.results.laboratory import (
+    GRADIENT_KINDS,
+    BlockGradient,
+    GradientCorrelation,
+    Lesion,
+    PathGradient,
+    SurfacePoint,
+)
 from resrepro.results.records import Response
 
 ROOT = Path(__file__).parents[2]
@@ -255,6 +264,12 @@ def test_the_nets_of_20_layers_at_a_tenth_are_the_stored_runs() -> None:
         errors += [its["final_train_error_pct"], its["final_test_error_bn_reestimated_pct"]]
     assert "ends at {:.2f} % training error and {:.2f} % test error, ResNet-20".format(*errors) in text
     assert "(0.27M) at {:.2f} and {:.2f} %, plain-20 at {:.2f} and {:.2f} %".format(*errors[2:]) in text
+    single = record("resnet20-1layer-x0.1")
+    ends = single["final_train_error_pct"], single["final_test_error_bn_reestimated_pct"]
+    assert "`resnet20-1layer` ends at {:.2f} % training error and {:.2f} % test error".format(*ends) in text
+    paths = read_rows(ROOT / "results/cifar10/resnet20/seed0/paths.csv", PathGradient)
+    norms = [[row.gradient_norm for row in paths if row.length == length] for length in range(1, 9)]
+    assert f"differ by up to {max(max(its) / min(its) for its in norms):.0f} times" in text
     for name in ("preact20-x0.1", "resnet20-x0.1"):
         rows = read_rows(ROOT / f"results/cifar10/{name}/seed0/lesions.csv", Lesion)
         one = [r.error_pct for r in rows if r.kind == "one"]
@@ -304,3 +319,18 @@ def test_the_losses_with_stored_statistics_on_the_page_are_the_stored_ones() -> 
     assert near.format(*quarter) in text
     far = "at the ends of the line {:.1f} to {:.1f}, {:.1f} to {:.1f} and {:.1f} to {:.1f}"
     assert far.format(*ends) in text
+
+
+def test_the_gradients_of_untrained_nets_on_the_page_are_the_stored_ones() -> None:
+    text, folder = page("docs/laboratory.md"), ROOT / "results/laboratory"
+    along = pd.DataFrame([dict(r) for r in read_rows(folder / "correlations.csv", GradientCorrelation)])
+    near = along[along["lag"] == NEAR].groupby(["kind", "depth"])["correlation"].mean()
+    for name, kind in (("plain", "plain"), ("residual", "resnet")):
+        cells = [f"{abs(round(near[kind, depth], 2)):.2f}" for depth in (8, 20, 32, 56, 110)]
+        assert f"| {name} | {' | '.join(cells)} |" in text
+    blocks = pd.DataFrame([dict(r) for r in read_rows(folder / "block-gradients.csv", BlockGradient)])
+    factors = growth(blocks).groupby(["kind", "depth"]).mean()
+    low, high = ([f"{ends(factors[kind]):.2f}" for kind in GRADIENT_KINDS] for ends in (min, max))
+    assert f"In our plain nets it is {low[0]} to {high[0]} at each depth from 14 to 110" in text
+    assert f"falls with depth from {high[1]} to {low[1]}; in plain nets without BN it is {low[2]} to {high[2]}" in text
+    assert f"in ResNets without BN, {low[3]} to {high[3]}." in text

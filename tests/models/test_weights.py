@@ -8,7 +8,7 @@ import torch
 
 from resrepro.errors import UserError
 from resrepro.models import build
-from resrepro.models.weights import read_net
+from resrepro.models.weights import read_net, save_weights
 
 
 def renamed(state: dict[str, Any], old: str, new: str) -> dict[str, Any]:
@@ -94,3 +94,14 @@ def test_damaged_absent_and_other_nets_are_refused(tmp_path: Path) -> None:
     torch.save(build("resnet8", num_classes=100).state_dict(), file)
     with pytest.raises(UserError, match="--arch or --dataset"):
         read_net(file, "resnet8", 10)
+
+
+def test_reading_draws_nothing_from_torchs_random_state(tmp_path: Path) -> None:
+    """Other threads may be initializing a net at this moment."""
+    net = build("resnet8", num_classes=10, seed=0)
+    save_weights(tmp_path / "w.safetensors", net, {})
+    before = torch.get_rng_state()
+    again = read_net(tmp_path / "w.safetensors", "resnet8")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items())
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in again.parameters())

@@ -254,6 +254,9 @@ def test_pre_activation_at_a_tenth_is_the_stored_runs() -> None:
     assert expected.format(*errors) in text
     (whole,) = wholes
     assert "it is higher, {:.2f} % and {:.2f} %, and both whole nets have {:.2f} %".format(*medians, whole) in text
+    rows = read_rows(ROOT / "results/cifar10/plain20-x0.1/seed0/lesions.csv", Lesion)
+    plain = median(r.error_pct for r in rows if r.kind == "one") - rows[0].error_pct
+    assert f"loses {plain:.2f} points in the median, ResNet-20 there {medians[1] - whole:.2f}" in text
 
 
 def test_the_nets_of_20_layers_at_a_tenth_are_the_stored_runs() -> None:

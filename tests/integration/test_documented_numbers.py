@@ -270,6 +270,9 @@ def test_the_nets_of_20_layers_at_a_tenth_are_the_stored_runs() -> None:
     single = record("resnet20-1layer-x0.1")
     ends = single["final_train_error_pct"], single["final_test_error_bn_reestimated_pct"]
     assert "`resnet20-1layer` ends at {:.2f} % training error and {:.2f} % test error".format(*ends) in text
+    three = record("resnet20-3layer-x0.1")
+    ends = three["final_train_error_pct"], three["final_test_error_bn_reestimated_pct"]
+    assert "(`resnet20-3layer`) it ends at {:.2f} and {:.2f} %".format(*ends) in text
     paths = read_rows(ROOT / "results/cifar10/resnet20/seed0/paths.csv", PathGradient)
     norms = [[row.gradient_norm for row in paths if row.length == length] for length in range(1, 9)]
     assert f"differ by up to {max(max(its) / min(its) for its in norms):.0f} times" in text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,10 +12,8 @@ from torch import Tensor, nn
 from resrepro.data.dataset import Split
 from resrepro.laboratory.stored_net import inputs_of
 from resrepro.models.stage import mode, restoring
-from resrepro.results.laboratory import SurfacePoint
+from resrepro.results.laboratory import BNStatistics, SurfacePoint
 from resrepro.runtime.device import Compute
-
-BN = Literal["anew", "stored"]
 
 
 def direction(weights: Sequence[Tensor], draw: torch.Generator) -> list[Tensor]:
@@ -52,7 +49,7 @@ def surface(
         along, across = direction(weights, draw), direction(weights, draw)
     x, y = inputs_of(images, compute)
     steps = np.linspace(-1, 1, num_points).tolist()
-    grid: list[tuple[BN, float, float]] = [("anew", a, b) for b in (steps if plane else [0.0]) for a in steps]
+    grid: list[tuple[BNStatistics, float, float]] = [("anew", a, b) for b in (steps if plane else [0.0]) for a in steps]
     for bn, a, b in [*grid, *(("stored", a, 0.0) for a in steps)]:
         with restoring([*net.parameters(), *net.buffers()]), mode(net, training=bn == "anew"), torch.no_grad():
             for weight, d, e in zip(weights, along, across, strict=True):

@@ -117,22 +117,23 @@ def _constructed_difference(files: RunFiles, _record: RunRecord, _claim: Claim) 
 
 
 def _lesion_rise(files: RunFiles, _record: RunRecord, _claim: Claim) -> float | None:
-    rises = lesion_rises(files)
+    _, rises = lesions(files)
     return median(rises) if rises else None
 
 
-def lesion_rises(files: RunFiles) -> list[float]:
-    """Return by how much the test error rises without each block; nothing where that was not measured."""
+def lesions(files: RunFiles) -> tuple[Lesion | None, list[float]]:
+    """Return the row of the whole net, and by how much the test error rises without each block; none if not measured.
+
+    Raises:
+        UserError: the file is damaged, or has no row of the whole net.
+    """
     rows = csv_rows.read_rows(files.lesions, Lesion)
-    return [row.error_pct - whole_lesion(files).error_pct for row in rows if row.kind == "one"]
-
-
-def whole_lesion(files: RunFiles) -> Lesion:
-    """Return the row of the whole net. Raises UserError where there is none."""
-    for row in csv_rows.read_rows(files.lesions, Lesion):
-        if row.kind == "whole":
-            return row
-    raise UserError(f"{files.lesions}: no row of the whole net; {csv_rows.mend(files.lesions)}")
+    whole = next((row for row in rows if row.kind == "whole"), None)
+    if whole is None:
+        if rows:
+            raise UserError(f"{files.lesions}: no row of the whole net; {csv_rows.mend(files.lesions)}")
+        return None, []
+    return whole, [row.error_pct - whole.error_pct for row in rows if row.kind == "one"]
 
 
 MEASURES: dict[Measure, _Read] = {

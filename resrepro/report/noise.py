@@ -11,7 +11,7 @@ from resrepro import results
 from resrepro.config.datasets import SIZES
 from resrepro.config.experiment import Claim
 from resrepro.errors import UserError
-from resrepro.report.measures import MEASURES, TINY, Seed, lesion_rises, response_ratios, whole_lesion, window_of
+from resrepro.report.measures import MEASURES, TINY, Seed, lesions, response_ratios, window_of
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
 from resrepro.results.paths import RunFiles
@@ -37,7 +37,8 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
         words = f"noise of a standard deviation over {num_images:,} images"
         return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
     if claim.column == "lesion_rise_pct":
-        rises, whole = lesion_rises(seed.files), whole_lesion(seed.files)
+        whole, rises = lesions(seed.files)
+        assert whole is not None  # it has a value
         images = binomial_noise(whole.error_pct + value, whole.num_images).variance
         words = f"scatter over the {len(rises)} blocks, of their median"
         found = math.pi / 2 * _variance(rises) / len(rises)  # of a median, where blocks are normal

@@ -6,6 +6,7 @@ docs/results-format.md describes each file for its readers.
 from __future__ import annotations
 
 from resrepro.results.digests import check_files, damaged_files
+from resrepro.results.evaluations import read_evaluations, record_evaluation
 from resrepro.results.lock import exclusive
 from resrepro.results.paths import (
     RunFiles,
@@ -23,13 +24,11 @@ from resrepro.results.run_store import (
     lacks_rows,
     read_asked,
     read_complete,
-    read_evaluations,
     read_finished,
     read_finished_seeds,
     read_points,
     read_record,
     read_whole,
-    record_evaluation,
     weights_metadata,
     with_stored_seeds,
     write_asked,

@@ -51,6 +51,9 @@ class PathGradient(StrictModel):
     num_images: int
 
 
+BNStatistics = Literal["anew", "stored"]
+
+
 class SurfacePoint(StrictModel):
     """Holds one row of `surface.csv`: the loss at a point around a trained net (Li et al. 2018).
 
@@ -70,7 +73,7 @@ class SurfacePoint(StrictModel):
     loss_error: float
     error_pct: float
     num_images: int
-    bn: Literal["anew", "stored"] = "anew"
+    bn: BNStatistics = "anew"
 
 
 GradientKind = Literal["plain", "resnet", "plain-nobn", "resnet-nobn"]

@@ -7,22 +7,21 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from resrepro.config.run import Run, name_suffix
 from resrepro.config.strict import StrictModel, first_mistake
 from resrepro.errors import UserError
-from resrepro.files import exclusive, user_errors, write_atomically, write_text
+from resrepro.files import exclusive, user_errors, write_text
 from resrepro.results import csv_rows, same_run
-from resrepro.results.digests import RECORD, record_sha256, sha256, values_sha256
+from resrepro.results.digests import RECORD, record_sha256, sha256
+from resrepro.results.evaluations import read_evaluations
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
 from resrepro.results.records import (
     CurvePoint,
     Evaluation,
     RunRecord,
 )
-
-_EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
 def read_points(files: RunFiles) -> list[CurvePoint]:
@@ -93,30 +92,6 @@ def _image_size(files: RunFiles, record: RunRecord) -> int | None:
     return size if size is not None and files.folder.resolve().parent.name == named else None
 
 
-def read_evaluations(path: Path) -> list[Evaluation]:
-    """Read what `evaluate` recorded; return an empty list where there is no such file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    mend = "damaged; delete it and evaluate again"
-    try:
-        found = _EVALUATIONS.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return []
-    except ValidationError as error:
-        raise UserError(f"{path}: {mend}") from error
-    if any(e.sha256 not in (None, _sealed(e).sha256) for e in found):
-        raise UserError(f"{path}: {mend}, for a SHA-256 in it is not that of its entry")
-    return [e.model_copy(update={"sha256": None}) for e in found]
-
-
-def _sealed(evaluation: Evaluation) -> Evaluation:
-    """Return an entry with its digest."""
-    digest = values_sha256(evaluation.model_dump(mode="json", exclude={"sha256"}))
-    return evaluation.model_copy(update={"sha256": digest})
-
-
 def ensembles(results_dir: Path, dataset: str) -> list[Evaluation]:
     """Read the recorded ensembles; those are left out of which a run was trained again, or removed, since.
 
@@ -130,22 +105,6 @@ def ensembles(results_dir: Path, dataset: str) -> list[Evaluation]:
 
     every = read_evaluations(ensembles_file(results_dir, dataset))
     return [e for e in every if tuple(map(current, e.members)) == e.finished_at]
-
-
-def record_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Add an evaluation to a file, in place of an earlier one of the same subject.
-
-    Raises:
-        UserError: the file is damaged, cannot be written, or another process is writing it for long.
-    """
-
-    def locked() -> UserError:
-        return UserError(f"{path}: another process is writing it; wait for it, and evaluate again")
-
-    with exclusive(path.with_name(f".{path.name}.lock"), locked, wait_s=10):
-        kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
-        content = _EVALUATIONS.dump_json([*map(_sealed, [*kept, evaluation])], indent=2) + b"\n"
-        write_atomically(path, lambda file: file.write(content))
 
 
 def write_record(files: RunFiles, record: RunRecord, kept: Collection[str] = ()) -> RunRecord:
@@ -183,7 +142,8 @@ def write_measured(files: RunFiles, measured: Mapping[Path, tuple[type[StrictMod
         measured: the columns and the rows of each file.
 
     Raises:
-        UserError: the record is damaged, a file cannot be written, or another process writes to the run for long.
+        UserError: the record is missing or damaged, a file cannot be written, or another process writes to the run for
+            long.
     """
 
     def locked() -> UserError:
@@ -191,15 +151,15 @@ def write_measured(files: RunFiles, measured: Mapping[Path, tuple[type[StrictMod
 
     with exclusive(files.lock, locked, wait_s=60):
         record = read_record(files)
+        if record is None:
+            raise UserError(f"{files.record}: missing since the run was opened; restore it, and measure again")
         names = {path.name for path in measured}
-        kept = {} if record is None else {name: digest for name, digest in record.sha256.items() if name not in names}
-        if record is not None:
-            _write_signed(files, record.model_copy(update={"sha256": dict(kept)}))
+        kept = {name: digest for name, digest in record.sha256.items() if name not in names}
+        _write_signed(files, record.model_copy(update={"sha256": dict(kept)}))
         for path, (model, rows) in measured.items():
             csv_rows.write_rows(path, model, rows)
-        if record is not None:
-            digests = {path.name: sha256(path) for path in measured}
-            _write_signed(files, record.model_copy(update={"sha256": kept | digests}))
+        digests = {path.name: sha256(path) for path in measured}
+        _write_signed(files, record.model_copy(update={"sha256": kept | digests}))
 
 
 def _write_signed(files: RunFiles, record: RunRecord) -> None:

@@ -16,7 +16,7 @@ from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.files import write_atomically, write_text
-from resrepro.results import csv_rows, run_store
+from resrepro.results import csv_rows, evaluations
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import CurvePoint, Errors, Evaluation
 from support.recipes import tiny_run
@@ -171,7 +171,7 @@ def test_another_digit_in_an_evaluation_is_seen(files: RunFiles) -> None:
 def test_two_processes_that_record_at_once_lose_no_evaluation(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = EVALUATION, EVALUATION.model_copy(update={"members": ("b",)})
     read, second = (
-        run_store.read_evaluations,
+        evaluations.read_evaluations,
         threading.Thread(target=results.record_evaluation, args=(files.evaluations, other)),
     )
 
@@ -182,7 +182,7 @@ def test_two_processes_that_record_at_once_lose_no_evaluation(files: RunFiles, m
         second.join(0.2)
         return found
 
-    monkeypatch.setattr(run_store, "read_evaluations", while_another_writes)
+    monkeypatch.setattr(evaluations, "read_evaluations", while_another_writes)
     results.record_evaluation(files.evaluations, one)
     second.join()
     assert results.read_evaluations(files.evaluations) == [one, other]

@@ -53,7 +53,7 @@ def published(run: Run, record: RunRecord | None = None) -> dict[Kind, Published
 def distances(
     label: str, curves: Mapping[Kind, PublishedCurve], seeds: Sequence[Iterable[CurvePoint]]
 ) -> dict[Kind, Distance]:
-    """Take ours, the mean over the seeds at the paper's iterations that all have reached, minus the paper's.
+    """Take ours, the mean over the seeds at the paper's iterations that all have reached, if any, minus the paper's.
 
     A training error is a mean over the iterations since the point before, so it stands in their middle. The paper's
     are of about ten mini-batches each. Test errors are as recorded.
@@ -68,6 +68,8 @@ def distances(
         series = [_series(which, points) for points in whole]
         first, last = max(iterations[0] for iterations, _ in series), min(iterations[-1] for iterations, _ in series)
         at = curve.iterations[(curve.iterations >= first) & (curve.iterations <= last)]
+        if not len(at):  # the run ends before the published curve begins
+            continue
         ours = np.mean([np.interp(at, *of_seed) for of_seed in series], axis=0)
         found[which] = Distance(label=label, num_seeds=len(whole), difference=difference(curve, at, ours))
     return found

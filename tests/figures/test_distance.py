@@ -204,3 +204,12 @@ def test_runs_with_and_without_averaged_statistics_stand_in_one_figure(tmp_path:
     figure = distance.draw(shown.rows, shown.spec, shown.data)
     drawn = [np.asarray(line.get_ydata()) for line in figure.axes[0].lines if len(np.asarray(line.get_ydata())) > 2]
     assert [line.mean() for line in drawn] == pytest.approx([1.5, 0.5]) and figure.axes[0].get_xlim() == (0, 3.2)
+
+
+def test_a_run_that_ends_before_the_published_curve_has_no_distance() -> None:
+    curve = published_curve("cifar10", "plain56", "test")
+    assert curve is not None and curve.iterations[0] > 50
+    point = CurvePoint(
+        iteration=50, lr=0.1, train_loss=1.0, train_error_pct=90.0, test_loss=1.0, test_error_pct=90.0, elapsed_s=1.0
+    )
+    assert distances("x", {"test": curve}, [[point]]) == {}

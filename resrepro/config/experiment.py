@@ -30,7 +30,8 @@ class PanelSpec(StrictModel):
 Kind = Literal[
     "curves", "distance", "effects", "responses", "gradients", "signals", "identity", "lesions", "surface", "phase"
 ]
-PHASE_FIELDS = ("lr", "warmup", "init", "weight_decay")  # of the recipe: what tells the cells of a phase diagram apart
+# Of the recipe: what tells the cells of a phase diagram apart.
+PHASE_FIELDS = ("lr", "warmup", "init", "weight_decay", "batch_size", "decay", "fc_init")
 
 
 class FigureSpec(StrictModel):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
-from statistics import fmean
-from typing import cast
+from statistics import fmean, mode
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,12 @@ from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table, standard_error
 
-FIELDS = ("depth", *PHASE_FIELDS, "train_error_pct")
+FIELDS = ("depth", *PHASE_FIELDS, "train_error_pct")  # of `rows`
 CELL_INCHES = (1.1, 0.5)
 NARROWEST_INCHES = 3.4  # of a panel with the words at its left
-Choice = tuple[str, str, float]  # end of the warm-up or nothing, initialization, weight decay
+Choice = tuple[Any, ...]  # of a recipe, the values of PHASE_FIELDS but the learning rate
+WORDS = ("warm-up: {}", "{}", "decay {:g}", "{} images", "decay of {}", "fc: {}")  # of each of these values
+WORDS_LENGTH = 28  # letters of a line of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +59,9 @@ def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str,
         return []
     recipe = run.recipe
     error = chance_error_pct(run.dataset) if record.status == "diverged" else record.final_train_error_pct
-    warmup = recipe.warmup.end if recipe.warmup else ""
-    values = (architecture(run.arch).depth, recipe.lr, warmup, recipe.init, recipe.weight_decay)
-    return [dict(zip(FIELDS, (*values, error), strict=True))]
+    values = {field: getattr(recipe, field) for field in PHASE_FIELDS}
+    values["warmup"] = recipe.warmup.end if recipe.warmup else "none"
+    return [{"depth": architecture(run.arch).depth, **values, "train_error_pct": error}]
 
 
 def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
@@ -67,12 +69,12 @@ def cells(panel: PanelSpec, rows: pd.DataFrame, data: FigureData) -> list[Cell]:
     own, depths = rows[rows["run"].isin(panel.runs)], _depths(panel, data)
     found = []
     for recipe, of_recipe in own.groupby([*PHASE_FIELDS], sort=True):
-        lr, warmup, init, decay = cast(tuple[float, str, str, float], recipe)
+        lr, *choice = cast(tuple[float, ...], recipe)
         shallow, deep = (
             tuple(of_recipe[of_recipe["depth"] == depth]["train_error_pct"].dropna().astype(float)) for depth in depths
         )
         if shallow and deep and depths[0]:
-            found.append(Cell(lr=lr, choice=(warmup, init, decay), shallow=shallow, deep=deep))
+            found.append(Cell(lr=lr, choice=(*choice,), shallow=shallow, deep=deep))
     return found
 
 
@@ -90,7 +92,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """
     of_panels = [cells(panel, rows, data) for panel in spec.panel]
     every = [cell for of_panel in of_panels for cell in of_panel]
-    rates, choices = sorted({cell.lr for cell in every}), sorted({cell.choice for cell in every})
+    rates, choices = sorted({cell.lr for cell in every}), _choices(every)
     inches = max(2, len(rates)) * CELL_INCHES[0] + 0.3, max(2, len(choices)) * CELL_INCHES[1]
     figure, (grid,) = panel_grid(
         data, 1, len(spec.panel), inches, beside_inches=(3.0, 1.1), narrowest_inches=NARROWEST_INCHES,
@@ -104,12 +106,14 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         axes.set_title(panel.title)
         axes.set_xlabel("learning rate")
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        axes.set_yticks(range(len(choices)), [_words(choice) for choice in choices])
+        axes.set_yticks(range(len(choices)), list(choices.values()))
         axes.tick_params(length=0)
         axes.grid(visible=False)
         axes.set(xlim=(-0.5, max(1, len(rates)) - 0.5), ylim=(max(1, len(choices)) - 0.5, -0.5), facecolor="0.93")
         for cell in of_panel:
-            _draw_cell(axes, cell, (rates.index(cell.lr), choices.index(cell.choice)), norm, with_errors=not narrow)
+            _draw_cell(
+                axes, cell, (rates.index(cell.lr), list(choices).index(cell.choice)), norm, with_errors=not narrow
+            )
     if every:
         image, side = next(axes.images[0] for axes in grid if axes.images), "bottom" if narrow else "right"
         colors = figure.colorbar(image, ax=list(grid), location=side)
@@ -154,9 +158,17 @@ def _diverged(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return [(f"{run} seed {seed}", f"diverged, {what}") for run, seed, what in seeds]
 
 
-def _words(choice: Choice) -> str:
-    warmup, init, decay = choice
-    return f"{f'warm-up {warmup}' if warmup else 'no warm-up'},\n{init}, decay {decay:g}"
+def _choices(every: list[Cell]) -> dict[Choice, str]:
+    """Return the choices with their words: what each changes of the usual one, which is first; there, what others change."""
+    choices = {cell.choice for cell in every}
+    values = [sorted(of_field) for of_field in zip(*choices, strict=True)]
+    changes = {choice: [n for n, value in enumerate(choice) if value != mode(values[n])] for choice in choices}
+    every_change = sorted({n for changed in changes.values() for n in changed})
+    found = {}
+    for choice in sorted(choices, key=lambda choice: (len(changes[choice]), choice)):
+        words = ", ".join(WORDS[n].format(choice[n]) for n in changes[choice] or every_change)
+        found[choice] = textwrap.fill(words, WORDS_LENGTH)
+    return found
 
 
 def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
@@ -164,16 +176,15 @@ def table(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
     found = []
     for panel in spec.panel:
         for cell in cells(panel, rows, data):
-            warmup, init, decay = cell.choice
             errors = (fmean(cell.shallow), fmean(cell.deep))
             numbers = [f"{value:.2f}" for value in errors] + [f"{cell.difference:+.2f}"]
             noise = "" if cell.error is None else f"{cell.error:.2f}"
             seeds = str(min(len(cell.shallow), len(cell.deep)))
-            recipe = (f"{cell.lr:g}", warmup or "no", init, f"{decay:g}")
+            recipe = [f"{value:g}" if isinstance(value, float) else str(value) for value in (cell.lr, *cell.choice)]
             found.append((panel.title, *recipe, *numbers, noise, seeds))
     columns = (
-        "nets", "lr", "warm-up", "init", "weight decay", "shallow (%)", "deep (%)", "difference", "standard error",
-        "seeds",
+        "nets", "lr", "warm-up", "init", "weight decay", "images", "decay of", "fc", "shallow (%)", "deep (%)",
+        "difference", "standard error", "seeds",
     )  # fmt: skip
     notes = [f"{seed}: {words}" for seed, words in _diverged(rows)] + _left_out(data)
     return Table(title=data.title, columns=columns, rows=tuple(found), notes=tuple(notes))

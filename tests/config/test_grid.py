@@ -86,7 +86,7 @@ def test_a_mistake_is_one_line(toml: Callable[..., Path], change: tuple[str, str
 
 def test_the_phase_diagram_has_five_seeds_of_each_cell_and_both_depths() -> None:
     experiment = find_experiment("phase-diagram")
-    assert len(experiment.runs) == 5 * len(experiment.run_names()) == 300
+    assert len(experiment.runs) == 5 * len(experiment.run_names()) == 420
     plain, residual = (panel.runs for panel in experiment.figures[0].panel)
-    assert len(plain) == len(residual) == 30
+    assert len(plain) == len(residual) == 42
     assert {name.partition("-")[2] for name in plain} == {name.partition("-")[2] for name in residual}

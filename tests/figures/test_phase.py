@@ -121,5 +121,19 @@ def test_the_table_has_a_row_a_cell(shown) -> None:
     table = phase.table(shown.rows, shown.spec, shown.data)
     rows = table.rows
     assert table.notes == ("plain14-lr1.0 seed 0: diverged, counted as 90 %",)
-    assert rows[1] == ("plain", "0.1", "no", "fan_out", "0.0001", "11.00", "32.00", "+21.00", "2.24", "2")
+    assert rows[1] == (
+        "plain",
+        "0.1",
+        "none",
+        "fan_out",
+        "0.0001",
+        "8",
+        "all",
+        "pytorch",
+        "11.00",
+        "32.00",
+        "+21.00",
+        "2.24",
+        "2",
+    )
     assert len(rows) == 4

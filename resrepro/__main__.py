@@ -12,16 +12,17 @@ from contextlib import suppress
 from types import FrameType
 
 from resrepro.errors import UserError, printable
+from resrepro.runtime.load import busy_cores
 
 # How often a thread looks before it sleeps until the others are done, where something else keeps a core busy: with
 # OpenMP's own 300,000 a step of two threads then takes ten times as long. On free cores 1,000 would cost a tenth.
 SPINS = "1000"
-BUSY = 0.5  # running processes over the last minute
+BUSY = 0.5  # cores
 
 
 def main() -> None:
     """Run the command that was typed."""
-    if "OMP_WAIT_POLICY" not in os.environ and hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY:
+    if "OMP_WAIT_POLICY" not in os.environ and busy_cores() > BUSY:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # before anything is imported; a shell's background ignores it

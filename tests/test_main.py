@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from resrepro import cli
+from resrepro import __main__, cli
 from resrepro.__main__ import main
 from support.stored_runs import store_curve
 
@@ -83,9 +83,9 @@ def test_threads_that_wait_sleep_soon_beside_a_busy_core_unless_the_user_says_ot
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     show = "show", "resnext", "--results-dir", tmp_path
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 1.0, 1.0))
+    monkeypatch.setattr(__main__, "busy_cores", lambda: 0.1)
     assert run(monkeypatch, io.TextIOWrapper(io.BytesIO()), *show) == 0 and "GOMP_SPINCOUNT" not in os.environ
-    monkeypatch.setattr(os, "getloadavg", lambda: (1.0, 0.1, 0.1))
+    monkeypatch.setattr(__main__, "busy_cores", lambda: 1.0)
     assert run(monkeypatch, io.TextIOWrapper(io.BytesIO()), *show) == 0 and os.environ["GOMP_SPINCOUNT"] == "1000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert run(monkeypatch, io.TextIOWrapper(io.BytesIO()), *show) == 0 and os.environ["GOMP_SPINCOUNT"] == "7"

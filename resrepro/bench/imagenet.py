@@ -65,7 +65,7 @@ def measure(
     batches = ImageFilePipeline(folder, crop, torch.zeros(crop.size, crop.size, 3), options)
     rows = [_net_rates(arch, len(folder.classes), batches, recipe, compute, seconds, rates["loader"]) for arch in archs]
     _print_nets(rows, recipe, console)
-    path = results.bench_file(results_dir, compute.name, "imagenet")
+    path = results.bench_file(results_dir, compute.name, compute.precision, "imagenet")
     found = {"dataset": dataset, "image_size": crop.size, "num_workers": num_workers, "loader_images_per_s": rates}
     _write(path, compute, {**found, "nets": rows})
     console.print(path, soft_wrap=True)

@@ -79,7 +79,7 @@ def compare(
         f"{NUM_WORKERS} workers (their memory not counted), eager fp32 (CUDA: TF32 convolutions), contiguous.",
         soft_wrap=True,
     )
-    path = results.bench_file(results_dir, compute.name)
+    path = results.bench_file(results_dir, compute.name, compute.precision)
     _write(path, rows, rates, compute)
     console.print(path, soft_wrap=True)
 

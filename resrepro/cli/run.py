@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from resrepro.runtime.distributed import World
     from resrepro.training.selection import Selection
 
-BUSY = 0.75  # running processes for each core, over the last minute
+BUSY = 0.75  # of the cores
 Log = Annotated[
     str | None, typer.Option(help="Also write the curves as events beside the CSV, for: tensorboard.", metavar="NAME")
 ]
@@ -171,7 +170,7 @@ def _train(
     compute = choose(devices[0], precision)
     where = compute.name if len(devices) == world.size == 1 else f"{len(devices) * world.size} x {compute.name}"
     lacking = "; no CUDA device here" if device == "auto" and compute.device.type == "cpu" else ""
-    busy = _busy_cores() if compute.device.type == "cpu" and len(devices) == 1 and jobs in (None, 1) else ""
+    busy = _busy() if compute.device.type == "cpu" and len(devices) == 1 and jobs in (None, 1) else ""
     console.print(f"{len(runs)} run(s) on {where}, {compute.precision}{lacking}{busy}", soft_wrap=True)
     try:
         with TerminalReporter(console) as terminal:
@@ -190,16 +189,16 @@ def _train(
         return [], 128 + stopped.signal_number
 
 
-def _busy_cores() -> str:
+def _busy() -> str:
     """Say what helps where other programs use the cores on which several threads would wait for each other."""
     import torch
 
     from resrepro.runtime.device import num_cores
+    from resrepro.runtime.load import busy_cores
 
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if torch.get_num_threads() == 1 or load < BUSY * num_cores():
+    if torch.get_num_threads() == 1 or (load := busy_cores()) < BUSY * num_cores():
         return ""
-    return f"; other programs use the cores (load {load:.1f} of {num_cores()}): OMP_NUM_THREADS=1 may be much faster"
+    return f"; other programs use the cores ({load:.1f} of {num_cores()}): OMP_NUM_THREADS=1 may be much faster"
 
 
 def _devices(world: World, device: str, processes: int) -> list[str]:

@@ -159,7 +159,7 @@ def _diverged(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _choices(every: list[Cell]) -> dict[Choice, str]:
-    """Return the choices with their words: what each changes of the usual one, which is first; there, what others change."""
+    """Return the choices with their words: what each changes of the usual one, the first; there, what others change."""
     choices = {cell.choice for cell in every}
     values = [sorted(of_field) for of_field in zip(*choices, strict=True)]
     changes = {choice: [n for n, value in enumerate(choice) if value != mode(values[n])] for choice in choices}

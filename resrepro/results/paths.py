@@ -165,13 +165,14 @@ def ensembles_file(results_dir: Path, dataset: str) -> Path:
     return results_dir / dataset_folder(dataset) / "ensembles.json"
 
 
-def bench_file(results_dir: Path, device: str, what: str = "") -> Path:
-    """Return the path of a machine's measured speeds, such as `bench/nvidia-h200.json` for `NVIDIA H200`.
+def bench_file(results_dir: Path, device: str, precision: str, what: str = "") -> Path:
+    """Return the path of measured speeds, such as `bench/nvidia-h200-bf16.json` for `NVIDIA H200` in bf16.
 
     Args:
         what: a folder below `bench`.
     """
-    return results_dir / "bench" / what / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
+    words = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+    return results_dir / "bench" / what / f"{words}-{precision}.json"
 
 
 def bench_files(results_dir: Path) -> list[Path]:

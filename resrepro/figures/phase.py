@@ -92,7 +92,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """
     of_panels = [cells(panel, rows, data) for panel in spec.panel]
     every = [cell for of_panel in of_panels for cell in of_panel]
-    rates, choices = sorted({cell.lr for cell in every}), _choices(every)
+    rates, choices = sorted({cell.lr for cell in every}), choices_in_words(every)
     inches = max(2, len(rates)) * CELL_INCHES[0] + 0.3, max(2, len(choices)) * CELL_INCHES[1]
     figure, (grid,) = panel_grid(
         data, 1, len(spec.panel), inches, beside_inches=(3.0, 1.1), narrowest_inches=NARROWEST_INCHES,
@@ -158,7 +158,7 @@ def _diverged(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return [(f"{run} seed {seed}", f"diverged, {what}") for run, seed, what in seeds]
 
 
-def _choices(every: list[Cell]) -> dict[Choice, str]:
+def choices_in_words(every: list[Cell]) -> dict[Choice, str]:
     """Return the choices with their words: what each changes of the usual one, the first; there, what others change."""
     choices = {cell.choice for cell in every}
     values = [sorted(of_field) for of_field in zip(*choices, strict=True)]

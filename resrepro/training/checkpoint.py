@@ -150,6 +150,7 @@ def _check_arithmetic(began: dict[str, str], now: dict[str, str], path: Path) ->
     for key, value in now.items():
         if began[key] != value:
             fix = f"--{key} {began[key]}" if key != "kernels" else "the machine or compiler it began with"
+            fix += ", on a device that computes in it" if key == "precision" else ""
             raise UserError(
                 f"{path}: the run began with {key} {began[key]}, now it is {value}; go on with {fix}, or move "
                 f"{path.parent} away to start anew"

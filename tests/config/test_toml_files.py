@@ -90,8 +90,10 @@ def test_a_phase_diagram_of_recipes_that_it_does_not_tell_apart_is_refused(toml:
     kind = ('name = "tiny"', 'name = "tiny"\nkind = "phase"')
     for changed in ("lr = 0.2", "weight_decay = 0.1"):
         find_experiment(str(toml(kind, ('arch = "plain8"', f'arch = "plain8"\nrecipe = {{{changed}}}'))))
-    path = toml(kind, ('arch = "plain8"', 'arch = "plain8"\nrecipe = {batch_size = 4}'))
-    with pytest.raises(UserError, match=r"figure 'tiny': its runs differ in batch_size; expected recipes that differ"):
+    path = toml(kind, ('arch = "plain8"', 'arch = "plain8"\nrecipe = {crop_padding = 3}'))
+    with pytest.raises(
+        UserError, match=r"figure 'tiny': its runs differ in crop_padding; expected recipes that differ"
+    ):
         find_experiment(str(path))
 
 

@@ -137,3 +137,14 @@ def test_the_table_has_a_row_a_cell(shown) -> None:
         "2",
     )
     assert len(rows) == 4
+
+
+def test_a_row_says_what_it_changes_and_the_first_what_others_do() -> None:
+    usual = "none", "fan_out", 1e-4, 32, "all", "pytorch"
+    rows = {
+        usual: "fan_out, 32 images, decay of\nall",
+        (*usual[:1], "fan_in", *usual[2:]): "fan_in",
+        (*usual[:3], 128, "weights", usual[-1]): "128 images, decay of weights",
+    }
+    cells = [phase.Cell(lr=lr, choice=choice, shallow=(1.0,), deep=(2.0,)) for choice in rows for lr in (0.1, 0.01)]
+    assert list(phase.choices_in_words(cells[::-1]).items()) == list(rows.items())

@@ -88,7 +88,7 @@ def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path, monkeypatch: 
         runner(tmp_path).run_all([tiny_run()])
     monkeypatch.undo()
     (error,) = runner(tmp_path, precision="bf16").run_all([tiny_run()])
-    assert "began with precision fp32, now it is bf16; go on with --precision fp32" in error
+    assert "began with precision fp32, now it is bf16; go on with --precision fp32, on a device that" in error
 
 
 def test_a_signal_during_the_last_measurements_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

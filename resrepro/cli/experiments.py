@@ -59,7 +59,8 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = Fal
         for _, row in group:
             console.print(_line(row, widths), no_wrap=True, overflow="crop")
     _print_problems([status for its in statuses.values() for status in its])
-    console.print("\ncost: on two CPU cores, if all its runs are new; ?: not measured", soft_wrap=True)
+    console.print("\ncost: on two CPU cores with AVX512-BF16 (others take up to seven times as long),", soft_wrap=True)
+    console.print("if all its runs are new; ?: not measured", soft_wrap=True)
     console.print("resrepro show NAME tells more; resrepro run NAME trains what is missing.", soft_wrap=True)
 
 

@@ -96,6 +96,20 @@ def test_the_table_of_speeds_is_the_committed_measurement() -> None:
         assert roofline == f"{row['floor_operations_ms']:.0f}, {row['floor_bytes_ms']:.0f}", label
 
 
+@pytest.mark.parametrize("cpu", ["intel-r-xeon-r-processor-cpu-bf16", "amd-epyc-cpu-fp32"])
+def test_the_speeds_of_other_cpus_are_the_committed_measurements(cpu: str) -> None:
+    measured = json.loads((ROOT / f"results/bench/{cpu}.json").read_text())["rows"]
+    text = next(part for part in page("docs/performance.md").split("Two cores of") if cpu in part)
+    ours = {row["architecture"]: row for row in measured if row["loop"] == "resrepro" and row["runs_at_once"] == 1}
+    twenty, deep = ours["resnet20"], ours["resnet56"]
+    speeds = f"ResNet-20 at {twenty['images_per_s']:.0f} images/s and ResNet-56 at {deep['images_per_s']:.0f}"
+    assert f"{speeds}: ratios of {twenty['times_standard']:.2f} and {deep['times_standard']:.2f}" in text
+    rates = (
+        f"matrix product {twenty['matmul_flops'] / 1e12:.2f} TFLOP/s, copy {twenty['copy_bytes_per_s'] / 1e9:.0f} GB/s"
+    )
+    assert rates in text
+
+
 def differences(experiment: str, name: str, folder: str = "results", moving: bool = False) -> dict[str, list[str]]:
     """Ours minus the paper's in each window, of the training and of the test error, with moving averages if asked."""
     run = next(run for run in find_experiment(experiment).runs if run.name == name)

@@ -223,6 +223,18 @@ def duration(seconds: float) -> str:
     return f"{days}d{h:02}h" if days else f"{hours}h{m:02}m" if hours else f"{m}m{s:02}s"
 
 
-def shortened(text: str, width: int) -> str:
-    """Return a text of at most this width, with `…` in place of its middle."""
-    return text if len(text) <= width else f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
+def told_apart(names: list[str], width: int) -> list[str]:
+    """Shorten names of runs to this width so that they stay distinct: without dataset, without seed, then with `…`."""
+    for parts in (slice(None), slice(-2, None), slice(-2, -1)):
+        kept = ["/".join(name.split("/")[parts]) for name in names]
+        if len({*kept}) < len(kept) or not all(kept):
+            break
+        names = kept
+        if max(map(len, names)) <= width:
+            return names
+    heads = sorted(range(1, max(2, width - 1)), key=lambda head: abs(head - width // 2))
+    cut = [
+        [name if len(name) <= width else f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}" for name in names]
+        for head in heads
+    ]
+    return next((found for found in cut if len({*found}) == len(found)), cut[0])

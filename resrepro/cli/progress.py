@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
 
-from resrepro.cli.options import duration, shortened
+from resrepro.cli.options import duration, told_apart
 from resrepro.config.run import Run
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.training.reporter import Progress as RunProgress
@@ -39,25 +39,27 @@ class _Line(ProgressColumn):
     The remaining time is that of now, also where nothing was told for a while.
     """
 
-    def __init__(self, width: Callable[[], int]) -> None:
+    def __init__(self, width: Callable[[], int], runs: Collection[str]) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.runs = width, runs
 
     def render(self, task: Task) -> Text:
         parts = [f"{task.completed:.0f}/{task.total:.0f}", *task.fields["shown"]]
         if "ends_at" in task.fields:
             parts.append(f"ETA {duration(max(0.0, task.fields['ends_at'] - time.monotonic()))}")
         parts = [part for part in parts if part]
-        return Text(fitted(task.fields["run"], parts, task.fields["extras"], self.width()), no_wrap=True)
+        run, extras = task.fields["run"], task.fields["extras"]
+        return Text(fitted(run, parts, extras, self.width(), self.runs), no_wrap=True)
 
 
-def fitted(run: str, parts: Sequence[str], extras: Sequence[str], width: int) -> str:
+def fitted(run: str, parts: Sequence[str], extras: Sequence[str], width: int, runs: Collection[str] = ()) -> str:
     """Return a line of at most `width` characters, if it can be.
 
     Args:
-        run: its name, of which the dataset goes first where it is too long, then its middle: the rest tells it apart.
+        run: its name, of which the dataset goes first where it is too long, then the seed, then what is in the middle.
         parts: what stays; in a narrow line errors lose their words, training before test.
         extras: what is written as far as there is room.
+        runs: the names of all that are shown, from which the shortened one still tells it apart.
     """
     if len("  ".join(parts)) + MIN_NAME_WIDTH + 2 > width:
         parts = [part.replace("train ", "").replace(" %  test ", "/") for part in parts]
@@ -69,7 +71,7 @@ def fitted(run: str, parts: Sequence[str], extras: Sequence[str], width: int) ->
             needed += len(extra) + 2
     room = max(MIN_NAME_WIDTH, width - needed)
     if len(run) > room:
-        run = shortened(run.partition("/")[2] or run, room)
+        run = told_apart([run, *(other for other in runs if other != run)], room)[0]
     return "  ".join([run, *parts, *kept])
 
 
@@ -79,7 +81,8 @@ class TerminalReporter:
     def __init__(self, console: Console) -> None:
         self.console = console
         wide = console.width >= WIDE
-        line = _Line(lambda: console.width - (BAR_WIDTH + 1) * wide)
+        self._names: dict[str, None] = {}  # of the runs that are shown
+        line = _Line(lambda: console.width - (BAR_WIDTH + 1) * wide, self._names.keys())
         bars = [BarColumn(bar_width=BAR_WIDTH)] if wide else []
         self.progress = Progress(*bars, line, console=console, disable=not console.is_terminal)
         self._shown: dict[Run, _Shown] = {}
@@ -108,6 +111,7 @@ class TerminalReporter:
             if note not in self._notes:  # once for all runs
                 self.console.print(note, highlight=False)
         self._notes.update(training.notes)
+        self._names[str(run)] = None
         if run in self._shown:  # in a process that died
             self.progress.remove_task(self._shown[run].task)
         self._shown[run] = _Shown(

@@ -21,7 +21,7 @@ from resrepro.cli.options import (
     ReadDir,
     console,
     duration,
-    shortened,
+    told_apart,
 )
 from resrepro.figures.palette import COLORS, VERMILION
 from resrepro.results.status import RunStatus, StoredRuns
@@ -142,30 +142,13 @@ def _table(shown: list[RunStatus], drawn: list[RunStatus], width: int) -> Table:
     table.add_column("", width=1)
     for column in widths:
         table.add_column(column, no_wrap=True, justify="left" if column in ("run", "state") else "right")
-    names = _told_apart([row["run"] for row in rows], name_width)
+    names = told_apart([row["run"] for row in rows], name_width)
     for run, row, name in zip(shown, rows, names, strict=True):
         row["run"] = name
         number = drawn.index(run) if run in drawn else None
         mark = Text("") if number is None else Text(str(number + 1), f"bold {COLORS[number]}")
         table.add_row(mark, *(row[column] for column in widths), style=STATE_STYLES[run.state])
     return table
-
-
-def _told_apart(names: list[str], width: int) -> list[str]:
-    """Shorten names to this width so that they stay distinct: without dataset, without seed, then with `…`."""
-    for parts in (slice(None), slice(-2, None), slice(-2, -1)):
-        kept = ["/".join(name.split("/")[parts]) for name in names]
-        if len({*kept}) < len(kept):
-            break
-        names = kept
-        if max(map(len, names)) <= width:
-            return names
-    heads = sorted(range(1, max(2, width - 1)), key=lambda head: abs(head - width // 2))
-    cut = (
-        [name if len(name) <= width else f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}" for name in names]
-        for head in heads
-    )
-    return next((found for found in cut if len({*found}) == len(found)), [shortened(name, width) for name in names])
 
 
 def _name_width(widths: dict[str, int], width: int) -> int:

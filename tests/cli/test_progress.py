@@ -45,6 +45,15 @@ def test_a_narrow_line_keeps_name_iteration_errors_and_eta(width: int, monkeypat
         assert ("lr 0.1" in line, "images/s" in line, "cifar10/" in line) == (width > 80, width > 80, width > 60)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_several_runs_with_long_names_are_told_apart(width: int) -> None:
+    ends = "warmup100", "128images", "128images-cifar"
+    runs = [r for r in find_experiment("phase-diagram").runs if r.name.startswith("plain14-lr0.1-") and r.seed < 2]
+    shown = lines(width, [run for run in runs if run.name.endswith(ends)], 700)
+    names = {line.partition("  ")[0] for line in shown}
+    assert len(names) == len(shown) == 6 and all(len(line) <= width for line in shown)
+
+
 def test_the_last_tests_are_named_and_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
     (line,) = lines(80, [find_experiment("cifar-plain").runs[0]], 64000)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from resrepro import results
-from resrepro.cli.watch import _told_apart
+from resrepro.cli.options import told_apart
 from resrepro.results import csv_rows
 from support.processes import command, run
 from support.recipes import tiny_run
@@ -124,14 +124,14 @@ def test_names_of_runs_are_told_apart_in_a_narrow_window() -> None:
     names = [
         f"cifar10/{name}/seed0" for name in ("resnet20-decay-all", "resnet56-decay-all", "plain56-32k-fc-gaussian")
     ]
-    assert _told_apart(names, 40) == names
-    assert _told_apart(names, 29) == [name.removeprefix("cifar10/") for name in names]
-    assert _told_apart(names, 23) == [name.split("/")[1] for name in names]
+    assert told_apart(names, 40) == names
+    assert told_apart(names, 29) == [name.removeprefix("cifar10/") for name in names]
+    assert told_apart(names, 23) == [name.split("/")[1] for name in names]
     for width in range(10, 23):
-        found = _told_apart(names, width)
+        found = told_apart(names, width)
         assert len({*found}) == 3 and max(map(len, found)) <= width
     seeds = [f"cifar10/plain56-32k-fc-gaussian/seed{seed}" for seed in (0, 1)]
-    assert len({*_told_apart(seeds, 12)}) == 2
+    assert len({*told_apart(seeds, 12)}) == 2
 
 
 def test_a_frame_without_a_window_has_the_newest_finished_runs(tmp_path: Path) -> None:

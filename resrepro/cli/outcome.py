@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resrepro import paper
-from resrepro.config.experiment import Experiment
+from resrepro.config.experiment import Claim, Experiment
 from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
 from resrepro.report.verdicts import ELSEWHERE, decidable, judge
@@ -35,10 +35,13 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
                 f"diverged: {run}, at iteration {status.iteration}: its loss became NaN or infinite", soft_wrap=True
             )
     judged = judge([(experiment, claim) for claim in decidable(experiment)], results_dir)
-    for verdict in judged:
+    of_others = [v for v in judged if v.status == "not run" and not _is_about(v.claim, runs)]
+    for verdict in (verdict for verdict in judged if verdict not in of_others):
         word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
         console.print(f"{word}: {verdict.claim.text} ({detail})", soft_wrap=True)
+    if of_others:
+        console.print(f"not run: {len(of_others)} claim(s) about other runs of the experiment", soft_wrap=True)
     if judged and experiment.is_varied:
         console.print(f"with{experiment.variation.options} this is no verdict on the paper's runs", soft_wrap=True)
     problems = [status.problem for status in statuses if status.problem]
@@ -73,6 +76,10 @@ def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) ->
             ]
         table.add_row(f"{run.stored_name}/seed{run.seed}", *cells)
     return table
+
+
+def _is_about(claim: Claim, runs: Sequence[Run]) -> bool:
+    return claim.ensemble or claim.is_counted or not {run.name for run in runs}.isdisjoint(claim.runs)
 
 
 def _next(experiment: Experiment) -> str:

@@ -47,6 +47,19 @@ def test_run_ends_with_verdicts_on_the_paper_only_under_its_schedule(scale: floa
         assert "with --schedule-scale 0.1 this is no verdict" in printed
 
 
+def test_claims_about_runs_that_were_not_asked_for_are_counted(tmp_path: Path) -> None:
+    experiment = find_experiment("plain-vs-resnet")
+    asked = [run for run in experiment.runs if run.name == "plain56"]
+    results.write_record(files_of(tmp_path, asked[0]), record(asked[0]))
+    console = Console(width=200)
+    with console.capture() as captured:
+        print_outcome(console, experiment, asked, tmp_path)
+    claims = [line for line in captured.get().splitlines() if line.startswith("not run: ")]
+    about = sum("plain56" in claim.runs for claim in experiment.claims)
+    assert claims[-1] == f"not run: {len(experiment.claims) - about} claim(s) about other runs of the experiment"
+    assert len(claims) == about + 1
+
+
 def test_a_damaged_file_of_a_finished_run_is_an_error(toml: Callable[..., Path], tmp_path: Path) -> None:
     """It was a line among the others, and the exit code was 0."""
     run = tiny_run("plain8")

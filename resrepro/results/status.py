@@ -128,7 +128,7 @@ class StoredRuns:
 
 
 def named_runs(word: str, results_dir: Path, command: str, what: str = "experiment or run") -> list[RunFiles]:
-    """Return the stored runs that a word names: by their folder, or as `StoredRuns` has it.
+    """Return the stored runs that a word names: by their folder, or as `StoredRuns` has it, or those below a folder.
 
     Raises:
         UserError: it names nothing.
@@ -137,7 +137,13 @@ def named_runs(word: str, results_dir: Path, command: str, what: str = "experime
         files = RunFiles(folder=folder)
         if any(file.is_file() for file in (files.record, files.curves, files.asked)):
             return [files]
-    return StoredRuns(results_dir, [word], command, what).files()
+    below = [RunFiles(folder=record.parent) for record in sorted(Path(word).rglob("run.json"))] if "/" in word else []
+    try:
+        return StoredRuns(results_dir, [word], command, what).files() or below
+    except UserError:
+        if not below:
+            raise
+    return below
 
 
 def named_run(word: str, results_dir: Path, command: str, what: str = "run") -> RunFiles:
@@ -149,7 +155,8 @@ def named_run(word: str, results_dir: Path, command: str, what: str = "run") -> 
     found = named_runs(word, results_dir, command, what)
     found = [files for files in found if files.folder.parent.name == word] or found
     if len(found) != 1:
-        names = [files.folder.relative_to(results_dir).as_posix() for files in found]
+        folders = [files.folder for files in found]
+        names = [str(f.relative_to(results_dir) if f.is_relative_to(results_dir) else f) for f in folders]
         of_these = f"name one of {', '.join(names)}" if names else f"none is stored in {results_dir}; train it first"
         raise UserError(f"{command} {word}: expected one run, got {len(found)}; {of_these}")
     return found[0]

@@ -14,7 +14,7 @@ import pytest
 from resrepro import results
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.results.status import StoredRuns
+from resrepro.results.status import StoredRuns, named_run, named_runs
 from support.recipes import tiny_run
 from support.records import point, record
 from support.watching import begin, look, named, shown
@@ -156,3 +156,18 @@ def test_names_choose_among_the_runs(tmp_path: Path) -> None:
     assert chosen("resnet20") == []  # declared, and not begun
     with pytest.raises(UserError, match="no experiment or run 'mien'; did you mean 'mine'"):
         StoredRuns(tmp_path, ["mien"])
+
+
+def test_a_folder_elsewhere_names_the_finished_runs_below_it(tmp_path: Path) -> None:
+    mine, other = tmp_path / "results", tmp_path / "other"
+    for seed in (1, 0):
+        run = tiny_run("plain8").replace(seed=seed)
+        results.write_record(results.run_files(other, run), record(run))
+        results.write_record(results.run_files(mine / "quickstart", run), record(run))
+    for word in (other, other / "shapes", mine / "quickstart/shapes/plain8"):
+        found = [files.folder for files in named_runs(str(word), mine, "verify")]
+        assert [folder.name for folder in found] == ["seed0", "seed1"] and found[0].is_relative_to(word)
+    with pytest.raises(UserError, match=rf"expected one run, got 2; name one of {other}/shapes/plain8/seed0, {other}"):
+        named_run(str(other), mine, "compare")
+    with pytest.raises(UserError, match="there is no experiment or run"):
+        named_runs(f"{tmp_path}/nosuch", mine, "verify")

@@ -101,7 +101,8 @@ def export(classifier: Classifier, to: str, path: Path, opset: int | None = None
                 )
             if written.is_dir():
                 path.mkdir(exist_ok=True)
-            for file in sorted(written.iterdir()) if written.is_dir() else [written]:
+            # hubconf.py comes last: alone, it would be that of other code when the command is typed again
+            for file in sorted(written.iterdir(), reverse=True) if written.is_dir() else [written]:
                 file.replace(path / file.name if written.is_dir() else path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -107,6 +107,30 @@ def test_outputs_that_differ_leave_no_file(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_was_moved_in_half_is_written_anew(
+    files: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between its two files, the same command was refused: for a hubconf.py without a net is other code's."""
+
+    def write(classifier: Classifier, path: Path, images: torch.Tensor, _opset: int | None) -> tuple[torch.Tensor, str]:
+        path.mkdir()
+        for name in ("hubconf.py", "net.pt2"):
+            (path / name).write_text(name)
+        return classifier(images), "takes images"
+
+    def once(file: Path, target: Path) -> None:
+        move(file, target)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setitem(exporting.FORMATS, "torch-hub-folder", write)
+    move = Path.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", once)
+        assert "Input/output error" in fails(files, "--to", "torch-hub-folder", "--output", tmp_path / "hub")
+    exported(files, "torch-hub-folder", tmp_path / "hub")
+    assert sorted(file.name for file in (tmp_path / "hub").iterdir()) == ["hubconf.py", "net.pt2"]
+
+
 def test_wrong_options_are_one_line(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fails(files, "--to", "onyx") == "--to onyx: unknown; did you mean 'onnx'?"
     assert (

@@ -15,7 +15,7 @@ import pytest
 from resrepro import results
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures.initialization import NEAR, growth
-from resrepro.paper.curves import published_responses, response_difference
+from resrepro.paper.curves import published_curve, published_responses, response_difference
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.distance import distances, published
 from resrepro.results.laboratory import (
@@ -26,6 +26,7 @@ from resrepro.results.laboratory import (
     PathGradient,
     SurfacePoint,
 )
+from resrepro.results.paths import RunFiles
 from resrepro.results.records import Response
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +162,36 @@ def test_where_the_recipe_stands_is_where_the_stored_runs_stand(first_cell: str,
     cells = row("docs/recipe.md", first_cell)
     assert cells[:3] == [ours["train"][0], ours["test"][0], moving["test"][0]]
     assert cells[3].startswith(f"{std:.2f} (")
+
+
+@pytest.mark.parametrize(
+    ("net", "whose"),
+    [
+        ("plain-20", "the paper, ours"),
+        ("plain-32", "the paper"),
+        ("plain-44", "the paper"),
+        ("plain-56", "the paper, ours"),
+        ("ResNet-20", "the paper, ours"),
+    ],
+)
+def test_what_the_first_drop_leaves_is_the_curves(net: str, whose: str) -> None:
+    name = net.lower().replace("-", "")
+    theirs = published_curve("cifar10", name, "train")
+    assert theirs is not None
+    curves = [(theirs.iterations, theirs.error_pct)]
+    if "ours" in whose:
+        points = results.read_points(RunFiles(folder=ROOT / f"results/cifar10/{name}/seed0"))
+        middles = [point.iteration - 500 for point in points]
+        curves.append((np.array(middles), np.array([point.train_error_pct for point in points])))
+    cells: list[list[str]] = [[], [], []]
+    for number, (iterations, errors) in enumerate(curves):
+        plateau, after = (iterations >= 20_000) & (iterations < 32_000), (iterations >= 33_000) & (iterations < 48_000)
+        line, covariance = np.polyfit(iterations[plateau] - 32_000, errors[plateau], 1, cov=True)
+        noise = "" if number else f" ± {covariance[1, 1] ** 0.5:.2f}"
+        left = errors[after].mean()
+        for cell, text in zip(cells, (f"{line[1]:.2f}{noise}", f"{left:.2f}", f"{left / line[1]:.2f}"), strict=True):
+            cell.append(text)
+    assert row("docs/recipe.md", f"{net}: {whose}") == [", ".join(cell) for cell in cells]
 
 
 @pytest.mark.parametrize("net", ["plain-20", "plain-56", "ResNet-20", "ResNet-56"])

@@ -48,7 +48,7 @@ def main() -> None:
                     wrong = torch.cat([net(part) for part in x.split(size)]).argmax(1) != y
                 errors[size].append(100 * float(wrong.double().mean()))
         rises = [[part - whole for part, whole in zip(errors[n], errors[128], strict=True)] for n in PARTS[1:]]
-        cells = [f"{fmean(rise):+.2f} ± {stdev(rise) / len(rise) ** 0.5:.2f}" for rise in rises]
+        cells = [f"{fmean(rise):.2f} ± {stdev(rise) / len(rise) ** 0.5:.2f}" for rise in rises]
         print(f"| {arch} | {' | '.join([f'{fmean(errors[128]):.2f}', *cells])} |", flush=True)
 
 

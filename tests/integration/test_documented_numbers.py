@@ -164,6 +164,28 @@ def test_where_the_recipe_stands_is_where_the_stored_runs_stand(first_cell: str,
     assert cells[3].startswith(f"{std:.2f} (")
 
 
+PHASE_ROWS = {
+    "fan_out, decay 0.0001": "",
+    "fan_in": "-fan_in",
+    "decay 0.001": "-weight_decay0.001",
+    "warm-up of 100 iterations": "-warmup100",
+    "warm-up to an error of 80 %": "-warmup",
+    "128 images": "-128images",
+    "128 images, as in `cifar`": "-128images-cifar",
+}
+
+
+@pytest.mark.parametrize("choice", PHASE_ROWS)
+@pytest.mark.parametrize(("nets", "arch"), [("plain", "plain"), ("residual", "resnet")])
+def test_the_phase_diagrams_cells_are_the_records(nets: str, arch: str, choice: str) -> None:
+    def error(depth: int, lr: str) -> str:
+        folder = ROOT / f"results/phase-diagram/shapes/{arch}{depth}-lr{lr}{PHASE_ROWS[choice]}/seed0"
+        return f"{json.loads((folder / 'run.json').read_text())['final_train_error_pct']:.1f}"
+
+    cells = [f"{error(14, lr)} → {error(38, lr)}" for lr in ("0.01", "0.03", "0.1")]
+    assert row("docs/laboratory.md", f"{nets}, {choice}") == cells
+
+
 @pytest.mark.parametrize(
     ("net", "whose"),
     [

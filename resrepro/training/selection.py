@@ -48,7 +48,7 @@ def select(
     known = list(dict.fromkeys(name for experiment in experiments for name in experiment.run_names()))
     for name in only or ():
         if name not in known:
-            raise UserError(f"only: there is no run '{name}'{did_you_mean(name, known)}")
+            raise UserError(f"--only: there is no run '{name}'{did_you_mean(name, known)}")
     varied = [found.variant(variation) for found in experiments if found.select(only=only).runs]
     left_out = _without_data(varied, data_dir) if {*names} == {"all"} else []
     chosen = [(found, found.select(seeds=seeds, only=only).runs) for found in varied if found not in left_out]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resrepro import results
 from resrepro.errors import UserError
-from resrepro.report.measures import Seed
+from resrepro.report.seeds import Seed
 from resrepro.report.statistics import CONFIDENCE, p_words
 from resrepro.results.analyses import read_predictions
 from resrepro.results.paths import RunFiles

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, median
 
 from resrepro import results
 from resrepro.config.architectures import architecture, multiply_adds
 from resrepro.config.datasets import chance_error_pct
-from resrepro.config.experiment import Claim, Experiment, Measure
+from resrepro.config.experiment import Claim, Measure
 from resrepro.errors import UserError
 from resrepro.paper.curves import published_responses, windows
 from resrepro.results import csv_rows
@@ -195,89 +194,3 @@ def read_value(files: RunFiles, record: RunRecord, claim: Claim) -> float | None
     if record.status == "diverged" and is_error(claim.column):
         return chance_error_pct(record.dataset, guesses=5 if claim.column == "top5_error_pct" else 1)
     return MEASURES[claim.column].of(files, record, claim)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seed:
-    """Hold what a claim compares, as a seed of a run measured it."""
-
-    value: float
-    files: RunFiles
-    record: RunRecord
-
-
-def declared_seeds(
-    experiment: Experiment, claim: Claim, name: str, results_dir: Path
-) -> tuple[list[Seed], tuple[float, ...], str]:
-    """Read what the seeds of a run measured.
-
-    Returns:
-        The declared seeds, and the values of further ones; or none and the reason, also if not all declared seeds that
-        finished may count.
-    """
-    runs = [run for run in experiment.runs if run.name == name]
-    records, problems = results.read_finished_seeds(results_dir, runs)
-    declared, further, lacking = [], [], []
-    for run, record in records.items():
-        files = results.run_files(results_dir, run)
-        try:
-            value = read_value(files, record, claim)
-        except (UserError, OSError) as error:
-            problems[run] = str(error)
-            continue
-        if run not in runs:
-            further += [] if value is None else [value]
-        elif value is None:
-            lacking.append((files, record))
-        else:
-            declared.append(Seed(value=value, files=files, record=record))
-    for run in runs:  # a damaged seed that is not declared is named where runs are shown
-        if run in problems:
-            return [], (), problems[run]
-    if lacking:
-        return [], (), _why_lacking(claim, name, lacking)
-    seeds = ", ".join(str(run.seed) for run in runs)
-    why = f"{name} not finished" + (f" with seed {seeds}, which the experiment declares" if further else "")
-    return declared, tuple(further), "" if declared else why
-
-
-def ensemble(experiment: Experiment, claim: Claim, results_dir: Path) -> tuple[list[Seed], str]:
-    """Read what all runs of an experiment measured together: one value, or none and the reason."""
-    runs = {run.path.as_posix(): run for run in experiment.runs}
-    try:
-        records = {name: results.read_finished(results_dir, run) for name, run in runs.items()}
-        found = results.ensembles(results_dir, experiment.dataset)
-    except (UserError, OSError) as error:
-        return [], str(error)
-    missing = [name for name, record in records.items() if record is None or record.status != "finished"]
-    if missing:
-        return [], f"{missing[0]} not finished"
-    its = [e.reestimated for e in found if {*e.members} == {*runs} and e.as_in_paper(claim.protocol)]
-    value = None if not its else its[-1].top5_pct if claim.top == 5 else its[-1].top1_pct
-    if value is None:
-        return [], f"to measure: `{_evaluate([results_dir / name for name in runs], claim)} --ensemble`"
-    first = next(record for record in records.values() if record is not None)
-    return [Seed(value=value, files=results.run_files(results_dir, experiment.runs[0]), record=first)], ""
-
-
-def _why_lacking(claim: Claim, name: str, lacking: list[tuple[results.RunFiles, RunRecord]]) -> str:
-    diverged = [record.seed for _, record in lacking if record.status == "diverged"]
-    if diverged:
-        return f"{name} diverged with seed {', '.join(map(str, diverged))}"
-    if claim.protocol != "single view" or claim.top == 5:
-        return f"to measure: `{_evaluate([files.folder for files, _ in lacking], claim)}`"
-    if claim.column == "lesion_rise_pct":
-        return f"to measure: `resrepro lesions {lacking[0][0].folder}`"
-    return f"{name} has no record of: {MEASURES[claim.column].words}"
-
-
-def _evaluate(folders: Iterable[Path], claim: Claim) -> str:
-    """Return the command that tests runs as a claim asks."""
-    option = "" if claim.protocol == "single view" else f" --protocol {claim.protocol}"
-    return f"resrepro evaluate {' '.join(map(str, folders))}{option}"
-
-
-def layers_of(seeds: Sequence[Seed]) -> list[float]:
-    """Return the response of each layer, the mean over seeds of a run."""
-    of_seeds = [[row.std for row in read_responses(seed.files, seed.record.arch)] for seed in seeds]
-    return [fmean(stds) for stds in zip(*of_seeds, strict=False)]

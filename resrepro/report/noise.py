@@ -11,7 +11,8 @@ from resrepro import results
 from resrepro.config.datasets import SIZES
 from resrepro.config.experiment import Claim
 from resrepro.errors import UserError
-from resrepro.report.measures import MEASURES, TINY, Seed, lesions, response_ratios, window_of
+from resrepro.report.measures import MEASURES, TINY, lesions, response_ratios, window_of
+from resrepro.report.seeds import Seed
 from resrepro.report.statistics import Noise, binomial_noise, pooled_noise
 from resrepro.results.analyses import read_responses
 from resrepro.results.paths import RunFiles

@@ -13,9 +13,10 @@ from typing import Literal, get_args
 from resrepro import paper
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.report.comparison import image_by_image
-from resrepro.report.measures import MEASURES, Seed, counted, declared_seeds, ensemble, is_error, layers_of
+from resrepro.report.measures import MEASURES, counted, is_error
 from resrepro.report.noise import SeedSpreads, known_noise
 from resrepro.report.rule import INTERVAL
+from resrepro.report.seeds import Seed, declared_seeds, ensemble, layers_of
 from resrepro.report.statistics import (
     ALPHA,
     Estimate,

@@ -10,7 +10,7 @@ import pytest
 from resrepro import results
 from resrepro.report import comparison
 from resrepro.report.comparison import Comparison
-from resrepro.report.measures import Seed
+from resrepro.report.seeds import Seed
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Prediction

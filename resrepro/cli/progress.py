@@ -52,7 +52,7 @@ class _Line(ProgressColumn):
         return Text(fitted(run, parts, extras, self.width(), self.runs), no_wrap=True)
 
 
-def fitted(run: str, parts: Sequence[str], extras: Sequence[str], width: int, runs: Collection[str] = ()) -> str:
+def fitted(run: str, parts: Sequence[str], extras: Sequence[str], width: int, runs: Collection[str]) -> str:
     """Return a line of at most `width` characters, if it can be.
 
     Args:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 LOADAVG = Path("/proc/loadavg")
+IDLE = 0.1  # cores
 NUM_LOOKS = 3
 BETWEEN_LOOKS_S = 0.01
 
@@ -20,7 +21,7 @@ def busy_cores() -> float:
         return 0.0
     load = os.getloadavg()[0]
     for _ in range(NUM_LOOKS):
-        if load < 0.1:
+        if load < IDLE:
             break
         load = min(load, _others_now())
         time.sleep(BETWEEN_LOOKS_S)

@@ -141,7 +141,7 @@ def row(name: str, first_cell: str) -> list[str]:
 def test_the_readmes_distances_are_those_of_the_stored_runs(
     first_cell: str, experiment: str, name: str, before: str
 ) -> None:
-    folder = "results/h200" if "so far" in first_cell and name == "resnet56" else "results"
+    folder = "results/h200-stopped" if "so far" in first_cell and name == "resnet56" else "results"
     ours, others = differences(experiment, name, folder)["test"], differences("cifar-decay-all", before)["test"]
     pairs = zip(ours, others, strict=True)
     assert row("README.md", first_cell) == [f"{new} ({old})" for new, old in pairs]
@@ -227,8 +227,8 @@ def test_decay_on_all_stands_where_its_stored_runs_stand(net: str) -> None:
     ("first_cell", "experiment", "name", "folder"),
     [
         ("plain-20, the three choices", "cifar-plain", "plain20", "results"),
-        ("plain-56, the three choices, on a GPU, up to 29,000", "cifar-plain", "plain56", "results/h200"),
-        ("ResNet-56, the three choices, up to 30,000", "cifar-resnet", "resnet56", "results/h200"),
+        ("plain-56, the three choices, on a GPU, up to 29,000", "cifar-plain", "plain56", "results/h200-stopped"),
+        ("ResNet-56, the three choices, up to 30,000", "cifar-resnet", "resnet56", "results/h200-stopped"),
     ],
 )
 def test_where_the_runs_on_a_gpu_stand(first_cell: str, experiment: str, name: str, folder: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,8 +22,11 @@ class Timed:
     rounds: list[Round] = field(default_factory=list)
 
 
-def time_in_turns(jobs: list[Job], num_rounds: int) -> list[Timed]:
+def time_in_turns(jobs: list[Job], num_rounds: int, on_ready: Callable[[Timed], None]) -> list[Timed]:
     """Time each job in a process of its own, for peak memory and the allocator's settings belong to a process.
+
+    Args:
+        on_ready: called when a job's loop is warm; they are started one after another.
 
     Raises:
         UserError: a process ended early.
@@ -36,6 +40,7 @@ def time_in_turns(jobs: list[Job], num_rounds: int) -> list[Timed]:
             process.start()
             theirs.close()  # so that the end of the process is the end of the pipe
             workers.append((process, ours, Timed(job=job, ready=_receive(ours, job))))
+            on_ready(workers[-1][2])
         for _ in range(num_rounds):
             for _, pipe, timed in workers:
                 pipe.send("go")

@@ -68,7 +68,11 @@ def compare(
             ]
         ]
         console.print(f"{arch}: {len(jobs)} processes in turns ...")
-        timed = time_in_turns(jobs, rounds)
+        timed = time_in_turns(
+            jobs,
+            rounds,
+            lambda t: console.print(f"  {_loop(t.job.loop, t.job.runs)}: started in {t.ready.start_s:.0f} s"),
+        )
         rows += _rows(timed, counts, rates, compute)
     console.print(_table(rows))
     console.print(
@@ -130,7 +134,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         ours = row["whole_run_s"] is not None
         table.add_row(
             row["architecture"],
-            row["loop"] if row["runs_at_once"] == 1 else f"{row['loop']} x{row['runs_at_once']}",
+            _loop(row["loop"], row["runs_at_once"]),
             _three_digits(row["ms_per_iteration"]),
             f"{row['images_per_s']:.0f}",
             f"{row['times_standard']:.2f}",
@@ -140,6 +144,10 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             f"{_three_digits(row['floor_operations_ms'])}, {_three_digits(row['floor_bytes_ms'])}" if ours else "",
         )
     return table
+
+
+def _loop(name: str, runs: int) -> str:
+    return name if runs == 1 else f"{name} x{runs}"
 
 
 def _three_digits(number: float) -> str:

@@ -20,6 +20,7 @@ from support.processes import run
 
 ROOT = Path(__file__).parents[2]
 RECORDS = sorted((ROOT / "results").glob("*/*/seed*/run.json"))
+SECOND = sorted((ROOT / "results").glob("h200/cifar10/*/seed*/run.json"))  # of a seed that is there from a CPU
 QUICKSTARTS = sorted((ROOT / "results").glob("*/shapes/*/seed*/run.json"))
 WEIGHTS = "weights.safetensors"
 COLUMNS = (
@@ -34,7 +35,7 @@ def named(path: Path) -> str:
     return "/".join(path.parent.parts[-2:])
 
 
-@pytest.mark.parametrize("path", RECORDS + QUICKSTARTS, ids=named)
+@pytest.mark.parametrize("path", RECORDS + SECOND + QUICKSTARTS, ids=named)
 def test_a_committed_run_is_whole(path: Path) -> None:
     record = json.loads(path.read_text())
     with (path.parent / "curves.csv").open() as file:
@@ -47,7 +48,7 @@ def test_a_committed_run_is_whole(path: Path) -> None:
     assert path in QUICKSTARTS or {"responses.csv", "gradients.csv"} <= {file.name for file in path.parent.iterdir()}
 
 
-@pytest.mark.parametrize("path", RECORDS + QUICKSTARTS, ids=named)
+@pytest.mark.parametrize("path", RECORDS + SECOND + QUICKSTARTS, ids=named)
 def test_a_committed_run_is_still_the_run_that_is_asked_for(path: Path) -> None:
     record = results.read_record(RunFiles(folder=path.parent))
     assert record is not None
@@ -114,14 +115,18 @@ def test_the_table_of_choices_is_the_records() -> None:
         assert cells == [f"{record[column]:.2f}" for column in COLUMNS[:2]], name
 
 
-def test_the_readme_opens_with_the_records() -> None:
-    for label, paper, ours, difference, _ in rows("README.md", "test error (%)"):
-        record = record_of(label, "")
-        assert ours == f"{record['final_test_error_pct']:.2f} (seed 0)", label
-        published = TEST_ERROR_PCT.get(("cifar10", record["arch"]))
-        assert paper == (f"{published:.2f}" if published else "curve only"), label
-        expected = f"{record['final_test_error_pct'] - published:+.2f}".replace("-", "−") if published else ""
-        assert difference == expected, label
+def test_the_table_of_the_presets_nets_is_the_records() -> None:
+    found = set()
+    for label, train, averaged, moving, clean, papers in rows("docs/findings.md", "CIFAR-10, 64,000 iterations"):
+        name, home = label.split(",")[0].split(" ")[0].lower().replace("-", ""), "h200" if "GPU" in label else "."
+        path = ROOT / "results" / home / "cifar10" / name / f"seed{int('seed 1' in label)}" / "run.json"
+        record = json.loads(path.read_text())
+        assert [train, moving, averaged, clean] == [f"{record[column]:.2f}" for column in COLUMNS], label
+        published = TEST_ERROR_PCT.get(("cifar10", name))
+        assert papers == ("" if published is None else f"{published:.2f}"), label
+        found.add(path.resolve())
+    whole = {f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56)}
+    assert found == {path for path in (*RECORDS, *SECOND) if path.parts[-3] in whole}
 
 
 def test_the_quickstarts_table_is_the_records() -> None:

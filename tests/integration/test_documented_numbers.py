@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resrepro import results
+from resrepro import paper, results
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures.initialization import NEAR, growth
 from resrepro.paper.curves import published_curve, published_responses, response_difference
+from resrepro.report.distances import fig6, fig7
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.distance import distances, published
 from resrepro.results.laboratory import (
@@ -30,6 +31,7 @@ from resrepro.results.paths import RunFiles
 from resrepro.results.records import Response
 
 ROOT = Path(__file__).parents[2]
+CORNERS = ("plain20", "plain56", "resnet20", "resnet56")
 
 
 def record(run: str, seed: int = 0) -> Any:
@@ -38,29 +40,6 @@ def record(run: str, seed: int = 0) -> Any:
 
 def page(name: str) -> str:
     return " ".join((ROOT / name).read_text().replace("**", "").split())
-
-
-def test_the_readmes_training_errors_are_the_records() -> None:
-    plain = [f"{record(run)['final_train_error_pct']:.2f}" for run in ("plain20-decay-all", "plain56-decay-all")]
-    residual = [f"{record(run)['final_train_error_pct']:.2f}" for run in ("resnet20-decay-all", "resnet56-decay-all")]
-    sentence = (
-        f"{plain[0]} and {plain[1]} % in the plain nets of 20 and 56 layers, "
-        f"{residual[0]} and {residual[1]} % in the residual nets"
-    )
-    assert sentence in page("README.md")
-
-
-@pytest.mark.parametrize("run", ["plain20", "plain56", "resnet20", "resnet56"])
-def test_the_readmes_times_are_the_records(run: str) -> None:
-    label = {"plain": "plain-", "resnet": "ResNet-"}[run.rstrip("0256")] + run[-2:]
-    row = next(
-        line
-        for line in (ROOT / "README.md").read_text().splitlines()
-        if line.startswith(f"| {label} |") and " h |" in line
-    )
-    its = record(f"{run}-decay-all")
-    assert f"{its['wall_time_s'] / 3600:.1f} h |" in row
-    assert ("later two" in row) == (its["num_threads"] == 2)
 
 
 def test_the_findings_best_errors_are_the_records() -> None:
@@ -111,10 +90,10 @@ def test_the_speeds_of_other_cpus_are_the_committed_measurements(cpu: str) -> No
     assert rates in text
 
 
-def differences(experiment: str, name: str, folder: str = "results", moving: bool = False) -> dict[str, list[str]]:
+def differences_of(experiment: str, name: str, files: RunFiles, moving: bool = False) -> dict[str, list[str]]:
     """Ours minus the paper's in each window, of the training and of the test error, with moving averages if asked."""
     run = next(run for run in find_experiment(experiment).runs if run.name == name)
-    points = results.read_points(results.run_files(ROOT / folder, run))
+    points = results.read_points(files)
     assert points
     if moving:
         points = [point.model_copy(update={"test_error_bn_averaged_pct": None}) for point in points]
@@ -123,45 +102,85 @@ def differences(experiment: str, name: str, folder: str = "results", moving: boo
     return {which: ["–" if mean is None else f"{mean:+.2f}" for mean in its] for which, its in means.items()}
 
 
+def differences(experiment: str, name: str, moving: bool = False) -> dict[str, list[str]]:
+    run = next(run for run in find_experiment(experiment).runs if run.name == name)
+    return differences_of(experiment, name, results.run_files(ROOT / "results", run), moving)
+
+
 def row(name: str, first_cell: str) -> list[str]:
     """Return the other cells of a row of a page's table."""
     (line,) = (line for line in (ROOT / name).read_text().splitlines() if line.startswith(f"| {first_cell} |"))
-    return [cell.strip().replace("−", "-") for cell in line.strip("|").split("|")[1:]]
+    return [cell.strip().replace("−", "-").replace("**", "") for cell in line.strip("|").split("|")[1:]]
+
+
+def net_name(label: str) -> str:
+    return label.split(",")[0].lower().replace("-", "")
 
 
 @pytest.mark.parametrize(
-    ("first_cell", "experiment", "name", "before"),
-    [
-        ("plain-20, all 64,000 iterations", "cifar-plain", "plain20", "plain20-decay-all"),
-        ("ResNet-56, 30,000 iterations so far", "cifar-resnet", "resnet56", "resnet56-decay-all"),
-        ("plain-56, all 64,000 iterations", "cifar-plain", "plain56", "plain56-decay-all"),
-        ("ResNet-20, all 64,000 iterations", "cifar-resnet", "resnet20", "resnet20-decay-all"),
-    ],
+    "net",
+    ["plain-20, two seeds", "plain-32", "plain-56", "ResNet-20, two seeds", "ResNet-32", "ResNet-44", "ResNet-56"],
 )
-def test_the_readmes_distances_are_those_of_the_stored_runs(
-    first_cell: str, experiment: str, name: str, before: str
-) -> None:
-    folder = "results/h200-stopped" if "so far" in first_cell and name == "resnet56" else "results"
-    ours, others = differences(experiment, name, folder)["test"], differences("cifar-decay-all", before)["test"]
-    pairs = zip(ours, others, strict=True)
-    assert row("README.md", first_cell) == [f"{new} ({old})" for new, old in pairs]
+def test_the_readmes_distances_are_those_of_the_stored_runs(net: str) -> None:
+    (found,) = (cells for cells in fig6(ROOT / "results").rows if cells[:2] == (net.split(",")[0], "test"))
+    seeds = range(int(found[2]))
+    assert ("two seeds" in net) == (len(seeds) == 2)
+    end = fmean(record(net_name(net), seed)["final_test_error_bn_reestimated_pct"] for seed in seeds)
+    papers = [f" ({its.error_pct:.2f})" for its in paper.TABLE_6 if its.arch == net_name(net)]
+    assert row("README.md", net) == [*found[4::2], f"{end + 1e-9:.2f}{''.join(papers)}"]  # halves go up
+
+
+def test_the_readmes_sentences_on_all_nets_are_true_of_the_stored_runs() -> None:
+    rows, text = fig6(ROOT / "results").rows, page("README.md").replace("−", "-")
+    apart = max(abs(float(d)) for its in rows if its[1] == "train" and its[0] != "plain-56" for d in its[4::2])
+    assert f"training curves of all these nets but plain-56 are within {apart:.2f} points" in text
+    for net, *_, theirs, ours, _, _, _ in fig7(ROOT / "results").rows:
+        assert re.search(rf"{ours} in {net} \((the paper: )?{theirs}\)", text), net
+    before = [float(differences("cifar-decay-all", f"{net}-decay-all")["test"][0]) for net in CORNERS]
+    assert f"four of these nets are {min(before):.2f} to {max(before):.2f} points above" in text
+    hours = [f"{record(net)['wall_time_s'] / 3600:.1f}" for net in ("plain56", "resnet20")]
+    assert "plain-56 took {} hours, and ResNet-20 {}.".format(*hours) in text
+
+
+STOPPED = {
+    "plain-44, stopped at 50,822": 50_822,
+    "plain-56, on a GPU, stopped at 29,647": 29_647,
+    "ResNet-56, stopped at 30,431": 30_431,
+}
 
 
 @pytest.mark.parametrize(
-    ("first_cell", "name"),
+    "first_cell",
     [
-        ("plain-56, the three choices", "plain56"),
-        ("ResNet-20, the three choices", "resnet20-32k-fc-gaussian"),
-        ("ResNet-20, the three choices, BN on 64 images", "resnet20-32k-fc-gaussian-bn-64"),
+        "plain-20, seed 0", "plain-20, seed 1", "plain-32, seed 0", "plain-56, seed 0", "plain-56, on a GPU",
+        "ResNet-20, seed 0", "ResNet-20, seed 1", "ResNet-32, seed 0", "ResNet-44, seed 0", "ResNet-56, seed 0",
+        *STOPPED,
     ],
-)
-def test_where_the_recipe_stands_is_where_the_stored_runs_stand(first_cell: str, name: str) -> None:
-    experiment = "recipe-forensics" if "32k" in name else "cifar-plain"
-    ours, moving = (differences(experiment, name, moving=m) for m in (False, True))
-    std = fmean(r.std for r in read_rows(ROOT / f"results/cifar10/{name}/seed0/responses.csv", Response))
+)  # fmt: skip
+def test_the_three_choices_stand_where_their_runs_stand(first_cell: str) -> None:
+    name, seed = net_name(first_cell), int("seed 1" in first_cell)
+    home = "h200-stopped" if first_cell in STOPPED else "h200" if "on a GPU" in first_cell else "."
+    files = RunFiles(folder=ROOT / "results" / home / f"cifar10/{name}/seed{seed}")
+    experiment = "cifar-plain" if "plain" in name else "cifar-resnet"
+    ours, moving = (differences_of(experiment, name, files, moving=m) for m in (False, True))
+    windows = [", ".join(ours[which]) for which in ("train", "test")]
     cells = row("docs/recipe.md", first_cell)
-    assert cells[:3] == [ours["train"][0], ours["test"][0], moving["test"][0]]
-    assert cells[3].startswith(f"{std:.2f} (")
+    assert cells[:3] == [*windows, moving["test"][0]]
+    if files.responses.exists():
+        std = fmean(r.std for r in read_rows(files.responses, Response))
+        theirs = published_responses(name)
+        assert cells[3] == f"{std:.2f}" + ("" if theirs is None else f" ({fmean(theirs.std):.2f})")
+    else:
+        assert cells[3] == ""
+        assert results.read_points(files)[-1].iteration == STOPPED[first_cell] // 1000 * 1000
+
+
+def test_the_net_with_bn_on_64_images_stands_where_its_run_stands() -> None:
+    name = "resnet20-32k-fc-gaussian-bn-64"
+    ours, moving = (differences("recipe-forensics", name, moving=m) for m in (False, True))
+    std = fmean(r.std for r in read_rows(ROOT / f"results/cifar10/{name}/seed0/responses.csv", Response))
+    cells = row("docs/recipe.md", "ResNet-20, the three choices, 32,000 iterations, BN on 64 images")
+    assert cells == [ours["train"][0], ours["test"][0], moving["test"][0], f"{std:.2f} (1.62)"]
 
 
 PHASE_ROWS = {
@@ -190,10 +209,13 @@ def test_the_phase_diagrams_cells_are_the_records(nets: str, arch: str, choice: 
     ("net", "whose"),
     [
         ("plain-20", "the paper, ours"),
-        ("plain-32", "the paper"),
-        ("plain-44", "the paper"),
-        ("plain-56", "the paper, ours"),
+        ("plain-32", "the paper, ours"),
+        ("plain-44", "the paper, ours"),
+        ("plain-56", "the paper, ours, ours on the GPU"),
         ("ResNet-20", "the paper, ours"),
+        ("ResNet-32", "the paper, ours"),
+        ("ResNet-44", "the paper, ours"),
+        ("ResNet-56", "the paper, ours"),
     ],
 )
 def test_what_the_first_drop_leaves_is_the_curves(net: str, whose: str) -> None:
@@ -201,8 +223,9 @@ def test_what_the_first_drop_leaves_is_the_curves(net: str, whose: str) -> None:
     theirs = published_curve("cifar10", name, "train")
     assert theirs is not None
     curves = [(theirs.iterations, theirs.error_pct)]
-    if "ours" in whose:
-        points = results.read_points(RunFiles(folder=ROOT / f"results/cifar10/{name}/seed0"))
+    homes = ["h200-stopped" if name == "plain44" else ".", *["h200"] * ("GPU" in whose)]
+    for home in homes:
+        points = results.read_points(RunFiles(folder=ROOT / f"results/{home}/cifar10/{name}/seed0"))
         middles = [point.iteration - 500 for point in points]
         curves.append((np.array(middles), np.array([point.train_error_pct for point in points])))
     cells: list[list[str]] = [[], [], []]
@@ -221,20 +244,6 @@ def test_decay_on_all_stands_where_its_stored_runs_stand(net: str) -> None:
     before = differences("cifar-decay-all", f"{net.lower().replace('-', '')}-decay-all")
     cells = row("docs/recipe.md", f"{net}, decay on all")
     assert [cells[0], cells[2]] == [before["train"][0], before["test"][0]]
-
-
-@pytest.mark.parametrize(
-    ("first_cell", "experiment", "name", "folder"),
-    [
-        ("plain-20, the three choices", "cifar-plain", "plain20", "results"),
-        ("plain-56, the three choices, on a GPU, up to 29,000", "cifar-plain", "plain56", "results/h200-stopped"),
-        ("ResNet-56, the three choices, up to 30,000", "cifar-resnet", "resnet56", "results/h200-stopped"),
-    ],
-)
-def test_where_the_runs_on_a_gpu_stand(first_cell: str, experiment: str, name: str, folder: str) -> None:
-    averaged, moving = (differences(experiment, name, folder, moving=m) for m in (False, True))
-    expected = [averaged["train"][0], averaged["test"][0], moving["test"][0]]
-    assert [cell.replace("+0.00", "0.00") for cell in expected] == row("docs/recipe.md", first_cell)[:3]
 
 
 def test_plain56s_ends_are_the_records() -> None:

@@ -51,10 +51,10 @@ resrepro.figure("quickstart")
 # CIFAR-10, 20 and 56 layers, 64,000 iterations (Sec. 4.2). The thin gray lines are the curves of the paper's Fig. 6.
 
 # %% alt="Our plain-20, plain-56, ResNet-20 and ResNet-56 on CIFAR-10, on top of the paper's curves"
-resrepro.figure("fig6-corners-decay-all")
+resrepro.figure("fig6-corners")
 
 # %%
-curves = resrepro.curves("fig6-corners-decay-all")
+curves = resrepro.curves("fig6-corners")
 last = curves[curves["iteration"] == 64_000]
 last.pivot_table(index="label", columns=["kind", "source"], values="error_pct").round(2)
 
@@ -65,7 +65,7 @@ last.pivot_table(index="label", columns=["kind", "source"], values="error_pct").
 # to zero than what plain layers compute: a block changes its input only a little.
 
 # %% alt="Standard deviation of the responses of each layer, in their order and sorted, ours and the paper's"
-resrepro.figure("fig7-decay-all")
+resrepro.figure("fig7")
 
 # %% [markdown]
 # ## 4. Remove a block

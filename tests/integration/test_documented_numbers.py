@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,19 @@ def test_the_readmes_distances_are_those_of_the_stored_runs(net: str) -> None:
 def test_the_readmes_sentences_on_all_nets_are_true_of_the_stored_runs() -> None:
     rows, text = fig6(ROOT / "results").rows, page("README.md").replace("−", "-")
     apart = max(abs(float(d)) for its in rows if its[1] == "train" and its[0] != "plain-56" for d in its[4::2])
-    assert f"training curves of all these nets but plain-56 are within {apart:.2f} points" in text
+    assert f"their training curves are within {apart:.2f} points" in text
+    means = {}
+    for which in ("test", "train"):
+        cells = [[float(d) for d in its[4::2]] for its in rows if its[1] == which and its[0] != "plain-56"]
+        means[which] = [(fmean(d), stdev(d) / len(d) ** 0.5) for d in zip(*cells, strict=True)]
+    tests, errors = ([f"{its[i]:+.2f}" for its in means["test"]] for i in (0, 1))
+    assert "but plain-56 the three columns are {}, {} and {},".format(*tests) in text
+    assert f"with standard errors of {min(errors)[1:]} to {max(errors)[1:]};" in text
+    recipe = page("docs/recipe.md").replace("−", "-")
+    training, their_errors = ([f"{its[i]:+.2f}" for its in means["train"]] for i in (0, 1))
+    assert "ours minus the paper's is {}, {} and {} points of training error".format(*training) in recipe
+    assert "between the nets of {}, {} and {},".format(*(error[1:] for error in their_errors)) in recipe
+    assert "and {}, {} and {} of test error ({}, {} and {}).".format(*tests, *(e[1:] for e in errors)) in recipe
     for net, *_, theirs, ours, _, _, _ in fig7(ROOT / "results").rows:
         assert re.search(rf"{ours} in {net} \((the paper: )?{theirs}\)", text), net
     before = [float(differences("cifar-decay-all", f"{net}-decay-all")["test"][0]) for net in CORNERS]

@@ -80,21 +80,32 @@ def lesions(
     compute = choose(device, precision)
     stored = open_run(named_run(run, results_dir, "lesions"), data_dir, compute)
     test = stored.images.test_split
-    found: list[Lesion] = []
-    with console.status("testing") as status, device_errors(compute, f"lesions {run}"):
-        some = evenly_spread(test, images)
-        for lesion in laboratory.lesions(stored.net, some, compute, draws=draws, seed=seed):
-            found.append(lesion)
-            status.update(f"tested {len(found)} nets")
-        paths = [*laboratory.path_gradients(stored.net, test, compute, draws=draws, seed=seed)]
     written = (stored.files.lesions, stored.files.paths)
     before = [file for file in written if file.exists()]
-    results.write_measured(
-        stored.files, {stored.files.lesions: (Lesion, found), stored.files.paths: (PathGradient, paths)}
-    )
-    print_table(laboratory.tabulate(found, stored.run.label))
+    asked = stored.asked(compute, images=images, draws=draws, seed=seed)
+    with (
+        results.unfinished_rows(stored.files.lesions, Lesion, asked) as found,
+        device_errors(compute, f"lesions {run}"),
+    ):
+        _say_resumed(len(found.rows), "nets")
+        some = evenly_spread(test, images)
+        tested = laboratory.lesions(stored.net, some, compute, draws=draws, seed=seed, skip=len(found.rows))
+        with console.status("testing") as status:
+            for lesion in tested:
+                found.add(lesion)
+                status.update(f"tested {len(found.rows)} nets")
+            paths = [*laboratory.path_gradients(stored.net, test, compute, draws=draws, seed=seed)]
+        results.write_measured(
+            stored.files, {stored.files.lesions: (Lesion, found.rows), stored.files.paths: (PathGradient, paths)}
+        )
+    print_table(laboratory.tabulate(found.rows, stored.run.label))
     for file in written:
         console.print(f"{file}{REPLACED if file in before else ''}", soft_wrap=True)
+
+
+def _say_resumed(num_rows: int, what: str) -> None:
+    if num_rows:
+        console.print(f"going on after {num_rows} {what}, which an interrupted command measured")
 
 
 def surface(
@@ -124,19 +135,27 @@ def surface(
     compute = choose(device, precision)
     stored = open_run(named_run(run, results_dir, "surface"), data_dir, compute)
     some = evenly_spread(stored.images.train_split, images)
-    found: list[SurfacePoint] = []
     num_points = (points**2 if plane else points) + points
-    with console.status("measuring") as status, device_errors(compute, f"surface {run}"):
-        for point in laboratory.surface(stored.net, some, compute, num_points=points, plane=plane, seed=seed):
-            found.append(point)
-            status.update(f"measured {len(found)} of {num_points} points")
     before = stored.files.surface.exists()
-    results.write_measured(stored.files, {stored.files.surface: (SurfacePoint, found)})
-    anew = [point for point in found if point.bn == "anew"]
+    asked = stored.asked(compute, points=points, plane=plane, images=images, seed=seed)
+    with (
+        results.unfinished_rows(stored.files.surface, SurfacePoint, asked) as found,
+        device_errors(compute, f"surface {run}"),
+    ):
+        _say_resumed(len(found.rows), "points")
+        measured = laboratory.surface(
+            stored.net, some, compute, num_points=points, plane=plane, seed=seed, skip=len(found.rows)
+        )
+        with console.status("measuring") as status:
+            for point in measured:
+                found.add(point)
+                status.update(f"measured {len(found.rows)} of {num_points} points")
+        results.write_measured(stored.files, {stored.files.surface: (SurfacePoint, found.rows)})
+    anew = [point for point in found.rows if point.bn == "anew"]
     losses, middle = [point.loss for point in anew], anew[len(anew) // 2]
     console.print(
         f"{stored.run.label}: loss {middle.loss:.4f} ± {middle.loss_error:.4f} at the net, {max(losses):.3g} at most; "
-        f"{some.num_images} training images, {len(found)} points",
+        f"{some.num_images} training images, {len(found.rows)} points",
         soft_wrap=True,
     )
     console.print(f"{stored.files.surface}{REPLACED if before else ''}", soft_wrap=True)

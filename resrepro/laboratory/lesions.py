@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -121,31 +122,46 @@ def replaced(net: nn.Module, blocks: Sequence[nn.Module]) -> Iterator[None]:
             stage[index] = block
 
 
-def lesions(net: nn.Module, images: Split, compute: Compute, *, draws: int, seed: int) -> Iterator[Lesion]:
+class _Lesioned(NamedTuple):
+    """Say what is tested: the blocks that are left, and what its row says of them."""
+
+    kind: str
+    left: Sequence[nn.Module]
+    draw: int
+    blocks: str
+    num_blocks: int
+    kendall_tau: float
+
+
+def lesions(
+    net: nn.Module, images: Split, compute: Compute, *, draws: int, seed: int, skip: int = 0
+) -> Iterator[Lesion]:
     """Yield the net whole; without each block; without 2, 3, ... of them, and with 1, 2, 4, ... pairs swapped.
 
     Args:
         draws: how many nets of each number of blocks are drawn.
         seed: of these draws.
+        skip: how many of the nets, the first ones, to leave out.
 
     Raises:
         UserError: the net has no blocks.
     """
-    blocks, draw = blocks_of(net), np.random.default_rng(seed)
-    names, whole = [*blocks], [*blocks.values()]
     view = SingleView(net, images, compute)
-
-    def without(kind: str, removed: Sequence[int], number: int) -> Lesion:
-        left = [Removed(block) if i in removed else block for i, block in enumerate(whole)]
-        return tested(kind, left, number, " ".join(names[i] for i in removed) or "none", len(removed), 1.0)
-
-    def tested(kind: str, left: Sequence[nn.Module], number: int, what: str, count: int, tau: float) -> Lesion:
-        with replaced(net, left):
+    for lesioned in [*_lesioned(blocks_of(net), draws, np.random.default_rng(seed))][skip:]:
+        with replaced(net, lesioned.left):
             found = view.measure()
-        values = {"draw": number, "blocks": what, "num_blocks": count, "kendall_tau": tau}
-        return Lesion.model_validate(
-            {"kind": kind, **values, "loss": found.loss, "error_pct": found.error_pct, "num_images": images.num_images}
+        values = {name: value for name, value in lesioned._asdict().items() if name != "left"}
+        yield Lesion.model_validate(
+            {**values, "loss": found.loss, "error_pct": found.error_pct, "num_images": images.num_images}
         )
+
+
+def _lesioned(blocks: dict[str, Block], draws: int, draw: np.random.Generator) -> Iterator[_Lesioned]:
+    names, whole = [*blocks], [*blocks.values()]
+
+    def without(kind: str, removed: Sequence[int], number: int) -> _Lesioned:
+        left = [Removed(block) if i in removed else block for i, block in enumerate(whole)]
+        return _Lesioned(kind, left, number, " ".join(names[i] for i in removed) or "none", len(removed), 1.0)
 
     yield without("whole", [], 0)
     for index in range(len(whole)):
@@ -162,7 +178,7 @@ def lesions(net: nn.Module, images: Split, compute: Compute, *, draws: int, seed
                 order[i], order[j] = order[j], order[i]
             tau = float(kendalltau(order, range(len(order))).statistic)
             what = " ".join(names[i] for i in order)
-            yield tested("permuted", [whole[i] for i in order], number, what, count, tau)
+            yield _Lesioned("permuted", [whole[i] for i in order], number, what, count, tau)
 
 
 def tabulate(found: Sequence[Lesion], net: str) -> Table:

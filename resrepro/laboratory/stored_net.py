@@ -15,8 +15,10 @@ from resrepro.data.dataset import DataOptions, InputPipeline, Split
 from resrepro.data.loading import load_dataset, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation.trained_nets import find, read_net
+from resrepro.results.digests import sha256
 from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute
+from resrepro.runtime.versions import versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,10 @@ class StoredNet:
     run: Run
     net: nn.Module
     images: InputPipeline
+
+    def asked(self, compute: Compute, **options: int) -> str:
+        """Say all that a measurement depends on: the weights, the arithmetic, and the command's options."""
+        return repr((sha256(self.files.weights), compute.name, compute.precision, versions(), options))
 
 
 def open_run(files: RunFiles, data_dir: Path, compute: Compute) -> StoredNet:

@@ -31,7 +31,7 @@ def direction(weights: Sequence[Tensor], draw: torch.Generator) -> list[Tensor]:
 
 
 def surface(
-    net: nn.Module, images: Split, compute: Compute, *, num_points: int, plane: bool, seed: int
+    net: nn.Module, images: Split, compute: Compute, *, num_points: int, plane: bool, seed: int, skip: int = 0
 ) -> Iterator[SurfacePoint]:
     """Yield the loss at evenly spread points from -1 to 1 of one direction, or of the plane of two; 0 is the net.
 
@@ -42,6 +42,7 @@ def surface(
     Args:
         num_points: in each direction, odd.
         seed: of the directions.
+        skip: how many of the points, the first ones, to leave out.
     """
     weights = [p for p in net.parameters() if p.ndim > 1]
     draw = torch.Generator().manual_seed(seed)
@@ -50,7 +51,8 @@ def surface(
     x, y = inputs_of(images, compute)
     steps = np.linspace(-1, 1, num_points).tolist()
     grid: list[tuple[BNStatistics, float, float]] = [("anew", a, b) for b in (steps if plane else [0.0]) for a in steps]
-    for bn, a, b in [*grid, *(("stored", a, 0.0) for a in steps)]:
+    grid += [("stored", a, 0.0) for a in steps]
+    for bn, a, b in grid[skip:]:
         with restoring([*net.parameters(), *net.buffers()]), mode(net, training=bn == "anew"), torch.no_grad():
             for weight, d, e in zip(weights, along, across, strict=True):
                 weight.add_(a * d + b * e)

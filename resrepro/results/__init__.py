@@ -35,6 +35,7 @@ from resrepro.results.run_store import (
     write_measured,
     write_record,
 )
+from resrepro.results.unfinished_rows import unfinished_rows
 
 __all__ = [
     "RunFiles",
@@ -60,6 +61,7 @@ __all__ = [
     "run_files",
     "stored_runs",
     "table_file",
+    "unfinished_rows",
     "weights_metadata",
     "with_stored_seeds",
     "write_asked",

@@ -22,6 +22,7 @@ from resrepro.results import csv_rows
 from resrepro.results.csv_rows import read_rows, write_rows
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.paths import RunFiles
+from resrepro.results.unfinished_rows import UnfinishedRows
 from support.drawings import lines
 from support.processes import error, run
 from support.records import record
@@ -48,6 +49,44 @@ def test_lesions_and_surface_are_written_beside_the_run(tmp_path: Path) -> None:
     assert {row.length for row in read_rows(files.paths, PathGradient)} == {0, 1, 2, 3}
     out = run("surface", files.folder, "--images", 10, "--points", 3, "--plane", *FAST)
     assert "10 training images, 12 points" in out and len(read_rows(files.surface, SurfacePoint)) == 12
+
+
+@pytest.mark.usefixtures("few_images")
+@pytest.mark.parametrize(
+    ("command", "name", "model", "options"),
+    [
+        ("lesions", "lesions", Lesion, ("--images", 10, "--draws", 1)),
+        ("surface", "surface", SurfacePoint, ("--images", 10, "--points", 5)),
+    ],
+)
+def test_an_interrupted_measurement_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, model: type[Lesion], options: tuple
+) -> None:
+    files = finished(tmp_path)
+    run(command, files.folder, *options, *FAST)
+    file, add = files.folder / f"{name}.csv", UnfinishedRows.add
+    whole = file.read_text()
+
+    def interrupted(self: UnfinishedRows, row: Lesion) -> None:
+        if len(self.rows) == 3:
+            raise KeyboardInterrupt
+        add(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UnfinishedRows, "add", interrupted)
+        run(command, files.folder, *options, *FAST, code=130)
+    (left,) = files.folder.glob("*.tmp")
+    assert read_rows(left, model) == read_rows(file, model)[:3]
+    with left.open("a") as torn:
+        torn.write("1.0,2.")  # the power is cut while a row is written
+    assert "going on" not in run(command, files.folder, *options, "--seed", 1, *FAST)  # removes all that is left
+    assert file.read_text() != whole and not [*files.folder.glob("*.tmp")]
+    left.write_text("".join(whole.splitlines(keepends=True)[:4]) + "1.0,2.")
+    assert "going on after 3 " in run(command, files.folder, *options, *FAST)
+    assert file.read_text() == whole and not [*files.folder.glob("*.tmp")]
+    left.write_text("what is this?\n")
+    assert "going on" not in run(command, files.folder, *options, *FAST)
+    assert file.read_text() == whole
 
 
 @pytest.mark.usefixtures("few_images")

@@ -28,6 +28,8 @@ def compare(
         raise UserError(f"compare {first} {second}: expected two runs, and both are {runs[0].folder}")
     found = comparison.compare(*runs)
     names = ["/".join(files.folder.resolve().parts[-3:]) for files in runs]
+    if names[0] == names[1]:  # of two results folders
+        names = [str(files.folder) for files in runs]
     num_images = next(iter(found.values())).num_images
     table = comparison.comparison_table(f"{num_images} test images, single view", found)
     console.print(f"first:  {names[0]}\nsecond: {names[1]}", soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
@@ -130,28 +131,44 @@ def test_the_readmes_distances_are_those_of_the_stored_runs(net: str) -> None:
     assert row("README.md", net) == [*found[4::2], f"{end + 1e-9:.2f}{''.join(papers)}"]  # halves go up
 
 
+def means_over_nets(which: str, without: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """The mean over the nets of Fig. 6 in each window, and its standard error."""
+    rows = [its for its in fig6(ROOT / "results").rows if its[1] == which and its[0] not in without]
+    windows = zip(*([float(d) for d in its[4::2]] for its in rows), strict=True)
+    return [(f"{fmean(d):+.2f}", f"{stdev(d) / len(d) ** 0.5:.2f}") for d in windows]
+
+
+def test_the_means_over_the_nets_are_those_of_the_stored_runs() -> None:
+    readme, recipe = (page(name).replace("−", "-") for name in ("README.md", "docs/recipe.md"))
+    of_all, of_six = means_over_nets("test"), means_over_nets("test", ["plain-56"])
+    said = "in the three windows are {}, {} and {}; without plain-56 {}, {} and {}, with standard errors of {} to {}."
+    means, errors = [mean for mean, _ in of_six], [error for _, error in of_six]
+    assert said.format(*(mean for mean, _ in of_all), *means, min(errors), max(errors)) in readme
+    training = means_over_nets("train", ["plain-56"])
+    assert (
+        "ours minus the paper's is {}, {} and {} points of training error, with standard errors between the nets of "
+        "{}, {} and {}, and {}, {} and {} of test error ({}, {} and {})."
+    ).format(*(mean for mean, _ in training), *(error for _, error in training), *means, *errors) in recipe
+    stopped = RunFiles(folder=ROOT / "results/h200-stopped/cifar10/plain44/seed0")
+    plateau = [float(its[4]) for its in fig6(ROOT / "results").rows if its[1] == "train"]
+    plateau.append(float(differences_of("cifar-plain", "plain44", stopped)["train"][0]))
+    without = [d for d in plateau if d != float(differences("cifar-plain", "plain56")["train"][0])]
+    seven, eight = (f"{fmean(d):.2f} ± {stdev(d) / len(d) ** 0.5:.2f}" for d in (without, plateau))
+    assert f"mean is {seven} with plain-44, too, and {eight} with plain-56" in recipe
+
+
 def test_the_readmes_sentences_on_all_nets_are_true_of_the_stored_runs() -> None:
     rows, text = fig6(ROOT / "results").rows, page("README.md").replace("−", "-")
     apart = max(abs(float(d)) for its in rows if its[1] == "train" and its[0] != "plain-56" for d in its[4::2])
-    assert f"their training curves are within {apart:.2f} points" in text
-    means = {}
-    for which in ("test", "train"):
-        cells = [[float(d) for d in its[4::2]] for its in rows if its[1] == which and its[0] != "plain-56"]
-        means[which] = [(fmean(d), stdev(d) / len(d) ** 0.5) for d in zip(*cells, strict=True)]
-    tests, errors = ([f"{its[i]:+.2f}" for its in means["test"]] for i in (0, 1))
-    assert "but plain-56 the three columns are {}, {} and {},".format(*tests) in text
-    assert f"with standard errors of {min(errors)[1:]} to {max(errors)[1:]};" in text
-    recipe = page("docs/recipe.md").replace("−", "-")
-    training, their_errors = ([f"{its[i]:+.2f}" for its in means["train"]] for i in (0, 1))
-    assert "ours minus the paper's is {}, {} and {} points of training error".format(*training) in recipe
-    assert "between the nets of {}, {} and {},".format(*(error[1:] for error in their_errors)) in recipe
-    assert "and {}, {} and {} of test error ({}, {} and {}).".format(*tests, *(e[1:] for e in errors)) in recipe
+    assert f"The training curves of all but plain-56 are within {apart:.2f} points" in text
     for net, *_, theirs, ours, _, _, _ in fig7(ROOT / "results").rows:
         assert re.search(rf"{ours} in {net} \((the paper: )?{theirs}\)", text), net
     before = [float(differences("cifar-decay-all", f"{net}-decay-all")["test"][0]) for net in CORNERS]
-    assert f"four of these nets are {min(before):.2f} to {max(before):.2f} points above" in text
+    assert f"plain-20 and -56 and ResNet-20 and -56 are {min(before):.2f} to {max(before):.2f} points above" in text
     hours = [f"{record(net)['wall_time_s'] / 3600:.1f}" for net in ("plain56", "resnet20")]
     assert "plain-56 took {} hours, and ResNet-20 {}.".format(*hours) in text
+    second = json.loads((ROOT / "results/h200/cifar10/plain56/seed0/run.json").read_text())
+    assert f"on the GPU, ends at {second['final_test_error_bn_reestimated_pct']:.2f} %" in text
 
 
 STOPPED = {
@@ -310,6 +327,21 @@ def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
         f"{max(residual['one']):.2f} %" in text
     )
     assert f"Without four blocks ResNet-20's is {median(residual['four']):.2f} % (median)" in text
+
+
+@pytest.mark.parametrize("net", ["ResNet-20", "ResNet-32", "ResNet-44", "ResNet-56"])
+def test_the_lesions_by_depth_are_the_stored_ones(net: str) -> None:
+    files = RunFiles(folder=ROOT / f"results/cifar10/{net_name(net)}/seed0")
+    rows, norms = read_rows(files.lesions, Lesion), pd.DataFrame(vars(r) for r in read_rows(files.paths, PathGradient))
+    one = [r.error_pct for r in rows if r.kind == "one"]
+    four = [r.error_pct for r in rows if r.kind == "several" and r.num_blocks == 4]
+    whole, middle = rows[0].error_pct, median(one)
+    lengths = norms.groupby("length").agg({"gradient_norm": "mean", "num_paths": "first"}).prod(axis=1)
+    mean_length = (lengths * lengths.index).sum() / lengths.sum()
+    assert row("docs/laboratory.md", net) == [
+        f"{whole:.2f}", f"{middle:.2f}, {max(one):.2f}", f"{middle - whole:.2f}", f"{median(four):.2f}",
+        f"{mean_length:.1f}, {len(one) / 2:.1f}",
+    ]  # fmt: skip
 
 
 def test_the_surfaces_on_the_page_are_the_stored_ones() -> None:

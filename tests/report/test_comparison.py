@@ -57,6 +57,9 @@ def test_the_command_prints_errors_counts_and_p(tmp_path: Path) -> None:
     assert "error of the first (%) 40.00 (21.88 to 61.34) 45.00 (25.82 to 65.79)" in lines
     assert {"first minus second +25.00 +25.00", "first alone wrong 6 6", "both wrong 2 3"} < {*lines}
     assert "McNemar's exact p 0.125 0.125" in lines
+    elsewhere = predicted(tmp_path / "elsewhere", "first", {0, 1, 8}).folder
+    lines = run("compare", folder, elsewhere).splitlines()
+    assert lines[:2] == [f"first:  {folder}", f"second: {elsewhere}"]
 
 
 @pytest.mark.parametrize(

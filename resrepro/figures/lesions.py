@@ -105,7 +105,9 @@ def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
         return
     paths = own.groupby("length")["num_paths"].first()
     norms = own.groupby("length")["gradient_norm"].agg(["mean", "min", "max"])
-    shares = norms.mul(100 * paths / (paths * norms["mean"]).sum(), axis="index")
+    through = norms.mul(paths, axis="index")
+    elsewhere = through["mean"].sum() - through["mean"]
+    shares = 100 * (through.T / (elsewhere + through.T)).T
     axes.plot(shares.index, shares["mean"], **look)
     axes.fill_between(shares.index, shares["min"], shares["max"], color=look["color"], alpha=0.2, linewidth=0)
     share = 100 * paths / paths.sum()

@@ -329,6 +329,12 @@ def test_the_lesions_on_the_page_are_the_stored_ones() -> None:
     assert f"Without four blocks ResNet-20's is {median(residual['four']):.2f} % (median)" in text
 
 
+def test_the_lesions_of_a_second_seed_are_the_stored_ones() -> None:
+    rows = read_rows(ROOT / "results/cifar10/resnet20/seed1/lesions.csv", Lesion)
+    costs = median(r.error_pct for r in rows if r.kind == "one") - rows[0].error_pct
+    assert f"a block costs ResNet-20 of seed 1 {costs:.2f} points in the median" in page("docs/laboratory.md")
+
+
 @pytest.mark.parametrize("net", ["ResNet-20", "ResNet-32", "ResNet-44", "ResNet-56"])
 def test_the_lesions_by_depth_are_the_stored_ones(net: str) -> None:
     files = RunFiles(folder=ROOT / f"results/cifar10/{net_name(net)}/seed0")

@@ -21,6 +21,7 @@ from resrepro.config.experiment import Experiment
 from resrepro.config.recipe import SWITCHES
 from resrepro.config.run import Run
 from resrepro.config.toml_files import experiment_names, find_experiment
+from resrepro.results.paths import folder_with_runs
 from resrepro.results.status import RunStatus, run_status
 
 PLACES = (  # in the paper's order; the start of what an experiment reproduces
@@ -59,6 +60,11 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = Fal
         for _, row in group:
             console.print(_line(row, widths), no_wrap=True, overflow="crop")
     _print_problems([status for its in statuses.values() for status in its])
+    stored = [e.name for e in experiments if folder_with_runs(results_dir, e.name, e.runs) != results_dir]
+    if stored:
+        console.print(
+            f"\n{', '.join(stored)}: none of your own yet; figures show those in {results_dir}/NAME", soft_wrap=True
+        )
     console.print("\ncost: on two CPU cores with AVX512-BF16 (others take up to seven times as long),", soft_wrap=True)
     console.print("if all its runs are new; ?: not measured", soft_wrap=True)
     console.print("resrepro show NAME tells more; resrepro run NAME trains what is missing.", soft_wrap=True)

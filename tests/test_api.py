@@ -172,5 +172,5 @@ def test_torch_hub_builds_nets_and_loads_trained_ones() -> None:
     assert trained.run.path.as_posix() == TRAINED
     assert torch.equal(trained(images), resrepro.load_net(TRAINED, results_dir=RESULTS)(images))
     assert hub("plain20-nobn")(images).shape == (1, 10) and hub("resnet56", seed=1).training
-    with pytest.raises(resrepro.UserError, match="pretrained: no weights of plain32 are stored"):
-        hub("plain32", pretrained=True)
+    with pytest.raises(resrepro.UserError, match="pretrained: no weights of plain110 are stored"):
+        hub("plain110", pretrained=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -23,7 +24,8 @@ from resrepro.figures.layout import (
     missing_run_remarks,
     panel_grid,
 )
-from resrepro.paper.curves import Difference, Kind
+from resrepro.paper.curves import PHASES_ITERS, Difference, Kind
+from resrepro.paper.figure_data import Floats
 from resrepro.results.distance import WHICH, Distance, distance_table, distances
 from resrepro.results.records import CurvePoint
 from resrepro.results.tables import Table
@@ -78,7 +80,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             for name, distance in shown:
                 run, apart = data.runs[name], distance.difference
                 look: dict[str, Any] = {"color": colors[name], "linestyle": "-" if run.residual else DASHES}
-                axes.plot(apart.iterations / 1e4, apart.difference_pct, linewidth=1.2, **look)
+                axes.plot(*_points(apart), linewidth=1.2, **look)
                 handles[name] = Line2D(
                     [], [], linewidth=1.2, label=run.label + seeds_said(rows[rows["run"] == name]), **look
                 )
@@ -92,6 +94,13 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         band = Patch(label=f"±{BAND} standard deviations of the paper's points", **SCATTER)
         legend_below(figure, [*handles.values(), band], data.look)
     return figure
+
+
+def _points(apart: Difference) -> tuple[Floats, Floats]:
+    """Return iterations (1e4) and differences; of training errors without the drops, which ours are means across."""
+    drops = PHASES_ITERS[apart.curve.dataset][:2] if apart.curve.kind == "train" else ()
+    shown = ~np.isin(apart.iterations, drops)
+    return apart.iterations[shown] / 1e4, apart.difference_pct[shown]
 
 
 def _draw_scatter(axes: Axes, differences: list[Difference]) -> None:

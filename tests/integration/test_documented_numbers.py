@@ -17,6 +17,7 @@ from resrepro import paper, results
 from resrepro.config.toml_files import find_experiment
 from resrepro.figures.initialization import NEAR, growth
 from resrepro.paper.curves import published_curve, published_responses, response_difference
+from resrepro.report.comparison import compare
 from resrepro.report.distances import fig6, fig7
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.distance import distances, published
@@ -202,6 +203,31 @@ def test_the_three_choices_stand_where_their_runs_stand(first_cell: str) -> None
     else:
         assert cells[3] == ""
         assert results.read_points(files)[-1].iteration == STOPPED[first_cell] // 1000 * 1000
+
+
+def test_single_layers_respond_as_the_page_says() -> None:
+    found: dict[str, list[float]] = {"resnet56": [], "others": []}
+    for name in CORNERS:
+        theirs = published_responses(name)
+        assert theirs is not None
+        for home in ("results/cifar10", "results/h200/cifar10"):
+            for file in (ROOT / home / name).glob("seed*/responses.csv"):
+                ours = [r.std for r in read_rows(file, Response)]
+                found[name if name in found else "others"] += [a / b for a, b in zip(ours, theirs.std, strict=True)]
+    deep, others = ([f"{min(its):.2f}", f"{max(its):.2f}"] for its in found.values())
+    said = "single layers of ResNet-56 {} to {} times as strongly, of the other nets {} to {} times."
+    assert said.format(*deep, *others) in page("docs/recipe.md")
+
+
+def test_two_runs_that_round_differently_are_as_different_as_two_seeds() -> None:
+    shares = []
+    rounded = ("cifar10/plain56/seed0", "h200/cifar10/plain56/seed0")
+    for pair in (rounded, ("cifar10/plain20/seed0", "cifar10/plain20/seed1")):
+        its = compare(*(RunFiles(folder=ROOT / "results" / folder) for folder in pair))["bn_averaged"]
+        wrong = its.both_wrong + its.first_alone_wrong + its.second_alone_wrong
+        shares.append(f"{100 * its.both_wrong / wrong:.0f} %")
+    both = "both get {} wrong; for the two seeds of plain-20 these are {}."
+    assert both.format(*shares) in page("docs/recipe.md")
 
 
 def test_the_net_with_bn_on_64_images_stands_where_its_run_stands() -> None:

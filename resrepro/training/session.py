@@ -120,6 +120,10 @@ class RunSession:
             check()
             if not finished:
                 results.write_asked(files, run)
+            if training.iteration == run.first_iter and (points := _num_lines(files.curves)):
+                training.engine.notes.append(
+                    f"{run}: no checkpoint beside its {points} curve points, so it begins anew"
+                )
             csv_rows.write_rows(files.curves, CurvePoint, training.points)
             csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
         return training
@@ -190,6 +194,11 @@ class RunSession:
         else:
             why = f"no predictions.csv: test errors {found} % here, but {recorded} % where the run finished"
             self.reporter.ended(self.run, record, why)
+
+
+def _num_lines(path: Path) -> int:
+    """Return how many lines a CSV has below its header; 0 where there is none."""
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
 
 
 def count(run: Run, dataset: Dataset) -> Complexity:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from resrepro.results.csv_rows import read_rows
 from resrepro.results.records import CurvePoint
 from support.processes import command_with_few_images, error, run
 
@@ -146,7 +147,12 @@ def test_a_torn_csv_is_repaired_from_the_checkpoint(toml: Callable[..., Path], t
     os.truncate(folder / "curves.csv", (folder / "curves.csv").stat().st_size - 30)
     run(*words, tmp_path / "torn")
     assert_same(folder, tmp_path / "whole" / "shapes" / "plain8" / "seed0")
-    assert (folder / "run.json").exists()
+    for file in ("run.json", "checkpoint.pt"):
+        (folder / file).unlink()
+    num_points = len(read_rows(folder / "curves.csv", CurvePoint))
+    note = f"shapes/plain8/seed0: no checkpoint beside its {num_points} curve points, so it begins anew"
+    assert note in run(*words, tmp_path / "torn") and num_points > 1
+    assert_same(folder, tmp_path / "whole" / "shapes" / "plain8" / "seed0")
 
 
 def test_a_diverged_run_is_recorded_and_the_others_go_on(toml: Callable[..., Path], tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import resrepro as _resrepro
 from resrepro.config.architectures import ARCHITECTURES as _ARCHITECTURES
+from resrepro.config.toml_files import find_experiment as _find_experiment
 
 if TYPE_CHECKING:
     from torch import nn
 
 dependencies = ["torch", "torchvision", "numpy", "pandas", "PIL", "pydantic", "filelock", "safetensors"]
+_HOMES = ("cifar-plain", "cifar-resnet", "cifar-1202")
 _RESULTS = _Path(__file__).parent / "results"
 
 
@@ -44,10 +46,9 @@ def _trained(arch: str) -> str:
     names = sorted(runs["run"][whole & (runs["arch"] == arch) & runs["has_weights"]])
     own = f"cifar10/{arch}/seed0"
     if not names:
-        raise _resrepro.UserError(
-            f"pretrained: no weights of {arch} are stored in {_RESULTS}; 'resrepro run cifar-plain cifar-resnet --only "
-            f"{arch}' trains it"
-        )
+        homes = [name for name in _HOMES if any(run.name == arch for run in _find_experiment(name).runs)]
+        advice = f"; 'resrepro run {homes[0]} --only {arch}' trains it" if homes else ""
+        raise _resrepro.UserError(f"pretrained: no weights of {arch} are stored in {_RESULTS}{advice}")
     return own if own in names else names[0]
 
 

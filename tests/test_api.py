@@ -174,3 +174,5 @@ def test_torch_hub_builds_nets_and_loads_trained_ones() -> None:
     assert hub("plain20-nobn")(images).shape == (1, 10) and hub("resnet56", seed=1).training
     with pytest.raises(resrepro.UserError, match="pretrained: no weights of plain110 are stored"):
         hub("plain110", pretrained=True)
+    with pytest.raises(resrepro.UserError, match="; 'resrepro run cifar-1202 --only resnet1202' trains it"):
+        hub("resnet1202", pretrained=True)

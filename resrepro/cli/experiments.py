@@ -111,9 +111,8 @@ def show(
         print_json({**_summary(experiment, statuses), "expect": experiment.expect, "runs": runs})
         return
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
-    console.print(
-        f"data    {experiment.dataset}\ncost    {experiment.cost}\nexpect  {experiment.expect}", soft_wrap=True
-    )
+    about = {"data": experiment.dataset, "cost": experiment.cost, "expect": experiment.expect}
+    console.print("\n".join(f"{word:8}{text}" for word, text in about.items() if text), soft_wrap=True)
     recipe = experiment.runs[0].recipe
     console.print(
         f"recipe  {recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +27,7 @@ from resrepro.cli.results import OutputDir
 from resrepro.errors import UserError
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.status import named_run
+from resrepro.results.unfinished_rows import UnfinishedRows
 
 REPLACED = ", in place of the one that was there"
 Seed = Annotated[int, typer.Option(help="Draw with this seed.", min=0)]
@@ -87,10 +90,9 @@ def lesions(
         results.unfinished_rows(stored.files.lesions, Lesion, asked) as found,
         device_errors(compute, f"lesions {run}"),
     ):
-        _say_resumed(len(found.rows), "nets")
         some = evenly_spread(test, images)
         tested = laboratory.lesions(stored.net, some, compute, draws=draws, seed=seed, skip=len(found.rows))
-        with console.status("testing") as status:
+        with _resumed(found, "nets"), console.status("testing") as status:
             for lesion in tested:
                 found.add(lesion)
                 status.update(f"tested {len(found.rows)} nets")
@@ -103,9 +105,16 @@ def lesions(
         console.print(f"{file}{REPLACED if file in before else ''}", soft_wrap=True)
 
 
-def _say_resumed(num_rows: int, what: str) -> None:
-    if num_rows:
-        console.print(f"going on after {num_rows} {what}, which an interrupted command measured")
+@contextmanager
+def _resumed(found: UnfinishedRows[Any], what: str) -> Iterator[None]:
+    """Say that a measurement goes on after an earlier one, and when Ctrl-C ends it, that it can."""
+    if found.rows:
+        console.print(f"going on after {len(found.rows)} {what}, which an interrupted command measured")
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"stopped after {len(found.rows)} {what}; the same command goes on from there")
+        raise
 
 
 def surface(
@@ -142,11 +151,10 @@ def surface(
         results.unfinished_rows(stored.files.surface, SurfacePoint, asked) as found,
         device_errors(compute, f"surface {run}"),
     ):
-        _say_resumed(len(found.rows), "points")
         measured = laboratory.surface(
             stored.net, some, compute, num_points=points, plane=plane, seed=seed, skip=len(found.rows)
         )
-        with console.status("measuring") as status:
+        with _resumed(found, "points"), console.status("measuring") as status:
             for point in measured:
                 found.add(point)
                 status.update(f"measured {len(found.rows)} of {num_points} points")

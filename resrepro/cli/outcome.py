@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resrepro import paper
+from resrepro.cli.options import DEFAULT_RESULTS
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
@@ -51,7 +52,8 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     for file in drawn.files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
     if all(status.record for status in statuses):
-        console.print(f"next:   resrepro {_next(experiment)}", soft_wrap=True)
+        where = "" if results_dir == DEFAULT_RESULTS else f" --results-dir {results_dir}"
+        console.print(f"next:   resrepro {_next(experiment, where)}", soft_wrap=True)
     else:
         console.print("next:   fix what the errors below say, then type the same command again")
     return problems
@@ -82,14 +84,18 @@ def _is_about(claim: Claim, runs: Sequence[Run]) -> bool:
     return claim.ensemble or claim.is_counted or not {run.name for run in runs}.isdisjoint(claim.runs)
 
 
-def _next(experiment: Experiment) -> str:
-    """Return the command to type next, without the program's name."""
+def _next(experiment: Experiment, where: str) -> str:
+    """Return the command to type next, without the program's name.
+
+    Args:
+        where: the option that names the results folder, if it is not the usual one.
+    """
     name, variation = experiment.address, experiment.variation
     if name == "quickstart":
-        return "run plain20-vs-plain56 --schedule-scale 0.05   (the real thing, shortened; needs CIFAR-10)"
+        return f"run plain20-vs-plain56 --schedule-scale 0.05{where}   (the real thing, shortened; needs CIFAR-10)"
     if variation.schedule_scale != 1:
         whole = variation.model_copy(update={"schedule_scale": 1.0})
-        return f"run {name}{whole.options}   (the paper's whole schedule)"
+        return f"run {name}{whole.options}{where}   (the paper's whole schedule)"
     if experiment.is_varied:
-        return f"run {name}"
-    return f"plot {name} --format pdf" if experiment.figures else f"show {name}"
+        return f"run {name}{where}"
+    return f"plot {name} --format pdf{where}" if experiment.figures else f"show {name}{where}"

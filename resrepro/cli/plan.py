@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from resrepro.training.selection import Selection
 
 
-def print_plan(console: Console, selection: Selection, results_dir: Path, compute: Compute, num_devices: int) -> None:
+def print_plan(
+    console: Console, selection: Selection, results_dir: Path, data_dir: Path, compute: Compute, num_devices: int
+) -> None:
     """Print a row for each unfinished run, or for each experiment where there are several, and how long it takes.
 
     Args:
+        data_dir: where a dataset must be that cannot be downloaded.
         num_devices: that train at once.
     """
     from resrepro.bench.estimates import estimates
+    from resrepro.data.loading import at_hand
     from resrepro.training.runner import missing_runs
 
     each = [missing_runs(results_dir, list(runs)) for _, runs in selection.experiments]
@@ -54,7 +58,11 @@ def print_plan(console: Console, selection: Selection, results_dir: Path, comput
     total_s = sum(plan.seconds or 0.0 for plan in found) / num_devices
     on = f"on {num_devices} devices at once" if num_devices > 1 else "one after another"
     without = f", without {len(plans) - len(found)} that are not estimated" if len(found) < len(plans) else ""
-    console.print(f"in all about {duration(total_s)} {on}{without}", soft_wrap=True)
+    if found:
+        console.print(f"in all about {duration(total_s)} {on}{without}", soft_wrap=True)
+    for dataset in dict.fromkeys(run.dataset for run in missing):
+        if not at_hand(dataset, data_dir=data_dir):
+            console.print(f"but first: {dataset} is not in {data_dir}, and cannot be downloaded", soft_wrap=True)
     for how in dict.fromkeys(plan.how for plan in plans.values()):
         console.print(f"estimated: {how}", soft_wrap=True)
 

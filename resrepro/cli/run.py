@@ -109,7 +109,7 @@ def run(
     world = World.from_environment()
     console.quiet = not world.is_rank_zero
     if dry_run or ({*names} == {"all"} and world.size == 1):
-        _print_plan(selection, results_dir, world, device, precision, processes)
+        _print_plan(selection, results_dir, data_dir, world, device, precision, processes)
     if dry_run:
         return
     with world.process_group():
@@ -128,13 +128,14 @@ def run(
 
 
 def _print_plan(
-    selection: Selection, results_dir: Path, world: World, device: str, precision: str, processes: int
+    selection: Selection, results_dir: Path, data_dir: Path, world: World, device: str, precision: str, processes: int
 ) -> None:
     from resrepro.cli.plan import print_plan
     from resrepro.runtime.device import choose
 
     devices = _devices(world, device, processes)
-    print_plan(console, selection, results_dir, choose(devices[0], precision), 1 if processes > 1 else len(devices))
+    num_devices = 1 if processes > 1 else len(devices)
+    print_plan(console, selection, results_dir, data_dir, choose(devices[0], precision), num_devices)
 
 
 def _train(

@@ -78,7 +78,7 @@ class Verifier:
             found.notes.append("diverged, so there is no net")
         elif not files.weights.exists():
             found.notes.append("no weights stored")
-        elif not any(line.startswith(f"{files.weights}:") for line in found.differences):
+        elif not found.names(files.weights):
             try:
                 self._recompute(files, record, kernels, found)
             except (UserError, OSError) as error:
@@ -176,7 +176,7 @@ class Comparison:
                 self.found.differences.append(f"{what}: {num_others} of {num_images} predictions differ")
             return
         changed_pct = 100 * num_others / num_images if stored else _apart(error_pct, recorded_pct)
-        line = f"{what} (%) {error_pct} here, {recorded_pct} recorded"
+        line = f"{what} (%) {error_pct:.2f} here, {_two_digits(recorded_pct)} recorded"
         line += f", {num_others} of {num_images} predictions differ" if stored else ""
         (self.found.equal if changed_pct <= MAX_DIFFERENCE_PCT else self.found.differences).append(line)
 
@@ -200,6 +200,10 @@ class Comparison:
         line += f"; responses differ by {largest_pct:.2g} % at most"
         others = max(largest_pct, _apart(error_pct, recorded_pct))
         (self.found.equal if others <= MAX_DIFFERENCE_PCT else self.found.differences).append(line)
+
+
+def _two_digits(error_pct: float | None) -> str:
+    return "none" if error_pct is None else f"{error_pct:.2f}"
 
 
 def _apart(found: float, recorded: float | None) -> float:

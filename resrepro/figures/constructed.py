@@ -66,7 +66,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
                 "state": TRAINED_ON if run.start_from else SCRATCH,
                 "depth": depth,
                 "train_error_pct": record.final_train_error_clean_pct,
-                "test_error_pct": record.final_test_error_pct,
+                "test_error_pct": record.test_error_pct,
             }
         )
     return found

@@ -221,9 +221,14 @@ def read_runs(
 
 
 def seeds_said(rows: pd.DataFrame) -> str:
-    """Say of how many seeds the rows of a line are: ` (one seed)`, ` (mean of 3 seeds)`; nothing if there is none."""
-    num_seeds = rows["seed"].nunique()
-    return "" if not num_seeds else f" (mean of {num_seeds} seeds)" if num_seeds > 1 else " (one seed)"
+    """Say of how many seeds the rows of a line are: ` (one seed)`, ` (mean of 3 seeds)`; nothing if there is none.
+
+    Of several runs with different numbers: ` (one seed to mean of 2 seeds)`.
+    """
+    of_runs = rows.groupby("run")["seed"].nunique()
+    numbers = [int(n) for n in sorted({of_runs.min(), of_runs.max()})] if len(of_runs) else []
+    words = " to ".join(f"mean of {n} seeds" if n > 1 else "one seed" for n in numbers)
+    return f" ({words})" if words else ""
 
 
 def as_table(rows: list[dict[str, object]], kind: FigureKind) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def tabulate(net: NetResponses) -> Table:
     for name in [*columns][1:]:
         apart = ours / np.array(columns[name]) - 1
         notes.append(
-            f"from weights over {name}: {100 * apart.mean():+.1f} % on average, "
+            f"from weights over {name}: {round(100 * apart.mean(), 1) + 0.0:+.1f} % on average, "
             f"{100 * np.abs(apart).max():.1f} % at most, layer {net.layers[int(np.abs(apart).argmax())].layer}"
         )
     rows = [

@@ -49,14 +49,15 @@ class Table:
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def to_latex(self) -> str:
-        """Return title and rows as a LaTeX `table` in the style of booktabs; columns of numbers stand on the right."""
+        """Return it as a LaTeX `table` in the style of booktabs; columns of numbers stand on the right."""
         texts = [[_latex(cell) for cell in row] for row in (self.columns, *self.rows)]
         columns = ([row[index] for row in self.rows] for index in range(len(self.columns)))
         sides = "".join("r" if _is_numeric(cells) else "l" for cells in columns)
         head, *lines = (f"{' & '.join(row)} \\\\\n" for row in texts)
+        notes = "".join(f"\\par\\footnotesize {_latex(note)}\n" for note in self.notes)
         return (
             f"\\begin{{table}}\n\\caption{{{_latex(self.title)}}}\n\\begin{{tabular}}{{{sides}}}\n\\toprule\n"
-            f"{head}\\midrule\n{''.join(lines)}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+            f"{head}\\midrule\n{''.join(lines)}\\bottomrule\n\\end{{tabular}}\n{notes}\\end{{table}}\n"
         )
 
     def to_csv(self) -> str:

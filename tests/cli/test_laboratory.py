@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_an_interrupted_measurement_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(UnfinishedRows, "add", interrupted)
-        run(command, files.folder, *options, *FAST, code=130)
+        out = run(command, files.folder, *options, *FAST, code=130)
+    assert re.search(r"stopped after 3 (nets|points); the same command goes on from there\n", out)
     (left,) = files.folder.glob("*.tmp")
     assert read_rows(left, model) == read_rows(file, model)[:3]
     with left.open("a") as torn:

@@ -82,3 +82,8 @@ def test_seeds_may_be_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_version_and_short_help() -> None:
     assert run("--version") == "resrepro 0.1.0\n"
     assert run("list", "-h").startswith("Usage: ")
+
+
+def test_a_dataset_that_must_be_there_first_is_named(tmp_path: Path) -> None:
+    out = run("run", "plain18-vs-res18", "--dry-run", "--data-dir", tmp_path, "--device", "cpu")
+    assert f"but first: imagenet is not in {tmp_path}, and cannot be downloaded" in out and "0m00s" not in out

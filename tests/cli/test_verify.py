@@ -81,7 +81,8 @@ def test_a_changed_digit_is_named_by_each_command(name: str, files: RunFiles, to
     where = ("--results-dir", files.folder.parents[2])
     change_a_digit(path)
     damaged = f"{name}.csv: damaged, for its SHA-256 is not the one in run.json"
-    assert f"differs: {files.folder}/{damaged}" in verify(files, code=1)
+    out = verify(files, code=1)
+    assert f"differs: {files.folder}/{damaged}" in out and f"as recorded: {name}.csv" not in out
     assert f"damaged: {files.folder}/{damaged}" in run("show", toml(), *where)
     if name == "curves":  # which this figure is drawn from
         assert f"error: {files.folder}/{damaged}" in run("plot", toml(), *where, code=1)

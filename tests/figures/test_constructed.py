@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from resrepro import results
+from resrepro.figures.constructed import rows
 from resrepro.results import csv_rows
 from resrepro.results.records import ConstructedComparison
 from support.drawings import draw, texts
@@ -37,3 +39,16 @@ def test_error_against_depth_as_made_trained_on_and_from_scratch(tmp_path: Path)
     figure = draw(tmp_path, "identity", [shallow, deep, scratch], ("plain8", "plain20-made", "plain20"))
     assert "not yet trained on: plain20-made" in texts(figure)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == states[:2]  # none that is not drawn
+
+
+def test_the_test_error_is_the_one_that_other_figures_show_and_seeds_are_counted_by_run(tmp_path: Path) -> None:
+    averaged = run_of("plain8").recipe.model_copy(update={"bn_average_batches": 10})
+    shallow, deep = (run_of(arch).replace(recipe=averaged) for arch in ("plain8", "plain20"))
+    errors = {"final_test_error_pct": 12.0, "final_test_error_bn_reestimated_pct": 10.0}
+    for run in (shallow, shallow.replace(seed=1), deep):
+        files = stored(tmp_path, run, **errors)
+    (row,) = rows(files, deep, results.read_record(files))
+    assert row["test_error_pct"] == 10.0
+    figure = draw(tmp_path, "identity", [shallow, shallow.replace(seed=1), deep], ("plain8", "plain20"))
+    (said,) = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert said == "trained from scratch (one seed to mean of 2 seeds)"

@@ -151,6 +151,7 @@ def test_latex_escapes_and_aligns() -> None:
     latex = Table(title="T #1", columns=("net", "ours (%)", "difference"), rows=rows, notes=("n",)).to_latex()
     assert r"\caption{T \#1}" in latex and r"\begin{tabular}{lrr}" in latex
     assert "a\\_b \\& 50 \\% & 6.43 (6.61$\\pm$0.16) & $-$0.46 \\\\\n-- & not run &  \\\\\n" in latex
+    assert latex.endswith("\\end{tabular}\n\\par\\footnotesize n\n\\end{table}\n")
     assert r"\begin{tabular}{ll}" in Table(title="T", columns=("net", "ours"), rows=(), notes=()).to_latex()
 
 

@@ -163,7 +163,7 @@ def print_table(found: Table) -> None:
     least = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
     widths = [max(map(len, texts)) for texts in columns]
     least[0] = widths[0]
-    room = console.width - len(widths)  # a space after each
+    room = console.width - len(widths) + 1  # a space between two
     while sum(widths) > room and widths != least:
         widest = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
         widths[widest] -= 1
@@ -173,7 +173,7 @@ def print_table(found: Table) -> None:
             cells = [f"{column} {cell}" for column, cell in zip(found.columns[1:], row[1:], strict=True) if cell]
             console.print(f"{row[0]}: {'; '.join(cells)}")
     else:
-        shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0))
+        shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0), pad_edge=False)
         for name, width in zip(found.columns, widths, strict=True):
             shown.add_column(name, width=width)
         for row in found.rows:

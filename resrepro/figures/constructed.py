@@ -113,10 +113,10 @@ def _draw_panel(axes: Axes, own: pd.DataFrame, panel: PanelSpec) -> None:
                 f"{error:.2f}", (depth, error), xytext=(0, ABOVE[str(state)]), textcoords="offset points", ha="center",
                 fontsize="small", color=TEXT,
             )  # fmt: skip
-    if own.empty:
+    if own[column].isna().all():
         axes.set(xticks=[], yticks=[])
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * own[column].max())  # with room for the highest value's words
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 

@@ -223,12 +223,15 @@ def read_runs(
 def seeds_said(rows: pd.DataFrame) -> str:
     """Say of how many seeds the rows of a line are: ` (one seed)`, ` (mean of 3 seeds)`; nothing if there is none.
 
-    Of several runs with different numbers: ` (one seed to mean of 2 seeds)`.
+    Of several runs with different numbers: ` (means of 1 to 2 seeds)`.
     """
     of_runs = rows.groupby("run")["seed"].nunique()
-    numbers = [int(n) for n in sorted({of_runs.min(), of_runs.max()})] if len(of_runs) else []
-    words = " to ".join(f"mean of {n} seeds" if n > 1 else "one seed" for n in numbers)
-    return f" ({words})" if words else ""
+    if of_runs.empty:
+        return ""
+    least, most = of_runs.min(), of_runs.max()
+    if least != most:
+        return f" (means of {least} to {most} seeds)"
+    return f" (mean of {most} seeds)" if most > 1 else " (one seed)"
 
 
 def as_table(rows: list[dict[str, object]], kind: FigureKind) -> pd.DataFrame:

@@ -51,4 +51,4 @@ def test_the_test_error_is_the_one_that_other_figures_show_and_seeds_are_counted
     assert row["test_error_pct"] == 10.0
     figure = draw(tmp_path, "identity", [shallow, shallow.replace(seed=1), deep], ("plain8", "plain20"))
     (said,) = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert said == "trained from scratch (one seed to mean of 2 seeds)"
+    assert said == "trained from scratch (means of 1 to 2 seeds)"

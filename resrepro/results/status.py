@@ -137,6 +137,8 @@ def named_runs(word: str, results_dir: Path, command: str, what: str = "experime
         files = RunFiles(folder=folder)
         if any(file.is_file() for file in (files.record, files.curves, files.asked)):
             return [files]
+    if "/" in word and Path(word).is_file():
+        raise UserError(f"{command}: {word} is a file; expected a run, or its folder")
     below = [RunFiles(folder=record.parent) for record in sorted(Path(word).rglob("run.json"))] if "/" in word else []
     try:
         return StoredRuns(results_dir, [word], command, what).files() or below
@@ -149,11 +151,15 @@ def named_runs(word: str, results_dir: Path, command: str, what: str = "experime
 def named_run(word: str, results_dir: Path, command: str, what: str = "run") -> RunFiles:
     """Return the one stored run that a word names, such as `resnet20` or `cifar10/resnet20/seed0`, or its folder.
 
+    Where it names a run of several seeds, this is seed 0.
+
     Raises:
         UserError: it names nothing, or several runs.
     """
     found = named_runs(word, results_dir, command, what)
     found = [files for files in found if files.folder.parent.name == word] or found
+    if {files.folder.parent.name for files in found} == {Path(word).name}:
+        found = [files for files in found if files.folder.name == "seed0"] or found
     if len(found) != 1:
         folders = [files.folder for files in found]
         names = [str(f.relative_to(results_dir) if f.is_relative_to(results_dir) else f) for f in folders]

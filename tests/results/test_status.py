@@ -169,5 +169,7 @@ def test_a_folder_elsewhere_names_the_finished_runs_below_it(tmp_path: Path) -> 
         assert [folder.name for folder in found] == ["seed0", "seed1"] and found[0].is_relative_to(word)
     with pytest.raises(UserError, match=rf"expected one run, got 2; name one of {other}/shapes/plain8/seed0, {other}"):
         named_run(str(other), mine, "compare")
+    for word in (f"{other}/shapes/plain8", "plain8", "shapes/plain8"):  # the first of its seeds
+        assert named_run(word, other, "compare").folder == other / "shapes/plain8/seed0"
     with pytest.raises(UserError, match="there is no experiment or run"):
         named_runs(f"{tmp_path}/nosuch", mine, "verify")

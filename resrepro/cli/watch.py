@@ -160,7 +160,7 @@ def _cells(run: RunStatus, name: str) -> dict[str, str]:
     total = "" if run.total_iters is None else f"/{run.total_iters}"
     return {
         "run": name,
-        "iteration": f"{last.iteration if last else 0}{total}",
+        "iteration": f"{last.iteration if last else '–'}{total}",  # of its last curve point
         "lr": f"{last.lr:g}" if last else "",
         "train (%)": f"{last.train_error_pct:.2f}" if last else "",
         "test (%)": f"{last.shown_test_error_pct:.2f}" if last else "",

@@ -249,6 +249,30 @@ PHASE_ROWS = {
 }
 
 
+def test_the_phase_diagrams_means_are_the_records() -> None:
+    def costs(arch: str, lr: str, row: str) -> list[float]:
+        errors = []
+        for depth in (14, 38):
+            folder = ROOT / f"results/phase-diagram/shapes/{arch}{depth}-lr{lr}-128images{row}"
+            paths = [folder / f"seed{seed}/run.json" for seed in range(3)]
+            errors.append([json.loads(path.read_text())["final_train_error_pct"] for path in paths])
+        return [deep - shallow for shallow, deep in zip(*errors, strict=True)]
+
+    def said(values: list[float], digits: int, sign: int = 1) -> str:
+        return f"{sign * fmean(values):.{digits}f} ± {stdev(values) / 3**0.5:.{digits}f}"
+
+    text = page("docs/laboratory.md")
+    low, high = (costs("plain", lr, "") for lr in ("0.03", "0.1"))
+    assert f"depth costs plain nets {said(low, 0)} points at 0.03 and {said(high, 0)} at 0.1" in text
+    assert " and ".join(said(costs("plain", lr, "-cifar"), 0) for lr in ("0.03", "0.1")) + "." in text
+    residual = costs("resnet", "0.1", "")
+    each = "{:.1f}, {:.1f} and {:.1f}".format(*residual)
+    assert f"Residual nets lose {said(residual, 1)} points at 0.1 ({each}), and" in text
+    assert f"with the choices of `cifar` {said(costs('resnet', '0.1', '-cifar'), 1)};" in text
+    gains = [[said(costs("resnet", lr, row), d, -1) for row in ("", "-cifar")] for lr, d in (("0.03", 1), ("0.01", 0))]
+    assert "At 0.03 they gain {} and {}, and at 0.01 {} and {}.".format(*gains[0], *gains[1]) in text
+
+
 @pytest.mark.parametrize("choice", PHASE_ROWS)
 @pytest.mark.parametrize(("nets", "arch"), [("plain", "plain"), ("residual", "resnet")])
 def test_the_phase_diagrams_cells_are_the_records(nets: str, arch: str, choice: str) -> None:

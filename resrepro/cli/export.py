@@ -77,9 +77,7 @@ def predict(
     files = named_run(run, results_dir, "predict")
     for image in images:
         if not image.exists():  # said before torch is imported
-            raise UserError(
-                f"{image}: not a readable image (No such file); expected PNG, JPEG or the like"
-            )
+            raise UserError(f"{image}: not a readable image (No such file); expected PNG, JPEG or the like")
 
     from resrepro.evaluation.classifier import load_classifier, read_view, top_classes
 

@@ -91,7 +91,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     last = {grid[-1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
     add_remarks(figure, last, data.look)
     if found:
-        band = Patch(label=f"±{BAND} standard deviations of the paper's points, of the net with the most", **SCATTER)
+        band = Patch(label=f"±{BAND} standard deviations of the paper's points (the net that scatters most)", **SCATTER)
         legend_below(figure, [*handles.values(), band], data.look)
     return figure
 

@@ -92,6 +92,11 @@ def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     return found
 
 
+def num_rows(path: Path) -> int:
+    """Return how many whole lines a CSV has below its header, valid or not; 0 where there is none."""
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
+
+
 def _values(row: StrictModel) -> list[object]:
     return [getattr(row, column) for column in type(row).model_fields]
 

@@ -120,7 +120,7 @@ class RunSession:
             check()
             if not finished:
                 results.write_asked(files, run)
-            if training.iteration == run.first_iter and (points := _num_lines(files.curves)):
+            if training.iteration == run.first_iter and (points := csv_rows.num_rows(files.curves)):
                 training.engine.notes.append(
                     f"{run}: no checkpoint beside its {points} curve points, so it begins anew"
                 )
@@ -194,11 +194,6 @@ class RunSession:
         else:
             why = f"no predictions.csv: test errors {found} % here, but {recorded} % where the run finished"
             self.reporter.ended(self.run, record, why)
-
-
-def _num_lines(path: Path) -> int:
-    """Return how many lines a CSV has below its header; 0 where there is none."""
-    return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
 
 
 def count(run: Run, dataset: Dataset) -> Complexity:

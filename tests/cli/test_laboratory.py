@@ -23,7 +23,7 @@ from resrepro.results import csv_rows
 from resrepro.results.csv_rows import read_rows, write_rows
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.paths import RunFiles
-from resrepro.results.unfinished_rows import UnfinishedRows
+from resrepro.results.unfinished_rows import UnfinishedRows, unfinished_rows
 from support.drawings import lines
 from support.processes import error, run
 from support.records import record
@@ -234,3 +234,14 @@ def test_bn_s_deviation_of_torch_s_own_file_is_read(tmp_path: Path) -> None:
     torch.save({"state_dict": build("resnet8", num_classes=10, seed=0).state_dict()}, tmp_path / "net.pth")
     out = run("responses", tmp_path / "net.pth", "--arch", "resnet8", "--output-dir", tmp_path)
     assert out.count(" 1.000") == 7
+
+
+def test_one_process_measures_a_file_at_a_time_whatever_its_options(tmp_path: Path) -> None:
+    file = tmp_path / "surface.csv"
+    with (
+        unfinished_rows(file, SurfacePoint, "one"),
+        pytest.raises(UserError, match="another process is measuring it"),
+        unfinished_rows(file, SurfacePoint, "other"),
+    ):
+        pass
+    assert [*tmp_path.glob("*.tmp")] == []

@@ -158,11 +158,13 @@ def bf16_instructions(fused: None, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("this CPU has no AVX512-BF16")
 
 
-def convolution(channels: int, images: int, height: int, width: int) -> tuple[nn.Conv2d, torch.Tensor, torch.Tensor]:
+def convolution(
+    channels: int, images: int, height: int, width: int, dtype: torch.dtype = torch.bfloat16
+) -> tuple[nn.Conv2d, torch.Tensor, torch.Tensor]:
     torch.manual_seed(channels + images)
     conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     x, grad = (
-        torch.randn(images, channels, height, width).bfloat16().contiguous(memory_format=torch.channels_last)
+        torch.randn(images, channels, height, width).to(dtype).contiguous(memory_format=torch.channels_last)
         for _ in range(2)
     )
     return conv, x.requires_grad_(), grad
@@ -213,10 +215,9 @@ def test_convolutions_it_cannot_take_go_to_torch(bf16_instructions: None) -> Non
         "groups": (nn.Conv2d(16, 16, 3, padding=1, groups=2, bias=False), x),
         "odd": (nn.Conv2d(16, 16, 3, padding=1, bias=False), x[..., :7].contiguous(memory_format=torch.channels_last)),
         "contiguous": (nn.Conv2d(16, 16, 3, padding=1, bias=False), x.contiguous()),
-        "fp32": (nn.Conv2d(16, 16, 3, padding=1, bias=False), x.float()),
     }
     for name, (conv, own) in others.items():
-        with torch.autocast("cpu", torch.bfloat16, enabled=name != "fp32"):
+        with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(conv3x3(conv, own), conv(own)), name
             assert "Conv3x3" not in conv3x3(conv, own).grad_fn.name(), name
 
@@ -227,6 +228,66 @@ def test_with_amx_convolutions_go_to_torch(bf16_instructions: None, monkeypatch:
         assert "Conv3x3" in conv3x3(conv, x).grad_fn.name()
         monkeypatch.setattr(build, "cpu_flags", lambda: "avx512_bf16 amx_bf16")
         assert "Conv3x3" not in conv3x3(conv, x).grad_fn.name()
+
+
+@pytest.fixture
+def winograd(fused: None) -> None:
+    if not hasattr(torch.ops.resrepro, "conv3x3_winograd"):
+        pytest.skip("this CPU has no AVX2")
+
+
+# all borders at once; one tile; less, just and more than a group of 24 tiles; a height that is not the width
+@pytest.mark.parametrize("size", [(1, 4, 4), (5, 8, 8), (6, 8, 8), (7, 8, 8), (3, 16, 4), (9, 32, 32)])
+@pytest.mark.parametrize("channels", [16, 32, 64])
+def test_a_convolution_in_fp32_is_fp64s(winograd: None, channels: int, size: tuple[int, int, int]) -> None:
+    conv, x, grad = convolution(channels, *size, torch.float32)
+    y = conv3x3(conv, x)
+    assert "Winograd" in y.grad_fn.name() and y.is_contiguous(memory_format=torch.channels_last)
+    exact = [t.detach().double().requires_grad_() for t in (x, conv.weight)]
+    z = F.conv2d(*exact, padding=1)
+    found = (y, *torch.autograd.grad(y, (x, conv.weight), grad))
+    for ours, right in zip(found, (z, *torch.autograd.grad(z, exact, grad.double())), strict=True):
+        assert (ours.double() - right).abs().max() < 2e-5 * right.abs().max()
+
+
+def test_a_convolution_in_fp32_does_not_depend_on_the_number_of_threads(winograd: None) -> None:
+    conv, x, grad = convolution(32, 40, 16, 16, torch.float32)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        y = conv3x3(conv, x)
+        found.append((y, *torch.autograd.grad(y, (x, conv.weight), grad)))
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_a_gradient_in_fp32_that_is_not_channels_last_is_right(winograd: None) -> None:
+    conv, x, grad = convolution(16, 3, 8, 8, torch.float32)
+    y = conv3x3(conv, x)
+    for g in (grad.contiguous(), grad[:, :, :1, :1].expand_as(grad)):
+        same = torch.autograd.grad(y, x, g.contiguous(memory_format=torch.channels_last), retain_graph=True)
+        assert torch.equal(torch.autograd.grad(y, x, g, retain_graph=True)[0], same[0])
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 6), (6, 8), (7, 7)])
+def test_maps_without_whole_tiles_go_to_torch(winograd: None, height: int, width: int) -> None:
+    conv, x, _ = convolution(16, 2, height, width, torch.float32)
+    assert torch.equal(conv3x3(conv, x), conv(x))
+
+
+def test_other_convolutions_in_fp32_go_to_torch(winograd: None) -> None:
+    x = torch.randn(2, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+    others = {
+        "stride": (nn.Conv2d(16, 16, 3, 2, padding=1, bias=False), x),
+        "width": (nn.Conv2d(16, 32, 3, padding=1, bias=False), x),
+        "groups": (nn.Conv2d(16, 16, 3, padding=1, groups=2, bias=False), x),
+        "contiguous": (nn.Conv2d(16, 16, 3, padding=1, bias=False), x.contiguous()),
+        "fp64": (nn.Conv2d(16, 16, 3, padding=1, bias=False).double(), x.double()),
+    }
+    for name, (conv, own) in others.items():
+        assert "Winograd" not in conv3x3(conv, own).grad_fn.name(), name
+        assert torch.equal(conv3x3(conv, own), conv(own)), name
 
 
 def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from resrepro.errors import first_line
 
-SOURCES = tuple(Path(__file__).parent / name for name in ("bn_relu.cpp", "conv3x3.cpp"))
+SOURCES = tuple(Path(__file__).parent / name for name in ("bn_relu.cpp", "conv3x3.cpp", "winograd.cpp"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 
 

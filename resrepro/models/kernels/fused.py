@@ -1,14 +1,15 @@
 """Compute the layers of a block in torch's operations or, in training, in kernels of our own.
 
 On the CPU BN, the shortcut's addition and ReLU are one kernel, which reads and writes each activation a third as often
-as separate operations do. The weights' gradient of a 3x3 convolution is another, on CPUs with AVX512-BF16 but without
-AMX: with AMX oneDNN's gradient takes a quarter of its time. On CUDA 3x3 convolutions of 16, 32 and 64 channels are
-kernels of ours. `resrepro bench` measures the time they save.
+as separate operations do. 3x3 convolutions of 16, 32 and 64 channels are kernels of ours on CUDA and, in fp32, on CPUs
+with AVX2. In bf16 the weights' gradient is ours on CPUs with AVX512-BF16 but without AMX: with AMX oneDNN's takes a
+quarter of its time. `resrepro bench` measures the time they save.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,10 @@ from resrepro.models.kernels import build
 
 LINE = 64  # elements; the kernel's unit of work
 CHANNELS = (16, 32, 64)  # of our convolutions
+TILE = 4  # outputs on a side, in winograd.cpp
 LARGEST_ON_CUDA = 16 * 32 * 32  # elements of an image's maps: those of the nets for CIFAR, on which ours were measured
+
+Kernel = Callable[[Tensor, Tensor], Tensor]  # input (N, C, H, W), weight (C, C, 3, 3) -> output (N, C, H, W)
 
 _fused = False
 _cuda = False
@@ -79,22 +83,16 @@ def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Te
 def conv3x3(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Compute a 3x3 convolution: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
     if conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
-        if _on_cuda(x) and _fits_on_cuda(x):
-            return torch.ops.resrepro.conv3x3_cuda(x, conv.weight)  # type: ignore[no-any-return]
-        if _fused and _fits_on_cpu(x):
-            return torch.ops.resrepro.conv3x3(x, conv.weight)  # type: ignore[no-any-return]
+        kernel = _cuda_kernel(x) if x.is_cuda else _cpu_kernel(x)
+        if kernel is not None:
+            return kernel(x, conv.weight)
     return conv(x)  # type: ignore[no-any-return]
-
-
-def _on_cuda(x: Tensor) -> bool:
-    return _cuda and x.is_cuda
 
 
 def _conv_fits(conv: nn.Conv2d, x: Tensor) -> bool:
     channels = x.shape[1]
     return (
-        x.dtype == torch.bfloat16
-        and channels in CHANNELS
+        channels in CHANNELS
         and conv.out_channels == channels
         and conv.stride == (1, 1)
         and conv.groups == 1
@@ -102,17 +100,20 @@ def _conv_fits(conv: nn.Conv2d, x: Tensor) -> bool:
     )
 
 
-def _fits_on_cuda(x: Tensor) -> bool:
-    return x.shape[1] * x.shape[2] * x.shape[3] <= LARGEST_ON_CUDA
+def _cuda_kernel(x: Tensor) -> Kernel | None:
+    small = x.shape[1] * x.shape[2] * x.shape[3] <= LARGEST_ON_CUDA
+    return torch.ops.resrepro.conv3x3_cuda if _cuda and small and x.dtype == torch.bfloat16 else None
 
 
-def _fits_on_cpu(x: Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and x.shape[3] % 2 == 0
-        and hasattr(torch.ops.resrepro, "conv3x3")  # the compiler's target has bf16 instructions
-        and "amx_bf16" not in build.cpu_flags()
-    )
+def _cpu_kernel(x: Tensor) -> Kernel | None:
+    """Return what the compiler's target has the instructions for, and the maps the size for; None if it is oneDNN's."""
+    if not _fused or x.device.type != "cpu":
+        return None
+    if x.dtype == torch.bfloat16 and x.shape[3] % 2 == 0 and "amx_bf16" not in build.cpu_flags():
+        return getattr(torch.ops.resrepro, "conv3x3", None)
+    if x.dtype == torch.float32 and x.shape[2] % TILE == x.shape[3] % TILE == 0:
+        return getattr(torch.ops.resrepro, "conv3x3_winograd", None)
+    return None
 
 
 def _fits(x: Tensor, shortcut: Tensor | None) -> bool:

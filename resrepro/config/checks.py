@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from resrepro.config.architectures import counted_nets
+from resrepro.config.architectures import architecture, counted_nets
 from resrepro.config.experiment import PHASE_FIELDS, Experiment
 from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
@@ -67,6 +67,8 @@ def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
                 raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")
         if figure.kind == "phase":
             _check_phase([run.recipe for run in experiment.runs if run.name in figure.run_names], place)
+            for panel in figure.panel:
+                _check_depths({run.arch for run in experiment.runs if run.name in panel.runs}, place, panel.title)
 
 
 def _check_phase(recipes: list[Recipe], place: str) -> None:
@@ -77,6 +79,18 @@ def _check_phase(recipes: list[Recipe], place: str) -> None:
         ):
             raise UserError(
                 f"{place}: its runs differ in {field}; expected recipes that differ in {', '.join(PHASE_FIELDS)} alone"
+            )
+
+
+def _check_depths(archs: Collection[str], place: str, title: str) -> None:
+    """Check that a panel of a phase diagram has one net of a depth, for it tells nets apart by their depth alone."""
+    depths = {architecture(arch).depth: arch for arch in sorted(archs)}
+    for arch in sorted(archs):
+        depth = architecture(arch).depth
+        if depth and depths[depth] != arch:
+            raise UserError(
+                f"{place}: panel '{title}': {arch} and {depths[depth]} have {depth} layers each; expected one net of a "
+                "depth; give each a panel of its own"
             )
 
 

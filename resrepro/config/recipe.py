@@ -21,7 +21,8 @@ class Warmup(StrictModel):
 
     Args:
         until_train_error_pct: it ends when the training error, measured, is below this bound (Sec. 4.2, ResNet-110).
-        iters: it ends after so many iterations, in the place of that (He et al. 2016, arXiv 1603.05027, appendix: 400).
+        iters: it ends after so many iterations of training, in the place of that (He et al. 2016, arXiv 1603.05027,
+            appendix: 400).
     """
 
     lr: float = Field(gt=0)

@@ -100,8 +100,8 @@ class Verifier:
             name=str(run), arch=run.arch, dataset=run.dataset, weights=files.weights, run=run, record=record
         )
         net, _ = read_net(stored, dataset.num_classes)
-        net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with device_errors(compute, f"verify {run}"), compute.stream():
+            net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             comparison = Comparison(record=record, found=found, elsewhere=_elsewhere(record, compute, kernels))
             comparison.test(net, pipeline, run, compute, _stored_predictions(files))
             if self.responses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,16 +109,18 @@ class Look:
                 line.set_linewidth(line.get_linewidth() * self.scale)
                 line.set_markersize(line.get_markersize() * self.scale)
         if self.words:
-            for text in figure.findobj(Text):
+            axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+            at_ticks = {text for axis in axes for text in axis.get_ticklabels()}  # the axis writes them itself
+            for text in {*figure.findobj(Text)} - at_ticks:
                 text.set_text(self.said(text.get_text()))
 
     def said(self, text: str) -> str:
-        """Return a text with the words in place."""
-        for english in sorted(self.words, key=len, reverse=True):
-            if english in text:
-                self.written.add(english)
-            text = text.replace(english, self.words[english])
-        return text
+        """Return a text with the words in place; where two fit, the longer one."""
+        if not self.words:
+            return text
+        found = "|".join(re.escape(english) for english in sorted(self.words, key=len, reverse=True))
+        self.written.update(re.findall(found, text))
+        return re.sub(found, lambda match: self.words[match[0]], text)
 
 
 USUAL = Look()

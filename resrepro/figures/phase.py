@@ -60,7 +60,7 @@ def rows(_files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str,
     recipe = run.recipe
     error = chance_error_pct(run.dataset) if record.status == "diverged" else record.final_train_error_pct
     values = {field: getattr(recipe, field) for field in PHASE_FIELDS}
-    values["warmup"] = recipe.warmup.end if recipe.warmup else "none"
+    values["warmup"] = str(recipe.warmup or "none")
     return [{"depth": architecture(run.arch).depth, **values, "train_error_pct": error}]
 
 
@@ -93,6 +93,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     of_panels = [cells(panel, rows, data) for panel in spec.panel]
     every = [cell for of_panel in of_panels for cell in of_panel]
     rates, choices = sorted({cell.lr for cell in every}), choices_in_words(every)
+    words = [textwrap.fill(data.look.said(choice), WORDS_LENGTH) for choice in choices.values()]
     inches = max(2, len(rates)) * CELL_INCHES[0] + 0.3, max(2, len(choices)) * CELL_INCHES[1]
     figure, (grid,) = panel_grid(
         data, 1, len(spec.panel), inches, beside_inches=(3.0, 1.1), narrowest_inches=NARROWEST_INCHES,
@@ -106,7 +107,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         axes.set_title(panel.title)
         axes.set_xlabel("learning rate")
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        axes.set_yticks(range(len(choices)), list(choices.values()))
+        axes.set_yticks(range(len(choices)), words)
         axes.tick_params(length=0)
         axes.grid(visible=False)
         axes.set(xlim=(-0.5, max(1, len(rates)) - 0.5), ylim=(max(1, len(choices)) - 0.5, -0.5), facecolor="0.93")
@@ -169,8 +170,7 @@ def choices_in_words(every: list[Cell]) -> dict[Choice, str]:
     every_change = sorted({n for changed in changes.values() for n in changed})
     found = {}
     for choice in sorted(choices, key=lambda choice: (len(changes[choice]), choice)):
-        words = ", ".join(WORDS[n].format(choice[n]) for n in changes[choice] or every_change)
-        found[choice] = textwrap.fill(words, WORDS_LENGTH)
+        found[choice] = ", ".join(WORDS[n].format(choice[n]) for n in changes[choice] or every_change)
     return found
 
 

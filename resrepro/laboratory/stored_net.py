@@ -23,16 +23,17 @@ from resrepro.runtime.versions import versions
 
 @dataclass(frozen=True, kw_only=True)
 class StoredNet:
-    """Hold a run's net on its device, and its images."""
+    """Hold a run's net on its device, the file of its weights, and its images."""
 
     files: RunFiles
+    weights: Path
     run: Run
     net: nn.Module
     images: InputPipeline
 
     def asked(self, compute: Compute, **options: int) -> str:
         """Say all that a measurement depends on: the weights, the arithmetic, and the command's options."""
-        return repr((sha256(self.files.weights), compute.name, compute.precision, versions(), options))
+        return repr((sha256(self.weights), compute.name, compute.precision, versions(), options))
 
 
 def open_run(files: RunFiles, data_dir: Path, compute: Compute) -> StoredNet:
@@ -52,7 +53,7 @@ def open_run(files: RunFiles, data_dir: Path, compute: Compute) -> StoredNet:
     net, _ = read_net(trained, dataset.num_classes)
     net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     pipeline = dataset.input_pipeline(trained.run.recipe)
-    return StoredNet(files=files, run=trained.run, net=net, images=pipeline)
+    return StoredNet(files=files, weights=trained.weights, run=trained.run, net=net, images=pipeline)
 
 
 def open_images(dataset: str, num_images: int, data_dir: Path, compute: Compute) -> tuple[Tensor, Tensor, int]:

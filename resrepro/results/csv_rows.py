@@ -83,9 +83,9 @@ def read_rows(path: Path, model: type[Row], *, torn: bool = False) -> list[Row]:
     found = []
     for number, line in enumerate(lines[:-1], start=2):
         try:
-            cells = zip(header, line.split(","), strict=True)
+            cells = zip(header, next(csv.reader([line])), strict=True)
             found.append(model.model_validate_strings({k: v for k, v in cells if v}, strict=False))
-        except ValueError as error:  # pydantic's is one
+        except (ValueError, csv.Error) as error:  # pydantic's is one
             raise UserError(
                 f"{path}:{number}: expected {','.join(columns)}; got {line[:80]!r}; {mend(path)}"
             ) from error

@@ -106,7 +106,7 @@ class Training:
         warmup = self.recipe.warmup
         if warmup is None or self.warmup_opened_iter is not None:
             return
-        if self.iteration == warmup.iters:
+        if self.iteration - self.first_iter == warmup.iters:
             self.warmup_opened_iter = self.iteration
         elif warmup.iters is None and self.iteration % GATE_WINDOW_ITERS == 0:
             totals = self.engine.totals()

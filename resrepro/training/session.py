@@ -139,7 +139,7 @@ class RunSession:
             stop = agreed and self.signals.received()
             if self.world.is_rank_zero:
                 due = stop or self._checkpoint_due(training.iteration, point, time.monotonic() - saved)
-                if due or len(training.norms) > num_norms:
+                if due or point is not None or len(training.norms) > num_norms:
                     check()
                 if point is not None:
                     csv_rows.append_row(files.curves, point)

@@ -87,13 +87,24 @@ def test_a_mistake_is_named_with_place_and_fix(toml: Callable[..., Path], old: s
 
 
 def test_a_phase_diagram_of_recipes_that_it_does_not_tell_apart_is_refused(toml: Callable[..., Path]) -> None:
-    kind = ('name = "tiny"', 'name = "tiny"\nkind = "phase"')
+    kind = (
+        'name = "tiny"\ntitle = "A test"\n[[figure.panel]]\ntitle = "both"\nruns = ["plain8", "resnet8"]',
+        'name = "tiny"\ntitle = "A test"\nkind = "phase"\n[[figure.panel]]\ntitle = "p"\nruns = ["plain8"]\n'
+        '[[figure.panel]]\ntitle = "r"\nruns = ["resnet8"]',
+    )
     for changed in ("lr = 0.2", "weight_decay = 0.1"):
         find_experiment(str(toml(kind, ('arch = "plain8"', f'arch = "plain8"\nrecipe = {{{changed}}}'))))
     path = toml(kind, ('arch = "plain8"', 'arch = "plain8"\nrecipe = {crop_padding = 3}'))
     with pytest.raises(
         UserError, match=r"figure 'tiny': its runs differ in crop_padding; expected recipes that differ"
     ):
+        find_experiment(str(path))
+
+
+def test_a_panel_of_a_phase_diagram_has_one_net_of_a_depth(toml: Callable[..., Path]) -> None:
+    path = toml(('name = "tiny"', 'name = "tiny"\nkind = "phase"'))
+    message = r"panel 'both': plain8 and resnet8 have 8 layers each; expected one net of a depth"
+    with pytest.raises(UserError, match=message):
         find_experiment(str(path))
 
 

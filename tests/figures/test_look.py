@@ -56,6 +56,12 @@ def test_width_letters_and_words(tmp_path: Path) -> None:
     assert upper.yaxis.label.get_fontsize() == 7
 
 
+def test_of_two_words_the_longer_one_is_written_and_its_own_words_stay() -> None:
+    look = Look(words={"training error": "test error of training", "test error": "Testfehler", "error": "Fehler"})
+    assert look.said("training error, test error") == "test error of training, Testfehler"
+    assert look.written == {"training error", "test error"}
+
+
 def test_a_slide_has_larger_letters_and_lines(tmp_path: Path) -> None:
     store_curve(tmp_path, "plain20", 9.5)
     shown = read_figure(EXPERIMENT, SPEC, CURVES, tmp_path)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from resrepro.config.experiment import Experiment, FigureSpec, PanelSpec
+from resrepro.config.recipe import Warmup
 from resrepro.config.run import Run
 from resrepro.figures import phase
 from resrepro.figures.data import Shown, read_figure
+from resrepro.figures.files import render
 from resrepro.figures.kinds import FIGURES
+from resrepro.figures.look import Look
 from support.stored_runs import run_of, stored
 
 ERRORS = {  # arch, lr -> training errors of the seeds; None: diverged
@@ -73,6 +77,24 @@ def test_a_cell_is_the_deep_nets_error_less_the_shallow_nets(shown) -> None:
 def test_a_panel_with_deep_nets_alone_has_no_cell(shown) -> None:
     alone = shown.rows[shown.rows["run"] == DEEP_ALONE]
     assert len(alone) == 1 and phase.cells(shown.spec.panel[1], alone, shown.data) == []
+
+
+def test_warmups_at_two_rates_are_two_cells_in_the_words_asked_for(tmp_path: Path) -> None:
+    errors = {("plain8", 0.01): 10.0, ("plain14", 0.01): 20.0, ("plain8", 0.001): 10.0, ("plain14", 0.001): 60.0}
+    declared = []
+    for (arch, lr), error in errors.items():
+        base = run_of(arch, f"{arch}-warmup{lr}", 0)
+        declared.append(base.replace(recipe=base.recipe.model_copy(update={"warmup": Warmup(lr=lr, iters=2)})))
+        stored(tmp_path, declared[-1], final_train_error_pct=error)
+    shown = read(tmp_path, declared, PanelSpec(title="plain", runs=tuple(run.name for run in declared)))
+    found = phase.cells(shown.spec.panel[0], shown.rows, shown.data)
+    assert {cell.choice[0]: cell.difference for cell in found} == {
+        "lr 0.001 for 2 iterations": 50.0,
+        "lr 0.01 for 2 iterations": 10.0,
+    }
+    look = Look(words={"warm-up": "Anlauf", "nowhere": "nirgends"})
+    svg = render(FIGURES["phase"], replace(shown, data=replace(shown.data, look=look)), ["svg"])[0].decode()
+    assert "warm-up" not in svg and "Anlauf" in svg and look.written == {"warm-up"}
 
 
 def test_the_figure_writes_them_and_counts_what_is_missing(shown, tmp_path: Path) -> None:
@@ -144,7 +166,7 @@ def test_the_table_has_a_row_a_cell(shown) -> None:
 def test_a_row_says_what_it_changes_and_the_first_what_others_do() -> None:
     usual = "none", "fan_out", 1e-4, 32, "all", "pytorch"
     rows = {
-        usual: "fan_out, 32 images, decay of\nall",
+        usual: "fan_out, 32 images, decay of all",
         (*usual[:1], "fan_in", *usual[2:]): "fan_in",
         (*usual[:3], 128, "weights", usual[-1]): "128 images, decay of weights",
     }

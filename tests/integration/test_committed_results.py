@@ -1,9 +1,11 @@
 """What `results/` holds, and that the pages say the same of it."""
 
 import csv
+import functools
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -12,7 +14,10 @@ import pytest
 
 from resrepro import results
 from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
+from resrepro.config.run import Run, Variation
+from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.data.loading import is_there
+from resrepro.errors import UserError
 from resrepro.paper import TEST_ERROR_PCT
 from resrepro.results import same_run
 from resrepro.results.paths import RunFiles
@@ -48,13 +53,22 @@ def test_a_committed_run_is_whole(path: Path) -> None:
     assert path in QUICKSTARTS or {"responses.csv", "gradients.csv"} <= {file.name for file in path.parent.iterdir()}
 
 
+@functools.cache
+def declared(variation: Variation) -> dict[str, Run]:
+    """The runs of all experiments that can be varied so."""
+    found = {}
+    for name in experiment_names():
+        with suppress(UserError):
+            found |= {run.name: run for run in find_experiment(name).variant(variation).runs}
+    return found
+
+
 @pytest.mark.parametrize("path", RECORDS + SECOND + QUICKSTARTS, ids=named)
 def test_a_committed_run_is_still_the_run_that_is_asked_for(path: Path) -> None:
     record = results.read_record(RunFiles(folder=path.parent))
     assert record is not None
-    asked = same_run.recorded_run(record)
-    source = record.start_from and asked.model_copy(update={"name": record.start_from})
-    asked = asked.model_copy(update={"start_from": source or None})
+    variation = Variation(dataset=record.dataset, schedule_scale=record.schedule_scale, image_size=record.image_size)
+    asked = declared(variation)[record.name].replace(seed=record.seed)
     same_run.check(same_run.of_record(record), asked, path)
 
 

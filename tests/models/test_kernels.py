@@ -151,6 +151,11 @@ def test_shapes_it_cannot_take_go_to_torch(fused: None) -> None:
         torch.testing.assert_close(bn_relu(bn, x, shortcut), F.relu(twin(x) + shortcut))
 
 
+def test_one_value_a_channel_has_no_variance(fused: None) -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        bn_relu(nn.BatchNorm2d(64), torch.ones(1, 64, 1, 1))
+
+
 @pytest.fixture
 def bf16_instructions(fused: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "cpu_flags", lambda: "avx512_bf16")

@@ -53,6 +53,12 @@ def test_a_damaged_line_is_named(files: RunFiles) -> None:
         results.read_points(files)
 
 
+def test_a_layer_with_a_comma_in_its_name_comes_back(files: RunFiles) -> None:
+    row = Response(layer=1, name='stage,1."conv"', std=1.5, num_images=3)
+    csv_rows.write_rows(files.responses, Response, [row])
+    assert read_rows(files.responses, Response) == [row]
+
+
 def test_a_folder_in_the_place_of_a_file_is_named(files: RunFiles) -> None:
     files.responses.mkdir()
     with pytest.raises(UserError, match=r"responses\.csv: a folder; expected a file; restore it"):

@@ -10,7 +10,7 @@ import torch
 from resrepro.config.recipe import Warmup
 from resrepro.data.in_memory.images import Images
 from resrepro.runtime.device import Compute
-from resrepro.training.loop import Diverged
+from resrepro.training.loop import Diverged, Training
 from resrepro.training.schedule import GATE_WINDOW_ITERS
 from support.recipes import tiny_recipe
 from support.trainings import moments, same, training, weights
@@ -69,6 +69,14 @@ def test_a_warmup_of_some_iterations_ends_after_them_also_when_resumed_in_it(ima
     list(second.steps())
     assert second.warmup_opened_iter == 4 and same(weights(second), weights(whole))
     assert (4, "after the warm-up") in moments(whole)
+
+
+def test_a_warmup_of_a_net_made_from_another_is_counted_from_its_start(images: Images, fp32: Compute) -> None:
+    recipe = tiny_recipe(warmup={"lr": 0.001, "iters": 4})
+    engine = training(images, fp32, recipe).engine
+    made = Training(recipe, engine, first_iter=6)
+    list(made.steps())
+    assert made.warmup_opened_iter == 10 and (10, "after the warm-up") in moments(made)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

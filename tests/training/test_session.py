@@ -17,6 +17,8 @@ from resrepro import results
 from resrepro.errors import UserError
 from resrepro.evaluation.trained_nets import find, read_net
 from resrepro.models.saved import read_saved
+from resrepro.results import csv_rows
+from resrepro.results.records import CurvePoint
 from resrepro.runtime.device import Compute, choose
 from resrepro.training import checkpoint
 from resrepro.training.runner import Stopped
@@ -134,6 +136,26 @@ def test_a_folder_that_is_moved_away_while_it_trains_is_not_written_any_more(
         assert not results.run_files(tmp_path, run).holder.exists()
     assert runner(tmp_path).run_all([run]) == []
     assert [row["iteration"] for row in rows(tmp_path, run)] == [5, 10, 12]
+
+
+def test_a_curve_point_without_a_checkpoint_is_not_written_to_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where a checkpoint is due once a minute."""
+    run, first, append = tiny_run(), runner(tmp_path), csv_rows.append_row
+    folder = tmp_path / run.path
+
+    def then(path: Path, row: CurvePoint) -> None:
+        append(path, row)
+        monkeypatch.setattr(csv_rows, "append_row", append)
+        folder.rename(tmp_path / "away")
+        folder.mkdir()
+
+    monkeypatch.setattr(RunSession, "_checkpoint_due", lambda _, iteration, *__: iteration == 12)
+    monkeypatch.setattr(csv_rows, "append_row", then)
+    (error,) = first.run_all([run])
+    assert error.startswith(f"{folder}: moved or deleted while this process was writing there")
+    assert not (folder / "curves.csv").exists()
 
 
 def test_rows_that_another_program_added_are_seen_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

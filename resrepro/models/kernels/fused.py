@@ -123,6 +123,7 @@ def _fits(x: Tensor, shortcut: Tensor | None) -> bool:
         and x.dtype in (torch.float32, torch.bfloat16)
         and (LINE % channels == 0 or channels % LINE == 0)
         and x.numel() % LINE == 0
+        and x.numel() > channels  # of one value a channel torch says that it has no variance
         and x.is_contiguous(memory_format=torch.channels_last)
         and (shortcut is None or (shortcut.dtype == x.dtype and shortcut.shape == x.shape))
     )

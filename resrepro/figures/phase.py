@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import CenteredNorm, Normalize
 from matplotlib.figure import Figure
 
 from resrepro.config.architectures import architecture
@@ -31,6 +31,7 @@ CELL_INCHES = (1.1, 0.5)
 NARROWEST_INCHES = 3.4  # of a panel with the words at its left
 Choice = tuple[Any, ...]  # of a recipe, the values of PHASE_FIELDS but the learning rate
 WORDS = ("warm-up: {}", "{}", "decay {:g}", "{} images", "decay of {}", "fc: {}")  # of each of these values
+COLORS = "PuOr_r"  # white where depth changes nothing
 WORDS_LENGTH = 28  # letters of a line of them
 
 
@@ -101,8 +102,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     )  # fmt: skip
     width = data.look.width_inches
     narrow = width is not None and width < 2 * NARROWEST_INCHES * data.look.scale
-    differences = [cell.difference for cell in every] or [0.0]
-    norm = Normalize(min(0.0, *differences), max(1.0, *differences))
+    norm = CenteredNorm(halfrange=max([1.0, *(abs(cell.difference) for cell in every)]))
     for axes, panel, of_panel in zip(grid, spec.panel, of_panels, strict=True):
         axes.set_title(panel.title)
         axes.set_xlabel("learning rate")
@@ -110,7 +110,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         axes.set_yticks(range(len(choices)), words)
         axes.tick_params(length=0)
         axes.grid(visible=False)
-        axes.set(xlim=(-0.5, max(1, len(rates)) - 0.5), ylim=(max(1, len(choices)) - 0.5, -0.5), facecolor="0.93")
+        axes.set(xlim=(-0.5, max(1, len(rates)) - 0.5), ylim=(max(1, len(choices)) - 0.5, -0.5), facecolor="0.85")
         for cell in of_panel:
             _draw_cell(
                 axes, cell, (rates.index(cell.lr), list(choices).index(cell.choice)), norm, with_errors=not narrow
@@ -136,9 +136,9 @@ def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], norm: Normalize, 
     """Color a cell by the difference, and write it, with both errors where there is room."""
     x, y = place
     axes.imshow(
-        [[cell.difference]], extent=(x - 0.48, x + 0.48, y + 0.46, y - 0.46), cmap="viridis", norm=norm, aspect="auto"
+        [[cell.difference]], extent=(x - 0.48, x + 0.48, y + 0.46, y - 0.46), cmap=COLORS, norm=norm, aspect="auto"
     )
-    color = letters_on(colormaps["viridis"](norm(cell.difference))[:3])
+    color = letters_on(colormaps[COLORS](norm(cell.difference))[:3])
     noise = "" if cell.error is None else f" ± {cell.error:.1f}"
     text = f"{cell.difference:+.1f}{noise if with_errors else ''}".replace("-", "−")
     text += f"\n{fmean(cell.shallow):.1f} → {fmean(cell.deep):.1f}" if with_errors else ""

@@ -30,8 +30,8 @@ class Departure:
 DEPARTURES = (
     Departure(
         point="BN batch",
-        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow; ImageNet: not said; '
-        "the author's README: 32 on each of 8 GPUs",
+        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow, as He et al. (2016, arXiv 1603.05027) say of '
+        "their nets; ImageNet: not said; the author's README: 32 on each of 8 GPUs",
         here="the whole mini-batch of 128; ImageNet: 8 parts of 32",
         other_way="`bn_devices`",
     ),
@@ -43,7 +43,7 @@ DEPARTURES = (
     Departure(
         point="weight decay",
         paper="not said on what; Goyal et al. (2017), with one of the authors: not on BN's parameters; "
-        "fb.resnet.torch's README: on the weights of convolutions",
+        "fb.resnet.torch's README, by others: on the weights of convolutions",
         here="on the weights of convolutions and fc",
         other_way='`decay = "all"`, as in the preset `cifar-decay-all`; `"convolutions"`: on these alone',
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from pathlib import Path
 from statistics import variance
@@ -38,12 +37,9 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
         words = f"noise of a standard deviation over {num_images:,} images"
         return Noise(variance=max(value, TINY) ** 2 / (2 * num_images), words=words)
     if claim.column == "lesion_rise_pct":
-        whole, rises = lesions(seed.files)
+        whole, _ = lesions(seed.files)
         assert whole is not None  # it has a value
-        images = binomial_noise(whole.error_pct + value, whole.num_images).variance
-        words = f"scatter over the {len(rises)} blocks, of their median"
-        found = math.pi / 2 * _variance(rises) / len(rises)  # of a median, where blocks are normal
-        return Noise(variance=max(found, images), degrees=max(1, len(rises) - 1), words=words)
+        return binomial_noise(whole.error_pct + value, whole.num_images)
     if sizes is None or not claim.column.endswith("_pct"):
         return None
     num_images = min(_num_training_images(record, claim), record.recipe.get("train_images") or sizes.num_train)

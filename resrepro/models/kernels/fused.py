@@ -83,7 +83,7 @@ def bn_relu(bn: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> Te
 def conv3x3(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Compute a 3x3 convolution: (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
     if conv.training and torch.is_grad_enabled() and _conv_fits(conv, x):
-        kernel = _cuda_kernel(x) if x.is_cuda else _cpu_kernel(x)
+        kernel = _cuda_kernel(x) if _on_cuda(x) else _cpu_kernel(x)
         if kernel is not None:
             return kernel(x, conv.weight)
     return conv(x)  # type: ignore[no-any-return]
@@ -100,9 +100,13 @@ def _conv_fits(conv: nn.Conv2d, x: Tensor) -> bool:
     )
 
 
+def _on_cuda(x: Tensor) -> bool:
+    return _cuda and x.is_cuda
+
+
 def _cuda_kernel(x: Tensor) -> Kernel | None:
     small = x.shape[1] * x.shape[2] * x.shape[3] <= LARGEST_ON_CUDA
-    return torch.ops.resrepro.conv3x3_cuda if _cuda and small and x.dtype == torch.bfloat16 else None
+    return torch.ops.resrepro.conv3x3_cuda if small and x.dtype == torch.bfloat16 else None
 
 
 def _cpu_kernel(x: Tensor) -> Kernel | None:

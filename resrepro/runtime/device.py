@@ -65,7 +65,9 @@ class Compute:
 
 
 def choose(device: str, precision: str) -> Compute:
-    """Choose a device and a precision.
+    """Choose a device and a precision, and set the process for them.
+
+    On CUDA whether TF32 is allowed, and deterministic convolutions of cuDNN; on a CPU that freed memory is kept.
 
     Args:
         device: `auto` is CUDA where there is a GPU, else the CPU; `cpu`, `cuda`, `cuda:N`.

@@ -6,6 +6,7 @@ import io
 import math
 import struct
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +16,17 @@ from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
+from resrepro.data.image_files.listing import ImageFiles
 from resrepro.errors import UserError, first_line
 
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)  # PIL's errors
 JPEG = b"\xff\xd8"  # its first bytes
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # a small file may say that it has more than the memory holds; PIL only warns
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class CorruptImage(UserError):
+    """Says that what was read is no whole image, and so may be skipped; only `decode` raises it."""
 
 
 def decode(data: bytes, name: str) -> Tensor:
@@ -31,7 +37,7 @@ def decode(data: bytes, name: str) -> Tensor:
     camera noted is ignored, as is usual on ImageNet.
 
     Raises:
-        UserError: truncated, corrupt or no image; names the file.
+        CorruptImage: truncated, corrupt or no image; names the file.
     """
     frame = jpeg_frame(data)
     if data.startswith(JPEG) and (frame is None or frame.height * frame.width <= MOST_PIXELS):
@@ -41,6 +47,34 @@ def decode(data: bytes, name: str) -> Tensor:
         except (RuntimeError, ValueError):
             pass
     return _decode_with_pil(data, name)
+
+
+def _left_out(name: str) -> None:
+    warnings.warn(f"{name}: cannot be decoded; left out", stacklevel=3)
+
+
+def decoded(
+    files: ImageFiles, indices: Iterable[int], *, skip_corrupt: bool, skipped: Callable[[str], object] = _left_out
+) -> Iterator[tuple[int, Tensor]]:
+    """Read and decode images in turn; yield the number and the pixels of each.
+
+    Args:
+        skip_corrupt: whether to leave out images that cannot be decoded.
+        skipped: is told the name of each of these; by default it warns.
+
+    Raises:
+        UserError: a file cannot be read; or decoded, and is not to be left out.
+    """
+    for index in indices:
+        name, data = files.name(index), files.read(index)
+        try:
+            pixels = decode(data, name)
+        except CorruptImage:
+            if not skip_corrupt:
+                raise
+            skipped(name)
+        else:
+            yield index, pixels
 
 
 class JpegFrame(NamedTuple):
@@ -86,7 +120,7 @@ def _decode_with_pil(data: bytes, name: str) -> Tensor:
                 pixels = np.array(image.convert("RGB"))
     except UNREADABLE as error:
         why = first_line(error).split("<")[0].strip()  # without PIL's object in memory
-        raise UserError(
+        raise CorruptImage(
             f"{name}: not a readable image ({why}); replace the file, or, of training images, leave out such with "
             "--skip-corrupt"
         ) from error

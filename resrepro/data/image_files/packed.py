@@ -26,7 +26,7 @@ from PIL import Image
 
 from resrepro.config.recipe import IMAGENET_CROP
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import decode, resized_size
+from resrepro.data.image_files.decoding import CorruptImage, decode, resized_size
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.errors import UserError
@@ -258,7 +258,7 @@ class _Images:
         data, name = self.files.read(index), self.files.name(index)
         try:
             small = resized(data, name)
-        except UserError:
+        except CorruptImage:
             if not self.skip_corrupt:
                 raise
             return b""
@@ -271,7 +271,7 @@ def resized(data: bytes, name: str) -> bytes:
     By PIL's Lanczos filter, antialiased; quality 95, 4:4:4.
 
     Raises:
-        UserError: not a readable image.
+        CorruptImage: not a readable image.
     """
     pixels = decode(data, name)
     height, width = pixels.shape[1:]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from resrepro.config.recipe import ScaleCrop
 from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files.decoding import decoded
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.data.image_files.training_views import CenterCrops
@@ -92,13 +93,8 @@ class _Sums:
     def __getitem__(self, chunk: int) -> tuple[Tensor, int]:
         side = self.views.image_size
         sums, count = torch.zeros(3, side, side, dtype=torch.int64), 0
-        for index in self.views.indices(chunk):
-            try:
-                sums += self.views.crop(index)
-            except UserError:
-                if not self.skip_corrupt:
-                    raise
-                continue
+        for _, image in decoded(self.views.files, self.views.indices(chunk), skip_corrupt=self.skip_corrupt):
+            sums += self.views.crop(image)
             count += 1
         return sums.permute(1, 2, 0), count
 

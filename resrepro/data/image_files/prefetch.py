@@ -76,7 +76,7 @@ def prefetched(
         if isinstance(item, HostBatch):
             for name in set(item.skipped) - named:
                 named.add(name)
-                warnings.warn(f"{name}: cannot be decoded; the next image of the epoch stands for it", stacklevel=2)
+                warnings.warn(f"{name}: cannot be decoded; the next image stands for it", stacklevel=2)
         yield item
 
 

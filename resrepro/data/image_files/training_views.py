@@ -7,8 +7,8 @@ the whole mini-batch on the device.
 
 from __future__ import annotations
 
-import contextlib
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resrepro.data.image_files.decoding import center_crop, decode, resampled, resized_size
+from resrepro.data.image_files.decoding import center_crop, decoded, resampled, resized_size
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import HostBatch
 from resrepro.errors import UserError
@@ -119,9 +119,11 @@ class ScaleCropViews:
     def __getitem__(self, iteration: int) -> HostBatch:
         draws = self.crops.draws(iteration)
         images = self._memory.lend(len(self.shard))
-        indices, skipped = [], []
+        indices, skipped = list[int](), list[str]()
         for row, i in enumerate(self.shard):
-            image, index, corrupt = self._decoded(iteration * self.crops.batch_size + i)
+            position = iteration * self.crops.batch_size + i
+            order = (self.crops.index(position, later) for later in range(len(self.files)))
+            index, image = _first_readable(self.files, order, self.skip_corrupt, skipped)
             shorter_side = int(draws.shorter_side[i])
             height, width = resized_size(image.shape[1], image.shape[2], shorter_side)
             # both ends included: one more offset than pixels left over
@@ -130,7 +132,6 @@ class ScaleCropViews:
             )
             images[row] = _bytes(_crop(image, shorter_side, top, left, self.image_size))
             indices.append(index)
-            skipped += corrupt
         rows = list(self.shard)
         return HostBatch(
             images=torch.from_numpy(images).permute(0, 3, 1, 2),
@@ -139,21 +140,6 @@ class ScaleCropViews:
             alphas=torch.from_numpy(draws.alphas[rows]),
             skipped=skipped,
         )
-
-    def _decoded(self, position: int) -> tuple[Tensor, int, list[str]]:
-        """Return the image, its index, and the corrupt files that it stands for."""
-        corrupt: list[str] = []
-        for later in range(len(self.files)):
-            index = self.crops.index(position, later)
-            name = self.files.name(index)
-            data = self.files.read(index)
-            try:
-                return decode(data, name), index, corrupt
-            except UserError:
-                if not self.skip_corrupt:
-                    raise
-                corrupt.append(name)
-        raise UserError(f"{self.files.folder}: not one readable image in {len(self.files)}")
 
 
 class CenterCrops:
@@ -183,32 +169,35 @@ class CenterCrops:
             raise IndexError(number)
         return range(len(self.files))[number * self.batch_size : (number + 1) * self.batch_size]
 
-    def crop(self, index: int) -> Tensor:
-        """Return the center crop of an image, (3, S, S) uint8."""
-        image = decode(self.files.read(index), self.files.name(index))
+    def crop(self, image: Tensor) -> Tensor:
+        """Return the center crop of an image: (3, H, W) uint8 -> (3, S, S)."""
         middle = center_crop(*resized_size(image.shape[1], image.shape[2], self.shorter_side), self.image_size)
         return _crop(image, self.shorter_side, middle.top, middle.left, self.image_size)
 
-    def _readable(self, index: int) -> tuple[Tensor, int]:
-        """Return the crop of an image, or of the first one after it that can be decoded, and that one's number."""
-        for later in range(len(self.files) if self.skip_corrupt else 0):
-            number = (index + later) % len(self.files)
-            with contextlib.suppress(UserError):
-                return self.crop(number), number
-        return self.crop(index), index
-
     def __getitem__(self, number: int) -> HostBatch:
-        indices = list(self.indices(number))
+        indices, skipped = list(self.indices(number)), list[str]()
         images = self._memory.lend(len(indices))
         for row, index in enumerate(indices):
-            crop, indices[row] = self._readable(index)
-            images[row] = _bytes(crop)
+            order = (i % len(self.files) for i in range(index, index + len(self.files)))
+            indices[row], image = _first_readable(self.files, order, self.skip_corrupt, skipped)
+            images[row] = _bytes(self.crop(image))
         return HostBatch(
             images=torch.from_numpy(images).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.files.labels[indices]),
             flip=torch.zeros(len(indices), dtype=torch.bool),
             alphas=torch.zeros(len(indices), 3),
+            skipped=skipped,
         )
+
+
+def _first_readable(
+    files: ImageFiles, order: Iterable[int], skip_corrupt: bool, skipped: list[str]
+) -> tuple[int, Tensor]:
+    """Return number and pixels of the first image that can be decoded; add the names of those before to `skipped`."""
+    found = next(decoded(files, order, skip_corrupt=skip_corrupt, skipped=skipped.append), None)
+    if found is None:
+        raise UserError(f"{files.folder}: not one readable image in {len(files)}")
+    return found
 
 
 def _check_sizes(image_size: int, shorter_side: int) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import decode, square
+from resrepro.data.image_files.decoding import decoded, square
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.data.in_memory.images import Images
@@ -59,15 +57,8 @@ class _Squares:
     def __getitem__(self, chunk: int) -> tuple[Tensor, list[int]]:
         kept = list[int]()
         images = torch.empty(CHUNK, self.side, self.side, 3, dtype=torch.uint8)
-        for index in range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]:
-            name = self.files.name(index)
-            try:
-                image = square(decode(self.files.read(index), name), self.side)
-            except UserError:
-                if not self.skip_corrupt:
-                    raise
-                warnings.warn(f"{name}: cannot be decoded; left out", stacklevel=2)
-                continue
-            images[len(kept)] = image.permute(1, 2, 0)
+        indices = range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for index, image in decoded(self.files, indices, skip_corrupt=self.skip_corrupt):
+            images[len(kept)] = square(image, self.side).permute(1, 2, 0)
             kept.append(index)
         return images[: len(kept)], kept

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +11,18 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as TF
 from PIL import Image
 
-from resrepro.data.image_files import decoding
-from resrepro.data.image_files.decoding import decode, resampled, resized_size
+from resrepro.config.recipe import ScaleCrop
+from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files import decoding, packed
+from resrepro.data.image_files.decoding import CorruptImage, decode, resampled, resized_size
+from resrepro.data.image_files.listing import ImageFolder
+from resrepro.data.image_files.pixel_mean import pixel_mean
+from resrepro.data.image_files.prefetch import prefetched
+from resrepro.data.image_files.training_views import CenterCrops
+from resrepro.data.in_memory import resized
+from resrepro.data.loading import open_image_folder
 from resrepro.errors import UserError
-from support.images import encoded, picture
+from support.images import SIDES, encoded, name_of, picture, views
 
 IMAGE = picture(43, 61)
 PNG16 = Image.fromarray(np.arange(43 * 61, dtype=np.uint16).reshape(43, 61) * 20)
@@ -61,8 +71,47 @@ def test_16_bits_become_8() -> None:
     ids=["truncated", "no end", "truncated PNG", "empty", "text", "overwritten", "16 bits in TIFF"],
 )
 def test_what_cannot_be_read_is_named_with_the_fix(data: bytes) -> None:
-    with pytest.raises(UserError, match=r"^dir/a.JPEG: not a readable image \(.+\); .*--skip-corrupt$"):
+    with pytest.raises(CorruptImage, match=r"^dir/a.JPEG: not a readable image \(.+\); .*--skip-corrupt$"):
         decode(data, "dir/a.JPEG")
+
+
+WAYS_TO_SKIP: dict[str, Callable[[ImageFolder, DataOptions], object]] = {
+    "training views": lambda tree, _: [views(tree.train, skip_corrupt=True)[i] for i in range(3)],
+    "center crops": lambda tree, _: CenterCrops(
+        tree.train, image_size=28, shorter_side=32, batch_size=10, skip_corrupt=True
+    )[0],
+    "pixel mean": lambda tree, options: pixel_mean(tree.train, ScaleCrop(size=28, shorter_side=SIDES), "x", options),
+    "squares": lambda tree, options: resized.read(tree, 16, options),
+    "store": lambda tree, options: packed.prepare(tree, "x", options),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_SKIP)
+def test_a_file_that_cannot_be_read_is_never_skipped_as_corrupt(way: str, birds: Path, tmp_path: Path) -> None:
+    """What an unmounted disk or too many open files are, a folder in the place of an image is here."""
+    tree = open_image_folder(name_of(birds), data_dir=tmp_path)
+    gone = birds / "train" / "owl" / "owl_1.JPEG"
+    gone.unlink()
+    gone.mkdir()
+    with pytest.raises(UserError, match=rf"^{gone}: Is a directory; ") as error:
+        WAYS_TO_SKIP[way](tree, DataOptions(data_dir=tmp_path, skip_corrupt=True))
+    assert not isinstance(error.value, CorruptImage) and not list(tmp_path.glob("pixel_mean/*.npz"))
+
+
+def test_each_image_that_is_left_out_is_named(birds: Path, tmp_path: Path) -> None:
+    tree = open_image_folder(name_of(birds), data_dir=tmp_path)
+    for i in (2, 3):
+        Path(tree.train.name(i)).write_bytes(b"no image")
+    crops = CenterCrops(tree.train, image_size=28, shorter_side=32, batch_size=10, skip_corrupt=True)
+    with pytest.warns(UserWarning) as warned:
+        (batch,) = prefetched(crops, range(1), num_workers=1)
+        WAYS_TO_SKIP["pixel mean"](tree, DataOptions(data_dir=tmp_path, skip_corrupt=True))
+    assert torch.equal(batch.images[2], batch.images[4]) and torch.equal(batch.images[3], batch.images[4])
+    names = [tree.train.name(i) for i in (2, 3)]
+    said = sorted(str(w.message) for w in warned if w.category is UserWarning)
+    assert said == sorted(
+        f"{name}: cannot be decoded; {what}" for name in names for what in ("left out", "the next image stands for it")
+    )
 
 
 # 50x35 at 37 pixels and 28x28: a box as large as its crop

@@ -59,17 +59,17 @@ def test_the_pixel_mean_goes_on_where_it_was_stopped(
     monkeypatch.setattr("resrepro.data.image_files.pixel_mean.CHUNK", 2)
     monkeypatch.setattr("resrepro.data.image_files.pixel_mean.SAVE_EVERY", 2)
     whole, _ = mean_of(files, tmp_path / "whole")
-    real = CenterCrops.crop
+    real = ImageFiles.read
 
-    def stops(self: CenterCrops, index: int) -> torch.Tensor:
+    def stops(self: ImageFiles, index: int) -> bytes:
         if index == 7:
             raise KeyboardInterrupt
         return real(self, index)
 
-    monkeypatch.setattr(CenterCrops, "crop", stops)
+    monkeypatch.setattr(ImageFiles, "read", stops)
     with pytest.raises(KeyboardInterrupt):
         mean_of(files, tmp_path / "stopped")
-    monkeypatch.setattr(CenterCrops, "crop", real)
+    monkeypatch.setattr(ImageFiles, "read", real)
     mean, seen = mean_of(files, tmp_path / "stopped")
     assert seen == [6, 8, 10] and torch.equal(mean, whole)
 
@@ -81,10 +81,10 @@ def test_of_several_processes_one_computes_the_pixel_mean_and_the_others_wait(
     for name, value in {"CHUNK": 2, "SAVE_EVERY": 2, "LISTEN_EVERY_S": 0.01}.items():
         monkeypatch.setattr(f"resrepro.data.image_files.pixel_mean.{name}", value)
     computing, waiting = threading.Event(), threading.Event()
-    real, cropped = CenterCrops.crop, []
+    real, summed = ImageFiles.read, []
 
-    def crop(self: CenterCrops, index: int) -> torch.Tensor:
-        cropped.append(index)
+    def read(self: ImageFiles, index: int) -> bytes:
+        summed.append(index)
         if index == 7:
             computing.set()
             assert waiting.wait(60)
@@ -101,7 +101,7 @@ def test_of_several_processes_one_computes_the_pixel_mean_and_the_others_wait(
         options = DataOptions(data_dir=tmp_path, progress=progress)
         return pixel_mean(files, ScaleCrop(size=28, shorter_side=SIDES), "folder:birds", options)
 
-    monkeypatch.setattr(CenterCrops, "crop", crop)
+    monkeypatch.setattr(ImageFiles, "read", read)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(mean_of, files, tmp_path)
         assert computing.wait(60)
@@ -109,14 +109,15 @@ def test_of_several_processes_one_computes_the_pixel_mean_and_the_others_wait(
             other_mean(stop)
         other = other_mean(wait)
         assert torch.equal(other, first.result()[0])
-    assert cropped == list(range(10))
+    assert summed == list(range(10))
 
 
 def test_the_pixel_mean_and_a_corrupt_image(files: ImageFiles, tmp_path: Path) -> None:
     Path(files.name(4)).write_bytes(b"no image")
     with pytest.raises(UserError, match=f"{files.name(4)}: not a readable image"):
         mean_of(files, tmp_path)
-    mean, _ = mean_of(files, tmp_path, skip_corrupt=True)
+    with pytest.warns(UserWarning, match=f"{files.name(4)}: cannot be decoded; left out"):
+        mean, _ = mean_of(files, tmp_path, skip_corrupt=True)
     single = CenterCrops(files, image_size=28, shorter_side=32, batch_size=1)
-    expected = torch.stack([single.crop(i) for i in range(10) if i != 4]).double().mean(0).permute(1, 2, 0)
+    expected = torch.cat([single[i].images for i in range(10) if i != 4]).double().mean(0).permute(1, 2, 0)
     torch.testing.assert_close(mean, expected.float())

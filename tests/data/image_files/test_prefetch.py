@@ -33,7 +33,7 @@ def test_a_corrupt_image_is_named_or_the_next_one_stands_for_it(files: ImageFile
         with pytest.warns(UserWarning) as warned:
             got = list(prefetched(views(files, skip_corrupt=True), range(6), num_workers=num_workers))
         assert [str(w.message) for w in warned if w.category is UserWarning] == [
-            f"{files.name(bad)}: cannot be decoded; the next image of the epoch stands for it"
+            f"{files.name(bad)}: cannot be decoded; the next image stands for it"
         ]
         assert list(got[0].skipped) == [files.name(bad)]
         assert torch.equal(got[0].images[1], of_next) and got[0].labels[1] == files.labels[crops.index(2)]

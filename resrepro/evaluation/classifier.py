@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor, nn
 
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import decode, opened, square
+from resrepro.data.image_files.decoding import decode, square
 from resrepro.data.in_memory.cifar import cifar10_pixel_mean
 from resrepro.data.loading import class_names, is_there, load_for
-from resrepro.errors import UserError, first_line
+from resrepro.errors import UserError
 from resrepro.evaluation.protocol_views import ProtocolViews
 from resrepro.evaluation.trained_nets import find, read_net
 from resrepro.results.records import RunRecord
@@ -102,7 +104,7 @@ def read_view(file: Path, classifier: Classifier) -> tuple[Tensor, str]:
 
     Where the net was trained on crops of photographs this is the single view of the test protocols; where it was on
     resized ones, the same square as then; else the image with its shorter side resized to the net's, and the middle of
-    the longer one.
+    the longer one. It is turned as a camera noted, but for that square, which training, too, takes as it is stored.
 
     Returns:
         The view, (3, H, W) uint8; and what was done to the image, such as `640 x 480, its middle resized to 32 x 32`.
@@ -111,22 +113,37 @@ def read_view(file: Path, classifier: Classifier) -> tuple[Tensor, str]:
         UserError: missing, damaged, or no image.
     """
     height, width = classifier.pixel_mean.shape[1:]
+    fix = "expected PNG, JPEG or the like"
     try:
-        with opened(file) as found:
-            image = ImageOps.exif_transpose(found).convert("RGB")
-    except Exception as error:  # damaged bytes make PIL raise almost anything
-        why = (isinstance(error, OSError) and error.strerror) or first_line(error).split(" '")[0]
-        raise UserError(f"{file}: not a readable image ({why}); expected PNG, JPEG or the like") from error
-    done = f"{image.width} x {image.height}"
-    if classifier.run.recipe.scale_crop is not None:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        return ProtocolViews.of("single view", height).cut(pixels)[0][0], f"{done}, center crop of {width} x {height}"
-    if classifier.run.recipe.resize is not None:
-        return square(decode(file.read_bytes(), str(file)), height), f"{done}, its middle resized to {width} x {height}"
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: not a readable image ({error.strerror or error}); {fix}") from error
+    pixels, recipe = decode(data, str(file), fix=fix), classifier.run.recipe
+    if recipe.resize is not None:
+        size = f"{pixels.shape[2]} x {pixels.shape[1]}"
+        return square(pixels, height), f"{size}, its middle resized to {width} x {height}"
+    image = _upright(pixels, data)
+    size = f"{image.width} x {image.height}"
+    if recipe.scale_crop is not None:
+        (crop,) = ProtocolViews.of("single view", height).cut(_pixels(image))
+        return crop[0], f"{size}, center crop of {width} x {height}"
     if image.size == (width, height):
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1), done
-    resized = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1), f"{done}, its middle resized to {width} x {height}"
+        return _pixels(image), size
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return _pixels(fitted), f"{size}, its middle resized to {width} x {height}"
+
+
+def _upright(pixels: Tensor, data: bytes) -> Image.Image:
+    """Return a decoded image, (3, H, W) uint8, turned as the camera noted in its file, `data`."""
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    with suppress(Exception), Image.open(io.BytesIO(data)) as stored:  # damaged notes make PIL raise almost anything
+        image.getexif()[ExifTags.Base.Orientation] = stored.getexif()[ExifTags.Base.Orientation]
+    return ImageOps.exif_transpose(image)
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """Return (3, H, W) uint8."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 import resrepro
 from resrepro import results
+from resrepro.config.recipe import ScaleCrop
 from resrepro.config.run import Run
 from resrepro.evaluation import export as exporting
 from resrepro.evaluation.classifier import Classifier, read_view
@@ -28,6 +30,7 @@ from support.stored_runs import run_of
 
 ROOT = Path(__file__).parents[2]
 TRAINED = "cifar10/resnet20-decay-weights/seed0"
+CROP = ScaleCrop(size=40, shorter_side=(46, 86))
 
 
 @pytest.fixture
@@ -211,13 +214,16 @@ def test_images_of_any_size_and_kind_are_classified(files: RunFiles, tmp_path: P
     assert [line.split()[0] for line in lines[1:5]] == sorted((line.split()[0] for line in lines[1:5]), key=float)[::-1]
     (tmp_path / "cut.png").write_bytes((tmp_path / "gray.png").read_bytes()[:60])
     (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "folder.png").mkdir()
     for name, why in (
         ("cut.png", "not a readable image"),
         ("text.png", "cannot identify"),
         ("none.png", "No such file"),
+        ("folder.png", "Is a directory"),
     ):
         said = error("predict", TRAINED, tmp_path / "photo.jpg", tmp_path / name, *where)
         assert said.startswith(f"{tmp_path}/{name}: not a readable image (") and why in said
+        assert said.endswith("; expected PNG, JPEG or the like")
 
 
 def test_a_view_is_upright_and_the_middle_of_the_image(tmp_path: Path) -> None:
@@ -231,9 +237,19 @@ def test_a_view_is_upright_and_the_middle_of_the_image(tmp_path: Path) -> None:
     assert view.shape == (3, 40, 40) and view.min() == 255 and done == "40 x 120, its middle resized to 40 x 40"
 
 
+@pytest.mark.parametrize(("side", "recipe"), [(40, {}), (120, {}), (40, {"resize": 40}), (40, {"scale_crop": CROP})])
+def test_an_image_of_16_bits_is_seen_as_in_training(tmp_path: Path, side: int, recipe: dict[str, Any]) -> None:
+    """PIL turns it white."""
+    Image.new("I;16", (side, side), 100 * 257).save(tmp_path / "a.png")
+    net = classifier("resnet8")
+    trained = tiny_recipe(crop_padding=0).model_copy(update=recipe)
+    net.run = Run.model_copy(net.run, update={"recipe": trained})
+    assert read_view(tmp_path / "a.png", net)[0].unique().tolist() == [100]
+
+
 def test_a_net_for_crops_sees_the_single_view(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200)).save(tmp_path / "a.png")
-    recipe = tiny_recipe(crop_padding=0).model_copy(update={"scale_crop": {"size": 40}})
+    recipe = tiny_recipe(crop_padding=0).model_copy(update={"scale_crop": CROP})
     net = classifier("resnet8")
     net.run = Run.model_copy(net.run, update={"recipe": recipe})
     view, done = read_view(tmp_path / "a.png", net)

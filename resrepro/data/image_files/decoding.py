@@ -7,7 +7,6 @@ import math
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from resrepro.errors import UserError, first_line
 
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)  # PIL's errors
 JPEG = b"\xff\xd8"  # its first bytes
+REPLACE_OR_SKIP = "replace the file, or, of training images, leave out such with --skip-corrupt"
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # a small file may say that it has more than the memory holds; PIL only warns
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -29,12 +29,15 @@ class CorruptImage(UserError):
     """Says that what was read is no whole image, and so may be skipped; only `decode` raises it."""
 
 
-def decode(data: bytes, name: str) -> Tensor:
+def decode(data: bytes, name: str, *, fix: str = REPLACE_OR_SKIP) -> Tensor:
     """Decode an image: (3, H, W) uint8, RGB, stored as (H, W, 3).
 
     JPEG (also grayscale and CMYK) by torchvision, which is fast; anything else by PIL: PNG (also named .JPEG, as one of
     ImageNet's is), WebP, GIF. Torchvision ends the process at a PNG with a wrong checksum. The orientation that a
     camera noted is ignored, as is usual on ImageNet.
+
+    Args:
+        fix: what the error says that one can do.
 
     Raises:
         CorruptImage: truncated, corrupt or no image; names the file.
@@ -46,7 +49,7 @@ def decode(data: bytes, name: str) -> Tensor:
             return pixels
         except (RuntimeError, ValueError):
             pass
-    return _decode_with_pil(data, name)
+    return _decode_with_pil(data, name, fix)
 
 
 def _left_out(name: str) -> None:
@@ -96,22 +99,11 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
     return None
 
 
-def opened(file: Path | io.BytesIO) -> Image.Image:
-    """Open an image with PIL, which reads its header only.
-
-    Raises:
-        OSError, ValueError, ...: those of UNREADABLE; also for one of more than MOST_PIXELS.
-    """
-    image = Image.open(file)
-    if image.width * image.height > MOST_PIXELS:
-        image.close()
-        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
-    return image
-
-
-def _decode_with_pil(data: bytes, name: str) -> Tensor:
+def _decode_with_pil(data: bytes, name: str, fix: str) -> Tensor:
     try:
-        with opened(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data)) as image:  # which reads its header only
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
             if image.format == "PNG" and image.mode in ("I", "I;16"):  # 16 bits
                 pixels = np.stack([(np.array(image) // 257).astype(np.uint8)] * 3, axis=2)
             elif image.mode.startswith(("I", "F")):
@@ -120,10 +112,7 @@ def _decode_with_pil(data: bytes, name: str) -> Tensor:
                 pixels = np.array(image.convert("RGB"))
     except UNREADABLE as error:
         why = first_line(error).split("<")[0].strip()  # without PIL's object in memory
-        raise CorruptImage(
-            f"{name}: not a readable image ({why}); replace the file, or, of training images, leave out such with "
-            "--skip-corrupt"
-        ) from error
+        raise CorruptImage(f"{name}: not a readable image ({why}); {fix}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resrepro.data.dataset import DataOptions
+from resrepro.data.loading import load_dataset
 from resrepro.errors import UserError
 from support.images import load_images
 
@@ -50,8 +52,21 @@ def test_a_folder_with_a_mistake_names_it(tree: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match=rf"{odd}: 5x5 pixels, but the first image is 6x8"):
         load_images(name, data_dir=root)
     odd.write_bytes(b"no image")
-    with pytest.raises(UserError, match=rf"{odd}: not a readable image"):
+    with pytest.raises(
+        UserError, match=rf"^{odd}: not a readable image \(cannot identify image file\); replace or remove"
+    ):
         load_images(name, data_dir=root)
+
+
+def test_an_image_has_the_pixels_that_other_ways_of_reading_see(tree: Callable[..., Path]) -> None:
+    root = tree()
+    deep = Image.fromarray(np.arange(48, dtype=np.uint16).reshape(8, 6) * 1300)
+    deep.save(root / "train" / "auk" / "0.png")
+    Image.fromarray(np.full((8, 6), 77, dtype=np.uint8)).save(root / "val" / "owl" / "1.png")
+    options = DataOptions(data_dir=root)
+    small, files = load_dataset(f"folder:{root}", options), load_dataset(f"folder:{root}", options, as_files=True)
+    assert (small.images.train_images[0, ..., 0].numpy() == np.array(deep) // 257).all()
+    assert all(small.test_image(i).equal(files.test_image(i)) for i in range(4))
 
 
 def test_more_images_than_the_memory_holds_are_one_line(

@@ -54,7 +54,7 @@ def measure(
     assert recipe.scale_crop is not None
     crop = recipe.scale_crop
     options = DataOptions(data_dir=data_dir, device=compute.device, num_workers=num_workers)
-    folder = load_dataset(dataset, options, as_files=True).folder
+    folder = load_dataset(dataset, options, as_files=True, shorter_side=recipe.largest_side).folder
     console.print(
         f"{compute.name}, {torch.get_num_threads()} threads, {num_workers} of them decode, torch {torch.__version__}, "
         f"{compute.precision}; {dataset}, crops of {crop.size} pixels",

@@ -41,12 +41,12 @@ def prepare(
     """Unpack a dataset, and resize its images once.
 
     Unpack ImageNet's official tar files in DATA_DIR/imagenet into one folder per class. Then pack the images of the
-    dataset into a few large files, with a shorter side of at most 480 pixels; runs read these. To resume after a stop,
-    give the same command again.
+    dataset into a few large files, with a shorter side of at most 480 pixels; runs that resize to no more read these.
+    To resume after a stop, give the same command again.
     """
     from resrepro.data.dataset import DataOptions
     from resrepro.data.image_files import archives, packed
-    from resrepro.data.loading import open_image_folder
+    from resrepro.data.loading import list_image_files, open_image_folder
 
     with _progress() as progress:
         root = data_dir / "imagenet"
@@ -55,7 +55,7 @@ def prepare(
         options = DataOptions(
             data_dir=data_dir, num_workers=_num_workers(workers), skip_corrupt=skip_corrupt, progress=progress
         )
-        folder = open_image_folder(dataset, data_dir=data_dir, prepared=False)
+        folder = list_image_files(dataset, data_dir=data_dir)
         left_out = packed.prepare(folder, dataset, options)
     for name in left_out:
         console.print(f"left out as corrupt: {printable(name)}", soft_wrap=True)

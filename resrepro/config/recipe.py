@@ -160,6 +160,11 @@ class Recipe(StrictModel):
     signals: Literal["moments", "curve"] = "moments"
 
     @property
+    def largest_side(self) -> int:
+        """The largest shorter side that images are resized to, pixels; 0: they are taken as they are."""
+        return self.scale_crop.shorter_side[1] if self.scale_crop else self.resize or 0
+
+    @property
     def sha256(self) -> str:
         """The SHA-256 of the recipe as JSON: sorted keys, no spaces, without the switches at their defaults."""
         fields = self.model_dump(mode="json", exclude_defaults=True)

@@ -67,25 +67,33 @@ def load_dataset(
     name: str, options: DataOptions, *, as_files: Literal[False] = False, resize: int | None = None
 ) -> InMemoryDataset: ...
 @overload
-def load_dataset(name: str, options: DataOptions, *, as_files: Literal[True]) -> ImageFolderDataset: ...
+def load_dataset(
+    name: str, options: DataOptions, *, as_files: Literal[True], shorter_side: int = 0
+) -> ImageFolderDataset: ...
 @overload
-def load_dataset(name: str, options: DataOptions, *, as_files: bool, resize: int | None = None) -> Dataset: ...
-def load_dataset(name: str, options: DataOptions, *, as_files: bool = False, resize: int | None = None) -> Dataset:
+def load_dataset(
+    name: str, options: DataOptions, *, as_files: bool, resize: int | None = None, shorter_side: int = 0
+) -> Dataset: ...
+def load_dataset(
+    name: str, options: DataOptions, *, as_files: bool = False, resize: int | None = None, shorter_side: int = 0
+) -> Dataset:
     """Open a dataset; download it to `data_dir` where it is not there yet and can be had.
 
     Args:
         as_files: whether images are resized and cropped, as a recipe with `scale_crop` says, and so stay files; else
             they are of one size, and read into memory. A folder can be opened either way.
         resize: in memory, None where they are of one size; or the side of the squares that images of any size become.
+        shorter_side: as files, the largest that they are resized to, pixels.
 
     Raises:
         UserError: unknown, or not to be opened this way; files absent, damaged or unreadable; no network.
     """
     if as_files:
-        return ImageFolderDataset(name, open_image_folder(name, data_dir=options.data_dir), options)
+        files = open_image_folder(name, data_dir=options.data_dir, shorter_side=shorter_side)
+        return ImageFolderDataset(name, files, options)
     if resize is not None:
-        images = resized.read(open_image_folder(name, data_dir=options.data_dir), resize, options)
-        return InMemoryDataset(images, options)
+        files = open_image_folder(name, data_dir=options.data_dir, shorter_side=resize)
+        return InMemoryDataset(resized.read(files, resize, options), options)
     open_images = _openers(name).in_memory
     if open_images is None:
         raise UserError(
@@ -97,23 +105,49 @@ def load_dataset(name: str, options: DataOptions, *, as_files: bool = False, res
 
 def load_for(recipe: Recipe, name: str, options: DataOptions) -> Dataset:
     """Open a dataset the way a recipe reads it. Raises as `load_dataset` does."""
-    return load_dataset(name, options, as_files=recipe.scale_crop is not None, resize=recipe.resize)
+    as_files = recipe.scale_crop is not None
+    return load_dataset(name, options, as_files=as_files, resize=recipe.resize, shorter_side=recipe.largest_side)
 
 
-def open_image_folder(name: str, *, data_dir: Path, prepared: bool = True) -> ImageFolder:
-    """List the files of a dataset of image files, or open what `resrepro data prepare` made of it.
+def way(recipe: Recipe) -> tuple[bool, int | None, bool]:
+    """Return how a recipe reads a dataset, as a key: as files, as squares of a side, larger than prepared ones."""
+    return recipe.scale_crop is not None, recipe.resize, recipe.largest_side > packed.SHORTER_SIDE
+
+
+def open_image_folder(name: str, *, data_dir: Path, shorter_side: int = 0) -> ImageFolder:
+    """Open what `resrepro data prepare` made of a dataset of image files; else list its files.
 
     Args:
-        prepared: whether to take the prepared images where there are some.
+        shorter_side: the largest that images are resized to, pixels; above that of prepared ones, the files are listed.
 
     Raises:
         UserError: absent, and not to be downloaded; another layout than expected; incomplete or damaged when prepared.
     """
+    check_dataset(name)
+    if shorter_side <= packed.SHORTER_SIDE:
+        return packed.load(name, data_dir=data_dir) or list_image_files(name, data_dir=data_dir)
+    try:
+        return list_image_files(name, data_dir=data_dir)
+    except UserError as error:
+        store = packed.directory(name, data_dir=data_dir)
+        if not store.is_dir():
+            raise
+        raise UserError(
+            f"{error}; the recipe resizes images to up to {shorter_side} pixels, and the prepared ones in {store} have "
+            f"at most {packed.SHORTER_SIDE}"
+        ) from error
+
+
+def list_image_files(name: str, *, data_dir: Path) -> ImageFolder:
+    """List the files of a dataset of image files.
+
+    Raises:
+        UserError: absent, and not to be downloaded; another layout than expected.
+    """
     list_files = _openers(name).as_files
     if list_files is None:
         raise UserError(f"dataset '{name}': image files are expected here: {', '.join(IMAGE_FILES)}")
-    found = packed.load(name, data_dir=data_dir) if prepared else None
-    return found or list_files(_place(name, data_dir))
+    return list_files(_place(name, data_dir))
 
 
 def class_names(name: str, *, data_dir: Path) -> tuple[str, ...]:

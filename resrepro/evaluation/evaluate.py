@@ -113,7 +113,8 @@ def load(nets: Sequence[TrainedNet], setup: EvaluationOptions, options: DataOpti
     if len(by_side) > 1:
         sides = "; ".join(f"{name}: {f'{side} pixels' if side else 'as they are'}" for side, name in by_side.items())
         raise UserError(f"the nets see images resized to different sizes ({sides}); evaluate them one by one")
-    return load_for(setup.recipe(nets[0]), nets[0].dataset, options)
+    most = max(map(setup.recipe, nets), key=lambda recipe: recipe.largest_side)
+    return load_for(most, nets[0].dataset, options)
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from torch import nn
 
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
-from resrepro.data.loading import is_there, load_for
+from resrepro.data.loading import is_there, load_for, way
 from resrepro.errors import UserError
 from resrepro.evaluation.batch_norm import num_mini_batches, reestimated, training_inputs
 from resrepro.evaluation.responses import Responses
@@ -51,7 +51,7 @@ class Verifier:
     responses: bool = False
     skip_corrupt: bool = False
     _opening: threading.Lock = field(default_factory=threading.Lock)
-    _datasets: dict[tuple[str, bool, int | None, str], Dataset] = field(default_factory=dict)
+    _datasets: dict[Hashable, Dataset] = field(default_factory=dict)
 
     def verify(self, runs: dict[RunFiles, RunRecord]) -> Iterator[tuple[RunFiles, Findings]]:
         """Check the stored files of finished runs; and the nets, where their weights and their datasets are there.
@@ -108,7 +108,7 @@ class Verifier:
                 comparison.train(net, pipeline, compute, csv_rows.read_rows(files.responses, Response))
 
     def _dataset(self, run: Run, compute: Compute) -> Dataset:
-        key = run.dataset, run.recipe.scale_crop is not None, run.recipe.resize, str(compute.device)
+        key = run.dataset, way(run.recipe), str(compute.device)
         if key not in self._datasets:
             options = DataOptions(
                 data_dir=self.data_dir, device=compute.device, num_workers=devices.num_cores(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +15,7 @@ import torch
 from resrepro import results
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset
-from resrepro.data.loading import load_for
+from resrepro.data.loading import load_for, way
 from resrepro.errors import UserError
 from resrepro.models.own import with_source
 from resrepro.results.lock import RunLocked
@@ -97,7 +97,7 @@ class Runner:
     num_sharing: int = 1
     replaces: bool = False
     stop_signals: Sequence[int] = ()
-    _datasets: dict[tuple[str, bool, int | None], Dataset] = field(default_factory=dict)
+    _datasets: dict[Hashable, Dataset] = field(default_factory=dict)
     _execution: Execution = field(default_factory=Execution)
 
     def run_all(self, runs: list[Run], jobs: int | None = 1) -> list[str]:
@@ -174,7 +174,7 @@ class Runner:
 
     def _dataset(self, run: Run) -> Dataset:
         """Return the run's dataset, opened once for all runs that read it the same way."""
-        key = run.dataset, run.recipe.scale_crop is not None, run.recipe.resize
+        key = run.dataset, way(run.recipe)
         if key not in self._datasets:
             options = DataOptions(
                 data_dir=self.data_dir, device=self.compute.device, skip_corrupt=self.skip_corrupt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from PIL import Image
 
 from resrepro.config.datasets import DATASETS
 from resrepro.config.presets import PRESETS
-from resrepro.config.recipe import Recipe
+from resrepro.config.recipe import Recipe, ScaleCrop
 from resrepro.config.run import Run
 from resrepro.data import loading
 from resrepro.data.dataset import DataOptions, Dataset
+from resrepro.data.image_files import packed
 from resrepro.data.image_files.dataset import ImageFolderDataset
+from resrepro.data.image_files.decoding import decode, square
 from resrepro.data.in_memory.dataset import InMemoryDataset
-from resrepro.data.loading import OPENERS, Openers, load_dataset, load_for, open_image_folder
+from resrepro.data.loading import OPENERS, Openers, list_image_files, load_dataset, load_for, open_image_folder
 from resrepro.errors import UserError
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.runtime.device import choose
@@ -32,6 +35,10 @@ CROPS = Recipe.model_validate(
     {**PRESETS["imagenet"], **SMALL, "bn_devices": 1, "scale_crop": {"size": 32, "shorter_side": (36, 40)}}
 )
 RESIZED = WHOLE.model_copy(update={"resize": 8})
+
+
+def crops_of(largest: int) -> Recipe:
+    return CROPS.model_copy(update={"scale_crop": ScaleCrop(size=32, shorter_side=(36, largest))})
 
 
 @pytest.fixture
@@ -100,6 +107,33 @@ def test_views_of_whole_images_come_in_batches_in_order(birds: str, tmp_path: Pa
         assert pixels.equal(torch.stack([dataset.test_image(i) for i in (3, 1, 2)])[:, None])
 
 
+@pytest.fixture
+def prepared(birds: str, tmp_path: Path) -> Path:
+    """The store of `birds`, one of which is large."""
+    pixels = np.random.default_rng(1).integers(0, 256, (500, 620, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "birds" / "train" / "auk" / "0.png")
+    packed.prepare(list_image_files(birds, data_dir=tmp_path), birds, DataOptions(data_dir=tmp_path))
+    return packed.directory(birds, data_dir=tmp_path)
+
+
+def test_prepared_images_are_not_enlarged(birds: str, tmp_path: Path, prepared: Path) -> None:
+    options, files = DataOptions(data_dir=tmp_path), tmp_path / "birds"
+    for largest, place in ((480, prepared), (481, files)):
+        dataset = load_for(crops_of(largest), birds, options)
+        assert isinstance(dataset, ImageFolderDataset) and dataset.folder.place == str(place)
+    as_it_is = decode((files / "train" / "auk" / "0.png").read_bytes(), "")
+    squares = load_for(WHOLE.model_copy(update={"resize": 500}), birds, options).images.train_images  # type: ignore[attr-defined]
+    assert squares[0].permute(2, 0, 1).equal(square(as_it_is, 500))
+    shutil.rmtree(files / "train")
+    load_for(crops_of(480), birds, options)
+    why = f"the recipe resizes images to up to 481 pixels, and the prepared ones in {prepared} have at most 480"
+    with pytest.raises(UserError, match=rf"^{files}: expected the folders 'train' and .*; {why}$"):
+        load_for(crops_of(481), birds, options)
+    shutil.rmtree(prepared)
+    with pytest.raises(UserError, match=r"found val$"):
+        load_for(crops_of(481), birds, options)
+
+
 @pytest.mark.usefixtures("few_images")  # its few mini-batches
 def test_the_runs_of_a_command_open_a_dataset_once_each_way(
     birds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -129,6 +163,8 @@ def test_the_runs_of_a_command_open_a_dataset_once_each_way(
     assert replace(pipeline.options, progress=print) == DataOptions(  # type: ignore[attr-defined]
         data_dir=tmp_path, num_workers=3, progress=print
     )
+    trainer.prepare([runs[1].replace(recipe=crops_of(largest)) for largest in (480, 481, 482)], jobs=1)
+    assert len(opened) == 4  # prepared images do not do for more than 480 pixels
 
 
 def test_openers_are_given_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

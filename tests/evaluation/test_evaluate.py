@@ -15,6 +15,7 @@ from resrepro.cli import app
 from resrepro.cli.evaluate import PROTOCOLS
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions
+from resrepro.data.image_files import packed
 from resrepro.data.image_files.listing import list_image_folder
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import NetInput, ScaleCropViews
@@ -107,8 +108,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tree"
 
 
-def imagenet_run(tree: Path, seed: int = 0) -> Run:
-    recipe = tiny_recipe(batch_size=4, crop_padding=0, scale_crop={"size": 64, "shorter_side": (73, 137)})
+def imagenet_run(tree: Path, seed: int = 0, largest: int = 137) -> Run:
+    recipe = tiny_recipe(batch_size=4, crop_padding=0, scale_crop={"size": 64, "shorter_side": (73, largest)})
     return Run(dataset=f"folder:{tree}", name="r18", arch="resnet18-A", recipe=recipe, seed=seed, label="r18")
 
 
@@ -134,6 +135,16 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
     want = torch.nn.functional.cross_entropy(logits, dataset.test_labels).item()
     assert scores.reestimated.loss == pytest.approx(want, rel=1e-4)
     assert scores.moving.loss != pytest.approx(want, rel=1e-2)
+
+
+def test_nets_of_which_one_asks_for_more_than_prepared_images_have_see_the_files(tree: Path, tmp_path: Path) -> None:
+    runs = imagenet_run(tree), imagenet_run(tree, seed=1, largest=481)
+    nets = find([trained(tmp_path, run, num_classes=5) for run in runs], arch=None, dataset=None)
+    options = DataOptions(data_dir=tmp_path)
+    packed.prepare(list_image_folder(tree), runs[0].dataset, options)
+    setup = EvaluationOptions(protocol="single view", compute=choose("cpu", "fp32"))
+    for chosen, place in ((nets[:1], packed.directory(runs[0].dataset, data_dir=tmp_path)), (nets, tree)):
+        assert load(chosen, setup, options).folder.place == str(place)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ from PIL import Image
 from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files import packed
 from resrepro.data.image_files.decoding import decode
-from resrepro.data.loading import open_image_folder
+from resrepro.data.loading import list_image_files, open_image_folder
 from resrepro.errors import UserError
 from support.images import encoded, name_of, picture
 
 
 def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
-    tree = open_image_folder(name_of(root), data_dir=data_dir, prepared=False)
+    tree = list_image_files(name_of(root), data_dir=data_dir)
     return packed.prepare(tree, name_of(root), DataOptions(data_dir=data_dir, **options))  # type: ignore[arg-type]
 
 
@@ -37,7 +37,7 @@ def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_pat
     assert prepare(birds, tmp_path) == []
     tree = open_image_folder(name_of(birds), data_dir=tmp_path)
     assert tree.place == str(packed.directory(name_of(birds), data_dir=tmp_path)) and tree.classes == files.classes
-    assert open_image_folder(name_of(birds), data_dir=tmp_path, prepared=False).place == str(birds)
+    assert open_image_folder(name_of(birds), data_dir=tmp_path, shorter_side=480).place == tree.place
     for part, of_files in ((tree.train, files.train), (tree.test, files.test)):
         assert part.labels.tolist() == of_files.labels.tolist() and part.names.tolist() == of_files.names.tolist()
         for i in range(len(part)):
@@ -65,7 +65,7 @@ import sys, time
 from pathlib import Path
 from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files import packed
-from resrepro.data.loading import open_image_folder
+from resrepro.data.loading import list_image_files
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
 packed.CHUNK = 2
 def progress(part, done, total):
@@ -81,7 +81,7 @@ def slow(number):
     calls.append(0)
 calls = []
 packed.os.fsync = slow
-tree = open_image_folder(name, data_dir=data_dir, prepared=False)
+tree = list_image_files(name, data_dir=data_dir)
 packed.prepare(tree, name, DataOptions(data_dir=data_dir, progress=progress))
 """
 

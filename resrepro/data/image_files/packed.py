@@ -14,10 +14,10 @@ import json
 import os
 import shutil
 import threading
+import weakref
 import zipfile
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,16 +36,29 @@ SHORTER_SIDE = IMAGENET_CROP.shorter_side[1]  # pixels
 JPEG = {"quality": 95, "subsampling": 0}  # 4:4:4: colors at full size
 CHUNK = 256  # images that a worker hands over at once; what a kill costs at most
 SPLITS = ("train", "test")
+COLUMNS = ("names", "labels", "ends")
 INDEX = "index.npz"  # written last: its presence means complete
 LOGGED = np.dtype([("length", "<i8"), ("crc32", "<u4")])  # of each image that is packed, until the index is written
 LEFT_OUT = -1  # the length of a corrupt image; zeros are what a power cut leaves
 
 
+class _Pack:
+    """Hold a split's file open while anything refers to it, so that a store that is made anew does not change it."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.descriptor = path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.descriptor).atexit = False
+
+    def __reduce__(self) -> tuple[type[_Pack], tuple[str]]:
+        return _Pack, (self.path,)  # a copy, and another process, open it for themselves
+
+
 @dataclass(frozen=True, kw_only=True)
 class PackedFiles(ImageFiles):
-    """List a split in the store; `folder` is its file. Image i ends before byte `ends`[i]: (N,) int64."""
+    """List a split in the store; `folder` is its file, `pack`. Image i ends before byte `ends`[i]: (N,) int64."""
 
     ends: np.ndarray
+    pack: _Pack
 
     def _start(self, index: int) -> int:
         return int(self.ends[index - 1]) if index else 0
@@ -55,14 +68,9 @@ class PackedFiles(ImageFiles):
 
     def read(self, index: int) -> bytes:
         try:
-            return os.pread(_opened(self.folder), self.num_bytes(index), self._start(index))
+            return os.pread(self.pack.descriptor, self.num_bytes(index), self._start(index))
         except OSError as error:
             raise UserError(f"{self.folder}: {error.strerror or error}; prepare the dataset anew") from error
-
-
-@lru_cache(maxsize=8)
-def _opened(path: str) -> int:
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def directory(dataset: str, *, data_dir: Path) -> Path:
@@ -92,20 +100,20 @@ def load(dataset: str, *, data_dir: Path) -> ImageFolder | None:
     try:
         with (root / INDEX).open("rb") as file, np.load(file) as index:
             classes = tuple(json.loads(str(index["classes"])))
-            splits = [
-                PackedFiles(
-                    folder=str(root / f"{split}.pack"),
-                    **{column: index[f"{split}_{column}"] for column in ("names", "labels", "ends")},
-                )
-                for split in SPLITS
-            ]
+            columns = [{column: index[f"{split}_{column}"] for column in COLUMNS} for split in SPLITS]
+            sizes = [int(of_split["ends"][-1]) for of_split in columns]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{root / INDEX}: {delete}") from error
-    for split in splits:
-        pack = Path(split.folder)
-        found = pack.stat().st_size if pack.is_file() else 0
-        if found != split.ends[-1]:
-            raise UserError(f"{pack}: {found} bytes, expected {split.ends[-1]}; {delete}")
+    splits = []
+    for split, of_split, size in zip(SPLITS, columns, sizes, strict=True):
+        path = root / f"{split}.pack"
+        found = path.stat().st_size if path.is_file() else 0
+        if found != size:
+            raise UserError(f"{path}: {found} bytes, expected {size}; {delete}")
+        try:
+            splits.append(PackedFiles(folder=str(path), pack=_Pack(str(path)), **of_split))
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror or error}; expected a file that can be read") from error
     return ImageFolder(train=splits[0], test=splits[1], classes=classes, place=str(root))
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -178,6 +181,48 @@ def test_a_damaged_store_is_named_and_not_used(birds: Path, tmp_path: Path) -> N
         index.write_bytes(damaged)
         with pytest.raises(UserError, match=r"index.npz: damaged; delete the folder"):
             open_image_folder(name_of(birds), data_dir=tmp_path)
+
+
+def test_a_store_that_is_made_anew_is_read_anew(birds: Path, tmp_path: Path) -> None:
+    root, image = packed.directory(name_of(birds), data_dir=tmp_path), birds / "train" / "auk" / "auk_0.JPEG"
+    contents = [image.read_bytes(), encoded(picture(30, 30)), encoded(picture(31, 31))]
+    stores = []
+    for content in contents:
+        shutil.rmtree(root, ignore_errors=True)
+        image.write_bytes(content)
+        prepare(birds, tmp_path)
+        stores.append(open_image_folder(name_of(birds), data_dir=tmp_path).train)
+        assert stores[-1].read(0) == content
+    assert [store.read(0) for store in stores] == contents  # each goes on with its own
+    assert all(store.read(9) == (birds / "train" / "owl" / "owl_4.JPEG").read_bytes() for store in stores)
+
+
+def test_a_file_of_the_store_is_closed_with_the_last_that_reads_it(birds: Path, tmp_path: Path) -> None:
+    prepare(birds, tmp_path)
+    train = open_image_folder(name_of(birds), data_dir=tmp_path).train
+    assert isinstance(train, packed.PackedFiles)
+    first, shared = train.read(0), train.pack.descriptor
+    part, copied, unpickled = replace(train, names=train.names[:1]), copy.copy(train), pickle.loads(pickle.dumps(train))
+    own = unpickled.pack.descriptor
+    del train
+    assert part.read(0) == copied.read(0) == unpickled.read(0) == first
+    del part, copied
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(shared)
+    assert unpickled.read(0) == first
+    del unpickled
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(own)
+
+
+def test_too_many_open_files_are_one_line(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str, _flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    prepare(birds, tmp_path)
+    monkeypatch.setattr(packed.os, "open", full)  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"train.pack: Too many open files; expected a file that can be read"):
+        open_image_folder(name_of(birds), data_dir=tmp_path)
 
 
 def test_a_store_of_other_files_is_refused(birds: Path, tmp_path: Path) -> None:

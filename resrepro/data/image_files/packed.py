@@ -102,7 +102,7 @@ def load(dataset: str, *, data_dir: Path) -> ImageFolder | None:
             classes = tuple(json.loads(str(index["classes"])))
             columns = [{column: index[f"{split}_{column}"] for column in COLUMNS} for split in SPLITS]
             sizes = [int(of_split["ends"][-1]) for of_split in columns]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{root / INDEX}: {delete}") from error
     splits = []
     for split, of_split, size in zip(SPLITS, columns, sizes, strict=True):
@@ -123,7 +123,8 @@ def prepare(folder: ImageFolder, dataset: str, options: DataOptions) -> list[str
     Stopped at any point, also by a power cut, it goes on from the last whole chunk.
 
     Raises:
-        UserError: no space (says how much is needed), a corrupt image, a store of other files, one being written.
+        UserError: no space (says how much is needed), a corrupt image, or none that is not, a store of other files, one
+            being written.
     """
     root = directory(dataset, data_dir=options.data_dir)
     files = {"train": folder.train, "test": folder.test}
@@ -148,6 +149,10 @@ def prepare(folder: ImageFolder, dataset: str, options: DataOptions) -> list[str
                 images = _Images(files[split], shrunk=is_train, skip_corrupt=is_train and options.skip_corrupt)
                 lengths = _pack(images, root / f"{split}.pack", options)["length"]
                 kept = lengths != LEFT_OUT
+                if not kept.any():
+                    raise UserError(
+                        f"{files[split].folder}: not one readable image; replace the files, and delete {root}"
+                    )
                 columns[f"{split}_names"] = files[split].names[kept]
                 columns[f"{split}_labels"] = files[split].labels[kept]
                 columns[f"{split}_ends"] = lengths[kept].cumsum()

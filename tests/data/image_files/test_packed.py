@@ -260,6 +260,24 @@ def test_corrupt_images_are_named_or_left_out(birds: Path, tmp_path: Path) -> No
     assert tree.train.read(3) == (birds / "train" / "auk" / "auk_4.JPEG").read_bytes()
 
 
+def test_a_split_without_a_readable_image_is_refused(birds: Path, tmp_path: Path) -> None:
+    root = packed.directory(name_of(birds), data_dir=tmp_path)
+    for image in (birds / "train").glob("*/*.JPEG"):
+        image.write_bytes(b"no image")
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=rf"^{birds / 'train'}: not one readable image; replace the files, and delete {root}$"
+        ):
+            prepare(birds, tmp_path, skip_corrupt=True)
+        assert not (root / packed.INDEX).exists()
+    nothing = {
+        f"{split}_{column}": np.array([], dtype=np.int64) for split in packed.SPLITS for column in packed.COLUMNS
+    }
+    np.savez(root / packed.INDEX, classes=np.array("[]"), **nothing)  # as it was once written
+    with pytest.raises(UserError, match=r"index.npz: damaged; delete the folder"):
+        open_image_folder(name_of(birds), data_dir=tmp_path)
+
+
 def test_no_space_is_one_line_with_what_is_needed(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(packed.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))  # type: ignore[attr-defined]

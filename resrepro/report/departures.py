@@ -30,8 +30,8 @@ class Departure:
 DEPARTURES = (
     Departure(
         point="BN batch",
-        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow, as He et al. (2016, arXiv 1603.05027) say of '
-        "their nets; ImageNet: not said; the author's README: 32 on each of 8 GPUs",
+        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow; He et al. (2016, arXiv 1603.05027) say so '
+        "of theirs; ImageNet: not said; the author's README: 32 on each of 8 GPUs",
         here="the whole mini-batch of 128; ImageNet: 8 parts of 32",
         other_way="`bn_devices`",
     ),

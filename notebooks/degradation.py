@@ -63,8 +63,8 @@ last.pivot_table(index="label", columns=["kind", "source"], values="error_pct").
 # %% [markdown]
 # ## 3. What the layers do
 #
-# Fig. 7: how strong the response of each 3x3 layer is, measured as its standard deviation. Residual functions are closer
-# to zero than what plain layers compute: a block changes its input only a little.
+# Fig. 7: how strong the response of each 3x3 layer is, measured as its standard deviation. Residual functions respond
+# less than plain layers.
 
 # %% alt="Standard deviation of the responses of each layer, in their order and sorted, ours and the paper's"
 resrepro.figure("fig7")
@@ -72,8 +72,8 @@ resrepro.figure("fig7")
 # %% [markdown]
 # ## 4. Remove a block
 #
-# If a block changes its input only a little, the net should work without it. Veit, Wilber and Belongie (2016,
-# arXiv 1605.06431) tried. We take one block at a time out of the trained nets of 38 layers, and test them again.
+# Does a net work without one of its blocks? Veit, Wilber and Belongie (2016, arXiv 1605.06431) tried. We take one block
+# at a time out of the trained nets of 38 layers, and test them again.
 
 # %%
 images = shapes.load(Path("data"))
@@ -91,18 +91,19 @@ def error_without(name: str, stage: int, block: int) -> float:
 BLOCKS = [(stage, block) for stage in (1, 2, 3) for block in range(1, 6)]  # the first one of a stage changes the size
 lesions = {name: [error_without(name, *place) for place in BLOCKS] for name in ("plain-deep", "residual-deep")}
 
-# %% alt="Test error without each block: near that of the whole net in the residual net, near chance in the plain one"
+# %% alt="Test error without each block: up to 12 % in the residual net of 38 layers, 57 to 95 % in the plain one"
 figure = Figure(figsize=(6, 3), layout="constrained")
 axes = figure.subplots()
 for (name, errors), mark in zip(lesions.items(), "so", strict=True):
-    axes.plot(range(1, len(errors) + 1), errors, mark, label=name)
+    axes.plot(range(1, len(errors) + 1), errors, mark, label={"plain-deep": "plain-38"}.get(name, "ResNet-38"))
 axes.set(xlabel="the block that is missing", ylabel="test error (%)", ylim=(0, 100))
 axes.legend()
 figure
 
 # %% [markdown]
 # A plain net is a chain: take out a link, and what follows gets something it has never seen. A residual net is more like
-# many short paths side by side; without one block, half of the paths are left.
+# many short paths side by side; without one block, half of the paths are left. (On CIFAR-10 it takes depth: without one
+# block ResNet-56 has an error of 9.6 %, ResNet-20 of 38 %, in the median.)
 #
 # ## Go on
 #

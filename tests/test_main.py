@@ -13,6 +13,7 @@ import pytest
 
 from resrepro import __main__, cli
 from resrepro.__main__ import main
+from support.processes import run as command
 from support.stored_runs import store_curve
 
 
@@ -39,6 +40,17 @@ def test_a_full_disk_behind_standard_output_is_one_line(
         assert run(monkeypatch, full, *command.split(), *where) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: standard output: No space left on device") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"), [("RANK", True), ("RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE", False)]
+)
+def test_an_error_is_hidden_only_beside_the_first_process_of_torchrun(
+    monkeypatch: pytest.MonkeyPatch, variables: str, says: bool
+) -> None:
+    for name in variables.split():
+        monkeypatch.setenv(name, "1")
+    assert ("unknown experiment" in command("show", "nosuch", code=1)) == says
 
 
 def test_what_an_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from resrepro.errors import UserError
+from resrepro.runtime.torchrun import torchrun_numbers
 
 TIMEOUT = timedelta(hours=6)  # the others wait while one computes ImageNet's mean; one that ends is noticed at once
 RESULT = TypeVar("RESULT")
@@ -45,10 +46,7 @@ class World:
     @classmethod
     def from_environment(cls) -> World:
         """Read the numbers that torchrun sets; without torchrun the process is alone."""
-        names = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
-        if not all(name in os.environ for name in names.values()):
-            return cls()
-        return cls(**{field: int(os.environ[name]) for field, name in names.items()})
+        return cls(**torchrun_numbers())
 
     @property
     def is_rank_zero(self) -> bool:

@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 from resrepro.errors import UserError, printable
 from resrepro.runtime.load import busy_cores
@@ -30,6 +32,8 @@ def main() -> None:
         signal.signal(signal.SIGINT, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks, such as ASCII a ±
+        for name in ("write", "flush"):
+            setattr(sys.stdout.buffer, name, _named(getattr(sys.stdout.buffer, name)))
     try:
         _run()
     except KeyboardInterrupt:
@@ -52,12 +56,27 @@ def _run() -> None:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # such as a full disk behind standard output
+        if error.filename is None:
+            raise
         if error.errno != errno.EPIPE:
-            place = printable(str(error.filename or "standard output"))
+            place = printable(str(error.filename))
             print(f"error: {place}: {error.strerror or error}; mend that and type the command again", file=sys.stderr)
         with suppress(OSError, ValueError):  # what is left of the output must not fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _named(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what also names standard output in an OSError, as that of opening a file names the file."""
+
+    def call_named(*arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+    return call_named
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

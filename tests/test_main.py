@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -40,6 +41,28 @@ def test_a_full_disk_behind_standard_output_is_one_line(
         assert run(monkeypatch, full, *command.split(), *where) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: standard output: No space left on device") and said.count("\n") == 1
+
+
+def test_an_error_of_writing_output_without_a_buffer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        assert run(monkeypatch, io.TextIOWrapper(full, write_through=True), "list") == 1
+    assert capsys.readouterr().err.startswith("error: standard output: No space left on device")
+
+
+def test_an_error_that_names_no_file_is_not_blamed_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*file: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", *file)
+
+    monkeypatch.setattr(cli, "app", lambda: fail("a file"))
+    assert run(monkeypatch, io.TextIOWrapper(io.BytesIO())) == 1
+    assert capsys.readouterr().err.startswith("error: a file: Too many open files; ")
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        main()
 
 
 @pytest.mark.parametrize(

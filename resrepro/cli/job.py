@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -39,7 +38,8 @@ class Job:
         """Train until all runs are finished, or a signal comes; then act as the cluster expects it."""
         import submitit
 
-        if submitit.JobEnvironment().num_tasks > 1:
+        place = submitit.JobEnvironment()
+        if place.num_tasks > 1:
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         try:
             errors, signal_number = self._train()
@@ -47,7 +47,7 @@ class Job:
             errors, signal_number = [str(error)], 0
         if signal_number:
             signal.raise_signal(signal_number)  # submitit's handlers are in place again: that of USR2 requeues the job
-            if "SLURM_JOB_ID" in os.environ:
+            if place.cluster == "slurm":  # with --local it is not, also within an allocation of Slurm
                 time.sleep(GRACE_S)  # after SIGTERM it is Slurm that decides: USR2, to be requeued, or SIGKILL
             sys.exit(128 + signal_number)
         for line in errors:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from resrepro.cli import app
+from resrepro.cli.job import Job
 from resrepro.cli.submit import _is_held, _signal_s, _together, minutes
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
@@ -61,6 +64,22 @@ def test_without_slurm_or_a_place_for_the_jobs_it_is_one_line(
     assert error(*words, tmp_path, "--local", "--gpus", 99).startswith("--gpus 99: ")
     (tmp_path / "file").touch()
     assert "cannot be written" in error(*words, tmp_path / "file" / "results", "--local", "--gpus", 0)
+
+
+@pytest.mark.parametrize(("executor", "waits"), [("local", False), ("slurm", True)])
+def test_a_job_that_is_stopped_waits_for_slurm_only_where_slurm_started_it(
+    monkeypatch: pytest.MonkeyPatch, executor: str, waits: bool
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # of an interactive allocation, or of the job
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", executor)
+    monkeypatch.setattr(Job, "_train", lambda _: ([], signal.SIGTERM))
+    monkeypatch.setattr(signal, "raise_signal", lambda _: None)
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with pytest.raises(SystemExit) as end:
+        Job([], "cpu", "fp32", {})()
+    assert end.value.code == 128 + signal.SIGTERM and bool(waited) == waits
 
 
 def test_a_run_that_another_process_trains_is_left_out(toml: Callable[..., Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from statistics import fmean
 from resrepro import results
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.errors import UserError
+from resrepro.paper import EvaluationProtocol
 from resrepro.report.measures import MEASURES, read_value
 from resrepro.results.analyses import read_responses
 from resrepro.results.paths import RunFiles
@@ -74,7 +75,7 @@ def ensemble(experiment: Experiment, claim: Claim, results_dir: Path) -> tuple[l
     its = [e.reestimated for e in found if {*e.members} == {*runs} and e.as_in_paper(claim.protocol)]
     value = None if not its else its[-1].top5_pct if claim.top == 5 else its[-1].top1_pct
     if value is None:
-        return [], f"to measure: `{_evaluate([results_dir / name for name in runs], claim)} --ensemble`"
+        return [], f"to measure: `{evaluate_command([results_dir / name for name in runs], claim.protocol)} --ensemble`"
     first = next(record for record in records.values() if record is not None)
     return [Seed(value=value, files=results.run_files(results_dir, experiment.runs[0]), record=first)], ""
 
@@ -84,15 +85,15 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[RunFiles, RunRecor
     if diverged:
         return f"{name} diverged with seed {', '.join(map(str, diverged))}"
     if claim.protocol != "single view" or claim.top == 5:
-        return f"to measure: `{_evaluate([files.folder for files, _ in lacking], claim)}`"
+        return f"to measure: `{evaluate_command([files.folder for files, _ in lacking], claim.protocol)}`"
     if claim.column == "lesion_rise_pct":
         return f"to measure: `resrepro lesions {lacking[0][0].folder}`"
     return f"{name} has no record of: {MEASURES[claim.column].words}"
 
 
-def _evaluate(folders: Iterable[Path], claim: Claim) -> str:
-    """Return the command that tests runs as a claim asks."""
-    option = "" if claim.protocol == "single view" else f" --protocol {claim.protocol}"
+def evaluate_command(folders: Iterable[Path], protocol: EvaluationProtocol) -> str:
+    """Return the command that tests runs under a protocol."""
+    option = "" if protocol == "single view" else f" --protocol {protocol}"
     return f"resrepro evaluate {' '.join(map(str, folders))}{option}"
 
 

@@ -12,6 +12,7 @@ from resrepro import paper, results
 from resrepro.config.architectures import ARCHITECTURES, architecture, counted_nets
 from resrepro.config.toml_files import find_experiment, shipped_runs
 from resrepro.paper import EvaluationProtocol
+from resrepro.report.seeds import evaluate_command
 from resrepro.results.tables import Table, mean_std
 
 OVER_SEEDS = "ours: last iteration, mean ± standard deviation over seeds"
@@ -50,11 +51,11 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtoc
     counts = ((num_diverged, "diverged"), (len(damaged), "damaged"))
     remark = ", ".join(f"{count} {what}" for count, what in counts if count)
     unmeasured = [
-        str(results.run_files(results_dir, run).folder)
+        results.run_files(results_dir, run).folder
         for run, record in found.items()
         if record.status == "finished" and record.error_pct(protocol, top) is None
     ]
-    measure = f"trained; to measure: resrepro evaluate {' '.join(unmeasured)} --protocol {protocol}"
+    measure = f"trained; to measure: {evaluate_command(unmeasured, protocol)}"
     missing = "; ".join([*damaged.values(), *([measure] if unmeasured else [])])
     if errors:
         text = mean_std(errors)

@@ -116,6 +116,15 @@ def test_the_center_crop_is_never_shown_as_10_crop(number: int, tmp_path: Path) 
     )
 
 
+def test_the_single_view_is_measured_by_a_command_without_a_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_errors(tmp_path, "cifar10", "resnet20", [8.5])
+    monkeypatch.setattr(RunRecord, "error_pct", lambda *_: None)
+    command = f"resrepro evaluate {tmp_path / 'cifar10' / 'resnet20' / 'seed0'}"
+    assert f"ResNet-20: trained; to measure: {command}" in TABLES[6](tmp_path).notes
+
+
 def test_recorded_10_crop_errors_fill_their_own_table_and_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ class _Line(ProgressColumn):
     The remaining time is that of now, also where nothing was told for a while.
     """
 
-    def __init__(self, width: Callable[[], int], runs: Collection[str]) -> None:
+    def __init__(self, width: Callable[[], int], runs: Callable[[], Collection[str]]) -> None:
         super().__init__()
         self.width, self.runs = width, runs
 
@@ -49,7 +49,7 @@ class _Line(ProgressColumn):
             parts.append(f"ETA {duration(max(0.0, task.fields['ends_at'] - time.monotonic()))}")
         parts = [part for part in parts if part]
         run, extras = task.fields["run"], task.fields["extras"]
-        return Text(fitted(run, parts, extras, self.width(), self.runs), no_wrap=True)
+        return Text(fitted(run, parts, extras, self.width(), self.runs()), no_wrap=True)
 
 
 def fitted(run: str, parts: Sequence[str], extras: Sequence[str], width: int, runs: Collection[str]) -> str:
@@ -81,11 +81,10 @@ class TerminalReporter:
     def __init__(self, console: Console) -> None:
         self.console = console
         wide = console.width >= WIDE
-        self._names: dict[str, None] = {}  # of the runs that are shown
-        line = _Line(lambda: console.width - (BAR_WIDTH + 1) * wide, self._names.keys())
+        self._shown: dict[Run, _Shown] = {}
+        line = _Line(lambda: console.width - (BAR_WIDTH + 1) * wide, lambda: [*map(str, [*self._shown])])
         bars = [BarColumn(bar_width=BAR_WIDTH)] if wide else []
         self.progress = Progress(*bars, line, console=console, disable=not console.is_terminal)
-        self._shown: dict[Run, _Shown] = {}
         self._notes: set[str] = set()
         self._preparing: dict[str, TaskID] = {}
 
@@ -111,9 +110,6 @@ class TerminalReporter:
             if note not in self._notes:  # once for all runs
                 self.console.print(note, highlight=False)
         self._notes.update(training.notes)
-        self._names[str(run)] = None
-        if run in self._shown:  # in a process that died
-            self.progress.remove_task(self._shown[run].task)
         self._shown[run] = _Shown(
             task=self.progress.add_task(
                 "", total=total, completed=training.iteration, run=str(run), shown=("starting",), extras=()
@@ -149,14 +145,13 @@ class TerminalReporter:
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None:
-        """Show how a run ended."""
-        if run in self._shown:
-            shown = self._shown[run]
-            self.progress.update(shown.task, shown=(note,) if note else ("done", shown.errors), extras=())
-            self.progress.tasks[self.progress.task_ids.index(shown.task)].fields.pop("ends_at", None)
-        if note or not self.console.is_terminal:
-            took = f" in {duration(record.wall_time_s)}" if record else ""
-            self.console.print(f"{run}: {note or f'finished{took}'}", highlight=False, soft_wrap=True)
+        """Print how a run ended, above the bars, and remove its own."""
+        shown = self._shown.pop(run, None)
+        if shown is not None:
+            self.progress.remove_task(shown.task)
+        took = f" in {duration(record.wall_time_s)}" if record else ""
+        errors = f"  {shown.errors}" if shown else ""
+        self.console.print(f"{run}: {note or f'finished{took}{errors}'}", highlight=False, soft_wrap=True)
 
 
 def _rate(run: Run, training: RunProgress, shown: _Shown) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from resrepro.cli import progress
 from resrepro.cli.progress import TerminalReporter
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
-from support.records import point
+from support.records import point, record
 
 
 def training(iteration: int, **values: Any) -> Any:
@@ -20,17 +20,24 @@ def training(iteration: int, **values: Any) -> Any:
     return SimpleNamespace(iteration=iteration, **(defaults | values))
 
 
+def terminal(width: int) -> Console:
+    return Console(width=width, height=12, force_terminal=True, color_system=None, legacy_windows=False)
+
+
+def bars(console: Console, reporter: TerminalReporter) -> list[str]:
+    """Return the lines that the terminal shows of the runs in training."""
+    rendered = console.render_lines(reporter.progress.get_renderable(), pad=False)
+    return ["".join(segment.text for segment in line).rstrip() for line in rendered]
+
+
 def lines(width: int, runs: list[Run], iteration: int) -> list[str]:
     """Return what a terminal of this width shows of runs, at this iteration of each."""
-    console = Console(width=width, height=40, force_terminal=True, color_system=None, legacy_windows=False)
+    console = terminal(width)
     with console.capture(), TerminalReporter(console) as reporter:
         for run in runs:
             reporter.started(run, training(0))
             reporter.advanced(run, training(iteration), point(iteration, 10.0, error=12.34))
-        table = reporter.progress.get_renderable()
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get().rstrip("\n").split("\n")
+        return bars(console, reporter)
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
@@ -58,3 +65,17 @@ def test_the_last_tests_are_named_and_take_their_time(monkeypatch: pytest.Monkey
     monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
     (line,) = lines(80, [find_experiment("cifar-plain").runs[0]], 64000)
     assert "64000/64000  last tests  train " in line and "ETA 0m02s" in line
+
+
+def test_a_run_that_ends_leaves_a_line_above_the_bars_and_room_for_the_next() -> None:
+    *runs, last = find_experiment("phase-diagram").runs[:30]
+    console = terminal(80)
+    with console.capture() as captured, TerminalReporter(console) as reporter:
+        for run in runs:
+            reporter.started(run, training(0))
+            reporter.advanced(run, training(700), point(700, error=12.34))
+            reporter.ended(run, record(run, wall_time_s=75.0), "")
+        reporter.started(last, training(0))
+        assert bars(console, reporter) == [f"{last}  0/{last.recipe.total_iters}  starting"]
+    for run in runs:
+        assert f"{run}: finished in 1m15s  train 12.34 %  test 13.34 %\n" in captured.get()

@@ -38,6 +38,7 @@ class _Worker:
     Args:
         num_jobs: runs that it trains at once; 0 while it starts.
         runs: those that it was given, and has not ended.
+        is_second: it starts in place of one that died before it could train.
     """
 
     device: str
@@ -45,6 +46,7 @@ class _Worker:
     pipe: Connection
     num_jobs: int = 0
     runs: list[Run] = field(default_factory=list)
+    is_second: bool = False
 
 
 @dataclass
@@ -79,10 +81,11 @@ class Dispatcher:
             jobs: runs at once on each device; None: as many as are known to help, and fit into memory.
 
         Returns:
-            The errors of the runs that failed, or of which several workers died, one line each.
+            The errors of the runs that failed, or of which several workers died, and of the devices whose workers died
+            before they could train, one line each.
 
         Raises:
-            UserError: as `Runner.run_all`; or a worker ended before it could train.
+            UserError: as `Runner.run_all`.
             Stopped: on SIGINT or SIGTERM, after a checkpoint of each run.
         """
         missing = missing_runs(self.results_dir, runs)
@@ -91,7 +94,7 @@ class Dispatcher:
             try:
                 for device in self.devices[: len(missing)]:
                     self._start(device, missing, jobs)
-                while self._waiting or self._held or self._running():
+                while self._workers and (self._waiting or self._held or self._running()):
                     if signals.received():
                         self._stop()
                         break
@@ -106,11 +109,11 @@ class Dispatcher:
     def _running(self) -> list[Run]:
         return [run for worker in self._workers for run in worker.runs]
 
-    def _start(self, device: str, missing: list[Run], jobs: int | None, *, replaces: bool = False) -> None:
+    def _start(self, device: str, missing: list[Run], jobs: int | None, *, is_second: bool = False) -> None:
         ours, theirs = CONTEXT.Pipe()
         options = {
             **self.options, "results_dir": self.results_dir, "num_sharing": min(len(self.devices), len(missing)),
-            "replaces": replaces,
+            "replaces": self._begun,
         }  # fmt: skip
         process = CONTEXT.Process(target=serve, args=(theirs, device, self.precision, missing, jobs, options))
         listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the worker must from its start
@@ -119,7 +122,7 @@ class Dispatcher:
         finally:
             signal.signal(signal.SIGINT, listening)
         theirs.close()  # so that the end of the process is the end of the pipe
-        self._workers.append(_Worker(device=device, process=process, pipe=ours))
+        self._workers.append(_Worker(device=device, process=process, pipe=ours, is_second=is_second))
 
     def _hand_out(self) -> None:
         """Give waiting runs to the workers with the fewest; not before the runs whose weights they start from.
@@ -152,7 +155,7 @@ class Dispatcher:
                 what, *arguments = worker.pipe.recv()
             except (EOFError, OSError):
                 if self._remove_dead(worker) and (self._waiting or self._held):
-                    self._start(worker.device, missing, jobs, replaces=True)
+                    self._start(worker.device, missing, jobs, is_second=not worker.num_jobs)
                 continue
             self._handle(worker, what, arguments)
 
@@ -191,14 +194,18 @@ class Dispatcher:
                 self.reporter.ended(run, None, f"its process {how}; another goes on from the last checkpoint")
                 self._waiting.insert(0, run)
             else:
-                error = (
-                    f"{run}: {MAX_DEATHS} processes that trained it ended, the last one {how}; is the memory full? "
-                    "the same command, with fewer --jobs, goes on from its checkpoint"
-                )
-                self._outcomes.append(Outcome("failed", error))
-        if not worker.num_jobs and not self._workers:
-            raise UserError(f"--device {worker.device}: the process for it {how} before it could train")
-        return bool(worker.num_jobs)
+                what = f"{MAX_DEATHS} processes that trained it ended, the last one {how}"
+                self.reporter.ended(run, None, what)
+                fix = "is the memory full? the same command, with fewer --jobs, goes on from its checkpoint"
+                self._outcomes.append(Outcome("failed", f"{run}: {what}; {fix}"))
+        if worker.num_jobs or not worker.is_second:
+            return True
+        error = (
+            f"--device {worker.device}: two processes for it ended before they could train, the last one {how}; is "
+            "its memory full, or the device broken?"
+        )
+        self._outcomes.append(Outcome("failed", error))
+        return False
 
     def _stop(self) -> None:
         """Stop all workers, and wait for their checkpoints."""

@@ -73,6 +73,16 @@ def serve_and_die(*arguments: Any) -> None:
     serve_few(*arguments)
 
 
+def serve_unless_broken(*arguments: Any) -> None:
+    """Die before training on a device that is called broken; on one that breaks once the first time only."""
+    device, results_dir = arguments[1], arguments[5]["results_dir"]
+    num_starts = len([*results_dir.glob(f"{device}-*")])
+    (results_dir / f"{device}-{os.getpid()}").touch()
+    if device == "broken" or (device == "breaks once" and not num_starts):
+        os.kill(os.getpid(), signal.SIGKILL)
+    serve_few(arguments[0], "cpu", *arguments[2:])
+
+
 class Noting(Silent):
     """Notes what is said of the ends of runs, and may act on it."""
 
@@ -133,6 +143,27 @@ def test_a_run_that_ends_each_of_its_workers_is_one_line(tmp_path: Path, monkeyp
         f"shapes/resnet8/seed0: {MAX_DEATHS} processes that trained it ended, the last one was killed"
     )
     assert results.read_finished(tmp_path, RUNS[1]) is not None
+
+
+@pytest.mark.parametrize(
+    ("devices", "num_starts", "broken"),
+    [
+        (["cpu", "broken"], 3, ["broken"]),
+        (["breaks once", "cpu"], 3, []),
+        (["broken", "broken"], 4, ["broken", "broken"]),
+    ],
+)
+def test_a_device_whose_workers_die_before_they_can_train_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: list[str], num_starts: int, broken: list[str]
+) -> None:
+    monkeypatch.setattr(dispatcher, "serve", serve_unless_broken)
+    errors = Dispatcher(tmp_path, devices, "fp32", Silent(), {"data_dir": tmp_path}).run_all(RUNS, 1)
+    assert [line.partition(";")[0] for line in errors] == [
+        f"--device {name}: two processes for it ended before they could train, the last one was killed (SIGKILL)"
+        for name in broken
+    ]
+    assert len([path for path in tmp_path.iterdir() if path.is_file()]) == num_starts
+    assert all(results.read_finished(tmp_path, run) for run in RUNS) == (len(broken) < len(devices))
 
 
 def test_a_run_that_another_process_holds_is_tried_again(tmp_path: Path) -> None:

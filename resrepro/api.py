@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from resrepro.config.architectures import architecture
 from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
 from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Run, Variation
+from resrepro.config.selection import select_runs
 from resrepro.config.toml_files import experiment_names, find_experiment, shipped_runs
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import TEST_ERROR_PCT
@@ -180,10 +182,10 @@ def run(
             trains it; or this is not the main thread, which alone receives signals.
         KeyboardInterrupt: on Ctrl-C, or a signal that ends the process, after a checkpoint of the run.
     """
+    from resrepro.data.loading import at_hand
     from resrepro.runtime.device import choose
     from resrepro.training.reporter import Silent
     from resrepro.training.runner import Runner, Stopped
-    from resrepro.training.selection import select
 
     if threading.current_thread() is not threading.main_thread():
         raise UserError("run: called in a thread; call it in the main one, where Ctrl-C arrives")
@@ -192,7 +194,7 @@ def run(
         raise UserError("run: name an experiment, such as 'quickstart'; resrepro list shows all")
     root, data_root = Path(results_dir), _data_dir(data_dir)
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale)
-    runs = select(names, variation, seeds=seeds, only=only, data_dir=data_root).runs
+    runs = select_runs(names, variation, seeds=seeds, only=only, at_hand=partial(at_hand, data_dir=data_root)).runs
     runner = Runner(results_dir=root, data_dir=data_root, compute=choose(device, precision), reporter=Silent())
     try:
         errors = runner.run_all(runs, None)

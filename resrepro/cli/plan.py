@@ -11,11 +11,11 @@ from rich.table import Table
 
 from resrepro.cli.options import duration
 from resrepro.config.run import Run
+from resrepro.config.selection import Selection
 
 if TYPE_CHECKING:
     from resrepro.bench.estimates import Estimate
     from resrepro.runtime.device import Compute
-    from resrepro.training.selection import Selection
 
 
 def print_plan(

@@ -26,11 +26,11 @@ from resrepro.cli.options import (
     numbers,
 )
 from resrepro.config.run import Run, Variation
+from resrepro.config.selection import Selection, select_runs
 from resrepro.errors import UserError
 
 if TYPE_CHECKING:
     from resrepro.runtime.distributed import World
-    from resrepro.training.selection import Selection
 
 BUSY = 0.75  # of the cores
 Log = Annotated[
@@ -59,20 +59,26 @@ Seeds = Annotated[str | None, typer.Option(help="Train these seeds instead of th
 Only = Annotated[str | None, typer.Option(help="Train only these runs, such as plain20,plain56.")]
 
 
-def select(names: list[str], variation: Variation, *, seeds: str | None, only: str | None, data_dir: Path) -> Selection:
-    """Return what the options ask for, and name what is left out. Raises as `selection.select` does."""
-    from resrepro.training import selection
+def asked_runs(
+    names: list[str], variation: Variation, *, seeds: str | None, only: str | None, data_dir: Path
+) -> Selection:
+    """Return the runs that the options ask for, and print what is left out. Raises as `select_runs` does."""
 
-    found = selection.select(
+    def at_hand(dataset: str) -> bool:
+        from resrepro.data import loading  # with torch, which a mistyped name need not wait for
+
+        return loading.at_hand(dataset, data_dir=data_dir)
+
+    selection = select_runs(
         names,
         variation,
         seeds=None if seeds is None else numbers("--seeds", seeds),
         only=None if only is None else [part.strip() for part in only.split(",")],
-        data_dir=data_dir,
+        at_hand=at_hand,
     )
-    for experiment in found.left_out:
+    for experiment in selection.left_out:
         console.print(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})", soft_wrap=True)
-    return found
+    return selection
 
 
 def run(
@@ -101,7 +107,7 @@ def run(
     if log not in (None, "tensorboard"):
         raise UserError(f"--log {log}: expected tensorboard")
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
-    num_jobs, selection = _num_jobs(jobs), select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
+    num_jobs, selection = _num_jobs(jobs), asked_runs(names, variation, seeds=seeds, only=only, data_dir=data_dir)
 
     from resrepro.cli.outcome import print_outcome
     from resrepro.runtime.distributed import World

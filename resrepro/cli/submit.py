@@ -31,7 +31,7 @@ from resrepro.cli.options import (
     Workers,
     console,
 )
-from resrepro.cli.run import Names, Only, Seeds, select
+from resrepro.cli.run import Names, Only, Seeds, asked_runs
 from resrepro.config.run import Run, Variation
 from resrepro.errors import UserError
 from resrepro.files import user_errors
@@ -78,7 +78,7 @@ def submit(
     limit_min = minutes(time_limit)
     further = dict(_pair(text) for text in sbatch or ())
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
-    selection = select(names, variation, seeds=seeds, only=only, data_dir=data_dir)
+    selection = asked_runs(names, variation, seeds=seeds, only=only, data_dir=data_dir)
     missing, held = _to_train(results_dir, selection.runs)
     options = {"results_dir": results_dir.resolve(), "data_dir": data_dir.resolve(), "skip_corrupt": skip_corrupt}
     jobs = [

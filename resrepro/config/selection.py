@@ -1,10 +1,9 @@
-"""Select the runs that a command or a call asks for. Imports no torch, but for `all`."""
+"""Select the runs that a command or a call asks for. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from resrepro.config.experiment import Experiment
 from resrepro.config.run import Run, Variation
@@ -25,13 +24,13 @@ class Selection:
         return list({run.path: run for _, runs in self.experiments for run in runs}.values())
 
 
-def select(
+def select_runs(
     names: Sequence[str],
     variation: Variation,
     *,
     seeds: Sequence[int] | None,
     only: Sequence[str] | None,
-    data_dir: Path,
+    at_hand: Callable[[str], bool],
 ) -> Selection:
     """Select runs of experiments.
 
@@ -40,6 +39,7 @@ def select(
         variation: what is changed of all of them.
         seeds: of each run, in place of the experiment's own; None: those.
         only: names of runs; None: all.
+        at_hand: says whether a dataset is there or can be downloaded.
 
     Raises:
         UserError: an experiment or a run is unknown, a seed is none, or what is changed cannot be.
@@ -50,12 +50,6 @@ def select(
         if name not in known:
             raise UserError(f"--only: there is no run '{name}'{did_you_mean(name, known)}")
     varied = [found.variant(variation) for found in experiments if found.select(only=only).runs]
-    left_out = _without_data(varied, data_dir) if {*names} == {"all"} else []
+    left_out = [found for found in varied if not at_hand(found.dataset)] if {*names} == {"all"} else []
     chosen = [(found, found.select(seeds=seeds, only=only).runs) for found in varied if found not in left_out]
     return Selection(experiments=tuple(chosen), left_out=tuple(left_out))
-
-
-def _without_data(experiments: Sequence[Experiment], data_dir: Path) -> list[Experiment]:
-    from resrepro.data.loading import at_hand
-
-    return [found for found in experiments if not at_hand(found.dataset, data_dir=data_dir)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from resrepro.config.experiment import Experiment
 from resrepro.config.run import Run, Variation
@@ -42,7 +43,8 @@ def select_runs(
         at_hand: says whether a dataset is there or can be downloaded.
 
     Raises:
-        UserError: an experiment or a run is unknown, a seed is none, or what is changed cannot be.
+        UserError: an experiment or a run is unknown, a seed is none, what is changed cannot be, or two experiments
+            store different runs in the same folder.
     """
     experiments = find_experiments(names)
     known = list(dict.fromkeys(name for experiment in experiments for name in experiment.run_names()))
@@ -52,4 +54,18 @@ def select_runs(
     varied = [found.variant(variation) for found in experiments if found.select(only=only).runs]
     left_out = [found for found in varied if not at_hand(found.dataset)] if {*names} == {"all"} else []
     chosen = [(found, found.select(seeds=seeds, only=only).runs) for found in varied if found not in left_out]
+    _check_unique(chosen)
     return Selection(experiments=tuple(chosen), left_out=tuple(left_out))
+
+
+def _check_unique(chosen: Sequence[tuple[Experiment, Sequence[Run]]]) -> None:
+    """Check that what is stored in the same folder is the same run, but for its label in figures."""
+    declared: dict[Path, tuple[str, Run]] = {}
+    for experiment, runs in chosen:
+        for run in (found for each in runs for found in (each.start_from, each) if found):
+            by, other = declared.setdefault(run.path, (experiment.address, run))
+            if run.replace(label="") != other.replace(label=""):
+                raise UserError(
+                    f"{run}: {by} and {experiment.address} declare different runs of this name; give one of them "
+                    "another 'name'"
+                )

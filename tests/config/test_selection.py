@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from resrepro.config.run import Variation
 from resrepro.config.selection import Selection, select_runs
+from resrepro.errors import UserError
 
 
 def selected(
@@ -25,3 +29,26 @@ def test_only_all_leaves_out_what_has_no_data(name: str, is_left_out: bool) -> N
     found = selected(name, lacking="imagenet")
     assert any(experiment.dataset == "imagenet" for experiment in found.left_out) == is_left_out
     assert any(run.dataset == "imagenet" for run in found.runs) != is_left_out
+
+
+@pytest.mark.parametrize("only", [["plain8"], ["deeper-one", "deeper-other"]])
+def test_two_files_that_store_different_runs_in_one_folder_are_one_line(
+    toml: Callable[..., Path], only: list[str]
+) -> None:
+    """Also where both only start from its weights."""
+
+    def written(name: str, lr: str) -> str:
+        deeper = f'[[run]]\nname = "deeper-{name}"\narch = "plain14"\nstart_from = "plain8"\n[[claim]]'
+        return str(toml(("[[claim]]", deeper), ("lr = 0.05", lr), name=name))
+
+    one, other = written("one", "lr = 0.05"), written("other", "lr = 0.1")
+    with pytest.raises(UserError) as error:
+        selected(one, other, only=only)
+    assert str(error.value) == (
+        f"shapes/plain8/seed0: {one} and {other} declare different runs of this name; give one of them another 'name'"
+    )
+
+
+def test_a_run_may_have_another_label_in_another_experiment() -> None:
+    assert len(selected("shortcut-kinds", "cifar-resnet", only=["resnet110"]).runs) == 5
+    select_runs([], Variation(), seeds=None, only=None, at_hand=lambda _: True)  # of all shipped experiments

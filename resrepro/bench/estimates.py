@@ -1,4 +1,4 @@
-"""Estimate how long runs take here: from finished runs on such a device, or from ten seconds of training."""
+"""Estimate how long runs take here: from finished runs on such a device, or from a few seconds of training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 
 from resrepro import results
 from resrepro.config.architectures import counted_nets
+from resrepro.config.recipe import ScaleCrop
 from resrepro.config.run import Run
 from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
@@ -20,13 +21,16 @@ from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
 from resrepro.models import build
 from resrepro.models.complexity import complexity
+from resrepro.results.same_run import recorded_run
 from resrepro.results.status import run_status
 from resrepro.runtime.device import Compute
 from resrepro.training.step import Engine
 
-CALIBRATION_S = 10.0
+CALIBRATION_S = 5.0  # for each net
 MIN_ITERS = 500  # of a run whose time counts: the start, and the tests, take most of a shorter one
 TESTS = 1.1  # a tenth of the training's time goes to the tests
+
+_View = tuple[str, ScaleCrop | None, int | None]  # dataset, and size of the images: what a net's rate depends on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,39 +49,44 @@ class Estimate:
 
 
 def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> list[Estimate]:
-    """Estimate how long each run takes: from finished runs on such a device, or from a calibration."""
+    """Estimate how long each run takes: from finished runs on such a device, or from a calibration of its net."""
     stored = _stored_rates(results_dir, compute)
-    calibrated: dict[str, float | None] = {}
+    calibrated: dict[tuple[_View, str], float | None] = {}
     plans = []
     for run in missing:
         iteration = max(run.first_iter, run_status(results_dir, run).iteration)
         left = run.recipe.total_iters - iteration
         work = left * run.recipe.batch_size * _multiply_adds(run.arch)
-        rates = stored.get((run.dataset, run.arch)) or stored.get((run.dataset, ""))
+        view = _view(run)
+        rates = stored.get((view, run.arch)) or stored.get((view, ""))
         if rates:
-            of = f"of {run.arch}" if (run.dataset, run.arch) in stored else "of other nets, by multiply-adds"
+            of = f"of {run.arch}" if (view, run.arch) in stored else "of other nets, by multiply-adds"
             how = f"by the rate of finished runs {of}, on {compute.name}"
             plans.append(Estimate(run=run, iters_left=left, seconds=work * median(rates), how=how))
             continue
-        if run.dataset not in calibrated:
-            calibrated[run.dataset] = calibrate(run, compute)
-        rate = calibrated[run.dataset]
-        how = f"by {CALIBRATION_S:g} seconds of training, and multiply-adds" if rate else "not, for image files"
+        if (view, run.arch) not in calibrated:
+            calibrated[view, run.arch] = calibrate(run, compute)
+        rate = calibrated[view, run.arch]
+        how = f"by {CALIBRATION_S:g} seconds of training each net" if rate else "not, for image files"
         plans.append(Estimate(run=run, iters_left=left, seconds=rate and work * rate, how=how))
     return plans
 
 
+def _view(run: Run) -> _View:
+    return run.dataset, run.recipe.scale_crop, run.recipe.resize
+
+
 def _multiply_adds(arch: str) -> int:
-    """Return the multiply-adds for an image of the paper's size: of runs on one dataset only the ratio counts."""
+    """Return the multiply-adds for an image of the paper's size: of runs with one view only the ratio counts."""
     if arch in counted_nets():
         return counted_nets()[arch].num_multiply_adds
     return complexity(arch).num_multiply_adds
 
 
-def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds per multiply-add of finished runs: by dataset and architecture, and of all (``""``)."""
+def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[_View, str], list[float]]:
+    """Return the seconds per multiply-add of finished runs: by view and architecture, and of all (``""``)."""
     here = compute.name, compute.precision, torch.get_num_threads()
-    found: dict[tuple[str, str], list[float]] = {}
+    found: dict[tuple[_View, str], list[float]] = {}
     for files in results.stored_runs(results_dir):
         try:
             record = results.read_record(files)
@@ -89,16 +98,17 @@ def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[str, str], 
             if not points or points[-1].iteration < MIN_ITERS:
                 continue
             last = points[-1]  # whose time is without the measurements at the end
-            rate = last.elapsed_s / (last.iteration * record.recipe["batch_size"] * _multiply_adds(record.arch))
+            run = recorded_run(record)
+            rate = last.elapsed_s / (last.iteration * run.recipe.batch_size * _multiply_adds(run.arch))
         except UserError:  # a damaged record, or a net of other code that is not here
             continue
-        for arch in (record.arch, ""):
-            found.setdefault((record.dataset, arch), []).append(rate)
+        for arch in (run.arch, ""):
+            found.setdefault((_view(run), arch), []).append(rate)
     return found
 
 
 def calibrate(run: Run, compute: Compute) -> float | None:
-    """Train the run's net for ten seconds on noise; None where it is trained on image files.
+    """Train the run's net for `CALIBRATION_S` on noise; None where it is trained on image files.
 
     Returns:
         Seconds per multiply-add (of an image of the paper's size), tests included.

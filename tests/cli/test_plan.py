@@ -10,6 +10,7 @@ import torch
 from resrepro import results
 from resrepro.bench import estimates
 from resrepro.config.architectures import counted_nets
+from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint
@@ -23,7 +24,10 @@ HERE = choose("cpu", "fp32")
 
 
 def store(results_dir: Path, name: str, seconds: float, experiment: str = "cifar-plain", **values: object) -> None:
-    done = next(run for run in find_experiment(experiment).runs if run.name == name)
+    store_run(results_dir, next(run for run in find_experiment(experiment).runs if run.name == name), seconds, **values)
+
+
+def store_run(results_dir: Path, done: Run, seconds: float, **values: object) -> None:
     here = {"device": HERE.name, "precision": "fp32", "num_threads": torch.get_num_threads()}
     files = files_of(results_dir, done)
     last = CurvePoint(
@@ -45,6 +49,28 @@ def test_the_time_is_that_of_finished_runs_by_multiply_adds(tmp_path: Path, monk
     assert same.seconds == pytest.approx(1000) and deeper.seconds == pytest.approx(1000 * ratio)
     assert same.how.startswith("by the rate of finished runs of plain20, on ")
     assert deeper.how.startswith("by the rate of finished runs of other nets, by multiply-adds, on ")
+
+
+def test_the_rate_of_a_finished_run_is_that_of_its_size_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "calibrate", lambda *_: None)
+    run = find_experiment("plain18-vs-res18").runs[0]
+    small, resized = run.with_image_size(64), find_experiment("cifar-plain").runs[0].resized(64)
+    store_run(tmp_path, small, 6000.0)
+    store_run(tmp_path, resized, 500.0)
+    asked = [run, small.replace(seed=1), resized.replace(seed=1), resized.resized(32)]
+    seconds = [plan.seconds for plan in estimates.estimates(asked, tmp_path, HERE)]
+    assert seconds == [None, pytest.approx(6000), pytest.approx(500), None]
+
+
+def test_each_net_and_size_of_images_is_calibrated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calibrated: list[Run] = []
+    monkeypatch.setattr(estimates, "calibrate", lambda run, _: calibrated.append(run) or 1e-12)
+    plain20, plain32 = find_experiment("cifar-plain").runs[:2]
+    kinds = [plain20, plain32, plain20.resized(64)]
+    estimates.estimates([*kinds, *(run.replace(seed=1) for run in kinds)], Path("none"), HERE)
+    assert calibrated == kinds
 
 
 def test_without_finished_runs_it_is_calibrated_but_not_for_image_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Estimate how long runs take here: from finished runs on such a device, or from a few seconds of training."""
+"""Estimate how long runs take here: from finished runs on such a device, or from ten seconds of training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from resrepro.results.status import run_status
 from resrepro.runtime.device import Compute
 from resrepro.training.step import Engine
 
-CALIBRATION_S = 5.0  # for each net
+CALIBRATION_S = 10.0
 MIN_ITERS = 500  # of a run whose time counts: the start, and the tests, take most of a shorter one
 TESTS = 1.1  # a tenth of the training's time goes to the tests
 
@@ -49,9 +49,9 @@ class Estimate:
 
 
 def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> list[Estimate]:
-    """Estimate how long each run takes: from finished runs on such a device, or from a calibration of its net."""
+    """Estimate how long each run takes: from finished runs on such a device, or from a calibration."""
     stored = _stored_rates(results_dir, compute)
-    calibrated: dict[tuple[_View, str], float | None] = {}
+    calibrated: dict[_View, float | None] = {}
     plans = []
     for run in missing:
         iteration = max(run.first_iter, run_status(results_dir, run).iteration)
@@ -64,10 +64,10 @@ def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> li
             how = f"by the rate of finished runs {of}, on {compute.name}"
             plans.append(Estimate(run=run, iters_left=left, seconds=work * median(rates), how=how))
             continue
-        if (view, run.arch) not in calibrated:
-            calibrated[view, run.arch] = calibrate(run, compute)
-        rate = calibrated[view, run.arch]
-        how = f"by {CALIBRATION_S:g} seconds of training each net" if rate else "not, for image files"
+        if view not in calibrated:
+            calibrated[view] = calibrate(run, compute)
+        rate = calibrated[view]
+        how = f"by {CALIBRATION_S:g} seconds of training, and multiply-adds" if rate else "not, for image files"
         plans.append(Estimate(run=run, iters_left=left, seconds=rate and work * rate, how=how))
     return plans
 

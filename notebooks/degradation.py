@@ -95,7 +95,7 @@ lesions = {name: [error_without(name, *place) for place in BLOCKS] for name in (
 figure = Figure(figsize=(6, 3), layout="constrained")
 axes = figure.subplots()
 for (name, errors), mark in zip(lesions.items(), "so", strict=True):
-    axes.plot(range(1, len(errors) + 1), errors, mark, label={"plain-deep": "plain-38"}.get(name, "ResNet-38"))
+    axes.plot(range(1, len(errors) + 1), errors, mark, label=name)
 axes.set(xlabel="the block that is missing", ylabel="test error (%)", ylim=(0, 100))
 axes.legend()
 figure

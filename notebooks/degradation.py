@@ -17,7 +17,8 @@
 # a **higher training error** than a shallower one. It is not overfitting. Shortcuts cure it. This page trains four small
 # nets on a CPU, in minutes, and shows the effect; then it shows the paper's own nets, and what shortcuts change inside.
 #
-# It is a notebook: `notebooks/degradation.py`, which Jupyter opens with jupytext. Start it in the folder of the repository.
+# It is a notebook, `notebooks/degradation.py`, for Jupyter with jupytext: `pip install 'resrepro[notebook]' notebook`, then
+# `jupyter notebook` in the folder of the repository, and "Open with: Notebook".
 
 # %%
 from pathlib import Path

@@ -27,6 +27,9 @@ def main() -> None:
     """Run the command that was typed."""
     if "OMP_WAIT_POLICY" not in os.environ and busy_cores() > BUSY:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, io.StringIO())
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # before anything is imported; a shell's background ignores it
         signal.signal(signal.SIGINT, _interrupt)

@@ -15,6 +15,7 @@ from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
 from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Run, Variation
 from resrepro.config.selection import select_runs
+from resrepro.config.strict import parse
 from resrepro.config.toml_files import experiment_names, find_experiment, shipped_runs
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import TEST_ERROR_PCT
@@ -193,7 +194,8 @@ def run(
     if not names:
         raise UserError("run: name an experiment, such as 'quickstart'; resrepro list shows all")
     root, data_root = Path(results_dir), _data_dir(data_dir)
-    variation = Variation(dataset=dataset, schedule_scale=schedule_scale)
+    variation = parse(Variation, {"dataset": dataset, "schedule_scale": schedule_scale}, "run")
+    only = [only] if isinstance(only, str) else only
     runs = select_runs(names, variation, seeds=seeds, only=only, at_hand=partial(at_hand, data_dir=data_root)).runs
     runner = Runner(results_dir=root, data_dir=data_root, compute=choose(device, precision), reporter=Silent())
     try:

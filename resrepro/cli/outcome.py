@@ -92,7 +92,7 @@ def _next(experiment: Experiment, where: str) -> str:
     """
     name, variation = experiment.address, experiment.variation
     if name == "quickstart":
-        return f"run plain20-vs-plain56 --schedule-scale 0.05{where}   (the real thing, shortened; needs CIFAR-10)"
+        return f"run plain20-vs-plain56 --schedule-scale 0.02{where}   (the real thing, shortened; needs CIFAR-10)"
     if variation.schedule_scale != 1:
         whole = variation.model_copy(update={"schedule_scale": 1.0})
         return f"run {name}{whole.options}{where}   (the paper's whole schedule)"

@@ -124,7 +124,7 @@ def report(
     ] = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
     brief: Annotated[
-        bool, typer.Option("--brief", help="Write brief.html and brief.md: two pages, with what is decided.")
+        bool, typer.Option("--brief", help="Write brief.html and brief.md: two pages, with the claims that have runs.")
     ] = False,
 ) -> None:
     """Write the report: the paper's claims beside our results.

@@ -56,6 +56,8 @@ def _triple(option: str, text: str | None) -> Tensor | None:
         raise UserError(f"{option} {text}: expected three numbers, such as 0.485,0.456,0.406")
     if option == "--std" and not (values > 0).all():
         raise UserError(f"{option} {text}: expected three numbers above 0, such as 0.229,0.224,0.225")
+    if (values.abs() > 1).any():
+        raise UserError(f"{option} {text}: expected three numbers up to 1, of pixels from 0 to 1; divide yours by 255")
     return values
 
 

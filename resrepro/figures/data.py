@@ -97,7 +97,9 @@ class Shown:
         if all(run.missing for run in runs):
             return f"none of its runs is stored; train them: {' or '.join(dict.fromkeys(run.command for run in runs))}"
         if kind.compares_with_paper and not any(run.published for run in runs):
-            return "the paper has no curves of these runs"
+            return (
+                "the paper has no curves of these runs" if self.data.look.with_paper else "--no-paper leaves it empty"
+            )
         return ""
 
 

@@ -72,7 +72,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
             axes.set_title(f"{panel.title}: {NAMES[which]}" if panel.title else NAMES[which])
             if is_leftmost(axes):
-                axes.set_ylabel("difference (%)")
+                axes.set_ylabel("difference (points)")
             shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]
             if shown:
                 _draw_scatter(axes, [distance.difference for _, distance in shown])

@@ -21,6 +21,7 @@ WIDTH_INCHES = 8.0
 ROW_INCHES = 0.32
 NARROW_INCHES = 5.5  # in a narrower figure a row's words and numbers stand below each other
 NOT_RUN = "not run: "
+REMARK_LENGTH = 24  # letters of a line, in a narrow figure
 COLUMNS = ("choice", "test error (%)", "std", "difference", "standard error", "seeds", "remark")
 
 
@@ -172,4 +173,5 @@ def _text(effect: Effect, between: str) -> str:
         parts.append(f"{effect.difference:+.2f}{noise}")
     if effect.errors_pct:
         parts.append(f"n = {len(effect.errors_pct)}")
-    return between.join([*parts, effect.remark] if effect.remark else parts)
+    remark = textwrap.fill(effect.remark, REMARK_LENGTH) if between == "\n" else effect.remark
+    return between.join([*parts, remark] if remark else parts)

@@ -117,9 +117,9 @@ def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
 def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:
     for axes, title, x in (
         (one, "one block removed", "block"),
-        (several, "several removed: mean, and range of draws", "number of blocks removed"),
+        (several, "several removed: mean, range", "number of blocks removed"),
         (permuted, "blocks permuted", "Kendall's tau with the trained order"),
-        (paths, "gradient by path length: mean, range", "blocks on the path"),
+        (paths, "gradient by path: mean, range", "blocks on the path"),
     ):
         axes.set_title(title)
         axes.set_xlabel(x)

@@ -123,7 +123,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     missing, diverged = sum(run.missing for run in data.runs.values()), _diverged(rows)
     notes = [f"not run, gray: {missing} of {len(data.runs)} nets"] if missing else []
     notes += (
-        ["±: standard error, where a cell has several seeds"] if any(cell.error is not None for cell in every) else []
+        ["±: standard error, where a cell has several seeds"]
+        if not narrow and any(cell.error is not None for cell in every)
+        else []
     )
     notes += _left_out(data)
     notes += [f"{len(diverged)} run(s) {diverged[0][1]}"] if diverged else []

@@ -88,7 +88,7 @@ def _draw_line(axes: Axes, every: pd.DataFrame, shown: pd.DataFrame, color: str)
         axes.set(xticks=[], yticks=[])
         return
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=99))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.plot(own["x"], own["loss"], color=color, linewidth=1.3)

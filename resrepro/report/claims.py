@@ -19,6 +19,7 @@ NOTES = (
     "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds that "
     "the experiment declares; p: corrected for the number of claims",
 )
+FURTHER = "not counted: seeds that are stored, and that the experiment does not declare"
 OURS = "(ours, not the paper's)"  # what stands behind the text of a claim of our own
 Judged = list[tuple[Experiment, Verdict]]
 
@@ -62,7 +63,7 @@ def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
     rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged]
     shown = ("claim", "verdict", "paper", "ours")
     cells = tuple(tuple(row.get(column, "").partition("\nmeasured: ")[0] for column in shown) for row in rows)
-    return Table(title="Claims of the paper that are decided", columns=shown, rows=cells, notes=())
+    return Table(title="Claims of the paper with runs", columns=shown, rows=cells, notes=(FURTHER,))
 
 
 def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:

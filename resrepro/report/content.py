@@ -30,7 +30,7 @@ def gather(results_dir: Path, *, brief: bool = False) -> Page:
     """Gather the whole page, also from a folder with nothing in it: what is missing is named with its command.
 
     Args:
-        brief: leave out all but the first screen and the claims that are decided.
+        brief: leave out all but the first screen and the claims with runs.
     """
     stored, problems = stored_records(results_dir)
     figures = PageFigures(results_dir, problems)
@@ -63,7 +63,7 @@ def gather(results_dir: Path, *, brief: bool = False) -> Page:
     ]
     if brief:
         decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
-        sections = [Section(title="Claims that are decided", blocks=(claims.brief_table(decided, PAPERS),))]
+        sections = [Section(title="Claims with runs", blocks=(claims.brief_table(decided, PAPERS),))]
     problems = _each_file_once(problems)
     if problems:
         what = "These files could not be used:"
@@ -95,7 +95,7 @@ def _first(drawn: list[PlainBlock], results_dir: Path | None) -> tuple[PlainBloc
 
 
 def _claims(judged: claims.Judged) -> tuple[Block, ...]:
-    """Return the claims that are decided, and those that are not, folded."""
+    """Return the claims with runs, and those without, folded."""
     decided = [one for one in judged if one[1].status != "not run"]
     missing = [one for one in judged if one[1].status == "not run"]
     blocks: list[Block] = [claims.table("Claims of the paper", decided, PAPERS)] if decided else []
@@ -165,7 +165,7 @@ def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFig
     decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
     blocks: list[Block] = [scope.note]
     if decided:
-        blocks.append(claims.table("Claims, decided here", decided, ELSEWHERE))
+        blocks.append(claims.table("Claims with runs here", decided, ELSEWHERE))
     blocks += [block for e in scope.experiments for block in figures.of(e, missing=False)]
     return Section(title=scope.title, blocks=tuple(blocks))
 

@@ -13,6 +13,7 @@ from resrepro.errors import UserError
 from resrepro.paper import EvaluationProtocol
 from resrepro.report.measures import MEASURES, read_value
 from resrepro.results.analyses import read_responses
+from resrepro.results.digests import damaged_files
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 
@@ -41,6 +42,8 @@ def declared_seeds(
     for run, record in records.items():
         files = results.run_files(results_dir, run)
         try:
+            if damaged := damaged_files(files.csvs, record):
+                raise UserError(damaged[0])
             value = read_value(files, record, claim)
         except (UserError, OSError) as error:
             problems[run] = str(error)

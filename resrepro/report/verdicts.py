@@ -89,7 +89,7 @@ class Verdict:
             return f"{self.ranks.words}; {p}"
         sign = "+" if self.claim.is_order or self.claim.published else ""
         low, high = (f"{end:{sign}.2f}" for end in self.interval or ())
-        return f"{_compared(self.claim)} {low} to {high}; {p}; {self.noise}"
+        return f"{_compared(self.claim)} {low} to {high}{_bound(self.claim)}; {p}; {self.noise}"
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -112,6 +112,14 @@ def _compared(claim: Claim) -> str:
     if not claim.is_order:
         return f"{INTERVAL} of the {'median' if claim.column == 'lesion_rise_pct' else 'mean'}"
     return f"{INTERVAL} of the {'slope per step' if claim.between else 'difference'}"
+
+
+def _bound(claim: Claim) -> str:
+    """Return how large an order claims a difference to be, where it claims more than its sign."""
+    least, most = claim.min_difference_pct, claim.max_difference_pct
+    words = [f"more than {least:g}"] if least > 0 else []
+    words += [] if most is None else [f"less than {most:g}"]
+    return f" (claimed: {' and '.join(words)})" if claim.is_order and words else ""
 
 
 def decidable(experiment: Experiment) -> list[Claim]:

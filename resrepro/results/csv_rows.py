@@ -15,8 +15,8 @@ from resrepro.files import user_errors, write_text
 
 Row = TypeVar("Row", bound=StrictModel)
 MEND = (  # of what a run writes itself
-    "restore it, or type the run's command again: without this file, where a checkpoint is beside it, or without its "
-    "folder, to train the run again"
+    "restore it; or delete it and type the run's command again, which makes it from the checkpoint; without a "
+    "checkpoint, delete the folder, and the run is trained again"
 )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from resrepro.files import write_text
 
+COMMAND = re.compile(r"; to (train|measure): .*")  # what a note says to type
+NUMBERED = re.compile(r"^Table (\d): (.*)$")  # a title with the paper's own number, beside which LaTeX puts another
 FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9.])")
 NUMBER = r"[+-]?\d+(?:\.\d+)?"
 MEASURED = re.compile(rf"(?P<value>{NUMBER})(?:±(?P<std>{NUMBER}))?(?:, (?P<note>.*))?")
@@ -54,9 +56,10 @@ class Table:
         columns = ([row[index] for row in self.rows] for index in range(len(self.columns)))
         sides = "".join("r" if _is_numeric(cells) else "l" for cells in columns)
         head, *lines = (f"{' & '.join(row)} \\\\\n" for row in texts)
-        notes = "".join(f"\\par\\footnotesize {_latex(note)}\n" for note in self.notes)
+        notes = "".join(f"\\par\\footnotesize {_latex(COMMAND.sub('', note))}\n" for note in self.notes)
+        caption = _latex(NUMBERED.sub(r"\2 (Table \1 of He et al.)", self.title))
         return (
-            f"\\begin{{table}}\n\\caption{{{_latex(self.title)}}}\n\\begin{{tabular}}{{{sides}}}\n\\toprule\n"
+            f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\begin{{tabular}}{{{sides}}}\n\\toprule\n"
             f"{head}\\midrule\n{''.join(lines)}\\bottomrule\n\\end{{tabular}}\n{notes}\\end{{table}}\n"
         )
 

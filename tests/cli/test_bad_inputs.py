@@ -91,6 +91,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("export plain2O --to onnx --results-dir {tmp}", "did you mean 'plain20'?"),
     ("compare resnet20 plain20 --results-dir {tmp}", "compare resnet20: expected one run, got 0; none is stored in "),
     ("evaluate {tmp}/w.pt --arch resnet20 --preprocess channel-mean-std --std 0,0,0", "--std 0,0,0: expected"),
+    ("evaluate {tmp}/w.pt --arch resnet20 --preprocess channel-mean-std --mean 125,122,113", "divide yours by 255"),
     ("evaluate {tmp}/w.pt --arch resnet20 --preprocess channel-mean-std --mean 0,nan,0", "--mean 0,nan,0: expected"),
     ("evaluate {tmp}/w.pt --arch resnet20 --protocol 12-crop", "did you mean '10-crop'?"),
     (

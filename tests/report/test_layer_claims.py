@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ FIG_7 = "layer-responses"
 
 
 def finished(results_dir: Path, experiment: str, name: str, num_seeds: int = 1) -> list[RunFiles]:
-    finish(results_dir, name, [9.0] * num_seeds, experiment=experiment)
     run = next(run for run in find_experiment(experiment).runs if run.name == name)
+    shutil.rmtree(results_dir / run.path.parent, ignore_errors=True)  # else the record has the digests of older files
+    finish(results_dir, name, [9.0] * num_seeds, experiment=experiment)
     return [files_of(results_dir, run.replace(seed=seed)) for seed in range(num_seeds)]
 
 

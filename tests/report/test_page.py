@@ -175,14 +175,14 @@ def test_where_the_papers_experiments_have_no_runs_those_with_other_choices_stan
     assert markdown.count("(figures/fig6-corners-decay-all.svg)") == 1
 
 
-def test_the_brief_report_has_what_is_decided_alone(tmp_path: Path) -> None:
+def test_the_brief_report_has_the_claims_with_runs_alone(tmp_path: Path) -> None:
     four_runs(tmp_path)
     done = CliRunner().invoke(app, ["report", "--brief", "--results-dir", str(tmp_path)], catch_exceptions=False)
     html, markdown = (Path(line).read_text() for line in done.output.splitlines()[:2])
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["brief.html", "brief.md"]
     assert checked(html).tags.count("svg") == 1 and "<details" not in html
-    assert "not run" not in markdown.partition("## Claims that are decided")[2]
-    assert re.findall("\n## (.*)", markdown) == ["Claims that are decided", "Left out"]
+    assert "not run" not in markdown.partition("## Claims with runs")[2]
+    assert re.findall("\n## (.*)", markdown) == ["Claims with runs", "Left out"]
     assert len(words_of(html).split()) < 1000
 
 

@@ -153,6 +153,8 @@ def test_margins_below_and_above(tmp_path: Path) -> None:
     finish(tmp_path, "resnet110", [6.0, 6.2, 6.4])  # 2 -+ 0.65 (the floor of the noise: 0.27, 0.24)
     assert status(tmp_path, **ORDER, min_difference_pct=1.0) == "supported"
     assert status(tmp_path, **ORDER, min_difference_pct=1.8) == "inconclusive"
+    assert " (claimed: more than 1.8); p = " in decide(tmp_path, **ORDER, min_difference_pct=1.8).test
+    assert "claimed" not in decide(tmp_path, **ORDER).test
     assert status(tmp_path, **ORDER, min_difference_pct=3.0) == "contradicted"
     assert status(tmp_path, **ORDER, max_difference_pct=3.0) == "supported"
     assert status(tmp_path, **ORDER, max_difference_pct=2.2) == "inconclusive"
@@ -236,6 +238,19 @@ def test_damaged_runs_are_not_judged(tmp_path: Path) -> None:
     path.write_text("{")  # the other seed alone would be a choice
     verdict = decide(tmp_path, **ORDER)
     assert verdict.status == "not run" and str(path) in verdict.detail
+
+
+def test_a_run_whose_curve_was_changed_is_not_judged(tmp_path: Path) -> None:
+    finish(tmp_path, "resnet110", [6.5])
+    finish(tmp_path, "resnet56", [7.0])
+    run = next(run for run in find_experiment("cifar-resnet").runs if run.name == "resnet56")
+    files = files_of(tmp_path, run)
+    csv_rows.write_rows(files.curves, CurvePoint, [point(64_000)])
+    results.write_record(files, record(run, final_test_error_pct=7.0))
+    assert decide(tmp_path, **ORDER).status != "not run"
+    csv_rows.write_rows(files.curves, CurvePoint, [point(63_999)])
+    verdict = decide(tmp_path, **ORDER)
+    assert verdict.status == "not run" and f"{files.curves}: damaged" in verdict.detail
 
 
 def test_only_declared_seeds_count(tmp_path: Path) -> None:

@@ -198,9 +198,12 @@ void multiply_transposed(const float* x, const float* g, float* out, bool add) {
 
 // The transform of weights in both dimensions: (36, 9).
 at::Tensor to_points() {
-  const at::Tensor g = at::tensor({1. / 4, 0., 0., -1. / 6, -1. / 6, -1. / 6, -1. / 6, 1. / 6, -1. / 6,
-                                   1. / 24, 1. / 12, 1. / 6, 1. / 24, -1. / 12, 1. / 6, 0., 0., 1.}).reshape({6, 3});
-  return at::kron(g, g).to(at::kFloat);
+  static const at::Tensor points = [] {
+    const at::Tensor g = at::tensor({1. / 4, 0., 0., -1. / 6, -1. / 6, -1. / 6, -1. / 6, 1. / 6, -1. / 6,
+                                     1. / 24, 1. / 12, 1. / 6, 1. / 24, -1. / 12, 1. / 6, 0., 0., 1.}).reshape({6, 3});
+    return at::kron(g, g).to(at::kFloat);
+  }();
+  return points;
 }
 
 // matrix (m, k) times rows (k, n) in the order of k, whatever the number of threads; a library's product depends on it.

@@ -65,7 +65,7 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = Fal
         console.print(
             f"\n{', '.join(stored)}: none of your own yet; figures show those in {results_dir}/NAME", soft_wrap=True
         )
-    console.print("\ncost: on two CPU cores with AVX512-BF16 (others take four to five times as long),", soft_wrap=True)
+    console.print("\ncost: on two CPU cores with AVX512-BF16 (others take up to five times as long),", soft_wrap=True)
     console.print("if all its runs are new; ?: not measured", soft_wrap=True)
     console.print("resrepro show NAME tells more; resrepro run NAME trains what is missing.", soft_wrap=True)
 

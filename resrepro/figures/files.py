@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from resrepro import results
 from resrepro.config.experiment import Experiment
+from resrepro.errors import UserError
 from resrepro.figures.data import FigureKind, Seen, Shown, read_figure
 from resrepro.figures.kinds import FIGURES
 from resrepro.figures.look import USUAL, Look
@@ -123,10 +125,21 @@ def save(draw: Callable[[], Figure], path: Path, look: Look = USUAL) -> None:
 
 
 def _image(figure: Figure, look: Look, format: str) -> bytes:
-    """Draw once, layout included; `savefig` would draw twice."""
+    """Draw once, layout included; `savefig` would draw twice.
+
+    Raises:
+        UserError: the letters leave no room for the panels.
+    """
     image = io.BytesIO()
     figure.dpi = DOTS_PER_INCH
     canvas = get_registered_canvas_class(format)(figure)
-    with matplotlib.rc_context(look.settings):
-        getattr(canvas, f"print_{format}")(image, **FORMATS[format])
+    with matplotlib.rc_context(look.settings), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        try:
+            getattr(canvas, f"print_{format}")(image, **FORMATS[format])
+        except UserWarning as error:
+            raise UserError(
+                f"letters of {look.letter_pt:g} points leave no room in a figure {figure.get_figwidth():.3g} inches "
+                "wide; give a smaller --font-size, or a larger --width"
+            ) from error
     return image.getvalue()

@@ -56,6 +56,13 @@ def test_width_letters_and_words(tmp_path: Path) -> None:
     assert upper.yaxis.label.get_fontsize() == 7
 
 
+def test_letters_that_leave_no_room_are_named(tmp_path: Path) -> None:
+    store_curve(tmp_path, "plain20", 9.5)
+    shown = read_figure(EXPERIMENT, SPEC, CURVES, tmp_path, Look(font_pt=60))
+    with pytest.raises(UserError, match=r"^letters of 60 points leave no room in a figure .* inches wide; give a sm"):
+        render(CURVES, shown, ["png"])
+
+
 def test_of_two_words_the_longer_one_is_written_and_its_own_words_stay() -> None:
     look = Look(words={"training error": "test error of training", "test error": "Testfehler", "error": "Fehler"})
     assert look.said("training error, test error") == "test error of training, Testfehler"

@@ -111,7 +111,7 @@ def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
     axes.plot(shares.index, shares["mean"], **look)
     axes.fill_between(shares.index, shares["min"], shares["max"], color=look["color"], alpha=0.2, linewidth=0)
     share = 100 * paths / paths.sum()
-    axes.plot(share.index, share, **PATHS)
+    axes.plot(share.index, share, **PATHS | {"color": look["color"]})
 
 
 def _name_axes(one: Axes, several: Axes, permuted: Axes, paths: Axes) -> None:

@@ -45,13 +45,13 @@ def _num_seeds(experiment: Experiment, claim: Claim) -> int:
 
 
 def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
-    """Return one row per claim, decided ones first; without the paper's values if data or schedule are not the paper's.
+    """Return one row per claim, those with runs first; without the paper's values if data or schedule are not its.
 
     Args:
         words: what a status is called here.
     """
-    decided_first = sorted(judged, key=lambda one: one[1].status == "not run")
-    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in decided_first]
+    with_runs_first = sorted(judged, key=lambda one: one[1].status == "not run")
+    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in with_runs_first]
     varied = any(experiment.is_varied for experiment, _ in judged)
     shown = [column for column in COLUMNS if column != "paper" or not varied]
     cells = tuple(tuple(row.get(column, "") for column in shown) for row in rows)

@@ -62,8 +62,8 @@ def gather(results_dir: Path, *, brief: bool = False) -> Page:
         Section(title="How this differs from the paper", blocks=(EVERYTHING_ELSE, departures_table(), OUT_OF_SCOPE)),
     ]
     if brief:
-        decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
-        sections = [Section(title="Claims with runs", blocks=(claims.brief_table(decided, PAPERS),))]
+        with_runs = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
+        sections = [Section(title="Claims with runs", blocks=(claims.brief_table(with_runs, PAPERS),))]
     problems = _each_file_once(problems)
     if problems:
         what = "These files could not be used:"
@@ -96,9 +96,9 @@ def _first(drawn: list[PlainBlock], results_dir: Path | None) -> tuple[PlainBloc
 
 def _claims(judged: claims.Judged) -> tuple[Block, ...]:
     """Return the claims with runs, and those without, folded."""
-    decided = [one for one in judged if one[1].status != "not run"]
+    with_runs = [one for one in judged if one[1].status != "not run"]
     missing = [one for one in judged if one[1].status == "not run"]
-    blocks: list[Block] = [claims.table("Claims of the paper", decided, PAPERS)] if decided else []
+    blocks: list[Block] = [claims.table("Claims of the paper", with_runs, PAPERS)] if with_runs else []
     if missing:
         table = claims.table("Claims without runs", missing, PAPERS)
         blocks.append(Folded(summary=f"{len(missing)} claims that have no runs yet, and the commands", blocks=(table,)))
@@ -162,10 +162,10 @@ def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
 
 def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFigures) -> Section:
     """Return claims and figures on other data or under another schedule, as far as there are runs."""
-    decided = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
+    with_runs = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
     blocks: list[Block] = [scope.note]
-    if decided:
-        blocks.append(claims.table("Claims with runs here", decided, ELSEWHERE))
+    if with_runs:
+        blocks.append(claims.table("Claims with runs here", with_runs, ELSEWHERE))
     blocks += [block for e in scope.experiments for block in figures.of(e, missing=False)]
     return Section(title=scope.title, blocks=tuple(blocks))
 

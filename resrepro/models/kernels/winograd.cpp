@@ -265,6 +265,18 @@ at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& g) {
   return product(to_points().t(), parts.sum(0)).reshape({3, 3, C, C}).permute({3, 2, 0, 1});
 }
 
+// What is called for so many channels: one of the templates for 16, 32 and 64.
+template <class Kernel>
+Kernel of_channels(const at::Tensor& x, Kernel for_16, Kernel for_32, Kernel for_64) {
+  return x.size(1) == 16 ? for_16 : x.size(1) == 32 ? for_32 : for_64;
+}
+at::Tensor convolve(const at::Tensor& x, const at::Tensor& weights) {
+  return of_channels(x, convolve<16>, convolve<32>, convolve<64>)(x, weights);
+}
+at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& g) {
+  return of_channels(x, weight_gradient<16>, weight_gradient<32>, weight_gradient<64>)(x, g);
+}
+
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -272,18 +284,13 @@ struct Conv3x3Winograd : torch::autograd::Function<Conv3x3Winograd> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->save_for_backward({x, weight});
-    const auto run = x.size(1) == 16 ? convolve<16> : x.size(1) == 32 ? convolve<32> : convolve<64>;
-    return run(x, weight.permute({2, 3, 1, 0}));
+    return convolve(x, weight.permute({2, 3, 1, 0}));
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &w = saved[1];
     const at::Tensor g = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
-    const auto run = x.size(1) == 16 ? convolve<16> : x.size(1) == 32 ? convolve<32> : convolve<64>;
-    const auto to_weights = x.size(1) == 16   ? weight_gradient<16>
-                            : x.size(1) == 32 ? weight_gradient<32>
-                                              : weight_gradient<64>;
-    return {run(g, w.flip({2, 3}).permute({2, 3, 0, 1})), to_weights(x, g)};
+    return {convolve(g, w.flip({2, 3}).permute({2, 3, 0, 1})), weight_gradient(x, g)};
   }
 };
 

@@ -45,7 +45,7 @@ def prepare(
     To resume after a stop, give the same command again.
     """
     from resrepro.data.dataset import DataOptions
-    from resrepro.data.image_files import archives, packed
+    from resrepro.data.image_files import archives, packing
     from resrepro.data.loading import list_image_files, open_image_folder
 
     with _progress() as progress:
@@ -56,7 +56,7 @@ def prepare(
             data_dir=data_dir, num_workers=_num_workers(workers), skip_corrupt=skip_corrupt, progress=progress
         )
         folder = list_image_files(dataset, data_dir=data_dir)
-        left_out = packed.prepare(folder, dataset, options)
+        left_out = packing.prepare(folder, dataset, options)
     for name in left_out:
         console.print(f"left out as corrupt: {printable(name)}", soft_wrap=True)
     found = open_image_folder(dataset, data_dir=data_dir)

@@ -121,7 +121,7 @@ def _make_cheaper() -> None:
     import typer.main
 
     from resrepro.config.toml_files import shipped_runs
-    from resrepro.data.image_files import packed
+    from resrepro.data.image_files import packing
     from resrepro.data.in_memory import shapes
     from resrepro.evaluation import batch_norm
     from resrepro.runtime import versions
@@ -130,7 +130,7 @@ def _make_cheaper() -> None:
     few, commit = shapes.generate(num_train=20, num_test=10), versions.commit()
     for module, name, cheaper in (  # patch: raises where a name is no longer there
         (shapes, "generate", lambda: few),
-        (packed, "CHUNK", 3),  # images
+        (packing, "CHUNK", 3),  # images
         (step, "NORMS_BATCHES", 1),
         (batch_norm, "NUM_MINI_BATCHES", 1),
         (versions, "commit", lambda: commit),  # also if somebody edits the sources during the campaign

@@ -18,7 +18,7 @@ from resrepro.config.recipe import Recipe, ScaleCrop
 from resrepro.config.run import Run
 from resrepro.data import loading
 from resrepro.data.dataset import DataOptions, Dataset
-from resrepro.data.image_files import packed
+from resrepro.data.image_files import packed, packing
 from resrepro.data.image_files.dataset import ImageFolderDataset
 from resrepro.data.image_files.decoding import decode, square
 from resrepro.data.in_memory.dataset import InMemoryDataset
@@ -112,7 +112,7 @@ def prepared(birds: str, tmp_path: Path) -> Path:
     """The store of `birds`, one of which is large."""
     pixels = np.random.default_rng(1).integers(0, 256, (500, 620, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "birds" / "train" / "auk" / "0.png")
-    packed.prepare(list_image_files(birds, data_dir=tmp_path), birds, DataOptions(data_dir=tmp_path))
+    packing.prepare(list_image_files(birds, data_dir=tmp_path), birds, DataOptions(data_dir=tmp_path))
     return packed.directory(birds, data_dir=tmp_path)
 
 

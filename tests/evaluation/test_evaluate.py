@@ -15,7 +15,7 @@ from resrepro.cli import app
 from resrepro.cli.evaluate import PROTOCOLS
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files import packed
+from resrepro.data.image_files import packed, packing
 from resrepro.data.image_files.listing import list_image_folder
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import NetInput, ScaleCropViews
@@ -141,7 +141,7 @@ def test_nets_of_which_one_asks_for_more_than_prepared_images_have_see_the_files
     runs = imagenet_run(tree), imagenet_run(tree, seed=1, largest=481)
     nets = find([trained(tmp_path, run, num_classes=5) for run in runs], arch=None, dataset=None)
     options = DataOptions(data_dir=tmp_path)
-    packed.prepare(list_image_folder(tree), runs[0].dataset, options)
+    packing.prepare(list_image_folder(tree), runs[0].dataset, options)
     setup = EvaluationOptions(protocol="single view", compute=choose("cpu", "fp32"))
     for chosen, place in ((nets[:1], packed.directory(runs[0].dataset, data_dir=tmp_path)), (nets, tree)):
         assert load(chosen, setup, options).folder.place == str(place)  # type: ignore[attr-defined]

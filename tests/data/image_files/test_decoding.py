@@ -13,7 +13,7 @@ from PIL import Image
 
 from resrepro.config.recipe import ScaleCrop
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files import decoding, packed
+from resrepro.data.image_files import decoding, packing
 from resrepro.data.image_files.decoding import CorruptImage, decode, resampled, resized_size
 from resrepro.data.image_files.listing import ImageFolder
 from resrepro.data.image_files.pixel_mean import pixel_mean
@@ -82,7 +82,7 @@ WAYS_TO_SKIP: dict[str, Callable[[ImageFolder, DataOptions], object]] = {
     )[0],
     "pixel mean": lambda tree, options: pixel_mean(tree.train, ScaleCrop(size=28, shorter_side=SIDES), "x", options),
     "squares": lambda tree, options: resized.read(tree, 16, options),
-    "store": lambda tree, options: packed.prepare(tree, "x", options),
+    "store": lambda tree, options: packing.prepare(tree, "x", options),
 }
 
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files import packed
+from resrepro.data.image_files import packed, packing
 from resrepro.data.image_files.decoding import decode
 from resrepro.data.loading import list_image_files, open_image_folder
 from resrepro.errors import UserError
@@ -27,7 +27,7 @@ from support.images import encoded, name_of, picture
 
 def prepare(root: Path, data_dir: Path, **options: object) -> list[str]:
     tree = list_image_files(name_of(root), data_dir=data_dir)
-    return packed.prepare(tree, name_of(root), DataOptions(data_dir=data_dir, **options))  # type: ignore[arg-type]
+    return packing.prepare(tree, name_of(root), DataOptions(data_dir=data_dir, **options))  # type: ignore[arg-type]
 
 
 def packs(root: Path, data_dir: Path) -> dict[str, bytes]:
@@ -57,7 +57,7 @@ def test_the_store_keeps_small_files_and_resizes_large_ones(birds: Path, tmp_pat
 
 
 def test_several_processes_write_the_same_store(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "CHUNK", 3)
+    monkeypatch.setattr(packing, "CHUNK", 3)
     prepare(birds, tmp_path / "one")
     prepare(birds, tmp_path / "two", num_workers=2)
     assert packs(birds, tmp_path / "one") == packs(birds, tmp_path / "two")
@@ -67,15 +67,15 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files import packed
+from resrepro.data.image_files import packing
 from resrepro.data.loading import list_image_files
 name, data_dir, count, inside = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
-packed.CHUNK = 2
+packing.CHUNK = 2
 def progress(part, done, total):
     print(part, done, flush=True)
     if done == count and not inside:
         time.sleep(60)
-real = packed.os.fsync
+real = packing.os.fsync
 def slow(number):
     real(number)
     if inside and len(calls) == count - 1:  # of each chunk first the images, then their log; and one before all
@@ -83,9 +83,9 @@ def slow(number):
         time.sleep(60)
     calls.append(0)
 calls = []
-packed.os.fsync = slow
+packing.os.fsync = slow
 tree = list_image_files(name, data_dir=data_dir)
-packed.prepare(tree, name, DataOptions(data_dir=data_dir, progress=progress))
+packing.prepare(tree, name, DataOptions(data_dir=data_dir, progress=progress))
 """
 
 
@@ -110,7 +110,7 @@ def test_a_killed_preparation_goes_on(
     process.stdout.close()
     with pytest.raises(UserError, match=r"incomplete; 'resrepro data prepare folder:.*' goes on where it stopped"):
         open_image_folder(name_of(birds), data_dir=tmp_path)
-    monkeypatch.setattr(packed, "CHUNK", 2)
+    monkeypatch.setattr(packing, "CHUNK", 2)
     seen: list[tuple[str, int]] = []
     prepare(birds, tmp_path, progress=lambda part, done, _total: seen.append((part, done)))
     assert seen[0] == ("train", count if where == "between" else count - 2)
@@ -120,14 +120,14 @@ def test_a_killed_preparation_goes_on(
 
 def test_a_torn_tail_is_cut_off(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power cut: numbers without their images, half a number."""
-    monkeypatch.setattr(packed, "CHUNK", 2)
+    monkeypatch.setattr(packing, "CHUNK", 2)
     prepare(birds, tmp_path / "whole")
     prepare(birds, tmp_path)
     root = packed.directory(name_of(birds), data_dir=tmp_path)
     (root / packed.INDEX).unlink()
     os.truncate(root / "train.pack", (root / "train.pack").stat().st_size - 5)
     with (root / "test.log").open("r+b") as log:
-        log.truncate(packed.LOGGED.itemsize * 3 + 3)
+        log.truncate(packing.LOGGED.itemsize * 3 + 3)
     seen: list[tuple[str, int]] = []
     prepare(birds, tmp_path, progress=lambda part, done, _total: seen.append((part, done)))
     assert seen == [("train", 8), ("train", 10), ("test", 2), ("test", 4), ("test", 6)]
@@ -139,14 +139,14 @@ def test_a_torn_tail_is_cut_off(birds: Path, tmp_path: Path, monkeypatch: pytest
 def test_what_a_power_cut_leaves_of_the_last_chunk_is_made_again(
     birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, skip_corrupt: bool
 ) -> None:
-    monkeypatch.setattr(packed, "CHUNK", 2)
+    monkeypatch.setattr(packing, "CHUNK", 2)
     (birds / "train" / "auk" / "auk_3.JPEG").write_bytes(b"corrupt" if skip_corrupt else encoded(picture(40, 30)))
     for place in ("whole", "cut"):
         left_out = prepare(birds, tmp_path / place, skip_corrupt=skip_corrupt)
         assert [Path(name).name for name in left_out] == ["auk_3.JPEG"] * skip_corrupt
     root = packed.directory(name_of(birds), data_dir=tmp_path / "cut")
     (root / packed.INDEX).unlink()
-    size = packed.LOGGED.itemsize
+    size = packing.LOGGED.itemsize
     pack, log = ((root / f"train.{suffix}").read_bytes() for suffix in ("pack", "log"))
     match fault:
         case "zeros in the log":
@@ -280,7 +280,7 @@ def test_a_split_without_a_readable_image_is_refused(birds: Path, tmp_path: Path
 
 def test_no_space_is_one_line_with_what_is_needed(birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(packed.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))  # type: ignore[attr-defined]
+        patch.setattr(packing.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))  # type: ignore[attr-defined]
         with pytest.raises(UserError, match=r"about .* GiB are needed, and .* GiB are free; .*--data-dir"):
             prepare(birds, tmp_path)
     assert not (tmp_path / "prepared").exists()
@@ -292,7 +292,7 @@ def test_no_space_is_one_line_with_what_is_needed(birds: Path, tmp_path: Path, m
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(packed, "CHUNK", 2)
+    monkeypatch.setattr(packing, "CHUNK", 2)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match=r"no space left after \d of 10 images; free about .* GiB and .*goes on"):

@@ -18,7 +18,7 @@ from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions
 from resrepro.data.image_files import pipeline
 from resrepro.data.image_files.listing import list_image_folder
-from resrepro.data.image_files.packed import prepare
+from resrepro.data.image_files.packing import prepare
 from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.image_files.pixel_mean import pixel_mean
 from resrepro.data.image_files.training_views import CenterCrops, ScaleCropViews

@@ -239,7 +239,7 @@ def test_the_phase_diagrams_means_are_the_records(nets: str, arch: str, words: s
             folder = ROOT / f"results/phase-diagram/shapes/{arch}{depth}-lr{lr}-128images{choice}"
             records = [json.loads(path.read_text()) for path in folder.glob("seed*/run.json")]
             errors.append([record["final_train_error_pct"] for record in records])
-        assert [*map(len, errors)] == [4, 4]
+        assert [*map(len, errors)] == [5, 5]
         cells.append(f"{fmean(errors[1]) - fmean(errors[0]):+.1f} ± {standard_error(*errors):.1f}")
     assert row("docs/laboratory.md", f"{nets}, 128 images{words}") == cells
 

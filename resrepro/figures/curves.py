@@ -22,7 +22,6 @@ from resrepro.figures.layout import (
     PUBLISHED,
     TEXT,
     add_remarks,
-    distinct_colors,
     legend_below,
     missing_run_remarks,
     new_figure,
@@ -117,7 +116,6 @@ def _draw_panel(
 ) -> list[str]:
     """Draw the curves of one panel. Returns the remarks to write under it."""
     axes.set_title(panel.title)
-    colors = distinct_colors(data.runs, panel.runs)
     present = rows[rows["run"].isin(panel.runs)]
     last = float(present["iteration"].max()) if len(present) else 64000.0
     unit = 1e4 if last >= 1e4 else 1.0
@@ -130,20 +128,20 @@ def _draw_panel(
     _draw_published(axes, panel, data, set(present["run"]), train_line, unit)
     ends, outside = [], []
     for name in panel.runs:
-        own = _counted(rows[rows["run"] == name])
+        own, color = _counted(rows[rows["run"] == name]), data.runs[name].color
         if own.empty:
             continue
         for which in panel.show:
-            value = _draw_run(axes, own, which, train_line, unit, colors[name])
+            value = _draw_run(axes, own, which, train_line, unit, color)
         paper = _paper_tick(panel, name, data)
         text = _end_text(own, data.runs[name].label, value, paper)
         if not axis[0] <= value <= axis[1]:
             outside.append(text)
         else:
-            ends.append(_End(y=value, text=text, color=colors[name]))
+            ends.append(_End(y=value, text=text, color=color))
         if paper is not None and not data.runs[name].published:  # else its curve says more
             axes.plot(
-                last / unit, paper, marker="<", markersize=5, color=colors[name],
+                last / unit, paper, marker="<", markersize=5, color=color,
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
     _label_ends(axes, ends, axis, height, data.look)

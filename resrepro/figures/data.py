@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,9 @@ from resrepro.config.architectures import architecture
 from resrepro.config.datasets import dataset_title
 from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Run
-from resrepro.config.toml_files import shipped_runs
 from resrepro.errors import UserError
+from resrepro.figures.colors import is_residual, run_colors
+from resrepro.figures.declared import declaration, note
 from resrepro.figures.look import USUAL, Look
 from resrepro.paper.curves import Kind, PublishedCurve
 from resrepro.results.distance import published
@@ -32,6 +32,7 @@ class FigureRun:
     Args:
         depth: number of weighted layers; 0: not known, of nets of other code.
         residual: whether the net has shortcuts; taken for granted of nets of other code.
+        color: the same in all figures of an experiment.
         command: what trains the run, as typed.
         missing: whether none of its seeds has been started.
         paper_error_pct: the paper's final test error; None if it gives none, or if the data or the schedule differ.
@@ -44,6 +45,7 @@ class FigureRun:
     label: str
     depth: int
     residual: bool = False
+    color: str = "black"
     command: str = ""
     missing: bool = False
     paper_error_pct: float | None = None
@@ -154,10 +156,11 @@ def read_figure(
     look: Look = USUAL,
 ) -> Shown:
     """Read what a figure of an experiment shows, also if runs are missing or damaged."""
-    note, tables, problems = _note(experiment), [], list[str]()
+    differs, tables, problems = note(experiment), [], list[str]()
+    colors = run_colors(experiment, results_dir)
     runs: dict[str, FigureRun] = {}
     for name in spec.run_names:
-        command, declared = _declaration(experiment, name)
+        command, declared = declaration(experiment, name)
         rows, records, its_problems = read_runs(results_dir, declared, kind)
         if kind.measured_by and records and not rows:
             command = f"resrepro {kind.measured_by} {results.run_files(results_dir, declared[0]).folder}"
@@ -169,10 +172,11 @@ def read_figure(
         runs[name] = FigureRun(
             label=first.label,
             depth=net.depth,
-            residual=net.residual or bool(net.own),
+            residual=is_residual(net),
+            color=colors.get(name, "black"),
             command=command,
             missing=not (rows or diverged or its_problems),
-            paper_error_pct=None if note else paper.TEST_ERROR_PCT.get((first.dataset, name)),
+            paper_error_pct=None if differs else paper.TEST_ERROR_PCT.get((first.dataset, name)),
             published=published(first) if look.with_paper else {},
             records=tuple(records),
             diverged_iter=diverged[-1] if diverged else None,
@@ -180,7 +184,7 @@ def read_figure(
         )
     own, here = dataset_title(experiment.own_dataset), dataset_title(experiment.dataset)
     title = spec.title.replace(own, here)
-    data = FigureData(title=title, note=note, runs=runs, problems=tuple(problems), look=look)
+    data = FigureData(title=title, note=differs, runs=runs, problems=tuple(problems), look=look)
     return Shown(rows=as_table(tables, kind), spec=_shown_panels(spec, data), data=data)
 
 
@@ -246,31 +250,3 @@ def _mending(problem: str, files: results.RunFiles, command: str) -> str:
     what = problem.partition(";")[0].replace(f"{files.folder}/", "")
     without = "file" if files.has_checkpoint else f"folder {files.folder.parent.name}/{files.folder.name}"
     return f"  {textwrap.shorten(what, 60, placeholder=' …')}\n  without that {without}:\n  {command}"
-
-
-def _declaration(experiment: Experiment, name: str) -> tuple[str, list[Run]]:
-    """Find the command that trains a run, and its seeds: the experiment's own, else those of a shipped experiment."""
-    variation = experiment.variation
-    own = [run for run in experiment.runs if run.name == name]
-    if own:
-        return f"resrepro run {experiment.address}{variation.options}", own
-    pairs = shipped_runs(experiment.own_dataset)[name]
-    num_seeds = Counter(source for source, _ in pairs)
-    source = min(num_seeds, key=num_seeds.__getitem__)  # the least work
-    runs = tuple(run for other, run in pairs if other == source)
-    varied = experiment.model_copy(update={"runs": runs}).variant(variation)
-    return f"resrepro run {source}{variation.options}", list(varied.runs)
-
-
-def _note(experiment: Experiment) -> str:
-    """Say how data and schedule differ from the paper's."""
-    variation, notes = experiment.variation, []
-    if variation.dataset is not None:
-        notes.append(f"here on {dataset_title(experiment.dataset)}, not {dataset_title(experiment.own_dataset)}")
-    if variation.image_size is not None:
-        notes.append(f"crops of {variation.image_size} pixels")
-    if variation.resize is not None:
-        notes.append(f"images resized to {variation.resize} pixels")
-    if variation.schedule_scale != 1:
-        notes.append(f"schedule × {variation.schedule_scale:g}, not the paper's")
-    return "; ".join(notes)

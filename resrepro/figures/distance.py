@@ -18,7 +18,6 @@ from resrepro.figures.data import FigureData, seeds_said
 from resrepro.figures.layout import (
     DASHES,
     add_remarks,
-    distinct_by_kind,
     is_leftmost,
     legend_below,
     missing_run_remarks,
@@ -76,10 +75,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]
             if shown:
                 _draw_scatter(axes, [distance.difference for _, distance in shown])
-            colors = distinct_by_kind(data.runs, [name for name, _ in shown])
             for name, distance in shown:
                 run, apart = data.runs[name], distance.difference
-                look: dict[str, Any] = {"color": colors[name], "linestyle": "-" if run.residual else DASHES}
+                look: dict[str, Any] = {"color": run.color, "linestyle": "-" if run.residual else DASHES}
                 axes.plot(*_points(apart), linewidth=1.2, **look)
                 handles[name] = Line2D(
                     [], [], linewidth=1.2, label=run.label + seeds_said(rows[rows["run"] == name]), **look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,12 +11,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resrepro.figures.data import FigureData, FigureRun
+from resrepro.figures.data import FigureData
 from resrepro.figures.look import Look
-from resrepro.figures.palette import COLORS
 
-LINE_COLORS = (*COLORS, "#000000")  # black is seen on the figures' white ground
-DEPTHS = ((20, 32, 44, 56, 110, 1202), (18, 34, 50, 101, 152))  # the paper's
 TEXT = "0.15"  # of what belongs to a line: its color would be too pale for letters
 DASHES: Any = (0, (3, 1.5))
 # The paper's own curves: above the grid, behind our lines.
@@ -89,39 +86,6 @@ def is_leftmost(axes: Axes) -> bool:
     """Tell whether a panel stands in the first column."""
     place = axes.get_subplotspec()
     return place is None or bool(place.is_first_col())
-
-
-def depth_colors(depths: Iterable[int]) -> dict[int, str]:
-    """Choose a color for each depth; the paper's depths have the same ones in every figure."""
-    shown = sorted(set(depths))
-    order = next((family for family in DEPTHS if set(shown) <= set(family)), tuple(shown))
-    return {depth: LINE_COLORS[order.index(depth) % len(LINE_COLORS)] for depth in shown}
-
-
-def run_colors(runs: Mapping[str, FigureRun]) -> dict[str, str]:
-    """Choose a color for each run by its depth; each net of other code, whose depth is not known, has its own."""
-    keys = {name: run.depth or -1 - number for number, (name, run) in enumerate(runs.items())}
-    colors = depth_colors(keys.values())
-    return {name: colors[key] for name, key in keys.items()}
-
-
-def distinct_colors(runs: Mapping[str, FigureRun], names: Iterable[str]) -> dict[str, str]:
-    """Choose a color for each of these runs: that of its depth; further runs of a depth take those that are left."""
-    of_depth, colors = run_colors(runs), dict[str, str]()
-    for name in names:
-        free = [other for other in LINE_COLORS if other not in (*of_depth.values(), *colors.values())]
-        taken = of_depth[name] in colors.values()
-        colors[name] = free[0] if taken and free else of_depth[name]
-    return colors
-
-
-def distinct_by_kind(runs: Mapping[str, FigureRun], names: Iterable[str]) -> dict[str, str]:
-    """Choose a color for each of these runs, distinct among the plain ones, which are dashed, and the residual ones."""
-    shown = list(names)
-    of_kind = (
-        distinct_colors(runs, [name for name in shown if runs[name].residual is residual]) for residual in (False, True)
-    )
-    return {name: color for colors in of_kind for name, color in colors.items()}
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:

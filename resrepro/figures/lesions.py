@@ -16,7 +16,6 @@ from resrepro.figures.data import FigureData, FigureRun, seeds_said
 from resrepro.figures.layout import (
     DASHES,
     add_remarks,
-    distinct_by_kind,
     legend_below,
     missing_run_remarks,
     panel_grid,
@@ -47,15 +46,14 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """
     figure, grid = panel_grid(data, 2, 2, PANEL_INCHES)
     one, several, permuted, paths = grid.flat
-    colors = distinct_by_kind(data.runs, spec.run_names)
     handles: list[Line2D] = []
     for name in (name for name in spec.run_names if name in set(rows["run"])):
         own, run = rows[rows["run"] == name], data.runs[name]
         line, marker = ("-", "o") if run.residual else (DASHES, "^")
-        look: Any = {"color": colors[name], "linestyle": line, "linewidth": 1.3, "marker": marker, "markersize": 4}
+        look: Any = {"color": run.color, "linestyle": line, "linewidth": 1.3, "marker": marker, "markersize": 4}
         whole = own[own["kind"] == "whole"]["error_pct"].mean()
         for axes in (one, several, permuted):
-            axes.axhline(whole, color=colors[name], **THIN)
+            axes.axhline(whole, color=run.color, **THIN)
         _draw_one(one, own[own["kind"] == "one"], look)
         _draw_several(several, own[own["kind"].isin(["whole", "one", "several"])], look)
         _draw_permuted(permuted, own[own["kind"].isin(["whole", "permuted"])], look)

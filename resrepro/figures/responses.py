@@ -21,7 +21,6 @@ from resrepro.figures.layout import (
     DASHES,
     PUBLISHED,
     add_remarks,
-    distinct_by_kind,
     is_leftmost,
     legend_below,
     missing_run_remarks,
@@ -92,8 +91,6 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             the weights, and what was measured is drawn as dots.
     """
     figure, grid = panel_grid(data, 2, len(spec.panel), PANEL_INCHES, sharex="col", sharey=True)
-    names = dict.fromkeys(name for panel in spec.panel for name in panel.runs)
-    colors = distinct_by_kind(data.runs, names)
     drawn: dict[str, Line2D] = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
@@ -106,7 +103,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         upper.set_title(panel.title)
         for name in (name for name in panel.runs if name in set(rows["run"])):
             _draw_published(upper, lower, data.runs[name])
-            drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name], colors[name])
+            drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name])
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
     remarks = {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
@@ -137,15 +134,15 @@ def _linestyle(run: FigureRun) -> Any:
     return "-" if run.residual else DASHES
 
 
-def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun, color: str) -> Line2D:
+def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun) -> Line2D:
     """Draw a run's mean over its seeds into both axes. Returns the upper line."""
     std = own.groupby("layer")["std"].mean()
-    look: Any = {"color": color, "linestyle": _linestyle(run), "linewidth": 1.4}
+    look: Any = {"color": run.color, "linestyle": _linestyle(run), "linewidth": 1.4}
     (line,) = upper.plot(std.index, std, **look)
     lower.plot(range(1, len(std) + 1), std.sort_values(ascending=False), **look)
     if "measured" in own and own["measured"].notna().all():
-        upper.plot(own["layer"], own["measured"], color=color, **DOTS)
-        lower.plot(range(1, len(own) + 1), own["measured"].sort_values(ascending=False), color=color, **DOTS)
+        upper.plot(own["layer"], own["measured"], color=run.color, **DOTS)
+        lower.plot(range(1, len(own) + 1), own["measured"].sort_values(ascending=False), color=run.color, **DOTS)
     return line
 
 

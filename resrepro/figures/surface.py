@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, missing_run_remarks, new_figure, run_colors
+from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, missing_run_remarks, new_figure
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.laboratory import SurfacePoint
 from resrepro.results.paths import RunFiles
@@ -51,14 +51,13 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     figure = new_figure(data, max(1.6, num_columns) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
     grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
     levels = _levels(shown["loss"][shown["bn"] == "anew"].dropna())
-    colors = run_colors(data.runs)
     remarks: dict[Axes, list[str]] = {}
     for panel, row in zip(spec.panel, grid, strict=True):
         every = shown[shown["run"] == panel.runs[0]]
         own = every[every["bn"] == "anew"]
         line = row.add_subplot(1, num_columns, 1)
         line.set_title(panel.title)
-        _draw_line(line, every[every["y"] == 0], shown, colors[panel.runs[0]])
+        _draw_line(line, every[every["y"] == 0], shown, data.runs[panel.runs[0]].color)
         if own["loss"].notna().any() and (own["y"] != 0).any():
             z = _draw_contours(row.add_subplot(1, num_columns, 2), own, levels)
             if num_columns == 3:

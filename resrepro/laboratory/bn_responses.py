@@ -17,6 +17,7 @@ from resrepro.errors import UserError
 from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.trained_nets import EXPECTED, find, read_net
 from resrepro.figures import responses
+from resrepro.figures.colors import distinct_colors, is_residual
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import save
 from resrepro.files import write_text
@@ -130,7 +131,9 @@ def write(nets: Sequence[NetResponses], folder: Path) -> list[Path]:
     write_text(written[0], table.to_csv(), "--output-dir")
     labels = [architecture(net.arch).label for net in nets]
     names = [label if labels.count(label) == 1 else net.name for net, label in zip(nets, labels, strict=True)]
-    runs = {name: _figure_run(name, net.arch) for name, net in zip(names, nets, strict=True)}
+    depths = {name: architecture(net.arch).depth for name, net in zip(names, nets, strict=True)}
+    colors = distinct_colors(depths, [names])
+    runs = {name: _figure_run(name, net.arch, colors[name]) for name, net in zip(names, nets, strict=True)}
     rows = [
         {"run": name, "layer": layer.layer, "std": layer.std, "measured": measured}
         for name, net in zip(names, nets, strict=True)
@@ -143,11 +146,12 @@ def write(nets: Sequence[NetResponses], folder: Path) -> list[Path]:
     return written
 
 
-def _figure_run(name: str, arch: str) -> FigureRun:
+def _figure_run(name: str, arch: str, color: str) -> FigureRun:
     found, curve = architecture(arch), published_curve("cifar10", arch, "test")
     return FigureRun(
         label=name,
         depth=found.depth,
-        residual=found.residual or bool(found.own),
+        residual=is_residual(found),
+        color=color,
         published={} if curve is None else {"test": curve},
     )

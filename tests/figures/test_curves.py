@@ -20,7 +20,6 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.figures import curves
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
-from resrepro.figures.layout import depth_colors, distinct_colors, run_colors
 from resrepro.figures.look import Look
 from resrepro.report.verdicts import judge
 from resrepro.results.csv_rows import write_rows
@@ -46,7 +45,7 @@ DATA = FigureData(
     note="",
     runs={
         "plain20": FigureRun(label="plain-20", depth=20, command="resrepro run cifar-plain"),
-        "plain56": FigureRun(label="plain-56", depth=56, command="resrepro run cifar-plain"),
+        "plain56": FigureRun(label="plain-56", depth=56, color="red", command="resrepro run cifar-plain"),
         "resnet20": FigureRun(
             label="ResNet-20", depth=20, command="resrepro run cifar-resnet", missing=True, paper_error_pct=8.75
         ),
@@ -103,14 +102,6 @@ def test_missing_diverged_unfinished_and_off_axis_runs_are_named() -> None:
     assert "unfinished" in texts(curves.draw(TABLE.assign(status="unfinished"), SPEC, DATA).axes[0])
 
 
-def test_a_depth_has_its_color_in_every_figure() -> None:
-    assert depth_colors([20, 56])[56] == depth_colors([20, 32, 44, 56, 110])[56] != depth_colors([20])[20]
-    assert list(depth_colors([38, 14])) == [14, 38]
-    own = [FigureRun(label="own", depth=0)] * 2
-    colors = run_colors(dict(zip("abc", [*own, FigureRun(label="plain-20", depth=20)], strict=True)))
-    assert len(set(colors.values())) == 3
-
-
 def test_remarks_hide_nothing() -> None:
     data = replace(changed("plain56", missing=True), look=Look(show_missing=True))
     with matplotlib.rc_context(data.look.settings):
@@ -136,13 +127,6 @@ def test_the_papers_error_is_a_tick_at_the_right_edge() -> None:
     right = curves.draw(table, SPEC, DATA).axes[1]
     ticks = [line for line in right.lines if line.get_marker() == "<"]
     assert [(t.get_xdata()[0], t.get_ydata()[0]) for t in ticks] == [(6.4, 8.75)]
-
-
-def test_one_color_a_depth_unless_a_panel_compares_one_depth() -> None:
-    left, right = (distinct_colors(DATA.runs, panel.runs) for panel in SPEC.panel)
-    assert left["plain20"] == right["resnet20"] != left["plain56"]
-    both = distinct_colors(DATA.runs, ("plain20", "resnet20", "plain56"))
-    assert len(set(both.values())) == 3 and both["plain20"] == left["plain20"] and both["plain56"] == left["plain56"]
 
 
 def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) -> None:

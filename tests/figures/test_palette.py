@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from resrepro.cli import watch
-from resrepro.figures.layout import LINE_COLORS
+from resrepro.figures.colors import LINE_COLORS
 
 
 def test_watch_has_the_figures_colors_and_loads_no_matplotlib(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.data.dataset import Split
 from resrepro.figures.data import FigureData, FigureRun
-from resrepro.figures.layout import TEXT, depth_colors
+from resrepro.figures.layout import TEXT
 from resrepro.figures.surface import draw
 from resrepro.laboratory import surface as laboratory
 from resrepro.laboratory.surface import direction, surface
@@ -62,14 +62,14 @@ def drawn(*, losses: dict[tuple[float, float], float]) -> Figure:
         {**one, "x": x, "y": y, "loss": losses.get((x, y), x * x + y * y + 0.1), "bn": "anew"} for x, y in plane
     ] + [{**one, "x": x, "y": 0.0, "loss": 2.0, "bn": "stored"} for x in (-1.0, 0.0, 1.0)])  # fmt: skip
     spec = FigureSpec(name="f", title="T", kind="surface", panel=(PanelSpec(title="ResNet-20", runs=("resnet20",)),))
-    runs = {"resnet20": FigureRun(label="ResNet-20", depth=20, residual=True)}
+    runs = {"resnet20": FigureRun(label="ResNet-20", depth=20, residual=True, color="#E69F00")}
     return draw(rows, spec, FigureData(title="T", note="", runs=runs))
 
 
 def test_the_figure_has_the_nets_color_and_says_what_its_band_is() -> None:
     figure = drawn(losses={})
     line, contours, _ = (axes for row in figure.subfigs for axes in row.axes)
-    assert line.lines[0].get_color() == depth_colors([20])[20]
+    assert line.lines[0].get_color() == "#E69F00"
     assert [*line.lines[1].get_ydata()] == [2.0] * 3 and line.lines[1].get_linestyle() == "--"  # type: ignore[misc]
     assert {to_rgba(text.get_color()) for text in contours.texts} == {to_rgba(TEXT)}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from resrepro.config.datasets import MAX_NAME, check_dataset
 from resrepro.config.run import MAX_SEED, NAME, Run, Variation
 from resrepro.config.strict import StrictModel
-from resrepro.errors import UserError
+from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import EvaluationProtocol
 
 
@@ -38,7 +38,8 @@ class FigureSpec(StrictModel):
     """Describe one figure. `kind` is a key of FIGURES. Curves are shown until `until_iter`; None: to their end.
 
     Training error is a `dashed` line (Fig. 6) or a `thin` one (Fig. 4). The axis of the paper's own runs goes from
-    `error_min_pct` to `error_max_pct`.
+    `error_min_pct` to `error_max_pct`. A figure is drawn only if one of the runs that it is `about` is stored, or any
+    run if it names none.
     """
 
     name: str = Field(pattern=NAME, max_length=MAX_NAME)
@@ -49,11 +50,19 @@ class FigureSpec(StrictModel):
     error_min_pct: float = 0.0
     error_max_pct: float | None = None
     until_iter: int | None = Field(default=None, ge=1)
+    about: tuple[str, ...] = ()
 
     @property
     def run_names(self) -> list[str]:
         """Return the names of the runs of all panels, each once."""
         return list(dict.fromkeys(name for panel in self.panel for name in panel.runs))
+
+    @model_validator(mode="after")
+    def _is_about_its_runs(self) -> FigureSpec:
+        for name in self.about:
+            if name not in self.run_names:
+                raise ValueError(f"about '{name}': no panel has this run{did_you_mean(name, self.run_names)}")
+        return self
 
     @model_validator(mode="after")
     def _one_net_a_panel(self) -> FigureSpec:

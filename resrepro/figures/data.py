@@ -96,8 +96,10 @@ class Shown:
     def why_blank(self, kind: FigureKind) -> str:
         """Return why there is nothing to draw, with what mends it; empty if there is something."""
         runs = self.data.runs.values()
-        if all(run.missing for run in runs):
-            return f"none of its runs is stored; train them: {' or '.join(dict.fromkeys(run.command for run in runs))}"
+        needed = [self.data.runs[name] for name in self.spec.about] or runs
+        if all(run.missing for run in needed):
+            what = "the runs that it is about are not" if self.spec.about else "none of its runs is"
+            return f"{what} stored; train them: {' or '.join(dict.fromkeys(run.command for run in needed))}"
         if kind.compares_with_paper and not any(run.published for run in runs):
             return (
                 "the paper has no curves of these runs" if self.data.look.with_paper else "--no-paper leaves it empty"

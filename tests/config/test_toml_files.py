@@ -52,6 +52,7 @@ from resrepro.errors import UserError
         ('preset = "cifar-decay-all"', "preset = {x=1}", r"unknown preset"),
         ('title = "both"', 'title = "both"\nshow = []', r"show: got \[\]: expected at least one"),
         ('name = "tiny"', 'name = "tiny"\nkind = "gradients"', r"panel 'both' has 2 runs; kind 'gradients' has one a"),
+        ('name = "tiny"', 'name = "tiny"\nabout = ["plain2"]', r"about 'plain2': no panel has this run; did you mean"),
         ('name = "tiny"', 'name = "tiny"\nkind = "curve"', r"kind: got 'curve': input should be 'curves', 'dist"),
         (
             '[[figure]]\nname = "tiny"',

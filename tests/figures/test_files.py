@@ -15,7 +15,7 @@ from resrepro.figures.kinds import FIGURES
 from resrepro.figures.look import Look
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.records import LayerNorms
-from support.stored_runs import run_of, stored, write_norms, write_responses
+from support.stored_runs import run_of, store_curve, stored, write_norms, write_responses
 
 MISSING = Look(show_missing=True)
 
@@ -99,3 +99,14 @@ def test_a_dollar_in_a_title_is_one(toml: Callable[..., Path], tmp_path: Path) -
     experiment = find_experiment(str(toml(('"A test"', '"A $^$ test"'), ('"both"', r'"$\\frac$"'))))
     (figure, *_) = draw_experiment(experiment, tmp_path, formats=("svg",), look=MISSING).files
     assert "$^$" in figure.read_text()
+
+
+def test_a_figure_is_not_drawn_without_the_runs_that_it_is_about(tmp_path: Path) -> None:
+    experiment = find_experiment("plain110")
+    store_curve(tmp_path, "plain56", 12.0)
+    drawn = draw_experiment(experiment, tmp_path, formats=("svg",))
+    assert not drawn.files
+    assert drawn.left_out["plain110"] == "the runs that it is about are not stored; train them: resrepro run plain110"
+    missing = draw_experiment(experiment, tmp_path, formats=("svg",), look=Look(show_missing=True))
+    store_curve(tmp_path, "plain110", 70.0)
+    assert len(missing.files) == len(draw_experiment(experiment, tmp_path, formats=("svg",)).files) == 1

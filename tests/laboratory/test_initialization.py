@@ -81,19 +81,29 @@ def test_each_kind_is_measured(fp32: Compute) -> None:
         assert [row.block for row in net.gradients] == ["layer1.0", "layer2.0", "layer3.0"]
 
 
-def test_the_figure_has_the_means_over_seeds_and_the_growth() -> None:
+def frames(depths: tuple[int, ...], num_blocks: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     along, gradients = [], []
-    for kind, depth, seed in product(GRADIENT_KINDS, (14, 20, 56), (0, 1)):
+    for kind, depth, seed in product(GRADIENT_KINDS, depths, (0, 1)):
         common = {"kind": kind, "depth": depth, "seed": seed}
         along += [{**common, "lag": lag, "correlation": 1 - lag * (1 + seed) / 100} for lag in range(63)]
         gradients += [
             {**common, "block": f"layer{stage}.{place}", "gradient_norm": 1.2 ** (-2 * place)}
-            for stage, place in product((1, 2, 3), range(4))
+            for stage, place in product((1, 2, 3), range(num_blocks))
         ]
-    data = FigureData(title="T", note="", runs={})
-    figure = draw(pd.DataFrame(along), pd.DataFrame(gradients), data)
+    return pd.DataFrame(along), pd.DataFrame(gradients)
+
+
+def test_the_figure_has_the_means_over_seeds_and_the_growth() -> None:
+    figure = draw(*frames((14, 20, 56), 4), FigureData(title="T", note="", runs={}))
     by_lag, by_depth, by_layer, by_growth = figure.axes
     assert by_lag.get_title() == "56 layers" and lines(by_lag)[0][1][10] == pytest.approx(1 - 10 * 1.5 / 100)
     assert lines(by_depth)[0] == ([14, 20, 56], pytest.approx([1 - 6 * 1.5 / 100] * 3))
     assert lines(by_layer)[0][1][0] == pytest.approx(1.2**6)
     assert lines(by_growth)[0] == ([14, 20, 56], pytest.approx([1.2] * 3))
+
+
+def test_a_figure_of_one_depth_has_no_odd_ticks_and_says_where_it_is_empty() -> None:
+    _, by_depth, by_layer, by_growth = draw(*frames((8,), 1), FigureData(title="T", note="", runs={})).axes
+    assert list(by_depth.get_xticks()) == [8]
+    assert by_layer.lines[0].get_markevery() == 1
+    assert [text.get_text() for text in by_growth.texts] == ["none: a stage has one block"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -16,17 +17,16 @@ from matplotlib.ticker import MaxNLocator
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
+from resrepro.figures.end_labels import End, arrange, height_below, wrapped, write_below, write_beside
 from resrepro.figures.layout import (
     DASHES,
-    NARROWEST_INCHES,
     PUBLISHED,
-    TEXT,
     add_remarks,
     legend_below,
     missing_run_remarks,
     new_figure,
 )
-from resrepro.figures.look import Look
+from resrepro.figures.look import POINTS_PER_INCH, Look
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.run_store import read_points
@@ -42,13 +42,18 @@ PANEL_INCHES = (3.35, 3.3)
 LABEL_INCHES = 1.7  # room for the labels at the lines' ends
 
 
-@dataclass(kw_only=True)
-class _End:
-    """Hold a label at a line's end."""
+_Curve = tuple["pd.Series[float]", "pd.Series[float] | None"]  # mean, standard deviation
 
-    y: float
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """Hold what is drawn of a run: by kind of error its mean and standard deviation; its last value, and the label."""
+
+    name: str
+    curves: Mapping[str, _Curve]
+    value: float
     text: str
-    color: str
+    diverged: bool
 
 
 def rows(files: RunFiles, _run: Run, _record: RunRecord | None) -> list[dict[str, object]]:
@@ -65,33 +70,65 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     if spec.until_iter is not None:
         rows = rows[rows["iteration"] <= spec.until_iter]
     look, num_panels = data.look, len(spec.panel)
-    num_columns, width, height = _panels(num_panels, look)
+    of_panels = [_lines(rows, panel, data) for panel in spec.panel]
+    labels = [line.text for lines in of_panels for line in lines]
+    num_columns, beside = arrange(num_panels, labels, look)
+    width, height = _panel_inches(num_columns, look)
+    below = 0.0
+    if not beside:
+        fitting = {label: wrapped(label, width * look.zoom, look) for label in labels}
+        of_panels = [[replace(line, text=fitting[line.text]) for line in lines] for lines in of_panels]
+        below = max(height_below([line.text for line in lines], look) for lines in of_panels)
     num_rows = -(-num_panels // num_columns)
-    figure = new_figure(data, num_columns * width, num_rows * height)
+    rows_inches = num_rows * (height + below / POINTS_PER_INCH / look.zoom)
+    figure = new_figure(data, num_columns * width, rows_inches)
     shown = rows[rows["run"].isin(spec.run_names)]
     axis = _error_axis(shown, spec, data)
     kinds = {which for panel in spec.panel for which in panel.show}
     only = f"{NAMES[kinds.pop()]} " if len(kinds) == 1 else ""
-    lines = {}
-    for index, panel in enumerate(spec.panel):
+    remarks = {}
+    for index, (panel, lines) in enumerate(zip(spec.panel, of_panels, strict=True)):
         axes = figure.add_subplot(num_rows, num_columns, index + 1)
-        lines[axes] = _draw_panel(axes, rows, panel, data, axis, spec.train_line, height)
+        ends, outside = _draw_panel(axes, lines, panel, data, axis, spec.train_line)
+        if beside:
+            write_beside(axes, ends, axis, height, look)
+        elif ends:
+            write_below(axes, ends, look)
+        remarks[axes] = [f"outside the axis: {text}" for text in outside] + missing_run_remarks(panel.runs, data)
         if index % num_columns == 0:
             axes.set_ylabel(f"{only}error (%)")
-    add_remarks(figure, lines, look)
+    add_remarks(figure, remarks, look, below_points=below)
     if not shown.empty:
         _legend(figure, spec, data, shown)
     return figure
 
 
-def _panels(num_panels: int, look: Look) -> tuple[int, float, float]:
-    """Return the number of columns, and each panel's width with its labels and its height in inches of `paper`."""
-    natural = PANEL_INCHES[0] + LABEL_INCHES * look.scale / look.zoom
+def _panel_inches(num_columns: int, look: Look) -> tuple[float, float]:
+    """Return each panel's width with its labels and its height in inches of `paper`."""
     if look.width_inches is None:
-        return num_panels, natural, PANEL_INCHES[1]
-    num_columns = min(num_panels, max(1, int(look.width_inches / (NARROWEST_INCHES * look.scale))))
+        return PANEL_INCHES[0] + LABEL_INCHES * look.scale / look.zoom, PANEL_INCHES[1]
     width = look.width_inches / num_columns / look.zoom
-    return num_columns, width, min(PANEL_INCHES[1], 0.8 * width)
+    return width, min(PANEL_INCHES[1], 0.9 * width)
+
+
+def _lines(rows: pd.DataFrame, panel: PanelSpec, data: FigureData) -> list[_Line]:
+    """Take what a panel shows of each of its runs: the mean over the seeds and their standard deviation."""
+    lines = []
+    for name in panel.runs:
+        own = _counted(rows[rows["run"] == name])
+        if own.empty:
+            continue
+        num_seeds, curves = own["seed"].nunique(), dict[str, _Curve]()
+        for which in panel.show:
+            by_iteration = own.groupby("iteration")[COLUMNS[which]]
+            complete = by_iteration.count() == num_seeds
+            std = by_iteration.std()[complete] if num_seeds > 1 else None
+            curves[which] = by_iteration.mean()[complete], std
+        value = float(curves[panel.show[-1]][0].iloc[-1])
+        text = _end_text(own, data.runs[name].label, value, _paper_tick(panel, name, data))
+        diverged = bool((own["status"] == "diverged").any())
+        lines.append(_Line(name=name, curves=curves, value=value, text=text, diverged=diverged))
+    return lines
 
 
 def _error_axis(shown: pd.DataFrame, spec: FigureSpec, data: FigureData) -> tuple[float, float]:
@@ -107,45 +144,42 @@ def _error_axis(shown: pd.DataFrame, spec: FigureSpec, data: FigureData) -> tupl
 
 def _draw_panel(
     axes: Axes,
-    rows: pd.DataFrame,
+    lines: list[_Line],
     panel: PanelSpec,
     data: FigureData,
     axis: tuple[float, float],
     train_line: str,
-    height: float,
-) -> list[str]:
-    """Draw the curves of one panel. Returns the remarks to write under it."""
+) -> tuple[list[End], list[str]]:
+    """Draw the curves of one panel. Returns the labels at their ends, and those of lines that end outside the axis."""
     axes.set_title(panel.title)
-    present = rows[rows["run"].isin(panel.runs)]
-    last = float(present["iteration"].max()) if len(present) else 64000.0
+    last = max((float(mean.index[-1]) for line in lines for mean, _ in line.curves.values()), default=64000.0)
     unit = 1e4 if last >= 1e4 else 1.0
     axes.set_xlabel("iter. (1e4)" if unit > 1 else "iter.")
     axes.set_xlim(0, last / unit)
     axes.set_ylim(*axis)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-    if present.empty:
+    if not lines:
         axes.set(xticks=[], yticks=[])
-    _draw_published(axes, panel, data, set(present["run"]), train_line, unit)
+    _draw_published(axes, panel, data, {line.name for line in lines}, train_line, unit)
     ends, outside = [], []
-    for name in panel.runs:
-        own, color = _counted(rows[rows["run"] == name]), data.runs[name].color
-        if own.empty:
-            continue
-        for which in panel.show:
-            value = _draw_run(axes, own, which, train_line, unit, color)
-        paper = _paper_tick(panel, name, data)
-        text = _end_text(own, data.runs[name].label, value, paper)
-        if not axis[0] <= value <= axis[1]:
-            outside.append(text)
+    for line in lines:
+        run, paper = data.runs[line.name], _paper_tick(panel, line.name, data)
+        for which, (mean, std) in line.curves.items():
+            style = STYLES[train_line if which == "train" else which]
+            _draw_curve(axes, mean, std, unit, {"color": run.color, **style})
+            if line.diverged:
+                x = mean.index[-1] / unit
+                axes.plot(x, mean.iloc[-1], marker="x", markersize=7, color=run.color, clip_on=False)
+        if axis[0] <= line.value <= axis[1]:
+            ends.append(End(y=line.value, text=line.text, color=run.color))
         else:
-            ends.append(_End(y=value, text=text, color=color))
-        if paper is not None and not data.runs[name].published:  # else its curve says more
+            outside.append(line.text)
+        if paper is not None and not run.published:  # else its curve says more
             axes.plot(
-                last / unit, paper, marker="<", markersize=5, color=color,
+                last / unit, paper, marker="<", markersize=5, color=run.color,
                 markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5,
             )  # fmt: skip
-    _label_ends(axes, ends, axis, height, data.look)
-    return [f"outside the axis: {text}" for text in outside] + missing_run_remarks(panel.runs, data)
+    return ends, outside
 
 
 def _draw_published(
@@ -166,25 +200,12 @@ def _counted(own: pd.DataFrame) -> pd.DataFrame:
     return own if done.empty else done
 
 
-def _draw_run(axes: Axes, own: pd.DataFrame, which: str, train_line: str, unit: float, color: str) -> float:
-    """Draw the mean over the seeds and a band of one standard deviation on each side. Returns the line's last value.
-
-    Args:
-        which: train or test.
-        unit: iterations to one on the axis.
-    """
-    by_iteration = own.groupby("iteration")[COLUMNS[which]]
-    num_seeds = own["seed"].nunique()
-    complete = by_iteration.count() == num_seeds
-    mean = by_iteration.mean()[complete]
+def _draw_curve(axes: Axes, mean: pd.Series[float], std: pd.Series[float] | None, unit: float, look: Any) -> None:
+    """Draw a mean, and a band of one standard deviation on each side; `unit`: iterations to one on the axis."""
     x = mean.index.to_numpy() / unit
-    axes.plot(x, mean, color=color, **STYLES[train_line if which == "train" else which])
-    if num_seeds > 1:
-        std = by_iteration.std()[complete]
-        axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
-    if (own["status"] == "diverged").any():
-        axes.plot(x[-1], mean.iloc[-1], marker="x", markersize=7, color=color, clip_on=False)
-    return float(mean.iloc[-1])
+    axes.plot(x, mean, **look)
+    if std is not None:
+        axes.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.2, linewidth=0)
 
 
 def _end_text(own: pd.DataFrame, label: str, value: float, paper: float | None) -> str:
@@ -195,32 +216,6 @@ def _end_text(own: pd.DataFrame, label: str, value: float, paper: float | None) 
     if "diverged" in statuses:
         return f"{text}, diverged"
     return f"{text}, unfinished" if "unfinished" in statuses else text
-
-
-def _label_ends(axes: Axes, ends: list[_End], axis: tuple[float, float], panel_inches: float, look: Look) -> None:
-    """Write labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
-    drawn_inches = max(0.5, panel_inches * look.zoom - 0.9 * look.scale)
-    height = (axis[1] - axis[0]) * (look.letter_pt * 1.35 / 72) / drawn_inches
-    ends.sort(key=lambda end: end.y)
-    places = [end.y for end in ends]
-    for _ in range(200):  # neighbors push each other apart until all have room
-        for i in range(len(places) - 1):
-            overlap = height - (places[i + 1] - places[i])
-            if overlap > 1e-9:
-                places[i] -= overlap / 2
-                places[i + 1] += overlap / 2
-        shift = max(0.0, axis[0] + height / 2 - places[0]) if places else 0.0
-        places = [p + shift for p in places]
-    for end, place in zip(ends, places, strict=True):
-        axes.annotate(
-            end.text, xy=(1.0, end.y), xytext=(1.05, place), xycoords=axes.get_yaxis_transform(),
-            textcoords=axes.get_yaxis_transform(), color=TEXT, va="center",
-            arrowprops={
-                "arrowstyle": "-", "color": end.color, "linewidth": 1.5 * look.scale, "shrinkA": 1, "shrinkB": 3,
-                "relpos": (0, 0.5),
-            },
-            annotation_clip=False,
-        )  # fmt: skip
 
 
 def _legend(figure: Figure, spec: FigureSpec, data: FigureData, rows: pd.DataFrame) -> None:

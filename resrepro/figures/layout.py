@@ -22,6 +22,7 @@ Share = Literal[True, False, "row", "col"]
 NARROWEST_INCHES = 2.4  # panel and labels: below it, panels stand below each other
 REMARK_CHARACTERS = 60  # fit a panel
 LINE_SPACING = 1.2
+AXIS_WORDS_EM = 3.5  # height of ticks and words below the axes, in letters
 LETTER = 0.55  # width of a letter to its height, about
 
 
@@ -114,8 +115,12 @@ def missing_run_remarks(names: Sequence[str], data: FigureData) -> list[str]:
     return lines + [f"left out: {run.label}\n{run.problem}" for run in runs if run.problem]
 
 
-def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]], look: Look) -> None:
-    """Write the lines under their axes, for which the figure grows, or into the axes if nothing is drawn there."""
+def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]], look: Look, *, below_points: float = 0.0) -> None:
+    """Write the lines under their axes, for which the figure grows, or into the axes if nothing is drawn there.
+
+    Args:
+        below_points: height of what stands between the axes and the lines.
+    """
     style: dict[str, Any] = {
         "fontsize": 0.9 * look.letter_pt, "color": "0.25", "linespacing": LINE_SPACING,
     }  # fmt: skip
@@ -125,7 +130,8 @@ def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]], look: Look)
         if not axes.has_data():
             axes.text(0.03, 0.5, text, transform=axes.transAxes, va="center", in_layout=False, **style)
         elif text:
-            below: dict[str, Any] = {"xytext": (0, -3.5 * look.letter_pt), "textcoords": "offset points", "va": "top"}
+            offset = 0, -AXIS_WORDS_EM * look.letter_pt - below_points
+            below: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "va": "top"}
             axes.annotate(text, (0, 0), xycoords="axes fraction", **below, **style)
             most = max(most, len(text.splitlines()))
     figure.set_figheight(figure.get_figheight() + most * LINE_SPACING * look.letter_pt / 72)

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
+import pytest
 from matplotlib.axes import Axes
 from rich.console import Console
 
@@ -178,3 +179,23 @@ def test_a_figure_of_one_error_alone_names_it_at_its_axis() -> None:
     figure = curves.draw(TABLE, SPEC.model_copy(update={"panel": tuple(panels)}), DATA)
     assert figure.axes[0].get_ylabel() == "training error (%)"
     assert curves.draw(TABLE, SPEC, DATA).axes[0].get_ylabel() == "error (%)"
+
+
+@pytest.mark.parametrize(("width", "num_columns"), [(3.3, 1), (5.5, 2), (12.0, 2)])
+def test_a_narrow_figure_has_wide_axes_and_whole_labels(width: float, num_columns: int) -> None:
+    data = changed("plain56", label="plain-56, other recipe")
+    look = Look(width_inches=width)
+    with matplotlib.rc_context(look.settings):
+        figure = curves.draw(TABLE, SPEC, replace(data, look=look))
+        figure.draw_without_rendering()
+    left, right = figure.axes
+    inches = left.get_window_extent().width / figure.dpi
+    assert inches >= 1.6
+    assert (right.get_position().x0 > left.get_position().x1) == (num_columns == 2)
+    legend = left.get_legend()
+    assert ("plain-56, other recipe  14.00 (n = 2)" in texts(left)) == (legend is None) == (width == 12)
+    if legend is not None:
+        assert [text.get_text()[:8] for text in legend.get_texts()] == ["plain-56", "plain-20"]  # the higher first
+        assert legend.get_window_extent().x1 <= figure.bbox.x1 and legend.get_window_extent().x0 >= 0
+        assert legend.get_window_extent().y1 < left.xaxis.label.get_window_extent().y0
+        assert legend.get_window_extent().y0 > figure.legends[0].get_window_extent().y1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,7 @@ from resrepro.results.records import RunRecord
 
 FIELDS = (*dict.fromkeys([*Lesion.model_fields, *PathGradient.model_fields]),)
 PANEL_INCHES = (3.6, 2.5)
+MARKERS = {False: "^v<>", True: "osDPXp"}  # of plain nets, and of residual ones: seen in gray, too
 PATHS: dict[str, Any] = {"color": "0.4", "linewidth": 0.9, "linestyle": "-."}
 THIN: dict[str, Any] = {"linewidth": 0.8, "linestyle": ":"}
 
@@ -47,9 +49,10 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     figure, grid = panel_grid(data, 2, 2, PANEL_INCHES)
     one, several, permuted, paths = grid.flat
     handles: list[Line2D] = []
+    markers = {kind: cycle(marks) for kind, marks in MARKERS.items()}
     for name in (name for name in spec.run_names if name in set(rows["run"])):
         own, run = rows[rows["run"] == name], data.runs[name]
-        line, marker = ("-", "o") if run.residual else (DASHES, "^")
+        line, marker = "-" if run.residual else DASHES, next(markers[run.residual])
         look: Any = {"color": run.color, "linestyle": line, "linewidth": 1.3, "marker": marker, "markersize": 4}
         whole = own[own["kind"] == "whole"]["error_pct"].mean()
         for axes in (one, several, permuted):

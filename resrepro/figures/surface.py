@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     shown = shown[shown["seed"] == shown.groupby("run")["seed"].transform("min")]
     shown = shown.assign(loss=shown["loss"].where(np.isfinite(shown["loss"].astype(float))))
     is_plane = bool((shown["y"] != 0).any())
-    narrow = data.look.width_inches is not None and data.look.width_inches < 2 * PANEL_INCHES[0] * data.look.scale
+    width = data.look.width_inches or math.inf
+    narrow = width < 2 * PANEL_INCHES[0] * data.look.scale
     num_columns = (2 if narrow else 3) if is_plane else 1  # a narrow figure has no relief, which shows the same again
-    figure = new_figure(data, max(1.6, num_columns) * PANEL_INCHES[0], len(names) * PANEL_INCHES[1] + 0.4)
+    height = min(PANEL_INCHES[1], 0.62 * width / data.look.zoom)
+    figure = new_figure(data, max(1.6, num_columns) * PANEL_INCHES[0], len(names) * height + 0.4)
     grid = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
     levels = _levels(shown["loss"][shown["bn"] == "anew"].dropna())
     remarks: dict[Axes, list[str]] = {}

@@ -67,7 +67,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     if handles:
         handles.append(Line2D([], [], color="0.3", label="the whole net", **THIN))
         open_marker: Any = {"color": "0.3", "linestyle": "", "marker": "o", "fillstyle": "none", "markersize": 4}
-        handles.append(Line2D([], [], label="dimensions change in this block", **open_marker))
+        handles.append(Line2D([], [], label="open: dimensions change in this block", **open_marker))
         if rows["length"].notna().any():
             handles.append(Line2D([], [], label="number of paths, share", **PATHS))
         legend_below(figure, handles, data.look)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from resrepro.errors import UserError
 from resrepro.evaluation.responses import Responses, layers_3x3
@@ -79,3 +81,14 @@ def test_the_figure_has_what_the_weights_say_and_what_was_measured(
     assert ours == ([*range(1, 20)], pytest.approx([layer.std for layer in found.layers]))
     assert measured == ([*range(1, 20)], pytest.approx([*found.measured])) and len(paper[1]) == 19
     assert lines(lower)[1][1] == pytest.approx(sorted(ours[1], reverse=True))
+
+
+def test_two_nets_have_two_colors_also_if_they_are_one_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(bn_responses_module, "save", lambda draw, _: drawn.append(draw()))
+    found = responses_of(RUN, None)
+    bn_responses_module.write([found, replace(found, name="again"), replace(found, arch="plain20")], tmp_path)
+    colors = [handle.get_color() for handle in drawn[0].legends[0].legend_handles if isinstance(handle, Line2D)]
+    assert len(set(colors[:3])) == 3

@@ -1,4 +1,4 @@
-"""Entry point: a UserError is one line and exit code 1, and Ctrl-C ends without a traceback."""
+"""Entry point: a UserError is one line and its exit code, and Ctrl-C ends without a traceback."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ def _run() -> None:
     try:
         try:
             from resrepro.cli import app
+            from resrepro.cli.usage import call
 
-            app()
+            code = call(app)
         finally:
             sys.stdout.flush()
     except UserError as error:
         if torchrun_numbers().get("rank", 0) == 0:  # each process of torchrun reads the same command
             print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except OSError as error:  # such as a full disk behind standard output
         if error.filename is None:
             raise
@@ -67,6 +68,7 @@ def _run() -> None:
         with suppress(OSError, ValueError):  # what is left of the output must not fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    sys.exit(code)
 
 
 def _named(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,9 +13,17 @@ MAX_LISTED = 40  # words in a message
 class UserError(Exception):
     """Reports what the user can fix. The message names place, value, expectation and fix, on one line."""
 
+    exit_code = 1
+
     def __init__(self, message: str) -> None:
         line, half = printable(message), LONGEST_LINE // 2 - 5
         super().__init__(line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}")
+
+
+class UsageError(UserError):
+    """Reports a command line that cannot be read."""
+
+    exit_code = 2
 
 
 def printable(text: str) -> str:
@@ -28,19 +36,22 @@ def first_line(error: BaseException | str) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], *, likeness: float = 0.5) -> str:
     """Return `; did you mean 'X'?` with the known word that begins with `word`, or is nearest to it.
 
     Where no word is near, return the list of all; or of a long list, the three that are nearest. Of an empty word
     return that it is empty.
+
+    Args:
+        likeness: what a near word has at least, from 0 to 1.
     """
     known = list(dict.fromkeys(known))
     if not word:
         return "; the name is empty"
-    near = [k for k in known if k.startswith(word)] or _near(word.lower(), known)
+    near = [k for k in known if k.startswith(word)] or _near(word.lower(), known, likeness)
     if not near:
         by_lower = {k.lower(): k for k in known}
-        near = [by_lower[n] for n in _near(word.lower(), by_lower)]
+        near = [by_lower[n] for n in _near(word.lower(), by_lower, likeness)]
     if near:
         return f"; did you mean '{near[0]}'?"
     if not known:
@@ -50,9 +61,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}"
 
 
-def _near(word: str, known: Iterable[str]) -> list[str]:
+def _near(word: str, known: Iterable[str], least: float) -> list[str]:
     """Return the words that are near, the nearest first; of those as near, the one that begins in the same way."""
-    found = difflib.get_close_matches(word, known, n=5, cutoff=0.5)
+    found = difflib.get_close_matches(word, known, n=5, cutoff=least)
 
     def likeness(other: str) -> tuple[float, int]:
         same = takewhile(lambda pair: pair[0] == pair[1], zip(other, word, strict=False))

@@ -188,7 +188,7 @@ def initialization(
     from resrepro.laboratory.stored_net import open_images
     from resrepro.runtime.device import choose, device_errors
 
-    asked = numbers("--depths", depths)
+    asked, of_seeds = numbers("--depths", depths), numbers("--seeds", seeds)
     for depth in asked:
         if depth < 8 or (depth - 2) % 6:
             raise UserError(f"--depths {depth}: expected numbers of layers 6n+2, such as 8,14,20")
@@ -196,9 +196,7 @@ def initialization(
     x, y, num_classes = open_images(dataset, images, data_dir, compute)
     found: list[laboratory.Measured] = []
     with console.status("measuring") as status, device_errors(compute, "initialization"):
-        for net in laboratory.measure(
-            x, y, compute, depths=asked, seeds=numbers("--seeds", seeds), num_classes=num_classes
-        ):
+        for net in laboratory.measure(x, y, compute, depths=asked, seeds=of_seeds, num_classes=num_classes):
             found.append(net)
             status.update(f"measured {len(found)} nets, the last of {net.gradients[0].depth} layers")
     print_table(laboratory.tabulate(found))

@@ -48,6 +48,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("summary {empty}", "unknown architecture ''"),
     ("summary resnet020", "unknown architecture 'resnet020'; did you mean 'resnet20'?"),
     ("verify {empty} --results-dir {tmp}", "no experiment or run ''; the name is empty"),
+    ("initialization --seeds -3", "--seeds -3: expected integers separated by commas"),
     ("initialization --depths 9 --results-dir {tmp}", "--depths 9: expected numbers of layers 6n+2"),
     ("submit quickstart --time 10 --local --nodes 2 --results-dir {tmp}", "without Slurm, whose option --nodes is"),
     ("table 6 --format csv --json", "--format csv: --json prints another format; give one of them"),
@@ -104,18 +105,30 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ),
     ("evaluate {tmp}/w.pt --ensemble", "expected several nets"),
 ]
-USAGE = [  # what the parser of the command line says: usage, and a line
-    ("run cifar-plain --resize 4", "greater than or equal to 8"),
-    ("run cifar-plain --resize 5000", "less than or equal to 512"),
-    ("data check imagenette --smallest -5", "greater than or equal to 1"),
-    ("data check imagenette --smallest 100000000000000000000", "less than or equal to 65535"),
-    ("data check imagenette --smallest 1e20", "a valid integer"),
-    ("run", "Missing argument"),
-    ("runn quickstart", "No such command 'runn'"),
-    ("list --jsn", "No such option: --jsn"),
-    ("watch --every inf", "less than or equal to 86400"),
-    ("bench resnet20 --seconds inf", "less than or equal to 3600"),
-    ("lesions resnet20 --draws 99999999999", "less than or equal to 1000"),
+USAGE = [  # what the parser of the command line refuses
+    ("run cifar-plain --resize 4", "--resize 4: expected at least 8; see resrepro run --help"),
+    ("run cifar-plain --resize 5000", "--resize 5000: expected at most 512"),
+    ("run cifar-plain --workers 1.5", "--workers 1.5: expected an integer"),
+    ("run cifar-plain --schedule-scale x", "--schedule-scale x: expected a number"),
+    ("run cifar-plain --seeds", "option '--seeds' needs a value"),
+    ("run cifar-plain --dry-run=3", "option '--dry-run' takes no value"),
+    ("run cifar-plain -j 4", "run: there is no option '-j'; did you mean '--jobs'?"),
+    ("run cifar-plain --epochs 4", "run: there is no option '--epochs'; known: --seeds, --only, "),
+    ("data check imagenette --smallest -5", "expected at least 1; see resrepro data check --help"),
+    ("data check imagenette --smallest 100000000000000000000", "expected at most 65535"),
+    ("data check imagenette --smallest 1e20", "--smallest 1e20: expected an integer"),
+    ("data chek", "data: there is no command 'chek'; did you mean 'check'?"),
+    ("data check", "data check: imagenet|imagenette|tiny-imagenet|folder:PATH is missing: name the dataset"),
+    ("run", "run: NAME|PATH.toml|all is missing: name experiments; all means those of the paper; see "),
+    ("export resnet20", "export: --to is missing: write torchvision, "),
+    ("show quickstart cifar-plain", "show: more than it takes: 'cifar-plain'"),
+    ("runn quickstart", "error: there is no command 'runn'; did you mean 'run'?"),
+    ("train quickstart", "there is no command 'train'; known: list, show, run, "),
+    ("--versio", "error: there is no option '--versio'; did you mean '--version'?"),
+    ("list --jsn", "list: there is no option '--jsn'; did you mean '--json'?"),
+    ("watch --every inf", "expected at most 86400"),
+    ("bench resnet20 --seconds inf", "expected at most 3600"),
+    ("lesions resnet20 --draws 99999999999", "expected at most 1000"),
 ]
 
 TOML = """
@@ -176,9 +189,15 @@ def test_a_mistake_ends_in_one_line(typed: str, expected: str, place: Path) -> N
 
 
 @pytest.mark.parametrize(("typed", "expected"), USAGE, ids=[typed for typed, _ in USAGE])
-def test_a_wrong_command_line_ends_with_its_usage(typed: str, expected: str, place: Path) -> None:
+def test_a_wrong_command_line_ends_in_one_line(typed: str, expected: str, place: Path) -> None:
+    (line,) = said(typed, place, code=2)
+    assert line.startswith("error: ") and expected in line
+
+
+@pytest.mark.parametrize("typed", ["", "data"])
+def test_a_group_of_commands_alone_is_explained(typed: str, place: Path) -> None:
     lines = said(typed, place, code=2)
-    assert lines[0].startswith("Usage: ") and expected in lines[-1] and len(lines) <= 6
+    assert lines[0].startswith("Usage: ") and "Commands:" in lines
 
 
 def test_a_table_that_cannot_be_written_is_printed(place: Path) -> None:

@@ -8,21 +8,26 @@ from itertools import groupby
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from resrepro.cli.options import (
     DEFAULT_RESULTS,
+    DatasetName,
+    ImageSize,
     Json,
     ReadDir,
+    Resize,
+    Scale,
     console,
     print_json,
+    print_table,
 )
 from resrepro.config.experiment import Experiment
-from resrepro.config.recipe import SWITCHES
-from resrepro.config.run import Run
+from resrepro.config.recipe import SWITCHES, Recipe
+from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.results.paths import folder_with_runs
 from resrepro.results.status import RunStatus, run_status
+from resrepro.results.tables import Table
 
 PLACES = (  # in the paper's order; the start of what an experiment reproduces
     "the idea", "Fig. 1", "Sec. 1", "Fig. 4", "Sec. 3", "Table 2", "Sec. 4.1", "Table 3", "Tables 3", "Table 4",
@@ -44,9 +49,12 @@ def _place(experiment: Experiment) -> tuple[int, int, str]:
     return _group(experiment), next(starts, len(PLACES)), experiment.name
 
 
-def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
+def list_experiments(
+    schedule_scale: Scale = 1.0, results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = False
+) -> None:
     """List all experiments, and how far they are."""
-    experiments = sorted(map(find_experiment, experiment_names()), key=_place)
+    variation = Variation(schedule_scale=schedule_scale)
+    experiments = [e.variant(variation) for e in sorted(map(find_experiment, experiment_names()), key=_place)]
     statuses = {e.name: [run_status(results_dir, run) for run in e.runs] for e in experiments}
     if as_json:
         print_json([_summary(experiment, statuses[experiment.name]) for experiment in experiments])
@@ -65,9 +73,13 @@ def list_experiments(results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = Fal
         console.print(
             f"\n{', '.join(stored)}: none of your own yet; figures show those in {results_dir}/NAME", soft_wrap=True
         )
+    options = variation.options
+    of_all = " with the whole schedule" if options else ""
     console.print("\ncost: on two CPU cores with AVX512-BF16 (others take up to five times as long),", soft_wrap=True)
-    console.print("if all its runs are new; ?: not measured", soft_wrap=True)
-    console.print("resrepro show NAME tells more; resrepro run NAME trains what is missing.", soft_wrap=True)
+    console.print(f"if all its runs are new{of_all}; ?: not measured", soft_wrap=True)
+    console.print(
+        f"resrepro show NAME{options} tells more; resrepro run NAME{options} trains what is missing.", soft_wrap=True
+    )
 
 
 def _cells(experiment: Experiment, statuses: list[RunStatus]) -> tuple[str, ...]:
@@ -101,35 +113,53 @@ def _summary(experiment: Experiment, statuses: list[RunStatus]) -> dict[str, Any
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|PATH.toml", show_default=False, help="Name an experiment.")],
     results_dir: ReadDir = DEFAULT_RESULTS,
+    dataset: DatasetName = None,
+    schedule_scale: Scale = 1.0,
+    image_size: ImageSize = None,
+    resize: Resize = None,
     as_json: Json = False,
 ) -> None:
     """Show an experiment: recipe, runs, and what to expect."""
-    experiment = find_experiment(name)
+    variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
+    experiment = find_experiment(name).variant(variation)
     statuses = [run_status(results_dir, run) for run in experiment.runs]
     if as_json:
         runs = [_run_json(run, status) for run, status in zip(experiment.runs, statuses, strict=True)]
         print_json({**_summary(experiment, statuses), "expect": experiment.expect, "runs": runs})
         return
+    options = experiment.variation.options
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
     about = {"data": experiment.dataset, "cost": experiment.cost, "expect": experiment.expect}
-    console.print("\n".join(f"{word:8}{text}" for word, text in about.items() if text), soft_wrap=True)
+    about["with"] = f"{options.strip()}; cost and what to expect are those without it" if options else ""
     recipe = experiment.runs[0].recipe
-    console.print(
-        f"recipe  {recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "
+    about["recipe"] = (
+        f"{recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "
         f"{', '.join(map(str, recipe.lr_drop_iters)) or 'no iteration'}, momentum {recipe.momentum:g}, "
-        f"weight decay {recipe.weight_decay:g}\n"
-        f"        {', '.join(f'{name} = {getattr(recipe, name)}' for name in SWITCHES)}",
-        soft_wrap=True,
+        f"weight decay {recipe.weight_decay:g}"
     )
-    table = Table("run", "seed", "recipe differs in", "state", "test error (%)", box=None, header_style="bold")
+    switches = _values(recipe, {key for key, default in SWITCHES.items() if getattr(recipe, key) != default})
+    about[""] = switches and f"{switches} (what they are: docs/experiments.md)"
+    console.print("\n".join(f"{word:8}{text}" for word, text in about.items() if text), soft_wrap=True)
+    rows = []
     for run, status in zip(experiment.runs, statuses, strict=True):
-        differences = ", ".join(f"{key} = {value}" for key, value in run.recipe if value != getattr(recipe, key))
+        differences = _values(run.recipe, {key for key, value in run.recipe if value != getattr(recipe, key)})
         error = status.record.test_error_pct if status.record else None
-        table.add_row(run.name, str(run.seed), differences, str(status), "" if error is None else f"{error:.2f}")
-    console.print(table)
+        rows.append((run.name, str(run.seed), differences, str(status), "" if error is None else f"{error:.2f}"))
+    columns = ("run", "seed", "recipe differs in", "state", "test error (%)")
+    print_table(Table(title="", columns=columns, rows=tuple(rows), notes=()))
     _print_problems(statuses)
     _print_distances(experiment, statuses)
-    console.print(f"\nresrepro run {name}\nresrepro plot {name}")
+    console.print(f"\nresrepro run {name}{options}\nresrepro plot {name}{options}", soft_wrap=True)
+
+
+def _values(recipe: Recipe, keys: set[str]) -> str:
+    """Return `decay = all, no warmup`: the values of these keys."""
+    values = {key: value for key, value in recipe if key in keys}
+    return ", ".join(f"no {key}" if value is None else f"{key} = {_word(value)}" for key, value in values.items())
+
+
+def _word(value: object) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _run_json(run: Run, status: RunStatus) -> dict[str, Any]:
@@ -153,17 +183,17 @@ def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
     """Print how far the runs' curves are from the paper's, where it has a curve of the net; one row per curve."""
     from resrepro.results.distance import distances, published
 
-    table = Table("ours minus the paper's (%)", "error", "plateau", "drop", "end", box=None, header_style="bold")
+    rows = []
     for run in {run.name: run for run in experiment.runs}.values():
         seeds = [s.points for r, s in zip(experiment.runs, statuses, strict=True) if r.name == run.name and s.points]
         for which, found in distances(run.name, published(run), seeds).items():
             means = (window.difference_pct for window in found.difference.windows)
-            table.add_row(run.name, which, *("" if mean is None else f"{mean:+.2f}" for mean in means))
-    if table.row_count:
+            rows.append((run.name, which, *("" if mean is None else f"{mean:+.2f}" for mean in means)))
+    if rows:
         console.print()
-        console.print(table)
+        columns = ("ours minus the paper's (%)", "error", "plateau", "drop", "end")
         note = "plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6"
-        console.print(note, soft_wrap=True)
+        print_table(Table(title="", columns=columns, rows=tuple(rows), notes=(note,)))
 
 
 def _print_problems(statuses: list[RunStatus]) -> None:

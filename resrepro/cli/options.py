@@ -157,7 +157,7 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(found: Table) -> None:
+def print_table(found: Table, console: Console = console) -> None:
     """Print a table in the width of the terminal: cells wrap between words; if they cannot, each row is a paragraph."""
     columns = list(zip(found.columns, *found.rows, strict=True))
     least = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
@@ -168,12 +168,15 @@ def print_table(found: Table) -> None:
         widest = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
         widths[widest] -= 1
     if sum(widths) > room:
-        console.print(found.title, style="italic")
+        if found.title:
+            console.print(found.title, style="italic")
         for row in found.rows:
             cells = [f"{column} {cell}" for column, cell in zip(found.columns[1:], row[1:], strict=True) if cell]
             console.print(f"{row[0]}: {'; '.join(cells)}")
     else:
-        shown = rich.table.Table(box=None, header_style="bold", title=found.title, padding=(0, 1, 0, 0), pad_edge=False)
+        shown = rich.table.Table(
+            box=None, header_style="bold", title=found.title or None, padding=(0, 1, 0, 0), pad_edge=False
+        )
         for name, width in zip(found.columns, widths, strict=True):
             shown.add_column(name, width=width)
         for row in found.rows:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from resrepro import paper
-from resrepro.cli.options import DEFAULT_RESULTS
+from resrepro.cli.options import DEFAULT_RESULTS, print_table
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
 from resrepro.report.verdicts import ELSEWHERE, decidable, judge
 from resrepro.results.status import RunStatus, run_status
+from resrepro.results.tables import Table
 
 
 def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run], results_dir: Path) -> list[str]:
@@ -29,7 +29,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     """
     statuses = [run_status(results_dir, run) for run in runs]
     console.print()
-    console.print(_table(runs, statuses, compared=not experiment.is_varied))
+    print_table(_table(runs, statuses, compared=not experiment.is_varied), console)
     for run, status in zip(runs, statuses, strict=True):
         if status.record is not None and status.record.status == "diverged":
             console.print(
@@ -61,9 +61,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
 
 def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) -> Table:
     """Return a row for each run; with the paper's error where the runs are `compared` with the paper."""
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for column in ("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time"):
-        table.add_column(column)
+    rows = []
     for run, status in zip(runs, statuses, strict=True):
         record = status.record
         published = paper.TEST_ERROR_PCT.get((run.dataset, run.name)) if compared else None
@@ -76,8 +74,10 @@ def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) ->
                 f"{record.best_test_error_pct:.2f}",
                 f"{record.wall_time_s / 60:.1f} min",
             ]
-        table.add_row(f"{run.stored_name}/seed{run.seed}", *cells)
-    return table
+        rows.append((f"{run.stored_name}/seed{run.seed}", *cells))
+    columns = list(zip(("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time"), *rows, strict=True))
+    names, *filled = zip(*(column for column in columns if any(column[1:])), strict=True)
+    return Table(title="", columns=names, rows=tuple(filled), notes=())
 
 
 def _is_about(claim: Claim, runs: Sequence[Run]) -> bool:

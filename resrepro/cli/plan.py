@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
-from resrepro.cli.options import duration
+from resrepro.cli.options import duration, print_table
 from resrepro.config.run import Run
 from resrepro.config.selection import Selection
+from resrepro.results.tables import Table
 
 if TYPE_CHECKING:
     from resrepro.bench.estimates import Estimate
@@ -35,23 +35,21 @@ def print_plan(
     missing = list(dict.fromkeys(run for runs in each for run in runs))
     plans = {plan.run: plan for plan in estimates(missing, results_dir, compute)}
     several = len(selection.experiments) > 1
-    table = Table("experiment" if several else "run", box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for column in (*(["runs to train"] if several else []), "iterations", "time here"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("experiment", "runs to train") if several else ("run",)
+    rows = list[tuple[str, ...]]()
     shown = set[Run]()
     for (experiment, runs), its in zip(selection.experiments, each, strict=True):
         new = [plans[run] for run in its if run not in shown]
         shown |= {*its}
         if several:
-            table.add_row(experiment.name, f"{len(new)}/{len(runs)}", str(sum(p.iters_left for p in new)), _time(new))
+            rows.append((experiment.name, f"{len(new)}/{len(runs)}", str(sum(p.iters_left for p in new)), _time(new)))
             continue
-        for plan in new:
-            table.add_row(str(plan.run), str(plan.iters_left), _time([plan]))
+        rows += [(str(plan.run), str(plan.iters_left), _time([plan])) for plan in new]
     num_runs = len({*selection.runs, *missing})
     console.print(f"{len(missing)} run(s) to train, {num_runs - len(missing)} finished", soft_wrap=True)
     if not missing:
         return
-    console.print(table)
+    print_table(Table(title="", columns=(*columns, "iterations", "time here"), rows=tuple(rows), notes=()), console)
     if several:
         console.print("a run of several experiments is counted with the first of them", soft_wrap=True)
     found = [plan for plan in plans.values() if plan.seconds is not None]

@@ -83,3 +83,15 @@ def test_a_diverged_run_is_said_in_a_line_of_its_own(tmp_path: Path) -> None:
     lines = captured.get().splitlines()
     assert "diverged: cifar10/plain20/seed0, at iteration 700: its loss became NaN or infinite" in lines
     assert [line for line in lines if line.startswith("plain20/seed0 ") and " diverged " in line]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_names_of_runs_are_whole_in_a_narrow_terminal(width: int, tmp_path: Path) -> None:
+    experiment = find_experiment("first-steps")
+    for run in experiment.runs:
+        results.write_record(files_of(tmp_path, run), record(run))
+    console = Console(width=width)
+    with console.capture() as captured:
+        print_outcome(console, experiment, experiment.runs, tmp_path)
+    assert all(f"\n{name}/seed0" in captured.get() for name in experiment.run_names())
+    assert "paper (%)" not in captured.get()

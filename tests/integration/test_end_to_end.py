@@ -217,7 +217,7 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
     assert "cifar-resnet" in listed and "0/9" in listed and "Fig. 1" in listed
     assert "lr 0.01 until training error < 80 %" in run("show", "cifar-resnet", *where)
     shown = run("show", "ambiguities", *where)
-    assert "bn_devices = 1, decay = weights, momentum_form = pytorch, train_images = None" in shown
+    assert "decay = weights, fc_init = gaussian, bn_average_batches = " in shown
     assert re.search(r"resnet20-2devices +2 +bn_devices = 2 ", shown)
     one, vgg, every = run("summary", "resnet20"), run("summary", "vgg19"), run("summary")
     assert "269,722" in one and "layer3  64 x 8x8" in one

@@ -93,9 +93,10 @@ def check(
             found = check_split(files, split, replace(options, progress=progress), smallest=smallest)
         fewest, most = class_counts(files, len(folder.classes))
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
+        a_class = f"{fewest} to {most}" if fewest < most else str(most)
         console.print(
-            f"{split}: {found.num_images} images, {fewest} to {most} a class; {kinds or 'none readable'}; "
-            f"{found.small} smaller than {smallest} pixels; {len(found.unreadable)} unreadable",
+            f"{split}: {found.num_images} images, {a_class} a class; {kinds or 'none readable'}; "
+            f"{found.small} with a shorter side below {smallest} pixels; {len(found.unreadable)} unreadable",
             soft_wrap=True,
         )
         for line in found.unreadable[:NAMED]:

@@ -23,7 +23,7 @@ from resrepro.cli.options import (
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.status import named_runs
-from resrepro.results.stored_checks import Findings
+from resrepro.results.stored_checks import NO_NET, Findings
 
 
 def verify(
@@ -81,7 +81,9 @@ def verify(
     if as_json:
         print_json([{"run": _name(files), **asdict(verified)} for files, verified in found.items()])
     else:
-        console.print(f"{len(asked)} finished run(s), {num_differing} with differences", soft_wrap=True)
+        num_without = sum(any(note.startswith(NO_NET) for note in verified.notes) for verified in found.values())
+        untested = f"; the net was not tested of {num_without}" if num_without else ""
+        console.print(f"{len(asked)} finished run(s), {num_differing} with differences{untested}", soft_wrap=True)
     if num_differing:
         raise typer.Exit(1)
 
@@ -91,7 +93,7 @@ def _name(files: RunFiles) -> str:
 
 
 def _print(files: RunFiles, verified: Findings) -> None:
-    equal = [f"as recorded: {'; '.join(verified.equal)}"] if verified.equal else []
+    equal = [f"agrees with its record: {'; '.join(verified.equal)}"] if verified.equal else []
     for line in [*(f"differs: {line}" for line in verified.differences), *equal, *verified.notes]:
         console.print(f"{_name(files)}: {line}", soft_wrap=True)
 

@@ -27,7 +27,7 @@ from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Kernels, Prediction, Response, RunRecord
 from resrepro.results.same_run import recorded_run
-from resrepro.results.stored_checks import Findings, check_stored
+from resrepro.results.stored_checks import NO_NET, Findings, check_stored
 from resrepro.runtime import device as devices
 from resrepro.runtime.device import Compute, device_errors
 
@@ -75,10 +75,12 @@ class Verifier:
         files, record = run
         found = check_stored(files, record)
         if record.status == "diverged":
-            found.notes.append("diverged, so there is no net")
+            found.notes.append(f"{NO_NET}, for the run diverged")
         elif not files.weights.exists():
-            found.notes.append("no weights stored")
-        elif not found.names(files.weights):
+            found.notes.append(f"{NO_NET}, for no weights are stored")
+        elif found.names(files.weights):
+            found.notes.append(f"{NO_NET}, for its weights are damaged")
+        else:
             try:
                 self._recompute(files, record, kernels, found)
             except (UserError, OSError) as error:
@@ -87,7 +89,7 @@ class Verifier:
 
     def _recompute(self, files: RunFiles, record: RunRecord, kernels: Kernels, found: Findings) -> None:
         if not is_there(record.dataset, data_dir=self.data_dir):
-            found.notes.append(f"no {record.dataset} in {self.data_dir}, so the net was not tested")
+            found.notes.append(f"{NO_NET}, for there is no {record.dataset} in {self.data_dir}")
             return
         run, compute = recorded_run(record), self._compute(record)
         with self._opening:
@@ -147,7 +149,7 @@ class Comparison:
     ) -> None:
         """Compare test errors and predictions, with BN's moving averages and with averaged statistics."""
         if self.elsewhere:
-            self.found.notes.append(f"recorded in another arithmetic ({self.elsewhere})")
+            self.found.notes.append(f"rounded otherwise than when it was recorded ({self.elsewhere})")
         view = SingleView(net, pipeline.test_split, compute)
         error_pct = view.measure().error_pct
         labels = view.predictions()[1].tolist()
@@ -162,7 +164,7 @@ class Comparison:
         with reestimated(net, inputs, compute):
             error_pct = view.measure().error_pct
         recorded_pct = self.record.final_test_error_bn_reestimated_pct
-        self._compare("BN-averaged test error", error_pct, recorded_pct, view, [p.bn_averaged for p in stored])
+        self._compare("test error with averaged BN", error_pct, recorded_pct, view, [p.bn_averaged for p in stored])
 
     def _compare(
         self, what: str, error_pct: float, recorded_pct: float | None, view: SingleView, stored: list[int]
@@ -196,7 +198,7 @@ class Comparison:
             what = f"{num_others} of {len(rows)} responses differ, by {largest_pct:.2g} % at most"
             (self.found.differences if num_others else self.found.equal).append(what)
             return
-        line = f"clean training error (%) {error_pct} here, {recorded_pct} recorded"
+        line = f"clean training error (%) {_two_digits(error_pct)} here, {_two_digits(recorded_pct)} recorded"
         line += f"; responses differ by {largest_pct:.2g} % at most"
         others = max(largest_pct, _apart(error_pct, recorded_pct))
         (self.found.equal if others <= MAX_DIFFERENCE_PCT else self.found.differences).append(line)
@@ -242,4 +244,4 @@ def _elsewhere(record: RunRecord, compute: Compute, kernels: Kernels) -> str:
         "torch": (record.versions.get("torch"), str(torch.__version__)),
         "processes": (record.num_processes, 1),
     }
-    return ", ".join(f"{name}: {there}, here {here}" for name, (there, here) in pairs.items() if there != here)
+    return "; ".join(f"{name} {there}, here {here}" for name, (there, here) in pairs.items() if there != here)

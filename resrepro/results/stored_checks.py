@@ -14,6 +14,8 @@ from resrepro.results.records import Prediction, RunRecord
 from resrepro.results.run_store import read_points
 from resrepro.results.same_run import recorded_run
 
+NO_NET = "not checked: the net"  # how a note begins that says why not
+
 
 @dataclass
 class Findings:
@@ -22,7 +24,7 @@ class Findings:
     Args:
         equal: what is as recorded.
         differences: what is not, a line each.
-        notes: what was not checked, and why.
+        notes: what was not checked, and why; and what may differ by rounding.
     """
 
     equal: list[str] = field(default_factory=list)
@@ -48,9 +50,9 @@ def check_stored(files: RunFiles, record: RunRecord) -> Findings:
     found.differences += damaged_files(paths, record)
     found.differences += [f"{p}: missing; {csv_rows.mend(p)}" for p in paths if not p.exists() and p != files.weights]
     if not paths:
-        found.notes.append("no digests recorded")
+        found.notes.append("not checked: the files, for this older record has no SHA-256 of them")
     elif not found.differences:
-        found.equal.append(f"{sum(path.exists() for path in paths)} digests")
+        found.equal.append(f"SHA-256 of {sum(path.exists() for path in paths)} files")
     for check in (_check_place, *((_check_curves, _check_predictions) if record.status == "finished" else ())):
         try:
             check(files, record, found)
@@ -90,7 +92,8 @@ def _check_curves(files: RunFiles, record: RunRecord, found: Findings) -> None:
 def _check_predictions(files: RunFiles, record: RunRecord, found: Findings) -> None:
     predictions = read_predictions(files)
     if not predictions:
-        found.notes.append("no predictions stored")
+        if not found.names(files.predictions):
+            found.notes.append("not checked: the predictions, for none are stored")
         return
     errors = Prediction.errors_pct(predictions)
     recorded = record.final_test_error_pct, record.final_test_error_bn_reestimated_pct

@@ -28,7 +28,9 @@ def test_check_and_prepare_by_command(birds: Path, tmp_path: Path) -> None:
     where = (name_of(birds), "--data-dir", tmp_path, "--workers", 0)
     out, error = run("data", "check", *where, "--smallest", 33)
     assert error is None
-    line = "train: 10 images, 5 to 5 a class; 8 JPEG, 1 JPEG, CMYK, 1 PNG; 1 smaller than 33 pixels; 0 unreadable"
+    line = (
+        "train: 10 images, 5 a class; 8 JPEG, 1 JPEG, CMYK, 1 PNG; 1 with a shorter side below 33 pixels; 0 unreadable"
+    )
     assert line in out.splitlines()
     bad = birds / "train" / "auk" / "auk\x1b[31m.JPEG"  # whose color must not reach the terminal
     (birds / "train" / "auk" / "auk_1.JPEG").rename(bad)

@@ -53,8 +53,8 @@ def test_a_run_is_as_recorded(files: RunFiles) -> None:
     before = {path: path.stat().st_mtime_ns for path in files.folder.iterdir()}
     for words in ([], ["resnet8"], ["shapes/resnet8/seed0"], [files.folder], [files.folder, "shapes"]):
         out = verify(files, *words)
-        assert "shapes/resnet8/seed0: as recorded: 5 digests; curves.csv; predictions.csv; " in out
-        assert f"test error (%) {record.final_test_error_pct}; BN-averaged test error (%) " in out
+        assert "shapes/resnet8/seed0: agrees with its record: SHA-256 of 5 files; curves.csv; predictions.csv; " in out
+        assert f"test error (%) {record.final_test_error_pct}; test error with averaged BN (%) " in out
         assert out.endswith("1 finished run(s), 0 with differences\n") or words[1:]
         assert "differs" not in out and "arithmetic" not in out
     assert {path: path.stat().st_mtime_ns for path in files.folder.iterdir()} == before
@@ -82,7 +82,7 @@ def test_a_changed_digit_is_named_by_each_command(name: str, files: RunFiles, to
     change_a_digit(path)
     damaged = f"{name}.csv: damaged, for its SHA-256 is not the one in run.json"
     out = verify(files, code=1)
-    assert f"differs: {files.folder}/{damaged}" in out and f"as recorded: {name}.csv" not in out
+    assert f"differs: {files.folder}/{damaged}" in out and f"agrees with its record: {name}.csv" not in out
     assert f"damaged: {files.folder}/{damaged}" in run("show", toml(), *where)
     if name == "curves":  # which this figure is drawn from
         assert f"error: {files.folder}/{damaged}" in run("plot", toml(), *where, code=1)
@@ -117,7 +117,7 @@ def test_a_file_made_empty_or_taken_away_is_named(files: RunFiles) -> None:
         ("final_test_error_pct", "curves.csv: test error (%)"),
         ("best_test_error_pct", "curves.csv: best test error (%)"),
         ("best_test_error_iter", "curves.csv: iteration of the best test error"),
-        ("final_test_error_bn_reestimated_pct", "BN-averaged test error (%): "),
+        ("final_test_error_bn_reestimated_pct", "test error with averaged BN (%): "),
     ],
 )
 def test_a_changed_error_in_the_record_is_named(key: str, line: str, files: RunFiles) -> None:
@@ -129,7 +129,7 @@ def test_errors_are_checked_by_the_stored_predictions_alone(files: RunFiles) -> 
     files.weights.unlink()
     edit(files, final_test_error_bn_reestimated_pct=1.25)
     out = verify(files, code=1)
-    assert "predictions.csv: errors (" in out and "1.25" in out and "no weights stored" in out
+    assert "predictions.csv: errors (" in out and "1.25" in out and "for no weights are stored" in out
 
 
 def test_another_net_is_told_from_the_record_s_by_its_predictions(files: RunFiles) -> None:
@@ -161,23 +161,27 @@ def test_damaged_foreign_and_other_weights_are_one_line(files: RunFiles) -> None
 def test_what_is_not_there_is_said(files: RunFiles, tmp_path: Path) -> None:
     edit(files, dataset="cifar10")
     out = verify(files, "--data-dir", tmp_path)
-    assert f"no cifar10 in {tmp_path}, so the net was not tested" in out and "test error" not in out
+    assert f"not checked: the net, for there is no cifar10 in {tmp_path}" in out and "test error" not in out
     files.weights.unlink()
-    assert "no weights stored" in verify(files)
+    assert "not checked: the net, for no weights are stored" in verify(files)
     files.predictions.unlink()
     record = json.loads(files.record.read_text())
     del record["sha256"]
     files.record.write_text(json.dumps(record))
     out = verify(files)
-    assert "no digests recorded" in out and "no predictions stored" in out and "as recorded: curves.csv" in out
+    assert (
+        "for this older record has no SHA-256 of them" in out
+        and "the predictions, for none are stored" in out
+        and "agrees with its record: curves.csv" in out
+    )
     edit(files, status="diverged", diverged_iter=7)
-    assert "diverged, so there is no net" in verify(files)
+    assert "not checked: the net, for the run diverged" in verify(files)
 
 
 def test_another_arithmetic_is_not_compared_to_the_digit(files: RunFiles) -> None:
     edit(files, precision="tf32")  # which no CPU has
     out = verify(files, "--responses")
-    assert "recorded in another arithmetic (precision: tf32, here fp32)" in out
+    assert "rounded otherwise than when it was recorded (precision tf32, here fp32)" in out
     assert "0 of 100 predictions differ" in out and "responses differ by 0 % at most" in out
     save_weights(files.weights, build("resnet8", num_classes=10, seed=5), read_metadata(files.weights))
     accept(files)

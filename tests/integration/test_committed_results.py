@@ -88,7 +88,7 @@ def test_all_committed_nets_have_the_recorded_errors() -> None:
     if not is_there("cifar10", data_dir=data_dir):
         pytest.skip(f"no cifar10 in {data_dir}; ${DATA_DIR_VARIABLE} names another folder")
     out = run("verify", "--results-dir", ROOT / "results", "--data-dir", data_dir)
-    tested = re.findall(r"^(\S+): as recorded: .*; test error", out, re.MULTILINE)
+    tested = re.findall(r"^(\S+): agrees with its record: .*; test error", out, re.MULTILINE)
     assert sorted(tested) == ["/".join(path.parts[-4:-1]) for path in RECORDS if path.with_name(WEIGHTS).exists()]
     assert "differs" not in out
 

@@ -48,7 +48,8 @@ def check_stored(files: RunFiles, record: RunRecord) -> Findings:
     found = Findings()
     paths = [path for path in (*files.csvs, files.weights) if path.name in record.sha256]
     found.differences += damaged_files(paths, record)
-    found.differences += [f"{p}: missing; {csv_rows.mend(p)}" for p in paths if not p.exists() and p != files.weights]
+    missing = [path for path in paths if not path.exists() and path != files.weights]
+    found.differences += [f"{p}: missing; {csv_rows.mend(p).replace('delete it and type', 'type')}" for p in missing]
     if not paths:
         found.notes.append("not checked: the files, for this older record has no SHA-256 of them")
     elif not found.differences:

@@ -107,7 +107,7 @@ def test_a_file_made_empty_or_taken_away_is_named(files: RunFiles) -> None:
     files.gradients.write_text("")
     files.responses.unlink()
     out = verify(files, code=1)
-    assert "gradients.csv: damaged" in out and "responses.csv: missing" in out
+    assert "gradients.csv: damaged" in out and "responses.csv: missing; restore it; or type the run's command" in out
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
 from resrepro.report.distances import DISTANCES
 from resrepro.report.tables import TABLES
+from resrepro.results.paths import RunFiles
 from support.processes import run
 
 ROOT = Path(__file__).parents[2]
@@ -206,6 +207,15 @@ def test_the_table_of_experiments_is_up_to_date() -> None:
     page = tool["PAGE"].read_text(encoding="utf-8")
     assert page.count(tool["BEGIN"]) == page.count(tool["END"]) == 1
     assert page == tool["experiments_page"](page), "run: make docs-pages"
+
+
+def test_the_page_on_results_names_all_files_of_a_run() -> None:
+    page = (ROOT / "docs/results-format.md").read_text().partition("The result of a run is")[0]
+    files = RunFiles(folder=ROOT)
+    named = [getattr(files, each) for each, kind in vars(RunFiles).items() if isinstance(kind, property)]
+    names = {path.name for path in named if isinstance(path, Path)}
+    assert {".lock", ".holder", "curves.csv"} < names
+    assert [each for each in sorted(names) if each not in page] == []
 
 
 def test_contributings_subpackages_are_the_layers() -> None:

@@ -89,7 +89,15 @@ class Verdict:
             return f"{self.ranks.words}; {p}"
         sign = "+" if self.claim.is_order or self.claim.published else ""
         low, high = (f"{end:{sign}.2f}" for end in self.interval or ())
-        return f"{_compared(self.claim)} {low} to {high}{_bound(self.claim)}; {p}; {self.noise}"
+        return f"{_compared(self.claim)} {low} to {high}{_bound(self.claim)}; {p}; {self.noise}{self._two_seeds}"
+
+    @property
+    def _two_seeds(self) -> str:
+        """Say why nothing is decided where a run has two seeds: one degree of freedom makes any interval wide."""
+        two = [name for name, found in self.values.items() if len(found) == 2]
+        if self.status != "inconclusive" or not two:
+            return ""
+        return f"; n = 2 of {' and '.join(two)} hardly tells the spread between seeds: with a third, it may be decided"
 
     @property
     def interval(self) -> tuple[float, float] | None:

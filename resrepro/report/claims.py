@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -19,8 +21,9 @@ NOTES = (
     "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds that "
     "the experiment declares; p: corrected for the number of claims",
 )
-FURTHER = "not counted: seeds that are stored, and that the experiment does not declare"
 OURS = "(ours, not the paper's)"  # what stands behind the text of a claim of our own
+BRIEF_ROWS = 20  # with these it is two printed pages
+DOUBTFUL = ("contradicted", "inconsistent (one run)", "inconclusive")
 Judged = list[tuple[Experiment, Verdict]]
 
 
@@ -59,11 +62,16 @@ def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
 
 
 def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
-    """Return one row per claim with its verdict and the values alone."""
-    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged]
+    """Return one row per claim with its verdict and the values alone; of many, first those that do not hold."""
+    if len(judged) > BRIEF_ROWS:
+        judged = sorted(judged, key=lambda one: one[1].status not in DOUBTFUL)
+    rows = [_row(e, replace(verdict, further={}), words[verdict.status]) for e, verdict in judged[:BRIEF_ROWS]]
+    further = Counter(words[verdict.status] for _, verdict in judged[BRIEF_ROWS:])
+    counts = ", ".join(f"{number} {word}" for word, number in further.items())
+    notes = (f"further claims, which `resrepro report` shows: {counts}",) if further else ()
     shown = ("claim", "verdict", "paper", "ours")
     cells = tuple(tuple(row.get(column, "").partition("\nmeasured: ")[0] for column in shown) for row in rows)
-    return Table(title="Claims of the paper with runs", columns=shown, rows=cells, notes=(FURTHER,))
+    return Table(title="Claims of the paper with runs", columns=shown, rows=cells, notes=notes)
 
 
 def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:

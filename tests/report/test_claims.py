@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.paper import curves
 from resrepro.report import claims
+from resrepro.report.verdicts import Status
 from support.stored_runs import finish
 
 
@@ -33,6 +35,20 @@ def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) ->
     assert (value["paper"], value["ours"], value["difference"]) == ("6.61", "6.60±0.17", "-0.01")
     missing = next(row for row in found if row["claim"].startswith("ResNet-20 has the paper's"))
     assert missing["verdict"] == "-" and "`resrepro run cifar-resnet`" in missing["decided by"]
+
+
+def test_the_brief_table_of_many_claims_has_what_does_not_hold_and_counts_the_others(tmp_path: Path) -> None:
+    judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path)
+    experiment, verdict = next(one for one in judged if one[1].claim.is_order)
+    statuses: list[Status] = [*["supported"] * claims.BRIEF_ROWS, "contradicted", "inconclusive"]
+    values = dict.fromkeys(verdict.claim.runs, (7.0, 7.2))
+    judged = [(experiment, replace(verdict, status=status, values=values)) for status in statuses]
+    table = claims.brief_table(judged, {status: status for status in statuses})
+    assert len(table.rows) == claims.BRIEF_ROWS
+    assert [row[1] for row in table.rows[:3]] == ["contradicted", "inconclusive", "supported"]
+    assert table.notes == ("further claims, which `resrepro report` shows: 2 supported",)
+    few = claims.brief_table(judged[2:], {status: status for status in statuses})
+    assert [row[1] for row in few.rows] == statuses[2:] and not few.notes
 
 
 def test_every_shipped_claim_says_where_the_paper_makes_it() -> None:

@@ -13,12 +13,14 @@ import torch
 
 from resrepro import results
 from resrepro.config.architectures import counted_nets
+from resrepro.config.datasets import SIZES
 from resrepro.config.recipe import ScaleCrop
 from resrepro.config.run import Run
 from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.errors import UserError
+from resrepro.evaluation.batch_norm import num_mini_batches
 from resrepro.models import build
 from resrepro.models.complexity import complexity
 from resrepro.results.same_run import recorded_run
@@ -28,7 +30,8 @@ from resrepro.training.step import Engine
 
 CALIBRATION_S = 10.0
 MIN_ITERS = 500  # of a run whose time counts: the start, and the tests, take most of a shorter one
-TESTS = 1.1  # a tenth of the training's time goes to the tests
+FORWARD = 1 / 3  # of the time of a training step on as many images
+TESTS = 1.1  # where the number of images is not known, a tenth of the training's time goes to the tests
 
 _View = tuple[str, ScaleCrop | None, int | None]  # dataset, and size of the images: what a net's rate depends on
 
@@ -56,7 +59,7 @@ def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> li
     for run in missing:
         iteration = max(run.first_iter, run_status(results_dir, run).iteration)
         left = run.recipe.total_iters - iteration
-        work = left * run.recipe.batch_size * _multiply_adds(run.arch)
+        work = _work(run, iteration, to_the_end=True)
         view = _view(run)
         rates = stored.get((view, run.arch)) or stored.get((view, ""))
         if rates:
@@ -74,6 +77,25 @@ def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> li
 
 def _view(run: Run) -> _View:
     return run.dataset, run.recipe.scale_crop, run.recipe.resize
+
+
+def _work(run: Run, first: int, *, to_the_end: bool) -> float:
+    """Return the multiply-adds of training from an iteration on, tests included: those of training, or as long.
+
+    Args:
+        to_the_end: whether the last measurements count, too.
+    """
+    recipe, sizes = run.recipe, SIZES.get(run.dataset)
+    num_images = float((recipe.total_iters - first) * recipe.batch_size)
+    if sizes is None:
+        return TESTS * num_images * _multiply_adds(run.arch)
+    averaged = (recipe.bn_average_batches or 0) * recipe.batch_size
+    num_points = -(-recipe.total_iters // recipe.curve_every_iters) - first // recipe.curve_every_iters
+    num_tested = num_points * (sizes.num_test + (averaged and averaged + sizes.num_test))
+    if to_the_end:
+        at_end = num_mini_batches(recipe) * recipe.batch_size
+        num_tested += (recipe.train_images or sizes.num_train) + at_end + 2 * sizes.num_test
+    return (num_images + FORWARD * num_tested) * _multiply_adds(run.arch)
 
 
 def _multiply_adds(arch: str) -> int:
@@ -99,7 +121,7 @@ def _stored_rates(results_dir: Path, compute: Compute) -> dict[tuple[_View, str]
                 continue
             last = points[-1]  # whose time is without the measurements at the end
             run = recorded_run(record)
-            rate = last.elapsed_s / (last.iteration * run.recipe.batch_size * _multiply_adds(run.arch))
+            rate = last.elapsed_s / _work(run, 0, to_the_end=False)
         except UserError:  # a damaged record, or a net of other code that is not here
             continue
         for arch in (run.arch, ""):
@@ -111,7 +133,7 @@ def calibrate(run: Run, compute: Compute) -> float | None:
     """Train the run's net for `CALIBRATION_S` on noise; None where it is trained on image files.
 
     Returns:
-        Seconds per multiply-add (of an image of the paper's size), tests included.
+        Seconds per multiply-add (of an image of the paper's size).
     """
     of_folder = run.dataset.startswith("folder:") and run.recipe.resize is None
     if run.recipe.scale_crop is not None or of_folder:  # images of a size, or from files, that is not known
@@ -135,4 +157,4 @@ def calibrate(run: Run, compute: Compute) -> float | None:
             engine.step(num_iters, recipe.lr)
             engine.totals()
             seconds = time.perf_counter() - start
-    return TESTS * seconds / (num_iters * batch * _multiply_adds(run.arch))
+    return seconds / (num_iters * batch * _multiply_adds(run.arch))

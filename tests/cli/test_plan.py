@@ -46,7 +46,9 @@ def test_the_time_is_that_of_finished_runs_by_multiply_adds(tmp_path: Path, monk
     plain20, _, plain44 = find_experiment("cifar-plain").runs[:3]
     same, deeper = estimates.estimates([plain20.replace(seed=1), plain44], tmp_path, HERE)
     ratio = counted_nets()["plain44"].num_multiply_adds / counted_nets()["plain20"].num_multiply_adds
-    assert same.seconds == pytest.approx(1000) and deeper.seconds == pytest.approx(1000 * ratio)
+    # 64,000 iterations, 64 tests of 2 x 10,000 and 12,800 images, and at the end 50,000 + 20,000 + 12,800, a third each
+    with_end = 1000 * (64_000 + 64 * 32_800 / 384 + 82_800 / 384) / (64_000 + 64 * 32_800 / 384)
+    assert same.seconds == pytest.approx(with_end) and deeper.seconds == pytest.approx(with_end * ratio)
     assert same.how.startswith("by the rate of finished runs of plain20, on ")
     assert deeper.how.startswith("by the rate of finished runs of other nets, by multiply-adds, on ")
 
@@ -61,7 +63,15 @@ def test_the_rate_of_a_finished_run_is_that_of_its_size_of_images(
     store_run(tmp_path, resized, 500.0)
     asked = [run, small.replace(seed=1), resized.replace(seed=1), resized.resized(32)]
     seconds = [plan.seconds for plan in estimates.estimates(asked, tmp_path, HERE)]
-    assert seconds == [None, pytest.approx(6000), pytest.approx(500), None]
+    assert seconds == [None, pytest.approx(6018, abs=1), pytest.approx(501.6, abs=0.1), None]
+
+
+def test_the_tests_of_a_short_schedule_count(tmp_path: Path) -> None:
+    store(tmp_path, "plain20", 1000.0)
+    short = find_experiment("cifar-plain").runs[0].scaled(0.02)  # 1280 iterations, 13 tests, BN over 10 mini-batches
+    (plan,) = estimates.estimates([short], tmp_path, HERE)
+    iters = 1280 + 13 * 21_280 / 384 + 71_280 / 384
+    assert plan.seconds == pytest.approx(1000 * iters / (64_000 + 64 * 32_800 / 384))
 
 
 def test_each_size_of_images_is_calibrated_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,11 @@ from resrepro.errors import UserError
 def bench(
     archs: Annotated[
         list[str] | None,
-        typer.Argument(help="Name nets, such as resnet20 resnet56; or imagenet, with or without nets after it."),
+        typer.Argument(
+            metavar="ARCH|imagenet",
+            show_default=False,
+            help="Name nets, such as resnet20 resnet56; or imagenet, with or without nets after it.",
+        ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Train on this dataset; by default, cifar10 or imagenet.")] = None,
     device: Device = "auto",

@@ -56,7 +56,7 @@ MaxImages = Annotated[int | None, typer.Option(help="Test this many images only,
 
 def evaluate(
     nets: Annotated[
-        list[str], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False, help="Name runs, or give files.")
+        list[str], typer.Argument(metavar="RUN|WEIGHTS", show_default=False, help="Name runs, or give files.")
     ],
     protocol: Annotated[str, typer.Option(help="Test with center, 10-crop or multi-scale views.")] = "center",
     ensemble: Annotated[

@@ -64,7 +64,7 @@ def export(
 def predict(
     run: RunName,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", show_default=False, help="Give image files of any size.")
+        list[Path], typer.Argument(metavar="IMAGE", show_default=False, help="Give image files of any size.")
     ],
     top: Annotated[int, typer.Option(help="Print so many classes.", min=1)] = 3,
     data_dir: MeanDir = DEFAULT_DATA,

@@ -35,7 +35,7 @@ Seed = Annotated[int, typer.Option(help="Draw with this seed.", min=0)]
 
 def responses(
     nets: Annotated[
-        list[str], typer.Argument(metavar="RUN|WEIGHTS...", show_default=False, help="Name runs, or give files.")
+        list[str], typer.Argument(metavar="RUN|WEIGHTS", show_default=False, help="Name runs, or give files.")
     ],
     arch: Annotated[str | None, typer.Option(help="Name the architecture of WEIGHTS.")] = None,
     in_order: Annotated[

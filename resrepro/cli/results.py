@@ -160,7 +160,7 @@ def plot(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|PATH.toml|all]", show_default=False, help="Name experiments; by default, every one."
+            metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; by default, every one."
         ),
     ] = None,
     format: Format = "png",

@@ -6,14 +6,16 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from resrepro.cli.options import Json, console, print_json
+from resrepro.cli.options import Json, console, print_json, print_table
 from resrepro.config.architectures import ARCHITECTURES, VGG_LABELS, Counts, architecture, counted_nets
+from resrepro.results.tables import Table
 
 
 def summary(
-    arch: Annotated[str | None, typer.Argument(help="Name one architecture; by default, all.")] = None,
+    arch: Annotated[
+        str | None, typer.Argument(metavar="ARCH", show_default=False, help="Name one architecture; by default, all.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Count the layers, parameters and multiply-adds of nets.
@@ -25,19 +27,13 @@ def summary(
     if as_json:
         print_json([{"arch": name, **asdict(counts)} for name, counts in found.items()])
         return
-    table = Table(
-        "architecture", "layers", "parameters", "multiply-adds", "output sizes", box=None, header_style="bold"
-    )
+    columns = ("architecture", "layers", "parameters", "multiply-adds", "output sizes")[: 4 if arch else 5]
+    rows = []
     for name, counts in found.items():
-        where = "" if arch else " ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
-        table.add_row(
-            name,
-            str(counts.num_layers),
-            f"{counts.num_parameters:,}",
-            f"{counts.num_multiply_adds:.3g}",
-            where,
-        )
-    console.print(table)
+        sizes = " ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
+        cells = str(counts.num_layers), f"{counts.num_parameters:,}", f"{counts.num_multiply_adds:.3g}", sizes
+        rows.append((name, *cells)[: len(columns)])
+    print_table(Table(title="", columns=columns, rows=tuple(rows), notes=()))
     if arch:
         side = 224 if arch in VGG_LABELS else architecture(arch).image_size
         console.print(f"\ninput   3 x {side}x{side}")

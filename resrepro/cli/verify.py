@@ -29,7 +29,7 @@ from resrepro.results.stored_checks import NO_NET, Findings
 def verify(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", show_default=False, help="Name runs or folders; by default, all stored."),
+        typer.Argument(metavar="RUN", show_default=False, help="Name runs or folders; by default, all stored."),
     ] = None,
     responses: Annotated[
         bool, typer.Option("--responses", help="Also measure all training images: responses and clean training error.")

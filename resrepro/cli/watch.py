@@ -215,7 +215,7 @@ def watch(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|PATH.toml|RUN]", show_default=False, help="Name experiments or runs; by default, all stored."
+            metavar="NAME|PATH.toml|RUN", show_default=False, help="Name experiments or runs; by default, all stored."
         ),
     ] = None,
     every: Annotated[

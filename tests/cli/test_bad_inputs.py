@@ -104,6 +104,24 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
         "--ensemble: expected several nets, and each once; got ",
     ),
     ("evaluate {tmp}/w.pt --ensemble", "expected several nets"),
+    ("run quickstart --jobs 2.5", "--jobs 2.5: expected auto, or how many runs at once"),
+    ("run quickstart --only plain-deep,", "--only: there is no run ''"),
+    ("run quickstart --precision FP32 --device cpu --results-dir {tmp}", "--precision FP32: expected auto, fp32"),
+    ("run Quickstart", "did you mean 'quickstart'?"),
+    ("run cifar-plain --dataset CIFAR10", "did you mean 'cifar10'?"),
+    ("run cifar-plain --dataset folder:{tmp}/no --device cpu --results-dir {tmp}", "/no: no such folder; expected "),
+    ("list --schedule-scale 0", "--schedule-scale 0: expected more than 0 and at most 1"),
+    ("show cifar-plain --schedule-scale 7", "--schedule-scale 7: expected more than 0 and at most 1"),
+    ("show plain34-vs-res34 --resize 32", "--resize 32: this recipe crops photographs"),
+    ("plot cifar-plain --style big --results-dir {tmp}", "--style big: expected paper, slide, poster"),
+    ("plot cifar-plain --font-size 0 --results-dir {tmp}", "--font-size 0: expected a number from 4 to 72"),
+    ("table fig1 --results-dir {tmp}", "table fig1: expected 1, 2, 3"),
+    ("table 6 --format tex", "--format tex: expected md, csv, latex"),
+    ("evaluate plain20 --protocol 10crop --results-dir {tmp}", "did you mean '10-crop'?"),
+    ("export plain20 --to pytorch --results-dir {tmp}", "--to pytorch: unknown; did you mean 'torchvision'?"),
+    ("submit quickstart --time 1h --local --results-dir {tmp}", "--time 1h: expected at least a minute"),
+    ("bench resnet18x", "unknown architecture 'resnet18x'"),
+    ("data check cifar10", "dataset 'cifar10': image files are expected here"),
 ]
 USAGE = [  # what the parser of the command line refuses
     ("run cifar-plain --resize 4", "--resize 4: expected at least 8; see resrepro run --help"),
@@ -129,6 +147,13 @@ USAGE = [  # what the parser of the command line refuses
     ("watch --every inf", "expected at most 86400"),
     ("bench resnet20 --seconds inf", "expected at most 3600"),
     ("lesions resnet20 --draws 99999999999", "expected at most 1000"),
+    ("run cifar-plain --processes 0", "--processes 0: expected at least 1"),
+    ("plot cifar-plain --only plain20", "plot: there is no option '--only'; known: --format, "),
+    ("export resnet20 --to onnx --output-dir x", "export: there is no option '--output-dir'; did you mean '--output'?"),
+    ("compare resnet20", "compare: RUN is missing: name the run to compare it with"),
+    ("help", "there is no command 'help'; known: list, show, "),
+    ("-v", "error: there is no option '-v'; did you mean '--version'?"),
+    ("list --json=1", "option '--json' takes no value; for more type the command with --help"),
 ]
 
 TOML = """

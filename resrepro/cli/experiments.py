@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from resrepro.config.experiment import Experiment
 from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import experiment_names, find_experiment
+from resrepro.errors import UserError
 from resrepro.results.paths import folder_with_runs
 from resrepro.results.status import RunStatus, run_status
 from resrepro.results.tables import Table
@@ -54,7 +55,7 @@ def list_experiments(
 ) -> None:
     """List all experiments, and how far they are."""
     variation = Variation(schedule_scale=schedule_scale)
-    experiments = [e.variant(variation) for e in sorted(map(find_experiment, experiment_names()), key=_place)]
+    experiments = _varied(sorted(map(find_experiment, experiment_names()), key=_place), variation)
     statuses = {e.name: [run_status(results_dir, run) for run in e.runs] for e in experiments}
     if as_json:
         print_json([_summary(experiment, statuses[experiment.name]) for experiment in experiments])
@@ -80,6 +81,23 @@ def list_experiments(
     console.print(
         f"resrepro show NAME{options} tells more; resrepro run NAME{options} trains what is missing.", soft_wrap=True
     )
+
+
+def _varied(experiments: Iterable[Experiment], variation: Variation) -> list[Experiment]:
+    """Return the experiments so varied, without those whose schedule is too short for it.
+
+    Raises:
+        UserError: all are too short.
+    """
+    found, errors = [], []
+    for experiment in experiments:
+        try:
+            found.append(experiment.variant(variation))
+        except UserError as error:
+            errors.append(error)
+    if not found:
+        raise errors[-1]
+    return found
 
 
 def _cells(experiment: Experiment, statuses: list[RunStatus]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from resrepro.cli.options import (
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.status import named_runs
-from resrepro.results.stored_checks import NO_NET, Findings
+from resrepro.results.stored_checks import Findings
 
 
 def verify(
@@ -81,7 +81,7 @@ def verify(
     if as_json:
         print_json([{"run": _name(files), **asdict(verified)} for files, verified in found.items()])
     else:
-        num_without = sum(any(note.startswith(NO_NET) for note in verified.notes) for verified in found.values())
+        num_without = sum(verified.net_left_out for verified in found.values())
         untested = f"; the net was not tested of {num_without}" if num_without else ""
         console.print(f"{len(asked)} finished run(s), {num_differing} with differences{untested}", soft_wrap=True)
     if num_differing:

@@ -27,7 +27,7 @@ from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import Kernels, Prediction, Response, RunRecord
 from resrepro.results.same_run import recorded_run
-from resrepro.results.stored_checks import NO_NET, Findings, check_stored
+from resrepro.results.stored_checks import Findings, check_stored
 from resrepro.runtime import device as devices
 from resrepro.runtime.device import Compute, device_errors
 
@@ -75,11 +75,11 @@ class Verifier:
         files, record = run
         found = check_stored(files, record)
         if record.status == "diverged":
-            found.notes.append(f"{NO_NET}, for the run diverged")
+            found.leave_out_net("the run diverged")
         elif not files.weights.exists():
-            found.notes.append(f"{NO_NET}, for no weights are stored")
+            found.leave_out_net("no weights are stored")
         elif found.names(files.weights):
-            found.notes.append(f"{NO_NET}, for its weights are damaged")
+            found.leave_out_net("its weights are damaged")
         else:
             try:
                 self._recompute(files, record, kernels, found)
@@ -89,7 +89,7 @@ class Verifier:
 
     def _recompute(self, files: RunFiles, record: RunRecord, kernels: Kernels, found: Findings) -> None:
         if not is_there(record.dataset, data_dir=self.data_dir):
-            found.notes.append(f"{NO_NET}, for there is no {record.dataset} in {self.data_dir}")
+            found.leave_out_net(f"there is no {record.dataset} in {self.data_dir}")
             return
         run, compute = recorded_run(record), self._compute(record)
         with self._opening:

@@ -25,7 +25,7 @@ from resrepro.figures.layout import (
     panel_grid,
 )
 from resrepro.figures.palette import BLUE, GREEN, VERMILION
-from resrepro.results.csv_rows import MEND, read_rows
+from resrepro.results.csv_rows import mend, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import ConstructedComparison, RunRecord
 
@@ -49,7 +49,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     if run.start_from is not None:
         parts = {row.part: row for row in read_rows(files.identity, ConstructedComparison)}
         if record is not None and len(parts) < 2:
-            raise UserError(f"{files.identity}: not there, or cut short; {MEND}")
+            raise UserError(f"{files.identity}: not there, or cut short; {mend(files.identity)}")
         if len(parts) == 2:
             common = {
                 "largest_difference": max(row.largest_difference for row in parts.values()),

@@ -19,7 +19,7 @@ from resrepro.errors import UserError
 from resrepro.figures.data import FigureData, seeds_said
 from resrepro.figures.layout import add_remarks, is_leftmost, legend_below, missing_run_remarks, panel_grid
 from resrepro.results.analyses import read_norms
-from resrepro.results.csv_rows import MEND
+from resrepro.results.csv_rows import mend
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 
@@ -32,7 +32,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     """Read one row per layer and moment, as far as the run has come."""
     found = read_norms(files, run.arch)
     if record is not None and not found:
-        raise UserError(f"{files.gradients}: not there (finished by an older version); {MEND}")
+        raise UserError(f"{files.gradients}: not there (finished by an older version); {mend(files.gradients)}")
     return [dict(row) for row in found]
 
 

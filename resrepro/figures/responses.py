@@ -28,7 +28,7 @@ from resrepro.figures.layout import (
 )
 from resrepro.paper.curves import published_responses, response_difference
 from resrepro.results.analyses import read_responses
-from resrepro.results.csv_rows import MEND
+from resrepro.results.csv_rows import mend
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table
@@ -46,7 +46,7 @@ def rows(files: RunFiles, run: Run, record: RunRecord | None) -> list[dict[str, 
     if not found and files.responses.exists() and architecture(run.arch).own:
         raise UserError(f"{files.responses}: no responses; no 3x3 layer of {run.arch} has a BN that is named after it")
     if not found:
-        raise UserError(f"{files.responses}: not there (finished by an older version); {MEND}")
+        raise UserError(f"{files.responses}: not there (finished by an older version); {mend(files.responses)}")
     return [dict(row) for row in found]
 
 

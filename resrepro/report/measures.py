@@ -94,7 +94,9 @@ def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
     if not found or published is None:
         return []
     if len(found) != len(published.std):
-        raise UserError(f"{files.responses}: {len(found)} layers, expected {len(published.std)}; {csv_rows.MEND}")
+        raise UserError(
+            f"{files.responses}: {len(found)} layers, expected {len(published.std)}; {csv_rows.mend(files.responses)}"
+        )
     return [row.std / theirs for row, theirs in zip(found, published.std.tolist(), strict=True)]
 
 

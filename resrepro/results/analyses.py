@@ -7,7 +7,7 @@ from itertools import groupby
 
 from resrepro.config.architectures import architecture
 from resrepro.errors import UserError
-from resrepro.results.csv_rows import MEND, read_rows
+from resrepro.results.csv_rows import mend, read_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import LayerNorms, Prediction, Response
 
@@ -21,7 +21,7 @@ def read_responses(files: RunFiles, arch: str) -> list[Response]:
     found = read_rows(files.responses, Response)
     # what follows the last 3x3 layer: a 1x1 at most, and fc
     if found and found[-1].layer < architecture(arch).depth - 2:
-        raise UserError(f"{files.responses}: cut short after layer {found[-1].layer}; {MEND}")
+        raise UserError(f"{files.responses}: cut short after layer {found[-1].layer}; {mend(files.responses)}")
     return found
 
 
@@ -33,7 +33,9 @@ def read_norms(files: RunFiles, arch: str) -> list[LayerNorms]:
     """
     found, depth = read_rows(files.gradients, LayerNorms), architecture(arch).depth
     if depth and len(found) % depth:  # a net of other code has no depth that is known
-        raise UserError(f"{files.gradients}: cut short: {len(found)} rows, expected {depth} a moment; {MEND}")
+        raise UserError(
+            f"{files.gradients}: cut short: {len(found)} rows, expected {depth} a moment; {mend(files.gradients)}"
+        )
     return found
 
 
@@ -50,5 +52,5 @@ def read_predictions(files: RunFiles) -> list[Prediction]:
     """
     found = read_rows(files.predictions, Prediction)
     if files.predictions.exists() and ([p.image for p in found] != list(range(len(found))) or not found):
-        raise UserError(f"{files.predictions}: not a row for each image in order; {MEND}")
+        raise UserError(f"{files.predictions}: not a row for each image in order; {mend(files.predictions)}")
     return found

@@ -14,20 +14,18 @@ from resrepro.errors import UserError
 from resrepro.files import user_errors, write_text
 
 Row = TypeVar("Row", bound=StrictModel)
-MEND = (  # of what a run writes itself
-    "restore it; or delete it and type the run's command again, which makes it from the checkpoint; without a "
-    "checkpoint, delete the folder, and the run is trained again"
-)
-
-
 MEASURED_BY = {"lesions.csv": "lesions", "paths.csv": "lesions", "surface.csv": "surface"}  # after the run: commands
 
 
 def mend(path: Path) -> str:
     """Say how to mend a damaged or missing file of a run."""
-    if path.name not in MEASURED_BY:
-        return MEND
-    return f"restore it, or measure it again: resrepro {MEASURED_BY[path.name]} {path.parent}"
+    if path.name in MEASURED_BY:
+        return f"restore it, or measure it again: resrepro {MEASURED_BY[path.name]} {path.parent}"
+    first = "delete it and " if path.exists() else ""
+    return (
+        f"restore it; or {first}type the run's command again, which makes it from the checkpoint; without a "
+        "checkpoint, delete the folder, and the run is trained again"
+    )
 
 
 def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:

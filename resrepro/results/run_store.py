@@ -35,7 +35,7 @@ def read_points(files: RunFiles) -> list[CurvePoint]:
         if point.iteration <= before.iteration:
             raise UserError(
                 f"{files.curves}:{number}: iteration {point.iteration} after {before.iteration}, expected a later one; "
-                f"{csv_rows.MEND}"
+                f"{csv_rows.mend(files.curves)}"
             )
     return points
 

@@ -14,8 +14,6 @@ from resrepro.results.records import Prediction, RunRecord
 from resrepro.results.run_store import read_points
 from resrepro.results.same_run import recorded_run
 
-NO_NET = "not checked: the net"  # how a note begins that says why not
-
 
 @dataclass
 class Findings:
@@ -25,11 +23,18 @@ class Findings:
         equal: what is as recorded.
         differences: what is not, a line each.
         notes: what was not checked, and why; and what may differ by rounding.
+        net_left_out: whether the net was not tested.
     """
 
     equal: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    net_left_out: bool = False
+
+    def leave_out_net(self, why: str) -> None:
+        """Note that the net is not tested."""
+        self.notes.append(f"not checked: the net, for {why}")
+        self.net_left_out = True
 
     def names(self, path: Path) -> bool:
         """Tell whether a difference is of this file."""
@@ -49,7 +54,7 @@ def check_stored(files: RunFiles, record: RunRecord) -> Findings:
     paths = [path for path in (*files.csvs, files.weights) if path.name in record.sha256]
     found.differences += damaged_files(paths, record)
     missing = [path for path in paths if not path.exists() and path != files.weights]
-    found.differences += [f"{p}: missing; {csv_rows.mend(p).replace('delete it and type', 'type')}" for p in missing]
+    found.differences += [f"{path}: missing; {csv_rows.mend(path)}" for path in missing]
     if not paths:
         found.notes.append("not checked: the files, for this older record has no SHA-256 of them")
     elif not found.differences:
@@ -71,7 +76,7 @@ def _check_place(files: RunFiles, record: RunRecord, found: Findings) -> None:
 def _check_curves(files: RunFiles, record: RunRecord, found: Findings) -> None:
     points = read_points(files)
     if not points:
-        found.differences.append(f"{files.curves}: no curve point; {csv_rows.MEND}")
+        found.differences.append(f"{files.curves}: no curve point; {csv_rows.mend(files.curves)}")
         return
     last, best = points[-1], min(points, key=lambda point: point.shown_test_error_pct)
     averaged = record.final_test_error_bn_reestimated_pct if record.averages_bn else None

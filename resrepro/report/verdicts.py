@@ -84,7 +84,7 @@ class Verdict:
             return "counted on the net"
         if self.p_value is None:
             return "one run, and its noise is not known"
-        p = p_words(self.p_value)
+        p = f"corrected {p_words(self.p_value)}"
         if self.ranks is not None:
             return f"{self.ranks.words}; {p}"
         sign = "+" if self.claim.is_order or self.claim.published else ""

@@ -40,7 +40,7 @@ def test_two_nets_of_one_depth_are_compared_layer_by_layer(tmp_path: Path) -> No
     respond(tmp_path, "resnet20", [0.99 + i / 11 for i in range(19)])  # below in each layer, by a little
     verdict = decide(tmp_path, FIG_7, **order)
     assert verdict.status == "consistent (one run)" and verdict.p_value == pytest.approx(2 / 2**19)
-    assert verdict.test == "Wilcoxon's signed-rank test of 19 layers, the first above in 19; p < 0.001"
+    assert verdict.test == "Wilcoxon's signed-rank test of 19 layers, the first above in 19; corrected p < 0.001"
     backward = {"column": "response_std", "higher": "resnet20", "lower": "plain20"}
     assert status(tmp_path, FIG_7, **backward) == "inconsistent (one run)"
     respond(tmp_path, "resnet20", [1.9] * 19)  # on the mean, which the ranks are about

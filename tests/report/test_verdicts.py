@@ -67,7 +67,8 @@ def test_one_run_is_decided_by_the_binomial_noise_of_the_images(tmp_path: Path) 
     # 13.44 - 9.37 -+ 1.96 * 100 * sqrt(0.1344 * 0.8656 / 1e4 + 0.0937 * 0.9063 / 1e4)
     assert verdict.interval == pytest.approx((4.07 - 0.879, 4.07 + 0.879), abs=2e-3)
     assert verdict.test == (
-        "95 % interval of the difference +3.19 to +4.95; p < 0.001; binomial noise of 10,000 images (±0.34, ±0.29)"
+        "95 % interval of the difference +3.19 to +4.95; corrected p < 0.001; "
+        "binomial noise of 10,000 images (±0.34, ±0.29)"
     )
     assert status(tmp_path, higher="resnet110", lower="resnet56") == "inconsistent (one run)"
     finish(tmp_path, "resnet110", [13.2])
@@ -168,7 +169,7 @@ def test_margins_below_and_above(tmp_path: Path) -> None:
     finish(tmp_path, "resnet110", [6.0, 6.2, 6.4])  # 2 -+ 0.65 (the floor of the noise: 0.27, 0.24)
     assert status(tmp_path, **ORDER, min_difference_pct=1.0) == "supported"
     assert status(tmp_path, **ORDER, min_difference_pct=1.8) == "inconclusive"
-    assert " (claimed: more than 1.8); p = " in decide(tmp_path, **ORDER, min_difference_pct=1.8).test
+    assert " (claimed: more than 1.8); corrected p = " in decide(tmp_path, **ORDER, min_difference_pct=1.8).test
     assert "claimed" not in decide(tmp_path, **ORDER).test
     assert status(tmp_path, **ORDER, min_difference_pct=3.0) == "contradicted"
     assert status(tmp_path, **ORDER, max_difference_pct=3.0) == "supported"

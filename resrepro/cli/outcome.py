@@ -12,7 +12,8 @@ from resrepro.cli.options import DEFAULT_RESULTS, print_table
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
-from resrepro.report.verdicts import ELSEWHERE, decidable, judge
+from resrepro.report.judge import decidable, judge
+from resrepro.report.verdict import ELSEWHERE
 from resrepro.results.status import RunStatus, run_status
 from resrepro.results.tables import Table
 

@@ -11,8 +11,9 @@ from statistics import fmean
 from resrepro import paper
 from resrepro.config.architectures import VGG_LABELS
 from resrepro.config.experiment import Claim, Experiment
+from resrepro.report.judge import decidable, judge
 from resrepro.report.measures import MEASURES
-from resrepro.report.verdicts import Status, Verdict, decidable, judge
+from resrepro.report.verdict import Status, Verdict
 from resrepro.results.tables import Table, mean_std
 
 COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")

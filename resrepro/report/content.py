@@ -19,7 +19,7 @@ from resrepro.report.run_table import provenance, runs_table, stored_records
 from resrepro.report.speed import speed_table
 from resrepro.report.tables import TABLES, results_table
 from resrepro.report.variations import VariedExperiments, varied_experiments
-from resrepro.report.verdicts import ELSEWHERE, ONE_RUN, STATUSES, Status
+from resrepro.report.verdict import ELSEWHERE, ONE_RUN, STATUSES, Status
 from resrepro.results.records import RunRecord
 
 FIRST_FIGURES = ("fig6-corners", "fig6-corners-decay-all")  # the second where the first has no runs

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from resrepro.report.page import Page, PageFigure
-from resrepro.report.verdicts import ONE_RUN
+from resrepro.report.verdict import ONE_RUN
 from resrepro.results.tables import Table
 
 FOLDER = Path(__file__).parent

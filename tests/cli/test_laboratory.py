@@ -18,7 +18,7 @@ from resrepro.figures.files import draw_experiment
 from resrepro.figures.kinds import FIGURES
 from resrepro.models import build
 from resrepro.models.weights import save_weights
-from resrepro.report.verdicts import judge
+from resrepro.report.judge import judge
 from resrepro.results import csv_rows
 from resrepro.results.csv_rows import read_rows, write_rows
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint

@@ -22,7 +22,7 @@ from resrepro.figures import curves
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.files import draw_experiment
 from resrepro.figures.look import Look
-from resrepro.report.verdicts import judge
+from resrepro.report.judge import judge
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint
 from support.recipes import tiny_run

@@ -15,9 +15,9 @@ from resrepro.config.toml_files import experiment_names, find_experiment, read_e
 from resrepro.errors import UserError
 from resrepro.paper import EVALUATION_SCALES
 from resrepro.report import claims
+from resrepro.report.judge import decidable
 from resrepro.report.measures import read_value
 from resrepro.report.statistics import Estimate, minus
-from resrepro.report.verdicts import decidable
 from resrepro.results import csv_rows
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import CurvePoint, Errors, Evaluation

@@ -8,7 +8,7 @@ from pathlib import Path
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.paper import curves
 from resrepro.report import claims
-from resrepro.report.verdicts import Status
+from resrepro.report.verdict import Status
 from support.stored_runs import finish
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from resrepro.config.experiment import Claim
 from resrepro.config.toml_files import find_experiment
-from resrepro.report.verdicts import Verdict, judge
+from resrepro.report.judge import judge
+from resrepro.report.verdict import Verdict
 
 
 def decide(results_dir: Path, experiment: str = "seeds", **fields: Any) -> Verdict:

@@ -12,8 +12,8 @@ from resrepro.config.experiment import Claim
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_experiment, read_experiment
 from resrepro.errors import UserError
+from resrepro.report.judge import judge
 from resrepro.report.noise import SeedSpreads
-from resrepro.report.verdicts import judge
 from resrepro.results import csv_rows
 from resrepro.results.records import CurvePoint
 from support.judging import decide, status

@@ -54,10 +54,10 @@ def test_an_error_of_writing_output_without_a_buffer_is_one_line(
 def test_an_error_that_names_no_file_is_not_blamed_on_standard_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*file: str) -> None:
+    def fail(*file: str, **_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files", *file)
 
-    monkeypatch.setattr(cli, "app", lambda: fail("a file"))
+    monkeypatch.setattr(cli, "app", lambda **_: fail("a file"))
     assert run(monkeypatch, io.TextIOWrapper(io.BytesIO())) == 1
     assert capsys.readouterr().err.startswith("error: a file: Too many open files; ")
     monkeypatch.setattr(cli, "app", fail)
@@ -94,7 +94,7 @@ def test_without_braille_characters_watch_draws_no_curves(
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "app", lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(cli, "app", lambda **_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 130 and signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -25,7 +25,7 @@ KEYS = {  # documented in docs/python.md
     },
     ("table", "6"): {"title", "columns", "rows", "notes"},
     ("summary",): {"arch", "num_layers", "num_parameters", "num_multiply_adds", "num_blocks", "output_sizes"},
-    ("verify",): {"run", "equal", "differences", "notes"},
+    ("verify",): {"run", "equal", "differences", "notes", "net_left_out"},
 }  # fmt: skip
 
 

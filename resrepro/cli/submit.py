@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import re
 import shutil
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from resrepro.cli.executors import check_submitit, run_here, submit_array
 from resrepro.cli.job import Job
 from resrepro.cli.options import (
     DEFAULT_DATA,
@@ -38,9 +32,6 @@ from resrepro.files import user_errors
 from resrepro.results.lock import RunLocked, exclusive
 from resrepro.results.paths import RunFiles, run_files
 from resrepro.results.status import run_status
-
-SIGNAL_S = 120  # before the end of its time a job is told to write its checkpoint; Slurm may do so 30 s earlier
-MAX_REQUEUES = 1000  # after the end of its time
 
 
 def submit(
@@ -95,11 +86,11 @@ def submit(
         folder.mkdir(parents=True, exist_ok=True)
     _download(missing, data_dir)
     if local:
-        _run_here(folder, jobs, limit_min, gpus)
+        run_here(folder, jobs, limit_min, gpus)
         _report(missing, results_dir, folder)
         return
     asked = {"partition": partition, "nodes": nodes, "gpus_per_node": gpus or None, "cpus_per_task": cpus}
-    number = _submit(folder, jobs, limit_min, ntasks_per_node=max(1, gpus), additional_parameters=further, **asked)
+    number = submit_array(folder, jobs, limit_min, ntasks_per_node=max(1, gpus), additional_parameters=further, **asked)
     console.print(f"job {number}: {len(jobs)} task(s); their output: {folder}", soft_wrap=True)
     console.print(f"next:   resrepro watch   (or: squeue --job {number}; scancel {number})", soft_wrap=True)
 
@@ -176,7 +167,7 @@ def _check_place(of_slurm: dict[str, Any], gpus: int, precision: str, *, local: 
     Raises:
         UserError: no submitit, no Slurm; or not so many GPUs here, not this precision, or an option of Slurm.
     """
-    _import_submitit()
+    check_submitit()
     if local:
         given = [option for option, value in of_slurm.items() if value is not None]
         if given:
@@ -191,80 +182,6 @@ def _check_place(of_slurm: dict[str, Any], gpus: int, precision: str, *, local: 
         choose("cuda" if gpus else "cpu", precision)
     elif shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
-
-
-def _import_submitit() -> None:
-    try:
-        import submitit  # noqa: F401
-    except ImportError as error:
-        raise UserError("submit: the library submitit is not installed; pip install 'resrepro[slurm]'") from error
-
-
-def _submit(folder: Path, jobs: list[Job], limit_min: int, **asked: Any) -> str:
-    """Submit the jobs as an array.
-
-    Args:
-        asked: parameters of submitit's executor; those that are None are left to the cluster.
-
-    Returns:
-        The number of the job.
-
-    Raises:
-        UserError: Slurm refuses the jobs, or has no cluster here: its own words.
-    """
-    import submitit
-
-    executor = submitit.SlurmExecutor(folder, max_num_timeout=MAX_REQUEUES)
-    given = {key: value for key, value in asked.items() if value is not None}
-    executor.update_parameters(job_name="resrepro", time=limit_min, signal_delay_s=_signal_s(limit_min), **given)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
-            submitted = [executor.submit(job) for job in jobs]
-    except submitit.core.utils.FailedJobError as error:
-        said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
-        fix = "; --gpus 0 trains on the CPU" if "(gres)" in str(error) else ""
-        if "fetch_config" in str(error):
-            fix = "; no cluster is configured on this machine: --local runs the jobs here"
-        raise UserError(f"sbatch: {'; '.join(dict.fromkeys(said)) or 'failed, and does not say why'}{fix}") from error
-    return str(submitted[0].job_id).partition("_")[0]
-
-
-def _run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:
-    """Run the jobs one by one, each as the cluster would: in a process that is signalled and requeued."""
-    import submitit
-
-    from resrepro.runtime.signals import Signals
-
-    executor = submitit.LocalExecutor(folder, max_num_timeout=MAX_REQUEUES)
-    executor.update_parameters(
-        timeout_min=limit_min, signal_delay_s=_signal_s(limit_min), tasks_per_node=max(1, gpus), gpus_per_node=gpus
-    )
-    with Signals() as signals:
-        for job in jobs:
-            with _ignoring_ctrl_c():  # it reaches the job, too, which is told by the SIGTERM below
-                started = executor.submit(job)
-            console.print(f"{', '.join(map(str, job.runs))}: {started.paths.stdout}", soft_wrap=True)
-            while not started.done() and not signals.received():
-                time.sleep(0.2)
-            if number := signals.received():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(started.job_id), signal.SIGTERM)
-                started.wait()
-                console.print("stopped; the same command goes on from the checkpoint")
-                raise typer.Exit(128 + number)
-
-
-@contextmanager
-def _ignoring_ctrl_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _signal_s(limit_min: int) -> int:
-    return min(SIGNAL_S, max(5, 15 * (limit_min - 1)))  # in a minute, too, most of the time is for training
 
 
 def _report(runs: list[Run], results_dir: Path, folder: Path) -> None:

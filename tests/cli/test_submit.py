@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from resrepro.cli import app
+from resrepro.cli.executors import signal_s
 from resrepro.cli.job import Job
-from resrepro.cli.submit import _is_held, _signal_s, _together, minutes
+from resrepro.cli.submit import _is_held, _together, minutes
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
@@ -39,7 +40,7 @@ def test_no_time_is_one_line(text: str) -> None:
 
 
 def test_also_a_short_job_has_most_of_its_time_for_training() -> None:
-    assert [_signal_s(limit_min) for limit_min in (1, 2, 5, 9, 60)] == [5, 15, 60, 120, 120]
+    assert [signal_s(limit_min) for limit_min in (1, 2, 5, 9, 60)] == [5, 15, 60, 120, 120]
 
 
 def test_a_run_that_starts_from_anothers_weights_is_in_its_job() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING
 from resrepro import results
 from resrepro.config.architectures import architecture
 from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
-from resrepro.config.experiment import Experiment, FigureSpec
-from resrepro.config.run import Run, Variation
+from resrepro.config.run import Variation
 from resrepro.config.selection import select_runs
 from resrepro.config.strict import parse
-from resrepro.config.toml_files import experiment_names, find_experiment, shipped_runs
+from resrepro.config.toml_files import shipped_figures
 from resrepro.errors import UserError, did_you_mean
-from resrepro.paper import TEST_ERROR_PCT
-from resrepro.results.distance import published
-from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, folder_with_runs, stored_runs
-from resrepro.results.records import CurvePoint, RunRecord
-from resrepro.results.same_run import recorded_run
+from resrepro.results.paths import DEFAULT_RESULTS, folder_with_runs, stored_runs
 from resrepro.results.status import named_run
 
 if TYPE_CHECKING:  # each takes a moment, so only what a function needs is imported
@@ -33,7 +28,6 @@ if TYPE_CHECKING:  # each takes a moment, so only what a function needs is impor
     from resrepro.evaluation.classifier import Classifier
 
 Folder = str | Path
-CURVE_COLUMNS = ("source", "dataset", "run", "label", "seed", "status", "kind", "iteration", "error_pct", "loss")
 
 
 def load_net(run: Folder, *, results_dir: Folder = DEFAULT_RESULTS, data_dir: Folder | None = None) -> Classifier:
@@ -88,16 +82,9 @@ def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFra
     Raises:
         UserError: no such figure, experiment or run; or one of its files is damaged.
     """
-    import pandas as pd
+    from resrepro.report import frames
 
-    root = Path(results_dir)
-    if root != DEFAULT_RESULTS and not root.is_dir():
-        raise UserError(f"{root}: no such folder; give the results_dir in which runs are stored")
-    found = _curves_of(str(what), root)
-    rows = [row for run, files in found for row in _our_rows(run, files)]
-    nets = {(run.dataset, run.stored_name): (run, files) for run, files in found}
-    rows += [row for run, files in nets.values() for row in _paper_rows(run, files)]
-    return pd.DataFrame(rows, columns=[*CURVE_COLUMNS]).astype({"seed": "Int64"})
+    return frames.curves(str(what), Path(results_dir))
 
 
 def records(*, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
@@ -109,7 +96,9 @@ def records(*, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
     Raises:
         UserError: no such folder, or a record is damaged.
     """
-    return _records(Path(results_dir), stored_runs(Path(results_dir)))
+    from resrepro.report import frames
+
+    return frames.records(Path(results_dir), stored_runs(Path(results_dir)))
 
 
 def figure(
@@ -138,7 +127,7 @@ def figure(
     from resrepro.figures.kinds import FIGURES
     from resrepro.figures.look import Look
 
-    figures = _figures()
+    figures = shipped_figures()
     if name not in figures:
         raise UserError(f"there is no figure '{name}'{did_you_mean(name, figures)}")
     experiment, spec = figures[name]
@@ -184,6 +173,7 @@ def run(
         KeyboardInterrupt: on Ctrl-C, or a signal that ends the process, after a checkpoint of the run.
     """
     from resrepro.data.loading import at_hand
+    from resrepro.report import frames
     from resrepro.runtime.device import choose
     from resrepro.training.reporter import Silent
     from resrepro.training.runner import Runner, Stopped
@@ -204,90 +194,8 @@ def run(
         raise KeyboardInterrupt(str(stopped)) from None
     if errors:
         raise UserError("; ".join(errors))
-    return _records(root, [results.run_files(root, run) for run in runs])
+    return frames.records(root, [results.run_files(root, run) for run in runs])
 
 
 def _data_dir(data_dir: Folder | None) -> Path:
     return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or DEFAULT_DATA)
-
-
-def _figures() -> dict[str, tuple[Experiment, FigureSpec]]:
-    experiments = (find_experiment(name) for name in experiment_names())
-    return {spec.name: (experiment, spec) for experiment in experiments for spec in experiment.figures}
-
-
-def _curves_of(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
-    """Return the runs whose curves are asked for, each seed once, stored or not."""
-    figures = _figures()
-    if what in figures:
-        experiment, spec = figures[what]
-        own = {run.name: run for run in experiment.runs}
-        elsewhere = shipped_runs(experiment.dataset)
-        runs: Iterable[Run] = (own[name] if name in own else elsewhere[name][0][1] for name in spec.run_names)
-    elif what in experiment_names() or what.endswith(".toml"):
-        runs = {run.name: run for run in find_experiment(what).runs}.values()
-    else:
-        return _stored_curves(what, root)
-    seeds = [run for first in runs for run in results.with_stored_seeds(root, [first])]
-    return [(run, results.run_files(root, run)) for run in seeds]
-
-
-def _stored_curves(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
-    """Return the stored runs that are called so, by `<dataset>/<run>/seed<k>` or a part of it."""
-    known: dict[str, list[RunFiles]] = {}
-    for files in stored_runs(root):
-        dataset, *name = files.folder.relative_to(root).parts
-        for parts in ([dataset, *name], [dataset, *name[:1]], name[:1]):
-            known.setdefault("/".join(parts), []).append(files)
-    if what not in known:
-        every = [*_figures(), *experiment_names(), *known]
-        raise UserError(f"there is no figure, experiment or stored run '{what}'{did_you_mean(what, every)}")
-    found = []
-    for files in known[what]:
-        record = results.read_record(files)
-        run = results.read_asked(files) if record is None else recorded_run(record)
-        found += [] if run is None else [(run, files)]
-    return found
-
-
-def _our_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
-    record = results.read_record(files)
-    if record is not None:
-        results.check_files(files, record, files.curves.name)
-    status = record.status if record else "unfinished"
-    about = "ours", run.dataset, run.stored_name, run.label, run.seed, status
-    points: list[CurvePoint] = results.read_points(files)
-    for point in points:
-        yield *about, "train", point.iteration, point.train_error_pct, point.train_loss
-        loss = point.test_loss if point.test_error_bn_averaged_pct is None else None  # it is of moving averages
-        yield *about, "test", point.iteration, point.shown_test_error_pct, loss
-
-
-def _paper_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
-    for kind, curve in published(run, results.read_record(files)).items():
-        for iteration, error_pct in zip(curve.iterations.tolist(), curve.error_pct.tolist(), strict=True):
-            yield "paper", run.dataset, run.stored_name, run.label, None, None, kind, iteration, error_pct, None
-
-
-def _records(root: Path, every: Iterable[RunFiles]) -> pd.DataFrame:
-    import pandas as pd
-
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; give the results_dir in which runs are stored")
-    rows = []
-    for files in every:
-        record = results.read_record(files)
-        if record is not None:
-            rows.append(_record_row(root, files, record))
-    return pd.json_normalize(rows)
-
-
-def _record_row(root: Path, files: RunFiles, record: RunRecord) -> dict[str, object]:
-    as_in_paper = record.schedule_scale == 1 and record.image_size is None
-    paper_error_pct = TEST_ERROR_PCT.get((record.dataset, record.name)) if as_in_paper else None
-    return {
-        "run": files.folder.relative_to(root).as_posix(),
-        **record.model_dump(exclude={"sha256", "versions", "earlier"}),
-        "paper_error_pct": paper_error_pct,
-        "has_weights": files.weights.exists(),
-    }

@@ -29,7 +29,7 @@ def call(app: typer.Typer) -> int:
         UsageError: there is no such command or option, or a value is missing, wrong, or one too many.
     """
     try:
-        return app(standalone_mode=False) or 0
+        return app(prog_name="resrepro", standalone_mode=False) or 0
     except ParserError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # of a group of commands, without one: its message is the help
             error.show()

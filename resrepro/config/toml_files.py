@@ -7,7 +7,6 @@ import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +82,8 @@ def find_experiment(name: str) -> Experiment:
 
 def _drawn_by(figure: str) -> str:
     """Return which shipped experiment draws a figure of this name, such as `fig6`, if one does."""
-    found = (e for e in experiment_names() if any(spec.name == figure for spec in _shipped(e).figures))
-    return "".join(f"; it is a figure, which is drawn by: resrepro plot {e}" for e in islice(found, 1))
+    figures = shipped_figures()
+    return f"; it is a figure, which is drawn by: resrepro plot {figures[figure][0].name}" if figure in figures else ""
 
 
 def _trained_by(net: str) -> str:
@@ -123,6 +122,11 @@ def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:
             if run.dataset == dataset:
                 found.setdefault(run.name, []).append((experiment.name, run))
     return found
+
+
+def shipped_figures() -> dict[str, tuple[Experiment, FigureSpec]]:
+    """Return figure name -> (experiment, figure) of the shipped experiments."""
+    return {spec.name: (its, spec) for its in map(_shipped, experiment_names()) for spec in its.figures}
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -26,7 +26,7 @@ from resrepro.figures.layout import (
     missing_run_remarks,
     new_figure,
 )
-from resrepro.figures.look import POINTS_PER_INCH, Look
+from resrepro.figures.look import POINTS_PER_INCH
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
 from resrepro.results.run_store import read_points
@@ -72,11 +72,13 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     look, num_panels = data.look, len(spec.panel)
     of_panels = [_lines(rows, panel, data) for panel in spec.panel]
     labels = [line.text for lines in of_panels for line in lines]
-    num_columns, beside = arrange(num_panels, labels, look)
-    width, height = _panel_inches(num_columns, look)
+    natural = PANEL_INCHES[0] * look.zoom + LABEL_INCHES * look.scale
+    num_columns, inches, beside = arrange(num_panels, labels, look, natural)
+    width = inches / look.zoom
+    height = min(PANEL_INCHES[1], 0.9 * width)
     below = 0.0
     if not beside:
-        fitting = {label: wrapped(label, width * look.zoom, look) for label in labels}
+        fitting = {label: wrapped(label, inches, look) for label in labels}
         of_panels = [[replace(line, text=fitting[line.text]) for line in lines] for lines in of_panels]
         below = max(height_below([line.text for line in lines], look) for lines in of_panels)
     num_rows = -(-num_panels // num_columns)
@@ -101,14 +103,6 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     if not shown.empty:
         _legend(figure, spec, data, shown)
     return figure
-
-
-def _panel_inches(num_columns: int, look: Look) -> tuple[float, float]:
-    """Return each panel's width with its labels and its height in inches of `paper`."""
-    if look.width_inches is None:
-        return PANEL_INCHES[0] + LABEL_INCHES * look.scale / look.zoom, PANEL_INCHES[1]
-    width = look.width_inches / num_columns / look.zoom
-    return width, min(PANEL_INCHES[1], 0.9 * width)
 
 
 def _lines(rows: pd.DataFrame, panel: PanelSpec, data: FigureData) -> list[_Line]:

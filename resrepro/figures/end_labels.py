@@ -28,22 +28,24 @@ class End:
     color: str
 
 
-def arrange(num_panels: int, labels: Sequence[str], look: Look) -> tuple[int, bool]:
-    """Return the number of panels beside each other, and whether the labels stand beside them, or below.
+def arrange(num_panels: int, labels: Sequence[str], look: Look, natural_inches: float) -> tuple[int, float, bool]:
+    """Return how many panels stand beside each other, their width, and whether the labels stand beside them, or below.
 
     All in one row if the axes get LEAST_AXES_INCHES so, with the labels beside or else below; if not, in more rows.
+
+    Args:
+        natural_inches: width of a panel where the look asks for none. Then all are in one row, and only labels that
+            leave the axes less than half of LEAST_AXES_INCHES stand below.
     """
-    if look.width_inches is None:
-        return num_panels, True
     longest = max(map(len, labels), default=0) * LETTER * look.letter_pt / POINTS_PER_INCH
     words, least = longest + JOIN_INCHES * look.scale, (FRAME_INCHES + LEAST_AXES_INCHES) * look.scale
-    for num_columns in range(num_panels, 0, -1):
+    if look.width_inches is None:
+        return num_panels, natural_inches, natural_inches >= words + least - LEAST_AXES_INCHES / 2 * look.scale
+    for num_columns in range(num_panels, 1, -1):
         width = look.width_inches / num_columns
-        if width >= least + words:
-            return num_columns, True
         if width >= max(least, words):
-            return num_columns, False
-    return 1, False
+            return num_columns, width, width >= least + words
+    return 1, look.width_inches, look.width_inches >= least + words
 
 
 def wrapped(label: str, panel_inches: float, look: Look) -> str:

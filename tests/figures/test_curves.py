@@ -59,6 +59,15 @@ TABLE = pd.DataFrame(
 )
 
 
+def test_long_labels_leave_room_for_the_curves() -> None:
+    data = changed("plain56", label="plain-56, with a label that says all about its recipe")
+    with matplotlib.rc_context(data.look.settings):
+        figure = curves.draw(TABLE, SPEC, data)
+        figure.draw_without_rendering()
+    assert figure.axes[0].get_window_extent().width / figure.dpi >= 1.6
+    assert figure.axes[0].get_legend() is not None and curves.draw(TABLE, SPEC, DATA).axes[0].get_legend() is None
+
+
 def changed(name: str, **fields: Any) -> FigureData:
     """Return DATA with these fields of one run."""
     return replace(DATA, runs={**DATA.runs, name: replace(DATA.runs[name], **fields)})

@@ -48,17 +48,19 @@ def _message(error: Any) -> str:
     if kind == "NoSuchOption":
         known = [name for its in command.get_params(error.ctx) for name in its.opts if name.startswith("--")]
         near = did_you_mean(f"--{error.option_name.lstrip('-')}", known, likeness=LIKENESS)
-        return f"{place}there is no option '{error.option_name}'{near}"
+        where = " before the command" if hasattr(command, "commands") else ""
+        return f"{place}there is no option '{error.option_name}'{where}{near}"
     if kind == "MissingParameter":
         return f"{place}{_name(error.param)} is missing: {_in_sentence(error.param.help)}"
-    if missing := re.match(r"No such command '(.*?)'", error.message):
-        near = did_you_mean(missing[1], command.commands, likeness=LIKENESS)
-        return f"{place}there is no command '{missing[1]}'{near}"
+    if missing := re.match(r"No such command (['\"])(.*?)\1", error.message):
+        near = did_you_mean(missing[2], command.commands, likeness=LIKENESS)
+        return f"{place}there is no command '{missing[2]}'{near}"
     if extra := re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message):
         return f"{place}more than it takes: '{extra[1]}'"
     if kind == "BadParameter" and hasattr(error.__cause__, "errors"):  # pydantic's, with what was given
         message = error.message.partition(", unable")[0]
-        return f"{_name(error.param)} {error.__cause__.errors()[0]['input']}: {_in_our_words(message)}"
+        given = str(error.__cause__.errors()[0]["input"]) or "''"
+        return f"{_name(error.param)} {given}: {_in_our_words(message)}"
     return _in_our_words(error.format_message())
 
 

@@ -128,6 +128,7 @@ USAGE = [  # what the parser of the command line refuses
     ("run cifar-plain --resize 5000", "--resize 5000: expected at most 512"),
     ("run cifar-plain --workers 1.5", "--workers 1.5: expected an integer"),
     ("run cifar-plain --schedule-scale x", "--schedule-scale x: expected a number"),
+    ("run cifar-plain --workers {empty}", "--workers '': expected an integer"),
     ("run cifar-plain --seeds", "option '--seeds' needs a value"),
     ("run cifar-plain --dry-run=3", "option '--dry-run' takes no value"),
     ("run cifar-plain -j 4", "run: there is no option '-j'; did you mean '--jobs'?"),
@@ -142,7 +143,9 @@ USAGE = [  # what the parser of the command line refuses
     ("show quickstart cifar-plain", "show: more than it takes: 'cifar-plain'"),
     ("runn quickstart", "error: there is no command 'runn'; did you mean 'run'?"),
     ("train quickstart", "there is no command 'train'; known: list, show, run, "),
-    ("--versio", "error: there is no option '--versio'; did you mean '--version'?"),
+    ("list's", "there is no command 'list's'; did you mean 'list'?"),
+    ("--json list", "error: there is no option '--json' before the command; known: --version, "),
+    ("--versio", "error: there is no option '--versio' before the command; did you mean '--version'?"),
     ("list --jsn", "list: there is no option '--jsn'; did you mean '--json'?"),
     ("watch --every inf", "expected at most 86400"),
     ("bench resnet20 --seconds inf", "expected at most 3600"),
@@ -152,7 +155,7 @@ USAGE = [  # what the parser of the command line refuses
     ("export resnet20 --to onnx --output-dir x", "export: there is no option '--output-dir'; did you mean '--output'?"),
     ("compare resnet20", "compare: RUN is missing: name the run to compare it with"),
     ("help", "there is no command 'help'; known: list, show, "),
-    ("-v", "error: there is no option '-v'; did you mean '--version'?"),
+    ("-v", "error: there is no option '-v' before the command; did you mean '--version'?"),
     ("list --json=1", "option '--json' takes no value; for more type the command with --help"),
 ]
 

@@ -85,6 +85,7 @@ class Verifier:
                 self._recompute(files, record, kernels, found)
             except (UserError, OSError) as error:
                 found.differences.append(str(error))
+                found.net_left_out = True
         return files, found
 
     def _recompute(self, files: RunFiles, record: RunRecord, kernels: Kernels, found: Findings) -> None:
@@ -96,8 +97,7 @@ class Verifier:
             dataset = self._dataset(run, compute)
             pipeline = dataset.input_pipeline(run.recipe)
         if record.images is not None and pipeline.fingerprint != record.images:
-            found.differences.append(f"the training images of {run.dataset} are not those that the run was trained on")
-            return
+            raise UserError(f"the training images of {run.dataset} are not those that the run was trained on")
         stored = TrainedNet(
             name=str(run), arch=run.arch, dataset=run.dataset, weights=files.weights, run=run, record=record
         )

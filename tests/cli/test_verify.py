@@ -191,7 +191,9 @@ def test_another_arithmetic_is_not_compared_to_the_digit(files: RunFiles) -> Non
 
 def test_other_training_images_are_named(files: RunFiles) -> None:
     edit(files, images="0" * 64)
-    assert "the training images of shapes are not those that the run was trained on" in verify(files, code=1)
+    out = verify(files, code=1)
+    assert "the training images of shapes are not those that the run was trained on" in out
+    assert "1 finished run(s), 1 with differences; the net was not tested of 1" in out
 
 
 def test_wrong_names_and_damaged_records_are_one_line(files: RunFiles) -> None:

@@ -54,7 +54,7 @@ def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
     """Check that figures have different names, and show the experiment's own runs or `shipped` ones.
 
     Raises:
-        UserError: they do not, or a phase diagram cannot tell its runs apart.
+        UserError: they do not, one is about a run that it does not show, or a phase diagram cannot tell its runs apart.
     """
     known = [*experiment.run_names(), *shipped]
     names = Counter(figure.name for figure in experiment.figures)
@@ -65,6 +65,9 @@ def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
         for name in figure.run_names:
             if name not in known:
                 raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")
+        for name in figure.about:
+            if name not in figure.run_names:
+                raise UserError(f"{place}: about '{name}': no panel has this run{did_you_mean(name, figure.run_names)}")
         if figure.kind == "phase":
             _check_phase([run.recipe for run in experiment.runs if run.name in figure.run_names], place)
             for panel in figure.panel:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from resrepro.config.datasets import MAX_NAME, check_dataset
 from resrepro.config.run import MAX_SEED, NAME, Run, Variation
 from resrepro.config.strict import StrictModel
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError
 from resrepro.paper import EvaluationProtocol
 
 
@@ -56,13 +56,6 @@ class FigureSpec(StrictModel):
     def run_names(self) -> list[str]:
         """Return the names of the runs of all panels, each once."""
         return list(dict.fromkeys(name for panel in self.panel for name in panel.runs))
-
-    @model_validator(mode="after")
-    def _is_about_its_runs(self) -> FigureSpec:
-        for name in self.about:
-            if name not in self.run_names:
-                raise ValueError(f"about '{name}': no panel has this run{did_you_mean(name, self.run_names)}")
-        return self
 
     @model_validator(mode="after")
     def _one_net_a_panel(self) -> FigureSpec:

@@ -60,16 +60,22 @@ def _words(change: Mapping[str, Any]) -> list[str]:
 
 
 def with_patterns(figures: Sequence[FigureSpec], names: Sequence[str]) -> tuple[FigureSpec, ...]:
-    """Return the figures with the runs that a pattern in a panel stands for, such as `plain*`, in its place.
+    """Return the figures with the runs that a pattern in `runs` or `about` stands for, such as `plain*`, in its place.
 
     Args:
         names: of the experiment's runs.
     """
-    found = []
-    for figure in figures:
-        panels = []
-        for panel in figure.panel:
-            matching = [[name for name in names if fnmatchcase(name, run)] or [run] for run in panel.runs]
-            panels.append(panel.model_copy(update={"runs": (*dict.fromkeys(chain(*matching)),)}))
-        found.append(figure.model_copy(update={"panel": tuple(panels)}))
-    return tuple(found)
+
+    def matching(given: Sequence[str]) -> tuple[str, ...]:
+        found = chain(*([name for name in names if fnmatchcase(name, run)] or [run] for run in given))
+        return tuple(dict.fromkeys(found))
+
+    return tuple(
+        figure.model_copy(
+            update={
+                "about": matching(figure.about),
+                "panel": tuple(panel.model_copy(update={"runs": matching(panel.runs)}) for panel in figure.panel),
+            }
+        )
+        for figure in figures
+    )

@@ -50,6 +50,12 @@ def test_a_grid_is_the_runs_of_all_its_choices(toml: Callable[..., Path]) -> Non
     assert shown == ("resnet8-lr0.001", *(name for name in names if name.endswith("fan_in")))
 
 
+def test_a_figure_is_about_runs_that_patterns_stand_for(toml: Callable[..., Path]) -> None:
+    about = ('name = "tiny"', 'name = "tiny"\nabout = ["plain8-lr0.1-fan_in", "resnet8-*-fan_in"]')
+    (figure,) = find_experiment(str(toml((RUNS, GRID), CLAIM, PANEL, about))).figures
+    assert figure.about == ("plain8-lr0.1-fan_in", "resnet8-lr0.1-fan_in", "resnet8-lr0.001-fan_in")
+
+
 def test_a_grid_may_stand_beside_runs(toml: Callable[..., Path]) -> None:
     experiment = read_experiment(toml((RUNS, RUNS + GRID)))
     assert len(experiment.runs) == 3 + 32

@@ -14,6 +14,7 @@ from resrepro.config.run import Run
 from resrepro.errors import UserError, did_you_mean, printable
 from resrepro.paper import published_error_pct
 
+ONE_NET_A_PANEL = ("gradients", "signals", "surface")  # kinds of figures
 MAX_DEPTH = 8  # of tables and arrays; `[[figure.panel]]` with its runs is 5 deep
 
 
@@ -54,7 +55,8 @@ def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
     """Check that figures have different names, and show the experiment's own runs or `shipped` ones.
 
     Raises:
-        UserError: they do not, one is about a run that it does not show, or a phase diagram cannot tell its runs apart.
+        UserError: they do not, one is about a run that it does not show, a panel has more runs than its kind can show,
+            or a phase diagram cannot tell its runs apart.
     """
     known = [*experiment.run_names(), *shipped]
     names = Counter(figure.name for figure in experiment.figures)
@@ -68,6 +70,10 @@ def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
         for name in figure.about:
             if name not in figure.run_names:
                 raise UserError(f"{place}: about '{name}': no panel has this run{did_you_mean(name, figure.run_names)}")
+        for panel in figure.panel:
+            if figure.kind in ONE_NET_A_PANEL and len(panel.runs) > 1:
+                what = f"panel '{panel.title}' has {len(panel.runs)} runs; kind '{figure.kind}' has one a panel"
+                raise UserError(f"{place}: {what}")
         if figure.kind == "phase":
             _check_phase([run.recipe for run in experiment.runs if run.name in figure.run_names], place)
             for panel in figure.panel:

@@ -57,15 +57,6 @@ class FigureSpec(StrictModel):
         """Return the names of the runs of all panels, each once."""
         return list(dict.fromkeys(name for panel in self.panel for name in panel.runs))
 
-    @model_validator(mode="after")
-    def _one_net_a_panel(self) -> FigureSpec:
-        for panel in self.panel:
-            if self.kind in ("gradients", "signals", "surface") and len(panel.runs) > 1:
-                raise ValueError(
-                    f"panel '{panel.title}' has {len(panel.runs)} runs; kind '{self.kind}' has one a panel"
-                )
-        return self
-
 
 Measure = Literal[
     "train_error_pct", "test_error_pct", "top5_error_pct", "warmup_opened_iter", "converging_iter", "response_std",

@@ -80,6 +80,7 @@ def test_a_grid_may_stand_beside_runs(toml: Callable[..., Path]) -> None:
         (("{ lr = 1e-3 }", "{ lr = 0.1 }"), r"run 'plain8-lr0.1' seed 0 is declared twice"),
         (('{ init = "fan_in" }', "{ lr = 0.3 }"), r"axes: 2 of them change 'lr'; expected each key in one axis"),
         (("seeds = [0, 3]", f"seeds = {[*range(700)]}"), r"axes: they make 11200 runs; expected at most 10000"),
+        (('name = "tiny"', 'name = "tiny"\nkind = "gradients"'), r"panel 'both' has 5 runs; kind 'gradients' has one"),
         (('["resnet8-lr0.001", "*-fan_in"]', '["*-fan_out"]'), r"figure 'tiny': unknown run '\*-fan_out'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class Variation(StrictModel):
     @property
     def options(self) -> str:
         """Return the options as typed, with a space before each."""
-        options = "" if self.dataset is None else f" --dataset {self.dataset}"
+        options = "" if self.dataset is None else f" --dataset {shlex.quote(self.dataset)}"
         options += "" if self.schedule_scale == 1 else f" --schedule-scale {self.schedule_scale:g}"
         options += "" if self.image_size is None else f" --image-size {self.image_size}"
         return options if self.resize is None else f"{options} --resize {self.resize}"

@@ -45,3 +45,8 @@ def test_the_names_of_runs_are_whole_at_any_width(width: int, tmp_path: Path, mo
     monkeypatch.setattr(options.console, "_width", width)
     shown = run("show", "cifar-decay-all", "--results-dir", tmp_path)
     assert all(name in shown for name in find_experiment("cifar-decay-all").run_names())
+
+
+def test_a_folder_with_a_space_is_quoted_in_the_commands(tmp_path: Path) -> None:
+    shown = run("show", "cifar-plain", "--dataset", f"folder:{tmp_path}/my birds", "--results-dir", tmp_path)
+    assert f"\nresrepro run cifar-plain --dataset 'folder:{tmp_path}/my birds'\n" in shown

@@ -55,7 +55,8 @@ def list_experiments(
 ) -> None:
     """List all experiments, and how far they are."""
     variation = Variation(schedule_scale=schedule_scale)
-    experiments = _varied(sorted(map(find_experiment, experiment_names()), key=_place), variation)
+    shipped = sorted(map(find_experiment, experiment_names()), key=_place)
+    experiments = _varied(shipped, variation)
     statuses = {e.name: [run_status(results_dir, run) for run in e.runs] for e in experiments}
     if as_json:
         print_json([_summary(experiment, statuses[experiment.name]) for experiment in experiments])
@@ -75,6 +76,9 @@ def list_experiments(
             f"\n{', '.join(stored)}: none of your own yet; figures show those in {results_dir}/NAME", soft_wrap=True
         )
     options = variation.options
+    if len(experiments) < len(shipped):
+        too_short = sorted({e.name for e in shipped} - {e.name for e in experiments})
+        console.print(f"\ntoo short for{options}: {', '.join(too_short)}", soft_wrap=True)
     of_all = " with the whole schedule" if options else ""
     console.print("\ncost: on two CPU cores with AVX512-BF16 (others take up to five times as long),", soft_wrap=True)
     console.print(f"if all its runs are new{of_all}; ?: not measured", soft_wrap=True)

@@ -29,6 +29,7 @@ def test_a_shortened_schedule_has_its_own_progress(tmp_path: Path) -> None:
 def test_the_list_leaves_out_what_is_too_short_to_be_shortened(tmp_path: Path) -> None:
     listed = run("list", "--schedule-scale", "0.01", "--results-dir", tmp_path)  # of first-steps' 50 nothing is left
     assert "\nfirst-steps " not in listed and "\nphase-diagram " in listed
+    assert "\ntoo short for --schedule-scale 0.01: first-steps\n" in listed
     assert "\nfirst-steps " in run("list", "--schedule-scale", "0.02", "--results-dir", tmp_path)
     with pytest.raises(AssertionError, match="leaves no iteration of"):
         run("list", "--schedule-scale", "1e-9", "--results-dir", tmp_path)

@@ -15,7 +15,7 @@ from typing import Any
 
 from resrepro.errors import UserError, printable
 from resrepro.runtime.load import busy_cores
-from resrepro.runtime.torchrun import torchrun_numbers
+from resrepro.runtime.torchrun import is_silent
 
 # How often a thread looks before it sleeps until the others are done, where something else keeps a core busy: with
 # OpenMP's own 300,000 a step of two threads then takes ten times as long. On free cores 1,000 would cost a tenth.
@@ -56,7 +56,7 @@ def _run() -> None:
         finally:
             sys.stdout.flush()
     except UserError as error:
-        if torchrun_numbers().get("rank", 0) == 0:  # each process of torchrun reads the same command
+        if not is_silent():
             print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:  # such as a full disk behind standard output

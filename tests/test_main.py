@@ -76,6 +76,14 @@ def test_an_error_is_hidden_only_beside_the_first_process_of_torchrun(
     assert ("unknown experiment" in command("show", "nosuch", code=1)) == says
 
 
+def test_what_torchrun_never_sets_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("RANK", "abc")
+    said = command("run", "quickstart", "--results-dir", tmp_path, code=1)
+    assert said == "error: RANK=abc: expected a number, as torchrun sets it; or unset it\n"
+
+
 def test_what_an_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     printed = io.BytesIO()
     assert run(monkeypatch, io.TextIOWrapper(printed, encoding="ascii"), "table", 6, "--results-dir", tmp_path) == 0

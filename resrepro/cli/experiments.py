@@ -168,7 +168,7 @@ def show(
         error = status.record.test_error_pct if status.record else None
         rows.append((run.name, str(run.seed), differences, str(status), "" if error is None else f"{error:.2f}"))
     columns = ("run", "seed", "recipe differs in", "state", "test error (%)")
-    print_table(Table(title="", columns=columns, rows=tuple(rows), notes=()))
+    print_table(Table(columns=columns, rows=tuple(rows)))
     _print_problems(statuses)
     _print_distances(experiment, statuses)
     console.print(f"\nresrepro run {name}{options}\nresrepro plot {name}{options}", soft_wrap=True)
@@ -215,7 +215,7 @@ def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
         console.print()
         columns = ("ours minus the paper's (%)", "error", "plateau", "drop", "end")
         note = "plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6"
-        print_table(Table(title="", columns=columns, rows=tuple(rows), notes=(note,)))
+        print_table(Table(columns=columns, rows=tuple(rows), notes=(note,)))
 
 
 def _print_problems(statuses: list[RunStatus]) -> None:

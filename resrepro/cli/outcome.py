@@ -78,7 +78,7 @@ def _table(runs: Sequence[Run], statuses: list[RunStatus], *, compared: bool) ->
         rows.append((f"{run.stored_name}/seed{run.seed}", *cells))
     columns = list(zip(("run", "train (%)", "test (%)", "paper (%)", "best test (%)", "time"), *rows, strict=True))
     names, *filled = zip(*(column for column in columns if any(column[1:])), strict=True)
-    return Table(title="", columns=names, rows=tuple(filled), notes=())
+    return Table(columns=names, rows=tuple(filled))
 
 
 def _is_about(claim: Claim, runs: Sequence[Run]) -> bool:

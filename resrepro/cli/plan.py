@@ -49,7 +49,7 @@ def print_plan(
     console.print(f"{len(missing)} run(s) to train, {num_runs - len(missing)} finished", soft_wrap=True)
     if not missing:
         return
-    print_table(Table(title="", columns=(*columns, "iterations", "time here"), rows=tuple(rows), notes=()), console)
+    print_table(Table(columns=(*columns, "iterations", "time here"), rows=tuple(rows)), console)
     if several:
         console.print("a run of several experiments is counted with the first of them", soft_wrap=True)
     found = [plan for plan in plans.values() if plan.seconds is not None]

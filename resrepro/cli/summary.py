@@ -33,7 +33,7 @@ def summary(
         sizes = " ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
         cells = str(counts.num_layers), f"{counts.num_parameters:,}", f"{counts.num_multiply_adds:.3g}", sizes
         rows.append((name, *cells)[: len(columns)])
-    print_table(Table(title="", columns=columns, rows=tuple(rows), notes=()))
+    print_table(Table(columns=columns, rows=tuple(rows)))
     if arch:
         side = 224 if arch in VGG_LABELS else architecture(arch).image_size
         console.print(f"\ninput   3 x {side}x{side}")

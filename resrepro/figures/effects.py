@@ -111,7 +111,7 @@ def table(_rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
         )
         remark = "; ".join(filter(None, (effect.remark, data.note if errors else "")))
         rows.append((effect.choice, *numbers, remark))
-    return Table(title=data.title, columns=COLUMNS, rows=tuple(rows), notes=())
+    return Table(title=data.title, columns=COLUMNS, rows=tuple(rows))
 
 
 def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:

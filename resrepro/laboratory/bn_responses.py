@@ -126,7 +126,7 @@ def tabulate(net: NetResponses) -> Table:
 def write(nets: Sequence[NetResponses], folder: Path) -> list[Path]:
     """Write the layers of all nets as CSV, and draw them."""
     cells = [(net.name, str(layer.layer), layer.name, repr(layer.std)) for net in nets for layer in net.layers]
-    table = Table(title=TITLE, columns=("net", "layer", "name", "std"), rows=tuple(cells), notes=())
+    table = Table(title=TITLE, columns=("net", "layer", "name", "std"), rows=tuple(cells))
     written = [folder / "bn-responses.csv", folder / "bn-responses.png"]
     write_text(written[0], table.to_csv(), "--output-dir")
     labels = [architecture(net.arch).label for net in nets]

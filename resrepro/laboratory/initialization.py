@@ -128,7 +128,7 @@ def tabulate(nets: Sequence[Measured]) -> Table:
         (net[0], str(net[1]), f"{correlation:.3f}", f"{factors[net]:.3f}" if net in factors else "")
         for net, correlation in near.items()
     ]
-    return Table(title=TITLE, columns=("net", "layers", "correlation", "growth a layer"), rows=tuple(rows), notes=())
+    return Table(title=TITLE, columns=("net", "layers", "correlation", "growth a layer"), rows=tuple(rows))
 
 
 def write(nets: Sequence[Measured], results_dir: Path) -> list[Path]:

@@ -189,7 +189,6 @@ def tabulate(found: Sequence[Lesion], net: str) -> Table:
         title=f"{net}, {whole.num_images} test images",
         columns=("blocks", "error (%)"),
         rows=tuple((blocks, f"{error:.2f}") for blocks, error in rows),
-        notes=(),
     )
 
 

@@ -236,7 +236,6 @@ def results_table(results_dir: Path) -> Table:
         title="CIFAR-10 test error (Table 6)",
         columns=("net", *shown),
         rows=tuple((f"ResNet-{row['layers']}", *(row[column] for column in shown)) for row in rows),
-        notes=(),
         measured=tuple(column for column in whole.measured if column in shown),
     )
 

@@ -35,10 +35,10 @@ class Table:
             the best of several seeds, and their mean: `6.43 (6.61±0.16)`; or a remark alone.
     """
 
-    title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
     measured: tuple[str, ...] = ()
 
     def to_markdown(self) -> str:

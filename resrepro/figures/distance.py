@@ -16,10 +16,11 @@ from matplotlib.ticker import MaxNLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.figures.data import FigureData, seeds_said
 from resrepro.figures.layout import (
-    DASHES,
     add_remarks,
     is_leftmost,
     legend_below,
+    line_looks,
+    mark_every,
     missing_run_remarks,
     panel_grid,
 )
@@ -64,6 +65,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     rows = _until(rows, spec)
     figure, grid = panel_grid(data, len(WHICH), len(spec.panel), PANEL_INCHES, sharex=True, sharey="row")
     found = of_runs(rows, data)
+    looks = dict(zip(found, line_looks(data.runs[name] for name in found), strict=True))
     handles: dict[str, Artist] = {}
     for row, which in enumerate(WHICH):
         for column, panel in enumerate(spec.panel):
@@ -75,13 +77,12 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             shown = [(name, found[name][which]) for name in panel.runs if which in found.get(name, {})]
             if shown:
                 _draw_scatter(axes, [distance.difference for _, distance in shown])
-            for name, distance in shown:
-                run, apart = data.runs[name], distance.difference
-                look: dict[str, Any] = {"color": run.color, "linestyle": "-" if run.residual else DASHES}
-                axes.plot(*_points(apart), linewidth=1.2, **look)
-                handles[name] = Line2D(
-                    [], [], linewidth=1.2, label=run.label + seeds_said(rows[rows["run"] == name]), **look
-                )
+            for index, (name, distance) in enumerate(shown):
+                look = {**looks[name], "linewidth": 1.2}
+                iterations, points = _points(distance.difference)
+                axes.plot(iterations, points, markevery=mark_every(index, len(points)), **look)
+                label = data.runs[name].label + seeds_said(rows[rows["run"] == name])
+                handles[name] = Line2D([], [], label=label, **look)
             if shown:
                 axes.set_xlim(0, None if spec.until_iter is None else spec.until_iter / 1e4)
             if row == len(WHICH) - 1:

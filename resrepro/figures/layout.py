@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +12,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resrepro.figures.data import FigureData
+from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.look import Look
 
 TEXT = "0.15"  # of what belongs to a line: its color would be too pale for letters
 DASHES: Any = (0, (3, 1.5))
+MARKERS = {False: "^v<>d*", True: "osDPXp"}  # of plain nets, and of residual ones: they tell lines apart in gray, too
+MARKS_PER_LINE = 8  # about
 # The paper's own curves: above the grid, behind our lines.
 PUBLISHED: dict[str, Any] = {"color": "0.55", "linewidth": 0.7, "zorder": 1.5}
 Share = Literal[True, False, "row", "col"]
@@ -81,6 +84,23 @@ def panel_grid(
         for axes in others:
             axes.sharey(first)
     return figure, grid
+
+
+def line_looks(runs: Iterable[FigureRun]) -> list[dict[str, Any]]:
+    """Choose color, dashes and marks of each run's line: plain nets have dashes, and runs of one color other marks."""
+    looks, used = [], Counter[str | tuple[str, str]]()
+    for run in runs:
+        marker = min(MARKERS[run.residual], key=lambda mark: (used[run.color, mark], used[mark]))
+        used.update([marker, (run.color, marker)])
+        line = "-" if run.residual else DASHES
+        looks.append({"color": run.color, "linestyle": line, "marker": marker, "markersize": 4})
+    return looks
+
+
+def mark_every(index: int, num_points: int) -> tuple[int, int]:
+    """Return the first of a line's points that has a mark, and the distance to the next; lines begin at others."""
+    step = max(1, num_points // MARKS_PER_LINE)
+    return index % step, step
 
 
 def is_leftmost(axes: Axes) -> bool:

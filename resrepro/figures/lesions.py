@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -15,9 +14,9 @@ from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData, FigureRun, seeds_said
 from resrepro.figures.layout import (
-    DASHES,
     add_remarks,
     legend_below,
+    line_looks,
     missing_run_remarks,
     panel_grid,
 )
@@ -28,7 +27,6 @@ from resrepro.results.records import RunRecord
 
 FIELDS = (*dict.fromkeys([*Lesion.model_fields, *PathGradient.model_fields]),)
 PANEL_INCHES = (3.6, 2.5)
-MARKERS = {False: "^v<>", True: "osDPXp"}  # of plain nets, and of residual ones: seen in gray, too
 PATHS: dict[str, Any] = {"color": "0.4", "linewidth": 0.9, "linestyle": "-."}
 THIN: dict[str, Any] = {"linewidth": 0.8, "linestyle": ":"}
 
@@ -49,11 +47,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     figure, grid = panel_grid(data, 2, 2, PANEL_INCHES)
     one, several, permuted, paths = grid.flat
     handles: list[Line2D] = []
-    markers = {kind: cycle(marks) for kind, marks in MARKERS.items()}
-    for name in (name for name in spec.run_names if name in set(rows["run"])):
-        own, run = rows[rows["run"] == name], data.runs[name]
-        line, marker = "-" if run.residual else DASHES, next(markers[run.residual])
-        look: Any = {"color": run.color, "linestyle": line, "linewidth": 1.3, "marker": marker, "markersize": 4}
+    names = [name for name in spec.run_names if name in set(rows["run"])]
+    for name, marked in zip(names, line_looks(data.runs[name] for name in names), strict=True):
+        own, run, look = rows[rows["run"] == name], data.runs[name], {**marked, "linewidth": 1.3}
         whole = own[own["kind"] == "whole"]["error_pct"].mean()
         for axes in (one, several, permuted):
             axes.axhline(whole, color=run.color, **THIN)

@@ -23,6 +23,8 @@ from resrepro.figures.layout import (
     add_remarks,
     is_leftmost,
     legend_below,
+    line_looks,
+    mark_every,
     missing_run_remarks,
     panel_grid,
 )
@@ -91,6 +93,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             the weights, and what was measured is drawn as dots.
     """
     figure, grid = panel_grid(data, 2, len(spec.panel), PANEL_INCHES, sharex="col", sharey=True)
+    there = [name for name in spec.run_names if name in set(rows["run"])]
+    looks = dict(zip(there, line_looks(data.runs[name] for name in there), strict=True))
     drawn: dict[str, Line2D] = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
@@ -101,9 +105,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
             if is_leftmost(axes):
                 axes.set_ylabel("standard deviation")
         upper.set_title(panel.title)
-        for name in (name for name in panel.runs if name in set(rows["run"])):
+        for index, name in enumerate(name for name in panel.runs if name in looks):
             _draw_published(upper, lower, data.runs[name])
-            drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], data.runs[name])
+            drawn[name] = _draw_run(upper, lower, rows[rows["run"] == name], looks[name], index)
         if not upper.has_data():
             upper.set(xticks=[], yticks=[])
     remarks = {grid[1, i]: missing_run_remarks(panel.runs, data) for i, panel in enumerate(spec.panel)}
@@ -125,24 +129,21 @@ def _draw_published(upper: Axes, lower: Axes, run: FigureRun) -> None:
     """Draw the paper's own responses as thin gray lines behind ours."""
     found = published_responses(next(iter(run.published.values())).run) if run.published else None
     if found is not None:
-        look: Any = {**PUBLISHED, "linestyle": _linestyle(run)}
+        look: Any = {**PUBLISHED, "linestyle": "-" if run.residual else DASHES}
         upper.plot(found.layers, found.std, **look)
         lower.plot(range(1, len(found.std) + 1), sorted(found.std, reverse=True), **look)
 
 
-def _linestyle(run: FigureRun) -> Any:
-    return "-" if run.residual else DASHES
-
-
-def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, run: FigureRun) -> Line2D:
+def _draw_run(upper: Axes, lower: Axes, own: pd.DataFrame, line_look: dict[str, Any], index: int) -> Line2D:
     """Draw a run's mean over its seeds into both axes. Returns the upper line."""
     std = own.groupby("layer")["std"].mean()
-    look: Any = {"color": run.color, "linestyle": _linestyle(run), "linewidth": 1.4}
+    look = {**line_look, "linewidth": 1.4, "markevery": mark_every(index, len(std))}
     (line,) = upper.plot(std.index, std, **look)
     lower.plot(range(1, len(std) + 1), std.sort_values(ascending=False), **look)
     if "measured" in own and own["measured"].notna().all():
-        upper.plot(own["layer"], own["measured"], color=run.color, **DOTS)
-        lower.plot(range(1, len(own) + 1), own["measured"].sort_values(ascending=False), color=run.color, **DOTS)
+        dots = {**DOTS, "color": line_look["color"]}
+        upper.plot(own["layer"], own["measured"], **dots)
+        lower.plot(range(1, len(own) + 1), own["measured"].sort_values(ascending=False), **dots)
     return line
 
 

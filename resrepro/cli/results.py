@@ -23,9 +23,9 @@ from resrepro.cli.options import (
     print_json,
     print_table,
 )
-from resrepro.config.experiment import Experiment
+from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Variation
-from resrepro.config.toml_files import find_experiments
+from resrepro.config.toml_files import find_figures
 from resrepro.errors import UserError
 from resrepro.report.tables import TABLES
 from resrepro.results.paths import folder_with_runs
@@ -160,7 +160,9 @@ def plot(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME|PATH.toml|all", show_default=False, help="Name experiments; by default, every one."
+            metavar="NAME|PATH.toml|all",
+            show_default=False,
+            help="Name experiments, or figures such as fig6; by default, every one.",
         ),
     ] = None,
     format: Format = "png",
@@ -195,21 +197,26 @@ def plot(
     folder = output_dir or results.figures_folder(results_dir)
     problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
     seen = Seen() if {*(names or ["all"])} == {"all"} and not show_missing else None
-    for experiment in (found.variant(variation) for found in find_experiments(names or [])):
+    for found, figures in find_figures(names or []):
+        experiment = found.variant(variation)
         source = folder_with_runs(results_dir, experiment.name, experiment.runs)
         if source != results_dir:
             console.print(f"{experiment.name}: drawn from the runs in {source}")
-        drawn = draw_experiment(experiment, source, formats=formats, look=look, output_dir=folder, seen=seen)
+        drawn = draw_experiment(
+            experiment, source, formats=formats, look=look, output_dir=folder, figures=figures, seen=seen
+        )
         lines = drawn.files if experiment.figures else (f"{experiment.name}: declares no figure",)
         for line in lines:
             console.print(line, soft_wrap=True)
         if drawn.files and not show_missing:
-            _print_missing(experiment, source)
+            _print_missing(experiment, figures, source)
         num_files += len(drawn.files)
         problems |= dict.fromkeys(drawn.problems)
         left_out |= drawn.left_out
     if num_files or problems:
-        _print_left_out(left_out, [] if not num_files else sorted(look.words.keys() - look.written), words)
+        _print_left_out(left_out, every=seen is not None)
+        for english in sorted(look.words.keys() - look.written) if num_files else []:
+            console.print(f"--words {words}: '{english}' is in no text of these figures", soft_wrap=True)
     _exit_if(problems)
     if left_out and not num_files:
         reason = "none of their runs is stored; begin with: resrepro run quickstart"
@@ -218,12 +225,14 @@ def plot(
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
 
 
-def _print_left_out(left_out: dict[str, str], unused: list[str], words: Path | None) -> None:
-    """Name the figures that are not drawn, and the words that none of those drawn has."""
+def _print_left_out(left_out: dict[str, str], *, every: bool) -> None:
+    """Name the figures that are not drawn: each with the reason, or if every one was asked for, in one line."""
+    if every and left_out:
+        console.print(f"not drawn, for lack of runs: {', '.join(left_out)}", soft_wrap=True)
+        console.print("why, and which runs: resrepro plot FIGURE", soft_wrap=True)
+        return
     for figure, reason in left_out.items():
         console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
-    for english in unused:
-        console.print(f"--words {words}: '{english}' is in no text of these figures", soft_wrap=True)
 
 
 def _formats(given: str) -> tuple[str, ...]:
@@ -235,9 +244,11 @@ def _formats(given: str) -> tuple[str, ...]:
     return formats
 
 
-def _print_missing(experiment: Experiment, results_dir: Path) -> None:
-    """Name the runs that an experiment's figures lack, and what trains them."""
-    folders = {run.name: results.run_files(results_dir, run).folder.parent for run in experiment.runs}
+def _print_missing(experiment: Experiment, figures: Iterable[FigureSpec], results_dir: Path) -> None:
+    """Name the experiment's runs that these of its figures lack, and what trains them."""
+    shown = {name for spec in figures for name in spec.run_names}
+    runs = [run for run in experiment.runs if run.name in shown]
+    folders = {run.name: results.run_files(results_dir, run).folder.parent for run in runs}
     missing = [name for name, folder in folders.items() if not folder.is_dir()]
     if missing:
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""

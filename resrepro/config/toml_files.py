@@ -81,9 +81,11 @@ def find_experiment(name: str) -> Experiment:
 
 
 def _drawn_by(figure: str) -> str:
-    """Return which shipped experiment draws a figure of this name, such as `fig6`, if one does."""
+    """Return which shipped experiment declares a figure of this name, such as `fig6`, if one does."""
     figures = shipped_figures()
-    return f"; it is a figure, which is drawn by: resrepro plot {figures[figure][0].name}" if figure in figures else ""
+    if figure not in figures:
+        return ""
+    return f"; it is a figure of {figures[figure][0].name}, drawn by: resrepro plot {figure}"
 
 
 def _trained_by(net: str) -> str:
@@ -112,6 +114,19 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
         return [find_experiment(name) for name in dict.fromkeys(names)]
     every = [find_experiment(name) for name in experiment_names()]
     return [e for e in every if not (names and e.beyond_paper)]
+
+
+def find_figures(names: Sequence[str]) -> list[tuple[Experiment, tuple[FigureSpec, ...]]]:
+    """Return the named experiments, each with its figures; a figure's name stands for its experiment and it alone.
+
+    Raises:
+        UserError: as `find_experiments`.
+    """
+    of_figures = {name: found for name, found in shipped_figures().items() if name not in experiment_names()}
+    asked = [name for name in names if name in of_figures and "all" not in names]
+    others = [name for name in names if name not in asked]
+    found = find_experiments(others) if others or not names else []
+    return [(e, e.figures) for e in found] + [(e, (spec,)) for e, spec in map(of_figures.__getitem__, asked)]
 
 
 def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:

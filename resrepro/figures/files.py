@@ -15,7 +15,7 @@ from matplotlib.backend_bases import get_registered_canvas_class
 from matplotlib.figure import Figure
 
 from resrepro import results
-from resrepro.config.experiment import Experiment
+from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureKind, Seen, Shown, read_figure
 from resrepro.figures.kinds import FIGURES
@@ -54,6 +54,7 @@ def draw_experiment(
     formats: tuple[str, ...],
     look: Look = USUAL,
     output_dir: Path | None = None,
+    figures: Sequence[FigureSpec] | None = None,
     seen: Seen | None = None,
 ) -> Drawn:
     """Draw the figures of an experiment and write their tables, also if runs are missing or damaged.
@@ -61,13 +62,14 @@ def draw_experiment(
     Args:
         experiment: as asked for; the figure says what its variation changes.
         output_dir: gets the files; None: the folder of figures in `results_dir`.
+        figures: those of the experiment's that are drawn; None: all.
         seen: what has been drawn before; a figure that lacks most of its runs, and shows no other, is left out then.
     """
     option = "--output-dir" if output_dir else "--results-dir"
     files: list[Path] = []
     problems: list[str] = []
     left_out = {}
-    for spec in experiment.figures:
+    for spec in experiment.figures if figures is None else figures:
         kind = FIGURES[spec.kind]
         shown = read_figure(experiment, spec, kind, results_dir, look)
         problems += shown.data.problems

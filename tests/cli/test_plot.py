@@ -30,6 +30,24 @@ def test_what_has_no_run_is_named_with_what_trains_it(tmp_path: Path) -> None:
     assert "without" not in run("plot", "plain20-vs-plain56", "--show-missing", *where)
 
 
+def test_a_figure_is_drawn_by_its_own_name(tmp_path: Path) -> None:
+    where = ("--results-dir", tmp_path)
+    store_curve(tmp_path, "plain20", 9.5)
+    lines = run("plot", "fig6-left", *where).splitlines()
+    assert lines[0].endswith("fig6-left.png") and lines[1].startswith("without plain32, plain44, plain56, not run yet")
+    assert [file.name for file in (tmp_path / "figures").iterdir()] == ["fig6-left.png"]
+    (line,) = run("plot", "fig6-right", *where, code=1).splitlines()
+    assert line.endswith("the runs that it is about are not stored; train them: resrepro run cifar-1202")
+
+
+def test_figures_without_runs_are_one_line_where_every_one_is_asked_for(tmp_path: Path) -> None:
+    store_curve(tmp_path, "plain20", 9.5)
+    (line,) = [
+        line for line in run("plot", "--results-dir", tmp_path, code=1).splitlines() if line.startswith("not drawn")
+    ]
+    assert line.startswith("not drawn, for lack of runs: ") and ", fig6-right," in line and ", highway," in line
+
+
 def test_options_that_cannot_be_drawn_end_with_a_line(tmp_path: Path) -> None:
     for options, expected in (
         (("--format", "png,,pdf"), "--format png,,pdf: expected png, pdf or svg, separated by commas"),

@@ -33,6 +33,14 @@ from resrepro.results.tables import Table, write_table
 
 RARELY = 50_000  # new objects until Python looks for garbage; to look more often takes a tenth of the time to draw
 
+FigureNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME|PATH.toml|all",
+        show_default=False,
+        help="Name experiments, or figures such as fig6; by default, every one.",
+    ),
+]
 OutputDir = Annotated[
     Path | None,
     typer.Option(
@@ -157,14 +165,7 @@ def _exit_if(problems: Iterable[str]) -> None:
 
 
 def plot(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME|PATH.toml|all",
-            show_default=False,
-            help="Name experiments, or figures such as fig6; by default, every one.",
-        ),
-    ] = None,
+    names: FigureNames = None,
     format: Format = "png",
     output_dir: OutputDir = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
@@ -215,8 +216,7 @@ def plot(
         left_out |= drawn.left_out
     if num_files or problems:
         _print_left_out(left_out, every=seen is not None)
-        for english in sorted(look.words.keys() - look.written) if num_files else []:
-            console.print(f"--words {words}: '{english}' is in no text of these figures", soft_wrap=True)
+        _print_unused(sorted(look.words.keys() - look.written) if num_files else [], words)
     _exit_if(problems)
     if left_out and not num_files:
         reason = "none of their runs is stored; begin with: resrepro run quickstart"
@@ -233,6 +233,12 @@ def _print_left_out(left_out: dict[str, str], *, every: bool) -> None:
         return
     for figure, reason in left_out.items():
         console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
+
+
+def _print_unused(english: Iterable[str], words: Path | None) -> None:
+    """Name the words that none of the figures drawn has."""
+    for text in english:
+        console.print(f"--words {words}: '{text}' is in no text of these figures", soft_wrap=True)
 
 
 def _formats(given: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from resrepro.cli.options import numbers
 from resrepro.config.architectures import ARCHITECTURES, architecture
 from resrepro.config.datasets import DATASETS, check_dataset
 from resrepro.config.recipe import SWITCHES
-from resrepro.config.toml_files import find_experiment, read_experiment
+from resrepro.config.toml_files import find_experiment, find_figures, read_experiment
 from resrepro.errors import UserError
 from resrepro.report.distances import DISTANCES
 from resrepro.report.tables import TABLES
@@ -122,7 +122,10 @@ def check_names(command: str, given: dict[str, Any]) -> None:
     if command == "table":
         assert given["which"] in (*map(str, TABLES), *DISTANCES), given["which"]
     words = [given["name"]] if "name" in given else given.get("names") or []
-    experiments = [find_experiment(w) for w in words if w not in (*PLACEHOLDERS, "all") and not w.endswith(".toml")]
+    words = [w for w in words if w not in (*PLACEHOLDERS, "all") and not w.endswith(".toml")]
+    if command == "plot":
+        find_figures(words)
+    experiments = [find_experiment(w) for w in words if command != "plot"]
     for only in filter(None, (given.get("only") or "").split(",")):
         assert any(only in experiment.run_names() for experiment in experiments), only
     archs = [given["arch"]] if given.get("arch") else [a for a in given.get("archs") or () if a != "imagenet"]

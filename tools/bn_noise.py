@@ -2,8 +2,8 @@
 
     python tools/bn_noise.py cifar10/resnet20 cifar10/plain20 cifar10/plain56 [--data-dir DIR]
 
-The images are augmented training images, the same for all parts and nets. Prints a row of docs/recipe.md for each net:
-the error (%) with BN on all images, and by how much it is higher with parts, with its standard error.
+The images are augmented training images, the same for all parts and nets. Prints a row of docs/recipe-log.md for each
+net: the error (%) with BN on all images, and by how much it is higher with parts, with its standard error.
 """
 
 from __future__ import annotations

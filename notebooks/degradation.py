@@ -45,13 +45,15 @@ resrepro.figure("quickstart")
 
 # %% [markdown]
 # The dashed lines are training errors. plain-38 can represent whatever plain-14 can: 24 of its layers need only pass their
-# input on. And yet it trains worse. So the difficulty lies in the optimization, not in what the net could compute.
+# input on. And yet it trains worse. So the difficulty lies in the optimization, not in what the net could compute. Your
+# numbers may differ, most of all those of plain-38 ([five seeds](training.md#the-quickstart)).
 #
 # ## 2. In the paper's own nets
 #
 # CIFAR-10, 20 and 56 layers, 64,000 iterations (Sec. 4.2). The thin gray lines are the curves of the paper's Fig. 6.
-# Ours lie on them, but after the drops of the rate our plain-56 degrades less than the paper's. Of 20 layers it is the mean
-# of two seeds.
+# Ours lie on them, but after the drops of the rate our plain-56 degrades less than the paper's. Some choices of our
+# recipe were made by these curves ([the recipe](recipe.md)). Curves of 20 layers are means of two seeds, the others are
+# of one.
 
 # %% alt="Our plain-20, plain-56, ResNet-20 and ResNet-56 on CIFAR-10 with the paper's curves: all lie on them but plain-56 after the drops"
 resrepro.figure("fig6-corners")

@@ -48,10 +48,9 @@ def did_you_mean(word: str, known: Iterable[str], *, likeness: float = 0.5) -> s
     known = list(dict.fromkeys(known))
     if not word:
         return "; the name is empty"
-    near = [k for k in known if k.startswith(word)] or _near(word.lower(), known, likeness)
-    if not near:
-        by_lower = {k.lower(): k for k in known}
-        near = [by_lower[n] for n in _near(word.lower(), by_lower, likeness)]
+    by_lower = {k.lower(): k for k in known}
+    near = [k for k in known if k.startswith(word)]
+    near = near or [by_lower[k] for k in _near(word.lower(), by_lower, likeness)]
     if near:
         return f"; did you mean '{near[0]}'?"
     if not known:

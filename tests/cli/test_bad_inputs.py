@@ -48,6 +48,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("show {tmp}/", "a folder; expected a TOML file"),
     ("summary {empty}", "unknown architecture ''"),
     ("summary resnet020", "unknown architecture 'resnet020'; did you mean 'resnet20'?"),
+    ("summary resnet34-a", "unknown architecture 'resnet34-a'; did you mean 'resnet34-A'?"),
     ("verify {empty} --results-dir {tmp}", "no experiment or run ''; the name is empty"),
     ("initialization --seeds -3", "--seeds -3: expected integers separated by commas"),
     ("initialization --depths 9 --results-dir {tmp}", "--depths 9: expected numbers of layers 6n+2"),

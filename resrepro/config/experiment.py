@@ -109,9 +109,10 @@ class Claim(StrictModel):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Claim:
-        orders = {"higher", "between", "lower", "min_difference_pct", "max_difference_pct"} & self.model_fields_set
-        subjects = {"run", "each", "ensemble"} & self.model_fields_set
-        bounds = {"above", "below", "published"} & self.model_fields_set
+        given = {name for name in self.model_fields_set if getattr(self, name) is not False}
+        orders = {"higher", "between", "lower", "min_difference_pct", "max_difference_pct"} & given
+        subjects = {"run", "each", "ensemble"} & given
+        bounds = {"above", "below", "published"} & given
         order = orders >= {"higher", "lower"} and not subjects
         order = order and (not bounds or (bounds == {"published"} and len(orders) == 2))
         bound = len(subjects) == 1 and bounds and not orders and (not self.published or len(bounds) == 1)
@@ -121,6 +122,8 @@ class Claim(StrictModel):
                 "'max_difference_pct', or with 'published' alone; or 'run', 'each' or 'ensemble' with 'above' or "
                 "'below' or both, or with 'published'"
             )
+        if len({*self.runs}) < len(self.runs):
+            raise ValueError(f"expected each run once in an order; got {', '.join(self.runs)}")
         return self
 
     @model_validator(mode="after")
@@ -129,8 +132,9 @@ class Claim(StrictModel):
             raise ValueError(
                 f"window '{self.window}': expected a curve: train_error_pct, or test_error_pct single view"
             )
-        if self.published and (self.column not in ("test_error_pct", "top5_error_pct") or self.window):
-            raise ValueError("published: expected column 'test_error_pct' or 'top5_error_pct', and no window")
+        kind = "published" if self.published else "ensemble" if self.ensemble else ""
+        if kind and (self.column not in ("test_error_pct", "top5_error_pct") or self.window):
+            raise ValueError(f"{kind}: expected column 'test_error_pct' or 'top5_error_pct', and no window")
         return self
 
     @property

@@ -204,6 +204,13 @@ def test_each_stands_for_a_claim_a_run() -> None:
             'higher = "plain8"\nlower = "resnet8"\nmin_difference_pct = 1.0\npublished = true',
             r"or with 'published' alone",
         ),
+        ('run = "plain8"\npublished = false', r"or 'run', 'each' or 'ensemble' with 'above' or"),
+        ("ensemble = false\nabove = 1.0", r"or 'run', 'each' or 'ensemble' with 'above' or"),
+        ('higher = "plain8"\nlower = "plain8"', r"expected each run once in an order; got plain8, plain8"),
+        (
+            'ensemble = true\nabove = 1.0\ncolumn = "train_error_pct"',
+            r"ensemble: expected column 'test_error_pct' or 'top5_error_pct'",
+        ),
     ],
 )
 def test_a_mistake_in_a_claim_is_named(toml: Callable[..., Path], replacement: str, message: str) -> None:

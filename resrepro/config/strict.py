@@ -75,7 +75,7 @@ def _describe(error: ValidationError, model: type[StrictModel]) -> str:
         return f"{inside}the key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return f"{inside}{message}"
+        return f"{inside}{f'{key + 1}: ' if isinstance(key, int) else ''}{message}"
     got = [*first["input"]] if isinstance(first["input"], tuple) else first["input"]
     said = EXPECTED.get(first["type"]) or f"{message[0].lower()}{message[1:]}"
     return f"{inside}{key + 1 if isinstance(key, int) else key}: got {got!r}: {said}"

@@ -204,7 +204,7 @@ def test_each_stands_for_a_claim_a_run() -> None:
             'higher = "plain8"\nlower = "resnet8"\nmin_difference_pct = 1.0\npublished = true',
             r"or with 'published' alone",
         ),
-        ('run = "plain8"\npublished = false', r"or 'run', 'each' or 'ensemble' with 'above' or"),
+        ('run = "plain8"\npublished = false', r"mine.toml: claim 1: expected 'higher' and 'lower', with or without"),
         ("ensemble = false\nabove = 1.0", r"or 'run', 'each' or 'ensemble' with 'above' or"),
         ('higher = "plain8"\nlower = "plain8"', r"expected each run once in an order; got plain8, plain8"),
         (

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+
+from pydantic import ConfigDict, ValidationError
 
 from resrepro import results
+from resrepro.config.strict import StrictModel, first_mistake
 from resrepro.results.tables import Table
 
 COLUMNS = ("device", "net", "loop", "runs at once", "precision", "images/s", "times the standard loop", "measured")
+
+
+class _Speed(StrictModel):
+    """Holds what the table shows of one measurement."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    architecture: str
+    loop: str
+    runs_at_once: int
+    precision: str
+    images_per_s: float
+    times_standard: float
+    measured_at: str
+
+
+class _Bench(StrictModel):
+    device: str
+    rows: tuple[_Speed, ...]
 
 
 def speed_table(results_dir: Path, problems: list[str]) -> Table:
@@ -17,12 +37,12 @@ def speed_table(results_dir: Path, problems: list[str]) -> Table:
     rows: list[tuple[str, ...]] = []
     for path in results.bench_files(results_dir):
         try:
-            bench = json.loads(path.read_text(encoding="utf-8"))
-            rows += [_row(bench["device"], row) for row in bench["rows"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problems.append(
-                f"{path}: not what 'resrepro bench' writes ({type(error).__name__}: {error}); measure again"
-            )
+            bench = _Bench.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            what = first_mistake(error) if isinstance(error, ValidationError) else error
+            problems.append(f"{path}: not what 'resrepro bench' writes ({what}); measure again")
+            continue
+        rows += [_row(bench.device, speed) for speed in bench.rows]
     notes = ("standard: the usual PyTorch loop, measured in turns with ours",)
     return Table(
         title="Training speed", columns=COLUMNS, rows=tuple(rows),
@@ -30,8 +50,8 @@ def speed_table(results_dir: Path, problems: list[str]) -> Table:
     )  # fmt: skip
 
 
-def _row(device: str, row: dict[str, Any]) -> tuple[str, ...]:
+def _row(device: str, speed: _Speed) -> tuple[str, ...]:
     return (
-        device, row["architecture"], row["loop"], str(row["runs_at_once"]), row["precision"],
-        f"{row['images_per_s']:.0f}", f"{row['times_standard']:.2f}", row["measured_at"][:10],
+        device, speed.architecture, speed.loop, str(speed.runs_at_once), speed.precision,
+        f"{speed.images_per_s:.0f}", f"{speed.times_standard:.2f}", speed.measured_at[:10],
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.report.departures import DEPARTURES
 from resrepro.report.run_table import departures
+from resrepro.report.speed import speed_table
 from resrepro.report.tables import TABLES
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint, Response
@@ -280,6 +282,24 @@ def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert "| ResNet | 20 | 0.27 | 8.75 | 8.40 | -0.35 | 1 |" in markdown  # what is whole is there
     assert "| ResNet | 56 | 0.85 | 6.97 | 1 damaged |" in markdown
     assert "<svg" in html and "Traceback" not in html
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"fp32"', "[32]"), ("9.0", 400 * "9"), ("9.0", "NaN"), ('"r20"', 5000 * "["), ("}]", "}, 3]")]
+)
+def test_a_damaged_file_of_speeds_is_named(tmp_path: Path, old: str, new: str) -> None:
+    speed = {
+        "architecture": "r20", "loop": "ours", "runs_at_once": 1, "precision": "fp32", "images_per_s": 9.0,
+        "times_standard": 1, "measured_at": "2026-11-24T00:03:20", "threads": 2,
+    }  # fmt: skip
+    path, problems = results.bench_file(tmp_path, "cpu", "fp32"), list[str]()
+    path.parent.mkdir()
+    whole = json.dumps({"device": "cpu", "rows": [speed]})
+    path.write_text(whole)
+    assert speed_table(tmp_path, problems).rows == (("cpu", "r20", "ours", "1", "fp32", "9", "1.00", "2026-11-24"),)
+    path.write_text(whole.replace(old, new))
+    assert problems == [] and speed_table(tmp_path, problems).rows == ()
+    assert len(problems) == 1 and problems[0].startswith(f"{path}: not what 'resrepro bench' writes (")
 
 
 def test_a_damaged_file_of_ensembles_costs_table_5_alone(tmp_path: Path) -> None:

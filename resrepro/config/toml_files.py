@@ -154,7 +154,7 @@ def read_experiment(path: Path) -> Experiment:
     place = path.name if shipped else str(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no file, no UTF-8, no TOML, or an integer of too many digits
         raise UserError(f"{place}: cannot be read as TOML: {error}") from error
     except RecursionError as error:
         raise UserError(f"{place}: tables and arrays are nested too deeply") from error

@@ -138,7 +138,7 @@ def read_words(path: Path) -> dict[str, str]:
         raise UserError(f"--words {path}: {error.strerror}; expected a TOML file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"--words {path}: not a text in UTF-8; expected a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--words {path}: {error}") from error
     for english, own in words.items():
         if not english or not isinstance(own, str):

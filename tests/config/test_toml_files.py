@@ -62,6 +62,7 @@ from resrepro.errors import UserError
         ),
         ('name = "tiny"', 'name = ".."', r"figure 1: name: got '..'"),
         ("[recipe]", "[recipe", r"cannot be read as TOML"),
+        ("lr = 0.05", f"lr = {5000 * '9'}", r"cannot be read as TOML: Exceeds the limit"),
         ('"a test"', '"a \\u001b[31mtest"', r"title: expected a text without line ends and control characters"),
         ('"a test"', '"""a\ntest"""', r"title: expected a text without line ends"),
         ('"both"', '"\\u0000"', r"figure: expected a text without line ends"),

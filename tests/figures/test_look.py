@@ -99,6 +99,8 @@ def test_a_look_that_cannot_be_drawn_is_named(look: dict[str, object], expected:
     [
         (None, "words.toml: No such file or directory; expected a TOML file"),
         ("a = ", "words.toml: Invalid value"),
+        (f"a = {5000 * '9'}", "words.toml: Exceeds the limit"),
+        (f"a = {5000 * '['}", "words.toml: maximum recursion depth exceeded"),
         ("a = 3", "words.toml: a: expected text"),
         ("[a]", "words.toml: a: expected text"),
         ('"" = "x"', "words.toml: : expected text"),

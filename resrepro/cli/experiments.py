@@ -171,7 +171,7 @@ def show(
     print_table(Table(columns=columns, rows=tuple(rows)))
     _print_problems(statuses)
     _print_distances(experiment, statuses)
-    console.print(f"\nresrepro run {name}{options}\nresrepro plot {name}{options}", soft_wrap=True)
+    console.print(f"\nresrepro run {experiment.as_typed}\nresrepro plot {experiment.as_typed}", soft_wrap=True)
 
 
 def _values(recipe: Recipe, keys: set[str]) -> str:

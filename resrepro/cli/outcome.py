@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     for file in drawn.files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
     if all(status.record for status in statuses):
-        where = "" if results_dir == DEFAULT_RESULTS else f" --results-dir {results_dir}"
+        where = "" if results_dir == DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results_dir))}"
         console.print(f"next:   resrepro {_next(experiment, where)}", soft_wrap=True)
     else:
         console.print("next:   fix what the errors below say, then type the same command again")
@@ -91,7 +92,7 @@ def _next(experiment: Experiment, where: str) -> str:
     Args:
         where: the option that names the results folder, if it is not the usual one.
     """
-    name, variation = experiment.address, experiment.variation
+    name, variation = shlex.quote(experiment.address), experiment.variation
     if name == "quickstart":
         return f"run plain20-vs-plain56 --schedule-scale 0.02{where}   (the real thing, shortened; needs CIFAR-10)"
     if variation.schedule_scale != 1:

@@ -258,5 +258,5 @@ def _print_missing(experiment: Experiment, figures: Iterable[FigureSpec], result
     missing = [name for name, folder in folders.items() if not folder.is_dir()]
     if missing:
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
-        command = f"resrepro run {experiment.address}{experiment.variation.options}"
+        command = f"resrepro run {experiment.as_typed}"
         console.print(f"without {', '.join(missing[:MAX_NAMED])}{more}, not run yet: {command}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -198,6 +199,11 @@ class Experiment(StrictModel):
     claims: tuple[Claim, ...] = ()
     own_dataset: str
     variation: Variation = Variation()
+
+    @property
+    def as_typed(self) -> str:
+        """Return what follows `resrepro run` on the command line: its address, and the options of its variation."""
+        return shlex.quote(self.address) + self.variation.options
 
     @property
     def is_varied(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -165,7 +166,8 @@ def read_figure(
         command, declared = declaration(experiment, name)
         rows, records, its_problems = read_runs(results_dir, declared, kind)
         if kind.measured_by and records and not rows:
-            command = f"resrepro {kind.measured_by} {results.run_files(results_dir, declared[0]).folder}"
+            folder = results.run_files(results_dir, declared[0]).folder
+            command = f"resrepro {kind.measured_by} {shlex.quote(str(folder))}"
         tables += rows
         problems += its_problems.values()
         diverged = [record.diverged_iter for record in records if record.diverged_iter is not None]

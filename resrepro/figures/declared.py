@@ -15,7 +15,7 @@ def declaration(experiment: Experiment, name: str) -> tuple[str, list[Run]]:
     variation = experiment.variation
     own = [run for run in experiment.runs if run.name == name]
     if own:
-        return f"resrepro run {experiment.address}{variation.options}", own
+        return f"resrepro run {experiment.as_typed}", own
     pairs = shipped_runs(experiment.own_dataset)[name]
     num_seeds = Counter(source for source, _ in pairs)
     source = min(num_seeds, key=num_seeds.__getitem__)  # the least work

@@ -77,7 +77,7 @@ def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
 
 def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     """Return the cells by column; a cell may have several lines."""
-    claim, options = verdict.claim, experiment.variation.options
+    claim = verdict.claim
     published = _published(experiment, verdict)
     labels = VGG_LABELS | {run.name: run.label for run in experiment.runs}
     row = {
@@ -86,12 +86,12 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
         "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or _unnumbered(claim),
     }
     if verdict.status == "not run":
-        command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.address}{options}`"
+        command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.as_typed}`"
         return row | {"decided by": f"{verdict.detail}{command}"}
     counts = ["–" if claim.is_counted else str(len(values)) for values in verdict.values.values()]
     return row | {
         "ours": _labeled(labels, {name: _values(verdict, name) for name in verdict.values}),
-        "difference": _difference(verdict, [] if options else list(published.values())),
+        "difference": _difference(verdict, [] if experiment.is_varied else list(published.values())),
         "n": counts[0] if len(set(counts)) == 1 else ", ".join(counts),
         "decided by": verdict.test.replace("; ", "\n"),
     }

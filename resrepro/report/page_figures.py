@@ -64,7 +64,7 @@ def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
     shown = [run for run in data.runs.values() if run.records]
     records = [record for run in shown for record in run.records]
     if not records:
-        return ("none of its runs has ended yet", f"`resrepro run {experiment.address}{variation.options}`")
+        return ("none of its runs has ended yet", f"`resrepro run {experiment.as_typed}`")
     seeds = [
         f"{run.label} (seed{'s' * (len(run.records) > 1)} {', '.join(str(record.seed) for record in run.records)})"
         for run in shown
@@ -76,7 +76,7 @@ def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
         *_commands(data),
         schedule + ("" if variation.schedule_scale == 1 else f", {variation.schedule_scale:g} of the paper's"),
         provenance(records),
-        f"`resrepro plot {experiment.address}{variation.options}`",
+        f"`resrepro plot {experiment.as_typed}`",
     )
 
 

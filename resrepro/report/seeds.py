@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,14 +91,14 @@ def _why_lacking(claim: Claim, name: str, lacking: list[tuple[RunFiles, RunRecor
     if claim.protocol != "single view" or claim.top == 5:
         return f"to measure: `{evaluate_command([files.folder for files, _ in lacking], claim.protocol)}`"
     if claim.column == "lesion_rise_pct":
-        return f"to measure: `resrepro lesions {lacking[0][0].folder}`"
+        return f"to measure: `resrepro lesions {shlex.quote(str(lacking[0][0].folder))}`"
     return f"{name} has no record of: {MEASURES[claim.column].words}"
 
 
 def evaluate_command(folders: Iterable[Path], protocol: EvaluationProtocol) -> str:
     """Return the command that tests runs under a protocol."""
     option = "" if protocol == "single view" else f" --protocol {protocol}"
-    return f"resrepro evaluate {' '.join(map(str, folders))}{option}"
+    return f"resrepro evaluate {shlex.join(map(str, folders))}{option}"
 
 
 def layers_of(seeds: Sequence[Seed]) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,7 @@ MEASURED_BY = {"lesions.csv": "lesions", "paths.csv": "lesions", "surface.csv": 
 def mend(path: Path) -> str:
     """Say how to mend a damaged or missing file of a run."""
     if path.name in MEASURED_BY:
-        return f"restore it, or measure it again: resrepro {MEASURED_BY[path.name]} {path.parent}"
+        return f"restore it, or measure it again: resrepro {MEASURED_BY[path.name]} {shlex.quote(str(path.parent))}"
     first = "delete it and " if path.exists() else ""
     return (
         f"restore it; or {first}type the run's command again, which makes it from the checkpoint; without a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,10 @@ def test_the_names_of_runs_are_whole_at_any_width(width: int, tmp_path: Path, mo
 def test_a_folder_with_a_space_is_quoted_in_the_commands(tmp_path: Path) -> None:
     shown = run("show", "cifar-plain", "--dataset", f"folder:{tmp_path}/my birds", "--results-dir", tmp_path)
     assert f"\nresrepro run cifar-plain --dataset 'folder:{tmp_path}/my birds'\n" in shown
+
+
+def test_a_file_with_a_space_is_quoted_in_the_commands(toml: Callable[..., Path], tmp_path: Path) -> None:
+    path = toml(name="my nets")
+    assert run("show", path, "--results-dir", tmp_path).endswith(f"\nresrepro run '{path}'\nresrepro plot '{path}'\n")
+    not_drawn = run("plot", path, "--results-dir", tmp_path, code=1).splitlines()[-1]
+    assert not_drawn.endswith(f"none of its runs is stored; train them: resrepro run '{path}'")

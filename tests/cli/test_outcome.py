@@ -95,3 +95,14 @@ def test_names_of_runs_are_whole_in_a_narrow_terminal(width: int, tmp_path: Path
         print_outcome(console, experiment, experiment.runs, tmp_path)
     assert all(f"\n{name}/seed0" in captured.get() for name in experiment.run_names())
     assert "paper (%)" not in captured.get()
+
+
+def test_a_folder_with_a_space_is_quoted_in_the_commands(tmp_path: Path) -> None:
+    experiment, root = find_experiment("lesions"), tmp_path / "my runs"
+    for run in experiment.runs:
+        results.write_record(files_of(root, run), record(run))
+    console = Console(width=200)
+    with console.capture() as captured:
+        print_outcome(console, experiment, experiment.runs, root)
+    assert f"\nnext:   resrepro plot lesions --format pdf --results-dir '{root}'\n" in captured.get()
+    assert f"to measure: `resrepro lesions '{root}/" in captured.get()

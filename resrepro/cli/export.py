@@ -7,16 +7,25 @@ from typing import Annotated
 
 import typer
 
-from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, RunName, console
+from resrepro.cli.options import (
+    DATA_DIR_VARIABLE,
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    ReadDir,
+    RunName,
+    console,
+    data_folder,
+)
 from resrepro.errors import UserError, did_you_mean
 from resrepro.results.status import named_run
 
 MeanDir = Annotated[
     Path,
     typer.Option(
-        "--data-dir", envvar=DATA_DIR_VARIABLE, help="Look in this folder for the dataset, whose mean is subtracted."
+        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=data_folder, metavar="DIRECTORY",
+        help="Look in this folder for the dataset, whose mean is subtracted.",
     ),
-]
+]  # fmt: skip
 
 
 def export(

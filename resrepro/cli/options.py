@@ -59,7 +59,8 @@ def output_folder(given: str | Path) -> Path:
     return _path("--output-dir", given)
 
 
-def _data(given: str | Path) -> Path:
+def data_folder(given: str | Path) -> Path:
+    """Read the folder of datasets."""
     return _path("--data-dir", given)
 
 
@@ -78,7 +79,7 @@ RunName = Annotated[
 DataDir = Annotated[
     Path,
     typer.Option(
-        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=_data, metavar="DIRECTORY",
+        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=data_folder, metavar="DIRECTORY",
         help="Look for datasets in this folder, and download them to it.",
     ),
 ]  # fmt: skip

@@ -18,12 +18,21 @@ from resrepro.cli.options import (
     ReadDir,
     SkipCorrupt,
     console,
+    data_folder,
     print_json,
 )
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.status import named_runs
 from resrepro.results.stored_checks import Findings
+
+StoredDataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=data_folder, metavar="DIRECTORY",
+        help="Look for datasets in this folder.",
+    ),
+]  # fmt: skip
 
 
 def verify(
@@ -40,9 +49,7 @@ def verify(
     precision: Annotated[
         str, typer.Option("--precision", help="Compute in auto (as the run, where it is here), fp32, tf32 or bf16.")
     ] = "auto",
-    data_dir: Annotated[
-        Path, typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Look for datasets in this folder.")
-    ] = DEFAULT_DATA,
+    data_dir: StoredDataDir = DEFAULT_DATA,
     skip_corrupt: SkipCorrupt = False,
     results_dir: ReadDir = DEFAULT_RESULTS,
     as_json: Json = False,

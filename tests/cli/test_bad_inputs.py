@@ -84,6 +84,8 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("watch nosuch --results-dir {tmp}", "no experiment or run 'nosuch'; the nearest are "),
     ("watch plain-20 --results-dir {tmp}", "did you mean 'plain20'?"),
     ("verify nosuch --results-dir {tmp}", "no experiment or run 'nosuch'"),
+    ("verify plain20 --data-dir {empty} --results-dir {tmp}", "--data-dir '': empty; expected a folder"),
+    ("predict plain20 {tmp}/file --data-dir {tmp}/file --results-dir {tmp}", "--data-dir {tmp}/file: a file; expected"),
     ("evaluate {tmp}/code.pt --arch resnet20 --dataset shapes", "code.pt: holds code (posix.system); refused"),
     (
         "evaluate {tmp}/file --arch resnet20 --dataset shapes",

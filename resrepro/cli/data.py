@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resrepro.cli.options import DEFAULT_DATA, DataDir, console
+from resrepro.cli.options import DEFAULT_DATA, DataDir, SkipCorrupt, console
 from resrepro.errors import printable
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ Workers = Annotated[
 @app.command()
 def prepare(
     dataset: Dataset,
-    skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded, and name them.")
-    ] = False,
+    skip_corrupt: SkipCorrupt = False,
     workers: Workers = None,
     data_dir: DataDir = DEFAULT_DATA,
 ) -> None:

@@ -13,6 +13,7 @@ from resrepro.cli.options import (
     DEFAULT_RESULTS,
     DataDir,
     Device,
+    InOrder,
     PrecisionName,
     ReadDir,
     SkipCorrupt,
@@ -46,10 +47,6 @@ WeightsImageSize = Annotated[
 WeightsDataset = Annotated[
     str | None,
     typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH."),
-]
-InOrder = Annotated[
-    bool,
-    typer.Option("--in-order", help="Take the tensors of WEIGHTS in their order, whatever their layers are called."),
 ]
 MaxImages = Annotated[int | None, typer.Option(help="Test this many images only, and record nothing.", min=1)]
 

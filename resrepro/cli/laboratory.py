@@ -14,6 +14,7 @@ from resrepro.cli.options import (
     DEFAULT_RESULTS,
     DataDir,
     Device,
+    InOrder,
     PrecisionName,
     ReadDir,
     ResultsDir,
@@ -38,9 +39,7 @@ def responses(
         list[str], typer.Argument(metavar="RUN|WEIGHTS", show_default=False, help="Name runs, or give files.")
     ],
     arch: Annotated[str | None, typer.Option(help="Name the architecture of WEIGHTS.")] = None,
-    in_order: Annotated[
-        bool, typer.Option("--in-order", help="Take the tensors of WEIGHTS in their order, whatever they are called.")
-    ] = False,
+    in_order: InOrder = False,
     output_dir: OutputDir = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:

@@ -143,6 +143,10 @@ Workers = Annotated[
 SkipCorrupt = Annotated[
     bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded, and name them.")
 ]
+InOrder = Annotated[
+    bool,
+    typer.Option("--in-order", help="Take the tensors of WEIGHTS in their order, whatever their layers are called."),
+]
 DatasetName = Annotated[
     str | None,
     typer.Option(

@@ -100,7 +100,7 @@ class TerminalReporter:
         if what not in self._preparing:
             self._preparing[what] = self.progress.add_task("", total=total, run=what, shown=(), extras=())
             if not self.console.is_terminal:
-                self.console.print(f"{what} of {total} images ...", highlight=False)
+                self._say(f"{what} of {total} images ...")
         self.progress.update(self._preparing[what], completed=done)
 
     def started(self, run: Run, training: RunProgress) -> None:
@@ -108,7 +108,7 @@ class TerminalReporter:
         total = run.recipe.total_iters
         for note in training.notes:
             if note not in self._notes:  # once for all runs
-                self.console.print(note, highlight=False)
+                self._say(note)
         self._notes.update(training.notes)
         self._shown[run] = _Shown(
             task=self.progress.add_task(
@@ -119,9 +119,9 @@ class TerminalReporter:
             errors=_errors(training.points[-1]) if training.points else "",
         )
         if training.iteration > run.first_iter:
-            self.console.print(f"{run}: resumed at iteration {training.iteration}", highlight=False)
+            self._say(f"{run}: resumed at iteration {training.iteration}")
         elif not self.console.is_terminal:
-            self.console.print(f"{run}: started, {total - run.first_iter} iterations", highlight=False)
+            self._say(f"{run}: started, {total - run.first_iter} iterations")
 
     def advanced(self, run: Run, training: RunProgress, point: CurvePoint | None) -> None:
         """Move the bar of a run; it is drawn at most ten times a second."""
@@ -142,7 +142,7 @@ class TerminalReporter:
         if not self.console.is_terminal:
             words = (*((LAST_TESTS,) if last else ()), *extras, shown.errors, f"ETA {duration(left_s)}")
             line = f"{run}: {training.iteration}/{run.recipe.total_iters}  {'  '.join(words)}"
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self._say(line)
 
     def ended(self, run: Run, record: RunRecord | None, note: str) -> None:
         """Print how a run ended, above the bars, and remove its own."""
@@ -151,7 +151,11 @@ class TerminalReporter:
             self.progress.remove_task(shown.task)
         took = f" in {duration(record.wall_time_s)}" if record else ""
         errors = f"  {shown.errors}" if shown else ""
-        self.console.print(f"{run}: {note or f'finished{took}{errors}'}", highlight=False, soft_wrap=True)
+        self._say(f"{run}: {note or f'finished{took}{errors}'}")
+
+    def _say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self.console.print(line, soft_wrap=True)
 
 
 def _rate(run: Run, training: RunProgress, shown: _Shown) -> tuple[float, float]:

@@ -61,6 +61,15 @@ def test_several_runs_with_long_names_are_told_apart(width: int) -> None:
     assert len(names) == len(shown) == 6 and all(len(line) <= width for line in shown)
 
 
+def test_a_note_is_one_line_once_for_all_runs() -> None:
+    note = "layers are called plainly, for our kernels and the compiler know only nets of this package"
+    console = Console(width=60)
+    with console.capture() as captured, TerminalReporter(console) as reporter:
+        for run in find_experiment("cifar-plain").runs[:2]:
+            reporter.started(run, training(0, notes=[note]))
+    assert captured.get().splitlines().count(note) == 1
+
+
 def test_the_last_tests_are_named_and_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
     (line,) = lines(80, [find_experiment("cifar-plain").runs[0]], 64000)

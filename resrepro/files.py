@@ -96,13 +96,14 @@ def remove_temporaries(folder: Path, name: str = "*") -> None:
                 left.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str, option: str = "--results-dir") -> None:
-    """Write a text as UTF-8, atomically.
+def write_bytes(path: Path, content: bytes, option: str = "--results-dir") -> None:
+    """Write bytes as `write_atomically` does."""
+    write_atomically(path, lambda file: file.write(content), option)
 
-    Raises:
-        UserError: the disk is full or not writable; the old file is untouched.
-    """
-    write_atomically(path, lambda file: file.write(text.encode()), option)
+
+def write_text(path: Path, text: str, option: str = "--results-dir") -> None:
+    """Write a text in UTF-8 as `write_atomically` does."""
+    write_bytes(path, text.encode(), option)
 
 
 def process_lives(pid: int) -> bool:

@@ -20,7 +20,7 @@ from resrepro.errors import UserError
 from resrepro.figures.data import FigureKind, Seen, Shown, read_figure
 from resrepro.figures.kinds import FIGURES
 from resrepro.figures.look import USUAL, Look
-from resrepro.files import write_atomically
+from resrepro.files import write_bytes
 from resrepro.results.tables import write_table
 
 DOTS_PER_INCH = 200
@@ -83,7 +83,7 @@ def draw_experiment(
             _file, output_dir or results.figures_folder(results_dir), spec.name + experiment.variation.suffix
         )
         for format, image in zip(formats, render(kind, shown, formats), strict=True):
-            write_atomically(path_of(format), lambda file, image=image: file.write(image), option)  # type: ignore[misc]
+            write_bytes(path_of(format), image, option)
             files.append(path_of(format))
         if kind.table is not None:
             files += write_table(kind.table(shown.rows, shown.spec, shown.data), path_of, option)
@@ -122,8 +122,7 @@ def save(draw: Callable[[], Figure], path: Path, look: Look = USUAL) -> None:
     with matplotlib.rc_context(look.settings):
         figure = draw()
         look.finish(figure)
-    image = _image(figure, look, path.suffix.removeprefix("."))
-    write_atomically(path, lambda file: file.write(image), "--output-dir")
+    write_bytes(path, _image(figure, look, path.suffix.removeprefix(".")), "--output-dir")
 
 
 def _image(figure: Figure, look: Look, format: str) -> bytes:

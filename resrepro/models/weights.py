@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from resrepro.config.architectures import architecture
 from resrepro.errors import UserError
-from resrepro.files import write_atomically
+from resrepro.files import write_bytes
 from resrepro.models import build
 from resrepro.models.saved import one_line, read_saved
 
@@ -132,8 +132,7 @@ def save_weights(path: Path, net: nn.Module, metadata: Mapping[str, str]) -> Non
         UserError: it cannot be written.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    content = _in_order(safetensors.torch.save(state, dict(metadata)))
-    write_atomically(path, lambda file: file.write(content))
+    write_bytes(path, _in_order(safetensors.torch.save(state, dict(metadata))))
 
 
 def _in_order(content: bytes) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from resrepro.errors import UserError
-from resrepro.files import exclusive, write_atomically
+from resrepro.files import exclusive, write_bytes
 from resrepro.results.digests import values_sha256
 from resrepro.results.records import Evaluation
 
@@ -45,7 +45,7 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
     with exclusive(path.with_name(f".{path.name}.lock"), locked, wait_s=10):
         kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
         content = _EVALUATIONS.dump_json([*map(_sealed, [*kept, evaluation])], indent=2) + b"\n"
-        write_atomically(path, lambda file: file.write(content))
+        write_bytes(path, content)
 
 
 def _sealed(evaluation: Evaluation) -> Evaluation:

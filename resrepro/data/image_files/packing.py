@@ -26,7 +26,7 @@ from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.packed import INDEX, SHORTER_SIDE, SPLITS, directory, load
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.errors import UserError
-from resrepro.files import exclusive, user_errors, write_atomically
+from resrepro.files import exclusive, user_errors, write_atomically, write_text
 
 JPEG = {"quality": 95, "subsampling": 0}  # 4:4:4: colors at full size
 CHUNK = 256  # images that a worker hands over at once; what a kill costs at most
@@ -87,7 +87,7 @@ def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:
     try:
         before = json.loads(source.read_text())
     except (OSError, ValueError):
-        write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
+        write_text(source, json.dumps(asked), "--data-dir")
         return
     for key, value in asked.items():
         is_stricter = (key, value) == ("skip_corrupt", True)  # what was packed has no corrupt one
@@ -95,7 +95,7 @@ def _same(source: Path, asked: dict[str, str | bool], dataset: str) -> None:
             what = f"the {key} files are others now" if key in SPLITS else f"it was begun with {key} = {not value}"
             raise UserError(f"{source.parent}: {what}; delete it, and type 'resrepro data prepare {dataset}' again")
     if before != asked:
-        write_atomically(source, lambda file: file.write(json.dumps(asked).encode()), "--data-dir")
+        write_text(source, json.dumps(asked), "--data-dir")
 
 
 def _check_space(root: Path, files: dict[str, ImageFiles]) -> None:

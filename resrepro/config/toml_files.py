@@ -123,7 +123,7 @@ def find_figures(names: Sequence[str]) -> list[tuple[Experiment, tuple[FigureSpe
         UserError: as `find_experiments`.
     """
     of_figures = {name: found for name, found in shipped_figures().items() if name not in experiment_names()}
-    asked = [name for name in names if name in of_figures and "all" not in names]
+    asked = [name for name in dict.fromkeys(names) if name in of_figures and "all" not in names]
     others = [name for name in names if name not in asked]
     found = find_experiments(others) if others or not names else []
     return [(e, e.figures) for e in found] + [(e, (spec,)) for e, spec in map(of_figures.__getitem__, asked)]

@@ -33,8 +33,9 @@ def test_what_has_no_run_is_named_with_what_trains_it(tmp_path: Path) -> None:
 def test_a_figure_is_drawn_by_its_own_name(tmp_path: Path) -> None:
     where = ("--results-dir", tmp_path)
     store_curve(tmp_path, "plain20", 9.5)
-    lines = run("plot", "fig6-left", *where).splitlines()
+    lines = run("plot", "fig6-left", "fig6-left", *where).splitlines()
     assert lines[0].endswith("fig6-left.png") and lines[1].startswith("without plain32, plain44, plain56, not run yet")
+    assert len(lines) == 2
     assert [file.name for file in (tmp_path / "figures").iterdir()] == ["fig6-left.png"]
     (line,) = run("plot", "fig6-right", *where, code=1).splitlines()
     assert line.endswith("the runs that it is about are not stored; train them: resrepro run cifar-1202")

@@ -80,7 +80,7 @@ def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFra
             as `resnet56`, `cifar10/resnet56` or `cifar10/resnet56/seed0`; looked up in this order.
 
     Raises:
-        UserError: no such figure, experiment or run; or one of its files is damaged.
+        UserError: no such figure, experiment or run; or a file is damaged, or that of another run.
     """
     from resrepro.report import frames
 

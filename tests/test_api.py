@@ -20,10 +20,12 @@ from resrepro import results
 from resrepro.config.toml_files import find_experiment
 from resrepro.data.in_memory import shapes
 from resrepro.training.step import Engine
+from support.records import record
 from support.stored_runs import stored
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
+PLAIN20 = find_experiment("plain20-vs-plain56").runs[0]
 TRAINED = "cifar10/resnet20/seed0"
 
 
@@ -80,6 +82,14 @@ def test_a_run_that_started_from_trained_weights_has_no_curve_of_the_paper(tmp_p
     run = next(run for run in found if run.start_from and run.arch == "plain56")
     stored(tmp_path, run)
     assert resrepro.curves(run.name, results_dir=tmp_path).empty
+
+
+def test_another_recipe_under_a_known_name_is_no_curve_of_an_experiment(tmp_path: Path) -> None:
+    files, run = results.run_files(tmp_path, PLAIN20), PLAIN20
+    results.write_record(files, record(run, recipe={**record(run).recipe, "lr": 0.2}))
+    with pytest.raises(resrepro.UserError, match=r"seed0/run.json: recipe.lr is 0.2 there, but the experiment asks"):
+        resrepro.curves("fig1", results_dir=tmp_path)
+    assert resrepro.curves("cifar10/plain20/seed0", results_dir=tmp_path).empty
 
 
 def test_an_experiment_has_the_curves_of_its_runs(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, stored_runs
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.same_run import recorded_run
 
+_Stored = tuple[Run, RunFiles, RunRecord | None]  # with its record, if it has ended
 CURVE_COLUMNS = ("source", "dataset", "run", "label", "seed", "status", "kind", "iteration", "error_pct", "loss")
 
 
@@ -24,14 +25,14 @@ def curves(what: str, root: Path) -> pd.DataFrame:
     """Return the curves of a figure, an experiment or a run, as `resrepro.curves` has them.
 
     Raises:
-        UserError: no such folder, figure, experiment or run; or one of its files is damaged.
+        UserError: no such folder, figure, experiment or run; or a file is damaged, or that of another run.
     """
     if root != DEFAULT_RESULTS:
         _check_folder(root)
     found = _curves_of(what, root)
-    rows = [row for run, files in found for row in _our_rows(run, files)]
-    nets = {(run.dataset, run.stored_name): (run, files) for run, files in found}
-    rows += [row for run, files in nets.values() for row in _paper_rows(run, files)]
+    rows = [row for stored in found for row in _our_rows(*stored)]
+    nets = {(run.dataset, run.stored_name): (run, record) for run, _, record in found}
+    rows += [row for run, record in nets.values() for row in _paper_rows(run, record)]
     return pd.DataFrame(rows, columns=[*CURVE_COLUMNS]).astype({"seed": "Int64"})
 
 
@@ -51,7 +52,7 @@ def _check_folder(root: Path) -> None:
         raise UserError(f"{root}: no such folder; give the results_dir in which runs are stored")
 
 
-def _curves_of(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
+def _curves_of(what: str, root: Path) -> list[_Stored]:
     """Return the runs whose curves are asked for, each seed once, stored or not."""
     figures = shipped_figures()
     if what in figures:
@@ -64,10 +65,10 @@ def _curves_of(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
     else:
         return _stored_curves(what, root)
     seeds = [run for first in runs for run in results.with_stored_seeds(root, [first])]
-    return [(run, results.run_files(root, run)) for run in seeds]
+    return [(run, results.run_files(root, run), results.read_finished(root, run)) for run in seeds]
 
 
-def _stored_curves(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
+def _stored_curves(what: str, root: Path) -> list[_Stored]:
     """Return the stored runs that are called so, by `<dataset>/<run>/seed<k>` or a part of it."""
     known: dict[str, list[RunFiles]] = {}
     for files in stored_runs(root):
@@ -81,12 +82,11 @@ def _stored_curves(what: str, root: Path) -> list[tuple[Run, RunFiles]]:
     for files in known[what]:
         record = results.read_record(files)
         run = results.read_asked(files) if record is None else recorded_run(record)
-        found += [] if run is None else [(run, files)]
+        found += [] if run is None else [(run, files, record)]
     return found
 
 
-def _our_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
-    record = results.read_record(files)
+def _our_rows(run: Run, files: RunFiles, record: RunRecord | None) -> Iterable[tuple[object, ...]]:
     if record is not None:
         results.check_files(files, record, files.curves.name)
     status = record.status if record else "unfinished"
@@ -98,8 +98,8 @@ def _our_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
         yield *about, "test", point.iteration, point.shown_test_error_pct, loss
 
 
-def _paper_rows(run: Run, files: RunFiles) -> Iterable[tuple[object, ...]]:
-    for kind, curve in published(run, results.read_record(files)).items():
+def _paper_rows(run: Run, record: RunRecord | None) -> Iterable[tuple[object, ...]]:
+    for kind, curve in published(run, record).items():
         for iteration, error_pct in zip(curve.iterations.tolist(), curve.error_pct.tolist(), strict=True):
             yield "paper", run.dataset, run.stored_name, run.label, None, None, kind, iteration, error_pct, None
 

@@ -207,8 +207,9 @@ def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
 
     rows = []
     for run in {run.name: run for run in experiment.runs}.values():
-        seeds = [s.points for r, s in zip(experiment.runs, statuses, strict=True) if r.name == run.name and s.points]
-        for which, found in distances(run.name, published(run), seeds).items():
+        its = [s for r, s in zip(experiment.runs, statuses, strict=True) if r.name == run.name and s.points]
+        counted = [s for s in its if s.state == "finished"] or [s for s in its if s.state != "diverged"]
+        for which, found in distances(run.name, published(run), [s.points for s in counted]).items():
             means = (window.difference_pct for window in found.difference.windows)
             rows.append((run.name, which, *("" if mean is None else f"{mean:+.2f}" for mean in means)))
     if rows:

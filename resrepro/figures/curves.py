@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
-from resrepro.figures.data import FigureData
+from resrepro.figures.data import FigureData, counted
 from resrepro.figures.end_labels import End, arrange, height_below, wrapped, write_below, write_beside
 from resrepro.figures.layout import (
     DASHES,
@@ -109,7 +109,7 @@ def _lines(rows: pd.DataFrame, panel: PanelSpec, data: FigureData) -> list[_Line
     """Take what a panel shows of each of its runs: the mean over the seeds and their standard deviation."""
     lines = []
     for name in panel.runs:
-        own = _counted(rows[rows["run"] == name])
+        own = counted(rows[rows["run"] == name])
         if own.empty:
             continue
         num_seeds, curves = own["seed"].nunique(), dict[str, _Curve]()
@@ -186,12 +186,6 @@ def _draw_published(
         for curve in {curve.run: curve for curve in found}.values():  # each net once
             line = STYLES[train_line if which == "train" else which]["linestyle"]
             axes.plot(curve.iterations / unit, curve.error_pct, linestyle=line, **PUBLISHED)
-
-
-def _counted(own: pd.DataFrame) -> pd.DataFrame:
-    """Return a run's finished seeds, or what there is if none is finished."""
-    done = own[own["status"] == "finished"]
-    return own if done.empty else done
 
 
 def _draw_curve(axes: Axes, mean: pd.Series[float], std: pd.Series[float] | None, unit: float, look: Any) -> None:

@@ -230,6 +230,12 @@ def read_runs(
     return rows, records, problems
 
 
+def counted(own: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a run's finished seeds, or all if none is finished."""
+    done = own[own["status"] == "finished"]
+    return own if done.empty else done
+
+
 def seeds_said(rows: pd.DataFrame) -> str:
     """Say of how many seeds the rows of a line are: ` (one seed)`, ` (mean of 3 seeds)`; nothing if there is none.
 

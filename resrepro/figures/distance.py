@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
-from resrepro.figures.data import FigureData, seeds_said
+from resrepro.figures.data import FigureData, counted, seeds_said
 from resrepro.figures.layout import (
     add_remarks,
     is_leftmost,
@@ -44,12 +44,16 @@ def of_runs(rows: pd.DataFrame, data: FigureData) -> dict[str, dict[Kind, Distan
     """
     found = {}
     for name, run in data.runs.items():
-        own = rows[(rows["run"] == name) & (rows["status"] != "diverged")]
+        own = _counted(rows, name)
         columns = [*CurvePoint.model_fields]
         seeds = [[_point(row) for row in of_seed[columns].to_dict("records")] for _, of_seed in own.groupby("seed")]
         if seeds and run.published:
             found[name] = distances(run.label, run.published, seeds)
     return found
+
+
+def _counted(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    return counted(rows[(rows["run"] == name) & (rows["status"] != "diverged")])
 
 
 def _point(row: dict[Any, Any]) -> CurvePoint:
@@ -81,7 +85,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
                 look = {**looks[name], "linewidth": 1.2}
                 iterations, points = _points(distance.difference)
                 axes.plot(iterations, points, markevery=mark_every(index, len(points)), **look)
-                label = data.runs[name].label + seeds_said(rows[rows["run"] == name])
+                label = data.runs[name].label + seeds_said(_counted(rows, name))
                 handles[name] = Line2D([], [], label=label, **look)
             if shown:
                 axes.set_xlim(0, None if spec.until_iter is None else spec.until_iter / 1e4)

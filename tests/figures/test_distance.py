@@ -22,6 +22,8 @@ from resrepro.report.distances import DISTANCES
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.distance import distances, published
 from resrepro.results.records import CurvePoint, Response
+from resrepro.results.tables import Table
+from support.processes import run as command
 from support.records import record
 from support.stored_runs import store_curve
 
@@ -183,6 +185,27 @@ def test_the_figure_has_a_line_a_run_and_the_papers_scatter(tmp_path: Path) -> N
         assert len(np.asarray(line.get_ydata())) == len(found.iterations) - len(left_out)
         assert np.asarray(line.get_ydata())[:5] == pytest.approx(found.difference_pct[:5])
         assert len(axes.collections) == 3  # the scatter, a window each
+
+
+@pytest.mark.parametrize("ended", [{"status": "diverged", "diverged_iter": 8500}, None])
+def test_a_seed_that_is_not_finished_takes_nothing_from_those_that_are(
+    ended: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    def said() -> tuple[Table, list[str]]:
+        shown = command("show", "ambiguities", "--results-dir", tmp_path)
+        return DISTANCES["fig6"](tmp_path), shown.partition("ours minus the paper's")[2].splitlines()
+
+    first, second, _ = (run for run in find_experiment("ambiguities").runs if run.name == "resnet20")
+    store(tmp_path, first, 0.5)
+    alone = said()
+    assert alone[0].rows[0][:3] == ("ResNet-20", "test", "1") and alone[1][1].endswith("+0.50 +0.50")
+    store(tmp_path, second, 20.0)
+    files = results.run_files(tmp_path, second)
+    write_rows(files.curves, CurvePoint, results.read_points(files)[:3])  # to iteration 8,000
+    files.record.unlink()
+    if ended is not None:
+        results.write_record(files, record(second, **ended))
+    assert said() == alone
 
 
 def test_without_a_curve_of_the_papers_there_is_no_blank_figure(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from resrepro.results.paths import (
     figures_folder,
     run_files,
     stored_runs,
-    table_file,
 )
 from resrepro.results.run_store import (
     ensembles,
@@ -60,7 +59,6 @@ __all__ = [
     "record_evaluation",
     "run_files",
     "stored_runs",
-    "table_file",
     "unfinished_rows",
     "weights_metadata",
     "with_stored_seeds",

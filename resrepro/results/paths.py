@@ -155,11 +155,6 @@ def figure_file(results_dir: Path, name: str, suffix: str) -> Path:
     return figures_folder(results_dir) / f"{name}.{suffix}"
 
 
-def table_file(results_dir: Path, number: int, suffix: str) -> Path:
-    """Return the path of a table of the paper with our numbers."""
-    return figure_file(results_dir, f"table{number}", suffix)
-
-
 def ensembles_file(results_dir: Path, dataset: str) -> Path:
     """Return the path of the errors of several nets together, for one dataset."""
     return results_dir / dataset_folder(dataset) / "ensembles.json"

@@ -134,7 +134,7 @@ def write_table(table: Table, path_of: Callable[[str], Path], option: str = "--r
 def mean_std(values: Sequence[float], digits: int = 2) -> str:
     """Return `8.50±0.10`: mean and standard deviation over seeds, or the mean alone if there is one seed."""
     text = f"{fmean(values):.{digits}f}"
-    return f"{text}±{stdev(values):.2f}" if len(values) > 1 else text
+    return f"{text}±{stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
 def standard_error(*samples: Sequence[float]) -> float:

@@ -128,12 +128,21 @@ class Claim(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _bounds_in_order(self) -> Claim:
+        for low, high in (("above", "below"), ("min_difference_pct", "max_difference_pct")):
+            least, most = getattr(self, low), getattr(self, high)
+            if least is not None and most is not None and least >= most:
+                raise ValueError(f"expected {low} < {high}; got {least:g} and {most:g}")
+        return self
+
+    @model_validator(mode="after")
     def _window_of_a_curve(self) -> Claim:
         if self.window and (self.column not in ("train_error_pct", "test_error_pct") or self.protocol != "single view"):
             raise ValueError(
                 f"window '{self.window}': expected a curve: train_error_pct, or test_error_pct single view"
             )
         kind = "published" if self.published else "ensemble" if self.ensemble else ""
+        kind = kind or ("" if self.protocol == "single view" else f"protocol '{self.protocol}'")
         if kind and (self.column not in ("test_error_pct", "top5_error_pct") or self.window):
             raise ValueError(f"{kind}: expected column 'test_error_pct' or 'top5_error_pct', and no window")
         return self

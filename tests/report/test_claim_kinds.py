@@ -206,6 +206,11 @@ def test_each_stands_for_a_claim_a_run() -> None:
         ),
         ('run = "plain8"\npublished = false', r"mine.toml: claim 1: expected 'higher' and 'lower', with or without"),
         ("ensemble = false\nabove = 1.0", r"or 'run', 'each' or 'ensemble' with 'above' or"),
+        ('run = "plain8"\nabove = 2.0\nbelow = 1.5', r"expected above < below; got 2 and 1.5"),
+        (
+            'run = "plain8"\nabove = 1.0\nprotocol = "10-crop"\ncolumn = "train_error_pct"',
+            r"protocol '10-crop': expected column 'test_error_pct' or 'top5_error_pct'",
+        ),
         ('higher = "plain8"\nlower = "plain8"', r"expected each run once in an order; got plain8, plain8"),
         (
             'ensemble = true\nabove = 1.0\ncolumn = "train_error_pct"',

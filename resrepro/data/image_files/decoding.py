@@ -18,7 +18,9 @@ from torchvision.io import ImageReadMode, decode_image
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.errors import UserError, first_line
 
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)  # PIL's errors
+UNREADABLE = (  # PIL's errors
+    OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 JPEG = b"\xff\xd8"  # its first bytes
 REPLACE_OR_SKIP = "replace the file, or, of training images, leave out such with --skip-corrupt"
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # a small file may say that it has more than the memory holds; PIL only warns

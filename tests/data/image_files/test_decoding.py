@@ -67,8 +67,9 @@ def test_16_bits_become_8() -> None:
         b"<html>no such page</html>",
         FILES["color"][:100] + bytes(200) + FILES["color"][300:],
         encoded(PNG16, "TIFF"),
+        (dds := encoded(IMAGE, "DDS"))[:80] + bytes(4) + dds[84:],  # the flags of its pixel format
     ],
-    ids=["truncated", "no end", "truncated PNG", "empty", "text", "overwritten", "16 bits in TIFF"],
+    ids=["truncated", "no end", "truncated PNG", "empty", "text", "overwritten", "16 bits in TIFF", "damaged DDS"],
 )
 def test_what_cannot_be_read_is_named_with_the_fix(data: bytes) -> None:
     with pytest.raises(CorruptImage, match=r"^dir/a.JPEG: not a readable image \(.+\); .*--skip-corrupt$"):

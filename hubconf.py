@@ -13,7 +13,7 @@ from resrepro.config.toml_files import find_experiment as _find_experiment
 if TYPE_CHECKING:
     from torch import nn
 
-dependencies = ["torch", "torchvision", "numpy", "pandas", "PIL", "pydantic", "filelock", "safetensors"]
+dependencies = ["torch", "torchvision", "numpy", "pandas", "PIL", "pydantic", "safetensors"]
 _HOMES = ("cifar-plain", "cifar-resnet", "cifar-1202")
 _RESULTS = _Path(__file__).parent / "results"
 

@@ -195,18 +195,23 @@ def device_lost(error: BaseException) -> bool:
 
 
 def _precision(device: torch.device, precision: str) -> Precision:
-    has_bf16 = _cpu_has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported(including_emulation=False)
-    if precision == "auto":
-        return "bf16" if has_bf16 else "fp32"
     if precision == "fp32":
         return "fp32"
+    if device.type == "cpu":
+        has_bf16, has_tf32 = _cpu_has_bf16(), False
+    else:
+        with torch.cuda.device(device):  # torch asks the current one
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+            has_tf32 = torch.cuda.is_tf32_supported()
+    if precision == "auto":
+        return "bf16" if has_bf16 else "fp32"
     if precision == "bf16":
         if not has_bf16:
             raise UserError(f"--precision bf16: this {device.type} does not compute in bf16; use fp32, or auto")
         return "bf16"
     if precision == "tf32":
-        if device.type == "cpu":
-            raise UserError("--precision tf32: only CUDA devices have it; use fp32, bf16 or auto")
+        if not has_tf32:
+            raise UserError("--precision tf32: only CUDA devices have it, and not the older ones; use fp32, or auto")
         return "tf32"
     raise UserError(f"--precision {precision}: expected auto, fp32, tf32 or bf16")
 

@@ -12,7 +12,7 @@ from resrepro.config.presets import PRESETS
 from resrepro.config.recipe import Recipe
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, InputPipeline, Split
-from resrepro.data.loading import load_dataset, load_for
+from resrepro.data.loading import differs_in_size, load_dataset, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation.trained_nets import find, read_net
 from resrepro.results.digests import sha256
@@ -63,11 +63,11 @@ def open_images(dataset: str, num_images: int, data_dir: Path, compute: Compute)
         Inputs (N, 3, H, W), labels (N,), and the number of classes.
 
     Raises:
-        UserError: no such dataset, or one of image files.
+        UserError: no such dataset, or its images differ in size.
     """
+    if differs_in_size(dataset):
+        raise UserError(f"--dataset {dataset}: expected images of one size, such as those of cifar10")
     data = load_dataset(dataset, DataOptions(data_dir=data_dir, device=compute.device))
-    if data.resizes_images:
-        raise UserError(f"--dataset {dataset}: expected images in memory, such as those of cifar10")
     split = data.input_pipeline(Recipe.model_validate(PRESETS["cifar"])).train_split
     return *inputs_of(evenly_spread(split, num_images), compute), data.num_classes
 

@@ -51,6 +51,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("summary resnet34-a", "unknown architecture 'resnet34-a'; did you mean 'resnet34-A'?"),
     ("verify {empty} --results-dir {tmp}", "no experiment or run ''; the name is empty"),
     ("initialization --seeds -3", "--seeds -3: expected integers separated by commas"),
+    ("initialization --dataset imagenette --results-dir {tmp}", "--dataset imagenette: expected images of one size"),
     ("initialization --depths 9 --results-dir {tmp}", "--depths 9: expected numbers of layers 6n+2"),
     ("submit quickstart --time 10 --local --nodes 2 --results-dir {tmp}", "without Slurm, whose option --nodes is"),
     ("table 6 --format csv --json", "--format csv: --json prints another format; give one of them"),

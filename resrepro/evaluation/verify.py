@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -61,11 +60,12 @@ class Verifier:
         Raises:
             UserError: the options ask for what this machine lacks.
         """
-
-        def arithmetic(run: tuple[RunFiles, RunRecord]) -> tuple[str, Kernels, int]:
-            return self._compute(run[1]).device.type, run[1].kernels, run[1].num_threads
-
-        for (device, kernels, num_threads), group in groupby(sorted(runs.items(), key=arithmetic), arithmetic):
+        # all grouped before one is measured: choosing a precision sets it for the whole process
+        groups: dict[tuple[str, Kernels, int], list[tuple[RunFiles, RunRecord]]] = {}
+        for files, record in runs.items():
+            arithmetic = self._compute(record).device.type, record.kernels, record.num_threads
+            groups.setdefault(arithmetic, []).append((files, record))
+        for (device, kernels, num_threads), group in sorted(groups.items()):
             with _arithmetic(device, kernels, num_threads) as kernels_here:
                 num_jobs = max(1, devices.num_cores() // num_threads) if device == "cpu" else 1
                 with ThreadPoolExecutor(num_jobs) as pool:

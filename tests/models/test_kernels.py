@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -309,3 +312,21 @@ def test_without_a_compiler_it_says_so_and_torch_is_used(monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if build.shutil.which("g++"):
         assert load_kernels().startswith("the C++ compiler failed (")
+
+
+def test_a_library_is_on_the_disk_before_it_has_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Until then it has a name that no other process has, also of another machine with the same home folder."""
+
+    def run(words: list[str], **_: object) -> SimpleNamespace:
+        if "-o" in words:
+            Path(words[-1]).write_bytes(b"a library")
+        return SimpleNamespace(stdout="g++ 1")
+
+    synced: list[Path] = []
+    monkeypatch.setattr(build.subprocess, "run", run)
+    monkeypatch.setattr(build.shutil, "which", lambda _: "g++")
+    monkeypatch.setattr(build.os, "fsync", lambda at: synced.append(Path(f"/proc/self/fd/{at}").readlink()))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = build._build()
+    assert library.read_bytes() == b"a library" and [*library.parent.iterdir()] == [library]
+    assert [path.name for path in synced] == [f"{library.name}.{platform.node()}.{os.getpid()}.tmp"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from resrepro.errors import first_line
+from resrepro.files import own_temporary
 
 SOURCES = tuple(Path(__file__).parent / name for name in ("bn_relu.cpp", "conv3x3.cpp", "winograd.cpp"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
@@ -51,13 +52,15 @@ def _build() -> Path:
     if not library.exists():
         cache.mkdir(parents=True, exist_ok=True)
         torch_folder = Path(torch.__file__).parent
-        building = library.with_suffix(f".{os.getpid()}.tmp")  # several processes may build at once
+        building = own_temporary(library)  # several processes may build at once, and machines share a home folder
         include = torch_folder / "include"
         places = (f"-I{include}", f"-I{include / 'torch/csrc/api/include'}", f"-L{torch_folder / 'lib'}")
         words = [compiler, *FLAGS, "-x", "c++", "-", *places, "-ltorch_cpu", "-lc10", "-o", str(building)]
         whole = "".join(f'#include "{source}"\n' for source in SOURCES)  # torch's headers are read once
         # A session of its own: Ctrl-C spares it.
         subprocess.run(words, input=whole, capture_output=True, text=True, check=True, start_new_session=True)
+        with building.open("rb") as file:  # a power cut would leave an empty library, which is never built again
+            os.fsync(file.fileno())
         building.replace(library)
     return library
 

@@ -31,6 +31,7 @@ from resrepro.training.step import Engine
 CALIBRATION_S = 10.0
 MIN_ITERS = 500  # of a run whose time counts: the start, and the tests, take most of a shorter one
 FORWARD = 1 / 3  # of the time of a training step on as many images
+SIDES = {"cifar10": 32, "cifar100": 32, "shapes": shapes.SIZE, "tiny-imagenet": 64}  # of images in memory, pixels
 TESTS = 1.1  # where the number of images is not known, a tenth of the training's time goes to the tests
 
 _View = tuple[str, ScaleCrop | None, int | None]  # dataset, and size of the images: what a net's rate depends on
@@ -135,10 +136,9 @@ def calibrate(run: Run, compute: Compute) -> float | None:
     Returns:
         Seconds per multiply-add (of an image of the paper's size).
     """
-    of_folder = run.dataset.startswith("folder:") and run.recipe.resize is None
-    if run.recipe.scale_crop is not None or of_folder:  # images of a size, or from files, that is not known
+    side = run.recipe.resize or SIDES.get(run.dataset)
+    if run.recipe.scale_crop is not None or side is None:  # images from files, or of a size that is not known
         return None
-    side = run.recipe.resize or (shapes.SIZE if run.dataset == "shapes" else 32)
     batch = run.recipe.batch_size
     draw = np.random.default_rng(0)
     noise = draw.integers(0, 256, (2 * batch, side, side, 3), dtype=np.uint8), draw.integers(0, 10, 2 * batch)

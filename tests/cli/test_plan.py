@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from resrepro.bench import estimates
 from resrepro.config.architectures import counted_nets
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.results.csv_rows import write_rows
 from resrepro.results.records import CurvePoint
 from resrepro.runtime.device import choose
@@ -89,6 +91,22 @@ def test_without_finished_runs_it_is_calibrated_but_not_for_image_files(monkeypa
     one, other = estimates.estimates([small, photographs], Path("none"), HERE)
     assert one.seconds is not None and one.seconds > 0 and one.iters_left == small.recipe.total_iters
     assert other.seconds is None and other.how == "not, for image files"
+
+
+@pytest.mark.parametrize(("dataset", "side"), [("cifar10", 32), ("shapes", 16), ("tiny-imagenet", 64)])
+def test_noise_for_the_calibration_is_of_the_datasets_size(
+    dataset: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = []
+
+    def engine(_net: object, pipeline: InMemoryPipeline, *_: object, **__: object) -> SimpleNamespace:
+        sides.append(pipeline.side)
+        return SimpleNamespace(step=lambda *_: None, totals=lambda: None)
+
+    monkeypatch.setattr(estimates, "CALIBRATION_S", 1e-9)
+    monkeypatch.setattr(estimates, "Engine", engine)
+    assert estimates.calibrate(run_of("resnet8").replace(dataset=dataset), HERE)
+    assert sides == [(side, side)]
 
 
 def test_a_recipe_with_caffes_momentum_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:

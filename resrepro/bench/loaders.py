@@ -57,7 +57,7 @@ def loader_rates(folder: ImageFolder, crop: ScaleCrop, options: DataOptions, *, 
 
 
 def _rate(counts: Iterator[int], seconds: float, *, warm_up: int) -> float:
-    """After as many mini-batches as lie ready when they are asked for."""
+    """Return the items per second, measured after `warm_up` mini-batches, as many as may lie ready at the start."""
     with contextlib.closing(counts):  # type: ignore[type-var]
         for _ in range(warm_up):
             next(counts)

@@ -29,7 +29,7 @@ class MachineRates:
     copy_bytes: float
 
     def roofline_s(self, counts: Complexity, batch_size: int, precision: str) -> tuple[float, float]:
-        """Seconds of one training step for its operations alone, and for its bytes alone.
+        """Return the seconds of one training step for its operations alone, and for its bytes alone.
 
         Caches beat the second: a small net's activations need not go to memory and back.
         """

@@ -29,8 +29,9 @@ def compiled() -> Call:
     graphs: Call = torch.compile(plain, dynamic=False, options=OPTIONS)
 
     def call(block: nn.Module, x: Tensor) -> Tensor:
-        # Graphs of one function, 8 without this: the paper's experiments have 65. Past the limit it is an error, which
-        # a note reports, and not a slow call. Settings of the thread, and the gradient of CUDA has one of its own.
+        # By default torch compiles at most 8 graphs of a function, but the paper's experiments need 65. Past the limit
+        # it would call the function as it is, slowly; here it raises, and a note says so. Set at each call: these are
+        # settings of the thread, and on CUDA the backward pass has a thread of its own.
         torch._dynamo.config.recompile_limit = 256
         torch._dynamo.config.fail_on_recompile_limit_hit = True
         return graphs(block, x)

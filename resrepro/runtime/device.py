@@ -31,9 +31,9 @@ class Compute:
     precision: Precision
 
     def autocast(self) -> AbstractContextManager[object]:
-        # no cache: each weight is used once a step, and a captured graph must not read what was cast before it
         """Return a context in which convolutions and fc compute in the precision."""
         enabled = self.precision == "bf16"
+        # no cache: each weight is used once a step, and a captured graph must not read what was cast before it
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     @contextmanager

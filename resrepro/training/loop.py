@@ -63,7 +63,7 @@ class Training:
 
     @property
     def measuring_iters(self) -> float:
-        """Return as how many iterations the last measurements take: forward alone, a third of a training step."""
+        """Return how many iterations take as long as the last measurements; a forward pass takes a third of a step."""
         engine = self.engine
         num_images = engine.clean_view.images.num_images + 2 * engine.single_view.images.num_images
         return num_images / 3 / self.recipe.batch_size

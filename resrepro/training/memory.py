@@ -16,7 +16,7 @@ CONTEXT_BYTES = 512 * 2**20  # libraries, kernels
 def needed_bytes(
     counts: Complexity, recipe: Recipe, compute: Compute, *, activation_checkpointing: bool, num_processes: int = 1
 ) -> int:
-    """Peak memory of training without its dataset, from the activations kept for the gradient; an estimate.
+    """Estimate the peak memory of training, bytes, from the activations kept for the gradient; without the dataset.
 
     Args:
         num_processes: processes that share each mini-batch; the memory is that of one.

@@ -24,7 +24,7 @@ class Progress(Protocol):
     def notes(self) -> Sequence[str]: ...
     @property
     def measuring_iters(self) -> float:
-        """As many iterations as what is measured after the last one takes as long as."""
+        """Return how many iterations of training take as long as the measurements after the last one."""
 
 
 class Reporter(Protocol):

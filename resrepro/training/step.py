@@ -187,9 +187,8 @@ class Engine:
             num_parts=self.ghost_batch_norm.count, check_stop=check_stop,
         )  # fmt: skip
         with reestimated(self.net, inputs, self.compute, self._bn_forward):
-            self.world.all_reduce_mean(
-                self.ghost_batch_norm.averages
-            )  # plain averages, over as many parts in each process
+            # each process averages over as many parts, so the mean of these averages is that over all parts
+            self.world.all_reduce_mean(self.ghost_batch_norm.averages)
             return self.single_view.measure(self._test_chunk, check_stop)
 
     def clean_train(self, check_stop: Callable[[], None]) -> LossAndError:

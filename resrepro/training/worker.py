@@ -28,7 +28,7 @@ LISTEN_EVERY_S = 0.2  # how long a SIGTERM to this process alone may wait
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Says how far a training in another process was; where it starts, with all points so far, then with the last."""
+    """Says how far a training in another process was. The first of a run has all its points, others the last one."""
 
     iteration: int
     elapsed_s: float

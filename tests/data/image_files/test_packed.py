@@ -177,7 +177,9 @@ def test_a_damaged_store_is_named_and_not_used(birds: Path, tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"train.pack: 0 bytes"):
         open_image_folder(name_of(birds), data_dir=tmp_path)
     pack.write_bytes(whole_pack)
-    for damaged in (b"", whole_index[:-100], whole_index[:700] + b"damaged" + whole_index[707:]):
+    at = whole_index.rindex(b"PK\1\2") + 10  # how a part of the archive is compressed
+    odd = whole_index[:at] + b"\xff" + whole_index[at + 1 :]
+    for damaged in (b"", whole_index[:-100], whole_index[:700] + b"damaged" + whole_index[707:], odd):
         index.write_bytes(damaged)
         with pytest.raises(UserError, match=r"index.npz: damaged; delete the folder"):
             open_image_folder(name_of(birds), data_dir=tmp_path)

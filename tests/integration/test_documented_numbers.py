@@ -31,7 +31,7 @@ from resrepro.results.laboratory import (
     SurfacePoint,
 )
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import LayerNorms, Response
+from resrepro.results.records import CurvePoint, LayerNorms, Response
 from resrepro.results.tables import standard_error
 
 ROOT = Path(__file__).parents[2]
@@ -277,6 +277,36 @@ def test_what_the_first_drop_leaves_is_the_curves(net: str, whose: str) -> None:
         for cell, text in zip(cells, (f"{line[1]:.2f}{noise}", f"{left:.2f}", f"{left / line[1]:.2f}"), strict=True):
             cell.append(text)
     assert row("docs/recipe.md", f"{net}: {whose}") == [", ".join(cell) for cell in cells]
+
+
+def test_what_stored_nets_have_after_the_drop_is_the_stored_points() -> None:
+    first, second = "plain56-32k-fc-gaussian", "plain56-32k-guess"
+    names = (first, f"{first}-bn_devices=2", f"{second}-bn_devices=1", second)
+    points = [read_rows(ROOT / f"results/after-drop/{name}.csv", CurvePoint)[0] for name in names]
+    train, test = ([f"{e:.2f}" for e in column] for column in zip(*map(errors_pct, points), strict=True))
+    words, notebook = page("docs/recipe.md"), page("docs/recipe-log.md")
+    assert "is at {} and {} % of test error then, the second at {} and {},".format(*test) in words
+    assert "of training error they have {} and {}, {} and {},".format(*train) in words
+    assert all(f"| {trained} | {tested} |" in notebook for trained, tested in zip(train, test, strict=True))
+
+
+def errors_pct(point: CurvePoint) -> tuple[float, float]:
+    return point.train_error_pct, point.shown_test_error_pct
+
+
+def test_how_far_the_papers_net_is_from_ours_to_the_worse_one_around_the_drop() -> None:
+    ours, worse = (
+        pd.read_csv(ROOT / f"results/cifar10/plain56-32k-{name}/seed0/curves.csv", index_col="iteration")
+        for name in ("fc-gaussian", "guess")
+    )
+    found = published_curve("cifar10", "plain56", "test")
+    assert found is not None
+    papers = pd.Series(found.error_pct, found.iterations)
+    columns = (papers, *(curves["test_error_bn_averaged_pct"] for curves in (ours, worse)))
+    last = [column.loc[28000:32000].mean() for column in columns]
+    assert "({:.2f} %; ours {:.2f}, the other {:.2f})".format(*last) in page("docs/recipe.md")
+    for share, (value, low, high) in ((1 / 4, last), (4 / 5, (papers[33000], 12.83, 15.0))):
+        assert (value - low) / (high - low) == pytest.approx(share, abs=0.02)
 
 
 @pytest.mark.parametrize("net", ["plain-20", "plain-56", "ResNet-20", "ResNet-56"])

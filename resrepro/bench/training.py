@@ -42,7 +42,7 @@ def compare(
 ) -> None:
     """Times both loops on each architecture, ours also with several runs at once; prints a table, writes JSON.
 
-    Rows of architectures that are not timed now stay in the JSON.
+    Rows of architectures, or of another dataset, that are not timed now stay in the JSON.
 
     Raises:
         UserError: unknown architecture, no data, a device or precision that is not there, a loop that ended early.
@@ -73,7 +73,7 @@ def compare(
             rounds,
             lambda t: console.print(f"  {_loop(t.job.loop, t.job.runs)}: started in {t.ready.start_s:.0f} s"),
         )
-        rows += _rows(timed, counts, rates, compute)
+        rows += [{"dataset": dataset, **row} for row in _rows(timed, counts, rates, compute)]
     console.print(_table(rows))
     console.print(
         f"images/s: median of {rounds} rounds, all runs together; ms: of one mini-batch of "
@@ -167,15 +167,20 @@ def _write(path: Path, rows: list[dict[str, Any]], rates: MachineRates, compute:
         "matmul_flops": rates.matmul_flops,
         "copy_bytes_per_s": rates.copy_bytes,
     }
-    timed = {row["architecture"] for row in rows}
-    before = [row for row in _read(path) if row["architecture"] not in timed]
+    timed = {_what(row) for row in rows}
+    before = [row for row in _read(path) if _what(row) not in timed]
     content = {"device": compute.name, "rows": [*before, *({**row, **machine} for row in rows)]}
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _what(row: dict[str, Any]) -> tuple[str, str]:
+    """Return what a row times; older files lack the dataset."""
+    return row["architecture"], row.get("dataset", "cifar10")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
-    except (OSError, ValueError, KeyError):  # absent, or damaged: measured anew
+    except (OSError, ValueError, KeyError, TypeError):  # absent, or damaged: measured anew
         return []
     return rows

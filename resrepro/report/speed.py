@@ -10,7 +10,17 @@ from resrepro import results
 from resrepro.config.strict import StrictModel, first_mistake
 from resrepro.results.tables import Table
 
-COLUMNS = ("device", "net", "loop", "runs at once", "precision", "images/s", "times the standard loop", "measured")
+COLUMNS = (
+    "device",
+    "net",
+    "dataset",
+    "loop",
+    "runs at once",
+    "precision",
+    "images/s",
+    "times the standard loop",
+    "measured",
+)
 
 
 class _Speed(StrictModel):
@@ -19,6 +29,7 @@ class _Speed(StrictModel):
     model_config = ConfigDict(extra="ignore")
 
     architecture: str
+    dataset: str = "cifar10"  # of older files
     loop: str
     runs_at_once: int
     precision: str
@@ -52,6 +63,6 @@ def speed_table(results_dir: Path, problems: list[str]) -> Table:
 
 def _row(device: str, speed: _Speed) -> tuple[str, ...]:
     return (
-        device, speed.architecture, speed.loop, str(speed.runs_at_once), speed.precision,
+        device, speed.architecture, speed.dataset, speed.loop, str(speed.runs_at_once), speed.precision,
         f"{speed.images_per_s:.0f}", f"{speed.times_standard:.2f}", speed.measured_at[:10],
     )  # fmt: skip

@@ -40,6 +40,15 @@ def test_bench_times_both_loops_and_keeps_other_rows(archs: list[str], tmp_path:
     assert ours["times_standard"] == pytest.approx(ours["images_per_s"] / standard["images_per_s"])
 
 
+def test_times_on_another_dataset_stay_and_older_ones_are_of_cifar(tmp_path: Path) -> None:
+    path, rates = tmp_path / "cpu.json", MachineRates(matmul_flops=1e12, copy_bytes=1e11)
+    path.write_text(json.dumps({"device": "cpu", "rows": [{"architecture": "resnet8", "loop": "old"}]}))
+    for dataset in ("shapes", "cifar10"):
+        bench._write(path, [{"dataset": dataset, "architecture": "resnet8", "loop": "new"}], rates, CPU)
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["dataset"], row["loop"]) for row in rows] == [("shapes", "new"), ("cifar10", "new")]
+
+
 def test_floors_are_operations_and_bytes_over_their_rates() -> None:
     counts = complexity("resnet20")
     operations_s, bytes_s = MachineRates(matmul_flops=1e12, copy_bytes=1e11).roofline_s(counts, 128, "bf16")

@@ -296,7 +296,9 @@ def test_a_damaged_file_of_speeds_is_named(tmp_path: Path, old: str, new: str) -
     path.parent.mkdir()
     whole = json.dumps({"device": "cpu", "rows": [speed]})
     path.write_text(whole)
-    assert speed_table(tmp_path, problems).rows == (("cpu", "r20", "ours", "1", "fp32", "9", "1.00", "2026-11-24"),)
+    assert speed_table(tmp_path, problems).rows == (
+        ("cpu", "r20", "cifar10", "ours", "1", "fp32", "9", "1.00", "2026-11-24"),
+    )  # fmt: skip
     path.write_text(whole.replace(old, new))
     assert problems == [] and speed_table(tmp_path, problems).rows == ()
     assert len(problems) == 1 and problems[0].startswith(f"{path}: not what 'resrepro bench' writes (")

@@ -244,6 +244,32 @@ def test_the_phase_diagrams_means_are_the_records(nets: str, arch: str, words: s
     assert row("docs/laboratory.md", f"{nets}, 128 images{words}") == cells
 
 
+def costs_of_depth(arch: str, lr: str, choices: Sequence[str], seed: int) -> list[float]:
+    """Return what depth costs in training error, in points, with mini-batches of 32 images, for each choice."""
+    folder = ROOT / "results/phase-diagram/shapes"
+    records = [
+        [json.loads((folder / f"{arch}{depth}-lr{lr}{choice}/seed{seed}/run.json").read_text()) for choice in choices]
+        for depth in (14, 38)
+    ]
+    shallow, deep = ([record["final_train_error_pct"] for record in of_depth] for of_depth in records)
+    return [d - s for s, d in zip(shallow, deep, strict=True)]
+
+
+def test_what_depth_costs_with_32_images_is_in_the_records() -> None:
+    short = ["", "-warmup100", "-fan_in", "-weight_decay0.001"]
+    every, rates, seeds = [*short, "-warmup"], ("0.01", "0.03", "0.1"), range(3)
+    plain = [cost for lr in rates for seed in seeds for cost in costs_of_depth("plain", lr, every, seed)]
+    slow, fast = ([c for seed in seeds for c in costs_of_depth("resnet", lr, every, seed)] for lr in ("0.01", "0.1"))
+    middle = [costs_of_depth("resnet", "0.03", short, seed) for seed in seeds]
+    words = page("docs/laboratory.md")
+    assert f"in each seed, by {min(plain):.0f} to {max(plain):.0f} points" in words
+    assert f"but for {max(slow):.1f} points in one of fifteen" in words and [c > 0 for c in slow].count(True) == 1
+    assert f"whatever the choice, by {min(fast):.0f} to {max(fast):.0f} points" in words and len(slow) == 15
+    said = "points with seed 0, {} with seed 1 and {} with seed 2"
+    first, *others = (f"{min(costs):.0f} to {max(costs):.0f}" for costs in middle)
+    assert f"costs residual nets {first.replace('-', '−')} {said.format(*others)}" in words
+
+
 @pytest.mark.parametrize(
     ("net", "whose"),
     [

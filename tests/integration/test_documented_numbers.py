@@ -436,9 +436,19 @@ def test_the_lesions_by_depth_are_the_stored_ones(net: str) -> None:
     assert net == "ResNet-20" or f"{apart:.0f}" in re.findall(r"up to (\d+), (\d+) and (\d+) times", text)[0]
 
 
-@pytest.mark.parametrize("net", ["plain-20", "plain-56", "ResNet-20", "ResNet-56"])
-def test_the_surfaces_on_the_page_are_the_stored_ones(net: str) -> None:
-    rows = read_rows(ROOT / f"results/cifar10/{net_name(net)}/seed0/surface.csv", SurfacePoint)
+@pytest.mark.parametrize(
+    ("net", "run"),
+    [
+        ("plain-20", "plain20"),
+        ("plain-56", "plain56"),
+        ("plain-56 at 32,000", "plain56-32k-fc-gaussian"),
+        ("ResNet-20", "resnet20"),
+        ("ResNet-20 at 32,000", "resnet20-32k-fc-gaussian"),
+        ("ResNet-56", "resnet56"),
+    ],
+)
+def test_the_surfaces_on_the_page_are_the_stored_ones(net: str, run: str) -> None:
+    rows = read_rows(ROOT / f"results/cifar10/{run}/seed0/surface.csv", SurfacePoint)
     points = {(r.x, r.y): r for r in rows if r.bn == "anew"}
     line = {round(r.x, 2): r.loss for r in rows if r.bn == "stored"}
     cells = [f"{points[0, 0].loss:.3f} ± {points[0, 0].loss_error:.3f}"]

@@ -18,7 +18,8 @@ from resrepro.bench.processes import Timed, time_in_turns
 from resrepro.bench.roofline import MachineRates, measure_rates
 from resrepro.config.architectures import architecture
 from resrepro.data.dataset import DataOptions
-from resrepro.data.loading import load_dataset
+from resrepro.data.loading import differs_in_size, load_dataset
+from resrepro.errors import UserError
 from resrepro.files import write_text
 from resrepro.models.complexity import Complexity, complexity
 from resrepro.runtime.device import Compute, choose
@@ -47,8 +48,7 @@ def compare(
     Raises:
         UserError: unknown architecture, no data, a device or precision that is not there, a loop that ended early.
     """
-    for arch in archs:
-        architecture(arch)
+    _check(archs, dataset)
     images = load_dataset(dataset, DataOptions(data_dir=data_dir)).images
     compute = choose(device, precision)
     rates = measure_rates(compute)
@@ -86,6 +86,13 @@ def compare(
     path = results.bench_file(results_dir, compute.name, compute.precision)
     _write(path, rows, rates, compute)
     console.print(path, soft_wrap=True)
+
+
+def _check(archs: list[str], dataset: str) -> None:
+    for arch in archs:
+        architecture(arch)
+    if differs_in_size(dataset):
+        raise UserError(f"--dataset {dataset}: its images differ in size; take: resrepro bench imagenet")
 
 
 def _possible(runs_at_once: tuple[int, ...], counts: Complexity, compute: Compute) -> list[int]:

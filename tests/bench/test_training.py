@@ -70,3 +70,7 @@ def test_runs_at_once_that_memory_or_cores_do_not_hold_are_left_out(monkeypatch:
 )
 def test_bad_input_is_one_line(words: tuple[str, ...], message: str) -> None:
     assert message in error("bench", "resnet21", *words)
+
+
+def test_images_of_several_sizes_are_timed_by_the_other_bench() -> None:
+    assert "differ in size; take: resrepro bench imagenet" in error("bench", "resnet20", "--dataset", "imagenette")

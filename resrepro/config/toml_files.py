@@ -58,13 +58,17 @@ def experiment_names() -> list[str]:
     return sorted(p.stem for p in experiments_folder().glob("*.toml"))
 
 
+def _is_path(name: str) -> bool:
+    return name.endswith(".toml") or "/" in name
+
+
 def find_experiment(name: str) -> Experiment:
     """Return the shipped experiment `name`, or the one in the user's file if `name` is a path to a TOML.
 
     Raises:
         UserError: no such experiment or file, or a mistake in it.
     """
-    if name.endswith(".toml") or "/" in name:
+    if _is_path(name):
         path = Path(name)
         if path.is_dir():
             raise UserError(f"{name}: a folder; expected a TOML file")
@@ -72,12 +76,15 @@ def find_experiment(name: str) -> Experiment:
             raise UserError(f"{name}: no such file; give an experiment's name or the path of a TOML file")
         experiment = read_experiment(path)
     elif name not in experiment_names():
-        hint = _trained_by(name) or _drawn_by(name) or did_you_mean(name, experiment_names())
-        raise UserError(f"unknown experiment '{name}'{hint}")
+        raise UserError(f"unknown experiment '{name}'{_hint(name, experiment_names())}")
     else:
         experiment = _shipped(name)
     check_figures(experiment, shipped_runs(experiment.dataset))
     return experiment
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    return _trained_by(name) or _drawn_by(name) or did_you_mean(name, known)
 
 
 def _drawn_by(figure: str) -> str:
@@ -125,6 +132,10 @@ def find_figures(names: Sequence[str]) -> list[tuple[Experiment, tuple[FigureSpe
     of_figures = {name: found for name, found in shipped_figures().items() if name not in experiment_names()}
     asked = [name for name in dict.fromkeys(names) if name in of_figures and "all" not in names]
     others = [name for name in names if name not in asked]
+    known = [*experiment_names(), *of_figures]
+    for name in others:
+        if name not in (*known, "all") and not _is_path(name):
+            raise UserError(f"no experiment or figure '{name}'{_hint(name, known)}")
     found = find_experiments(others) if others or not names else []
     return [(e, e.figures) for e in found] + [(e, (spec,)) for e, spec in map(of_figures.__getitem__, asked)]
 

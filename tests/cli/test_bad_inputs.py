@@ -26,6 +26,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("run quikstart", "did you mean 'quickstart'"),
     ("show cifar-resnets", "did you mean 'cifar-resnet'?"),
     ("run fig6", "it is a figure of cifar-resnet, drawn by: resrepro plot fig6"),
+    ("plot fgi6", "no experiment or figure 'fgi6'; did you mean 'fig6'?"),
     ("plot fig6 all", "all: beside other names"),
     ("run resnet18", "unknown experiment 'resnet18'; it is a net, which is trained by "),
     ("show {tmp}/no.toml", "no such file"),

@@ -83,6 +83,7 @@ def _edges(iterations: np.ndarray) -> np.ndarray:
     """Return the ends of each moment's column on a logarithmic axis; iteration 0 is as wide as the first after it."""
     if len(iterations) == 1:
         return np.array([0.5, 1.5])
-    at = np.append(iterations[1] ** 2 / iterations[2] if len(iterations) > 2 else 0.5, iterations[1:])
+    ratio = iterations[2] / iterations[1] if len(iterations) > 2 else 2.0
+    at = np.append(iterations[1] / ratio, iterations[1:])
     middles = np.sqrt(at[1:] * at[:-1])
     return np.concatenate(([at[0] ** 2 / middles[0]], middles, [at[-1] ** 2 / middles[-1]]))

@@ -82,6 +82,15 @@ class InputPipeline(Protocol):
         """Return augmented training images, (N, 3, H, W) float32, channels-last, and labels (N,)."""
 
 
+def mini_batch(pipeline: InputPipeline, views: TrainingViews, iteration: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a run trains on: inputs (N, 3, H, W) float32, channels-last, and labels (N,).
+
+    Args:
+        iteration: () int64, on the device; its views are loaded.
+    """
+    return pipeline.train(views.at(iteration))
+
+
 class Dataset(Protocol):
     """Hold a dataset, opened once, for training and evaluation.
 

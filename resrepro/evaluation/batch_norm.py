@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resrepro.config.recipe import Recipe
-from resrepro.data.dataset import InputPipeline, TrainingViews
+from resrepro.data.dataset import InputPipeline, TrainingViews, mini_batch
 from resrepro.models.stage import mode
 from resrepro.runtime.device import Compute
 
@@ -39,7 +39,7 @@ def training_inputs(
     for iteration in iterations:
         check_stop()
         views.load(iteration)
-        x, _ = pipeline.train(views.at(torch.tensor(iteration, device=device)))
+        x, _ = mini_batch(pipeline, views, torch.tensor(iteration, device=device))
         yield from x.chunk(num_parts)
 
 

@@ -1,4 +1,4 @@
-"""Choose how a training step calls a net's blocks: plainly, compiled, or computed again for the gradient.
+"""Choose how a training step calls its parts, a net's blocks above all: plainly, compiled, or computed again.
 
 None of them changes what is computed: `compiled` rounds differently, `activation_checkpointing` does not.
 """
@@ -8,38 +8,45 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Call = Callable[[nn.Module, Tensor], Tensor]
+Args = TypeVarTuple("Args")
+Result = TypeVar("Result")
+BlockCall = Callable[[nn.Module, Tensor], Tensor]
 OPTIONS: dict[str, Any] = {"combo_kernels": True}  # independent small kernels are one: fewer launches
 
 
-def plain(block: nn.Module, x: Tensor) -> Tensor:
-    """Call the block."""
-    y: Tensor = block(x)
-    return y
+class Call(Protocol):
+    """Calls a block, or another function."""
+
+    def __call__(self, function: Callable[[*Args], Result], *args: *Args) -> Result: ...
+
+
+def plain(function: Callable[[*Args], Result], *args: *Args) -> Result:
+    """Call the function."""
+    return function(*args)
 
 
 def compiled() -> Call:
-    """Compile `plain`. Blocks of one shape share a graph, so the compile time does not grow with depth."""
+    """Compile what is called. Blocks of one shape share a graph, so the compile time does not grow with depth."""
     graphs: Call = torch.compile(plain, dynamic=False, options=OPTIONS)
 
-    def call(block: nn.Module, x: Tensor) -> Tensor:
+    def call(function: Callable[[*Args], Result], *args: *Args) -> Result:
         # By default torch compiles at most 8 graphs of a function, but the paper's experiments need 65. Past the limit
         # it would call the function as it is, slowly; here it raises, and a note says so. Set at each call: these are
         # settings of the thread, and on CUDA the backward pass has a thread of its own.
         torch._dynamo.config.recompile_limit = 256
         torch._dynamo.config.fail_on_recompile_limit_hit = True
-        return graphs(block, x)
+        return graphs(function, *args)
 
     return call
 
 
-def activation_checkpointing(call: Call) -> Call:
+def activation_checkpointing(call: BlockCall) -> BlockCall:
     """Keep a block's input only, and call the block once more when its gradient is needed: less memory, more time."""
 
     def again(block: nn.Module, x: Tensor) -> Tensor:
@@ -52,7 +59,7 @@ def activation_checkpointing(call: Call) -> Call:
 
 
 @contextmanager
-def calling_blocks_by(net: nn.Module, call: Call) -> Iterator[None]:
+def calling_blocks_by(net: nn.Module, call: BlockCall) -> Iterator[None]:
     """Let all stages of the net train by `call`, and afterwards as before."""
     stages = [module for module in net.modules() if isinstance(module, Stage)]
     kept = [stage.call for stage in stages]
@@ -87,7 +94,7 @@ def mode(net: nn.Module, *, training: bool) -> Iterator[None]:
         net.train(before)
 
 
-def set_block_call(net: nn.Module, call: Call) -> None:
+def set_block_call(net: nn.Module, call: BlockCall) -> None:
     """Let all stages of the net call their blocks by `call` in training."""
     for module in net.modules():
         if isinstance(module, Stage):
@@ -97,7 +104,7 @@ def set_block_call(net: nn.Module, call: Call) -> None:
 class Stage(nn.Sequential):
     """Computes blocks one after the other. `call` is how each is called in training; evaluation calls it plainly."""
 
-    call: Call = staticmethod(plain)
+    call: BlockCall = staticmethod(plain)
 
     def forward(self, x: Tensor) -> Tensor:
         call = self.call if self.training and torch.is_grad_enabled() else plain

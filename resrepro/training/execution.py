@@ -40,8 +40,8 @@ FASTEST = Execution()
 class Preparation:
     """Prepares a net for its steps, in the fastest way that works on the device.
 
-    `kernels` says which compute its blocks. `notes` are lines for the user, such as what the machine lacks to be as
-    fast as it could be.
+    `kernels` says which compute its blocks. `call` is how to call what else a step computes. `notes` are lines for the
+    user, such as what the machine lacks to be as fast as it could be.
 
     Args:
         net: is on the device already.
@@ -49,14 +49,15 @@ class Preparation:
 
     def __init__(self, net: nn.Module, compute: Compute, execution: Execution, world: World) -> None:
         self.net, self.compute, self.execution, self.world = net, compute, execution, world
+        self.call: stage.Call = stage.plain
         self.kernels: Kernels = "torch"
         self.notes: list[str] = []
 
     def choose_kernels(self, warm_up: Callable[[], None]) -> None:
-        """Choose how blocks are called, and by which kernels; where `warm_up` fails, torch's are used.
+        """Choose how a step calls its parts, and by which kernels; where `warm_up` fails, torch's are used.
 
         Args:
-            warm_up: computes the gradients once and changes nothing: blocks are compiled at the first call.
+            warm_up: computes the gradients once and changes nothing: all is compiled at the first call.
         """
         call: stage.Call = stage.plain
         if not any(isinstance(module, Block) for module in self.net.modules()):
@@ -72,7 +73,7 @@ class Preparation:
         if self.execution.activation_checkpointing:
             self.notes.append("a third slower: free memory does not hold all activations, so some are computed twice")
         self._set_call(call)
-        if call is not stage.plain and not self._tried(warm_up, "slower, because blocks are not compiled"):
+        if call is not stage.plain and not self._tried(warm_up, "slower, because nothing is compiled"):
             self.kernels = "torch"
             use_cudnn()
             self._set_call(stage.plain)
@@ -106,6 +107,7 @@ class Preparation:
         return "compiled"
 
     def _set_call(self, call: stage.Call) -> None:
+        self.call = call
         stage.set_block_call(
             self.net, stage.activation_checkpointing(call) if self.execution.activation_checkpointing else call
         )

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resrepro.config.recipe import Recipe
-from resrepro.data.dataset import InputPipeline
+from resrepro.data.dataset import InputPipeline, mini_batch
 from resrepro.evaluation.batch_norm import bn_momentum, reestimated, training_inputs
 from resrepro.evaluation.gradients import Norms, gradient_norms, response_stds
 from resrepro.evaluation.single_view import LossAndError, SingleView
@@ -41,6 +41,20 @@ class Totals:
         """Return the mean loss and the error in % of the mini-batches between two totals."""
         n = self.num_images - start.num_images
         return (self.loss - start.loss) / n, 100 * (self.num_wrong - start.num_wrong) / n
+
+
+def loss_and_sums(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean cross-entropy loss of logits (N, classes), and what a mini-batch adds to the totals.
+
+    Returns:
+        The loss, () float32; its sum over images, the number of wrong ones and that of all, (3,) float64.
+    """
+    logits = logits.float()
+    loss = F.cross_entropy(logits, labels)
+    with torch.no_grad():
+        wrong = (logits.argmax(1) != labels).sum()
+        num_images = torch.full_like(loss, len(labels), dtype=torch.float64)
+        return loss, torch.stack((loss.double() * num_images, wrong.double(), num_images))
 
 
 class Engine:
@@ -88,7 +102,7 @@ class Engine:
         self._forward = world.wrap_ddp(self.ghost_batch_norm)
 
     def _prepare(self) -> None:
-        preparation = Preparation(self.net, self.compute, self.execution, self.world)
+        self._preparation = preparation = Preparation(self.net, self.compute, self.execution, self.world)
         preparation.choose_kernels(self._warm_up)
         preparation.capture(self._capture)
         self.kernels, self.notes = preparation.kernels, preparation.notes
@@ -108,7 +122,7 @@ class Engine:
     @torch.no_grad()
     def _captured_bn_forward(self, pool: Any) -> Callable[[Tensor], None]:
         """Return the forward pass on one of the parts that BN sees alone, which leaves their statistics in BN."""
-        x = self.batches.train(self.views.at(self._iteration))[0]  # whatever they hold: only the shape matters
+        x = mini_batch(self.batches, self.views, self._iteration)[0]  # whatever they hold: only the shape matters
 
         def forward(part: Tensor) -> None:
             with self.compute.autocast():
@@ -151,17 +165,14 @@ class Engine:
 
     def _gradients(self) -> Tensor:
         """Compute mini-batch, forward, loss and backward; return what is added to the totals: (3,) float64."""
-        x, y = self.batches.train(self.views.at(self._iteration))
+        call = self._preparation.call
+        x, y = call(mini_batch, self.batches, self.views, self._iteration)
         with self.compute.autocast():
             logits = self._forward(x)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, y)
+        loss, sums = call(loss_and_sums, logits, y)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            wrong = (logits.argmax(1) != y).sum()
-            num_images = torch.full_like(loss, len(y), dtype=torch.float64)
-            return torch.stack((loss.double() * num_images, wrong.double(), num_images))
+        return sums
 
     def totals(self) -> Totals:
         """Return the totals. Waits for the device."""
@@ -218,7 +229,7 @@ class Engine:
     def mini_batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Return the augmented mini-batch of all processes: inputs (N, 3, H, W) and labels (N,)."""
         self._whole_views.load(iteration)
-        return self.batches.train(self._whole_views.at(torch.tensor(iteration, device=self.compute.device)))
+        return mini_batch(self.batches, self._whole_views, torch.tensor(iteration, device=self.compute.device))
 
     @property
     def arithmetic(self) -> dict[str, Any]:

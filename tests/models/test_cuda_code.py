@@ -18,15 +18,17 @@ pytestmark = [
 ]
 
 
-def code_of(arch: str, *args: str, **env: str) -> dict[str, Any]:
-    return json_of("support.cuda_code", arch, *args, **env)
+def code_of(*parts: str, **env: str) -> dict[str, Any]:
+    return json_of("support.cuda_code", *parts, **env)
 
 
-def test_blocks_launch_no_more_kernels_than_they_did() -> None:
+def test_a_step_launches_no_more_kernels_than_it_did() -> None:
     """The backward pass of a convolution of ours is two calls; of one with stride 2 it is one call, of cuDNN."""
-    assert code_of("resnet20") == {
+    assert code_of("resnet20", "ends") == {
         "identity": {"kernels": [9, 7], "convolutions": [2, 4], "layout copies": 0},
         "stride 2": {"kernels": [9, 8], "convolutions": [2, 3], "layout copies": 0},
+        "mini-batch": {"kernels": [2], "convolutions": [0], "layout copies": 0},
+        "loss": {"kernels": [3, 1], "convolutions": [0, 0], "layout copies": 0},
     }
 
 
@@ -40,7 +42,8 @@ def test_bottlenecks_launch_no_more_kernels_than_they_did() -> None:
 @pytest.mark.slow
 def test_the_generated_kernels_compute_what_eager_does() -> None:
     """In fp32, so that only the order of sums differs; the interpreter takes minutes."""
-    both = code_of("resnet20", "run", TRITON_INTERPRET="1")
-    for name, distances in both.items():
-        assert len(distances) == 14, name
+    found = code_of("resnet20", "ends", TRITON_INTERPRET="1")
+    assert found.pop("mini-batch") == {"inputs": 0, "labels": 0}
+    assert {name: len(distances) for name, distances in found.items()} == {"identity": 14, "stride 2": 14, "loss": 3}
+    for name, distances in found.items():
         assert max(distances.values()) < 1e-5, (name, distances)

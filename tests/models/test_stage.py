@@ -16,7 +16,7 @@ from resrepro.models import build, stage
 from resrepro.models.kernels import fused
 
 
-def step_of(arch: str, call: stage.Call) -> tuple[list[Tensor], list[Tensor]]:
+def step_of(arch: str, call: stage.BlockCall) -> tuple[list[Tensor], list[Tensor]]:
     """Gradients and buffers after one training step of four images."""
     net = build(arch, num_classes=10, seed=0).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     stage.set_block_call(net, call)
@@ -66,7 +66,7 @@ def test_computing_again_keeps_block_inputs_only() -> None:
     """Bytes that autograd holds, beside the estimate which `--jobs` plans with."""
     from resrepro.models.complexity import complexity
 
-    def held(call: stage.Call) -> int:
+    def held(call: stage.BlockCall) -> int:
         storages: dict[int, Tensor] = {}
 
         def pack(x: Tensor) -> Tensor:

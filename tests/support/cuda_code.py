@@ -1,10 +1,10 @@
-"""Let Inductor write its code for a block on an H100, without a GPU, and run that code in Triton's interpreter.
+"""Let Inductor write its code for parts of a step on an H100, without a GPU, and run it in Triton's interpreter.
 
-The block is traced on the CPU, and its graph lowered for cuda:0. What a GPU would say of itself is declared here, and
+A part is traced on the CPU, and its graph lowered for cuda:0. What a GPU would say of itself is declared here, and
 that cuDNN returns channels-last tensors. A process that did this cannot use a real GPU any more, so tests start one:
 
-    python -m support.cuda_code resnet20                          the kernels of both blocks, as JSON
-    TRITON_INTERPRET=1 python -m support.cuda_code resnet20 run   how far their results are from eager
+    python -m support.cuda_code resnet20 ends                      kernels of two blocks, mini-batch and loss, as JSON
+    TRITON_INTERPRET=1 python -m support.cuda_code resnet20 ends   how far their results are from eager
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,11 +47,17 @@ from torch.fx.operator_schemas import normalize_function
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 from triton.backends.compiler import GPUTarget
 
+from resrepro.data.dataset import mini_batch
+from resrepro.data.in_memory.pipeline import InMemoryPipeline
 from resrepro.models import build
 from resrepro.models.kernels import conv3x3_cuda, fused
 from resrepro.models.stage import OPTIONS, Stage
+from resrepro.training.step import loss_and_sums
+from support.recipes import tiny_recipe
+from support.trainings import cifar_like
 
 CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+INTERPRET = os.environ.get("TRITON_INTERPRET") == "1"
 H100 = SimpleNamespace(
     name="NVIDIA H100", major=9, minor=0, multi_processor_count=132, total_memory=80 * 2**30, warp_size=32,
     regs_per_multiprocessor=65536, max_threads_per_multi_processor=2048, max_threads_per_block=1024,
@@ -92,7 +98,7 @@ def pretend_gpu() -> None:
         if hasattr(module, "has_triton"):
             module.has_triton = lambda *_, **__: True
     triton.runtime.driver.set_active(Driver())
-    if os.environ.get("TRITON_INTERPRET") != "1":  # blocks are traced on the CPU, and nothing reads what they return
+    if not INTERPRET:  # blocks are traced on the CPU, and nothing reads what they return
         conv3x3_cuda.conv3x3.register_kernel("cpu")(lambda x, weight: torch.empty_like(x))
         conv3x3_cuda.input_gradient.register_kernel("cpu")(lambda gradient, weight: torch.empty_like(gradient))
         conv3x3_cuda.weight_gradient.register_kernel("cpu")(empty_weight_gradient)
@@ -100,6 +106,7 @@ def pretend_gpu() -> None:
     for op in CONVOLUTIONS:
         fake_impls.op_implementations_dict[op] = channels_last_convolution
     inductor_config.fx_graph_cache = False
+    inductor_config.compile_threads = 1  # processes of its own would compile what it writes
 
 
 def channels_last_convolution(mode: FakeTensorMode, op: Any, *args: Any, **kwargs: Any) -> Any:
@@ -119,8 +126,36 @@ def empty_weight_gradient(x: Tensor, _gradient: Tensor) -> Tensor:
     return torch.empty(x.shape[1], 3, 3, x.shape[1]).permute(0, 3, 1, 2)
 
 
-def generated(block: nn.Module, x: Tensor, precision: str, options: dict[str, Any]) -> list[str]:
-    """Return the code of the forward and of the backward pass of a block."""
+def block_call(block: nn.Module, precision: str) -> Callable[..., Tensor]:
+    """Return what computes a block from its parameters, its buffers and its input."""
+    names = [name for name, _ in (*block.named_parameters(), *block.named_buffers())]
+
+    def call(*values: Tensor) -> Tensor:
+        state = dict(zip(names, values[:-1], strict=True))
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
+            y: Tensor = torch.func.functional_call(block, state, (values[-1],))
+        return y
+
+    return call
+
+
+def mini_batch_call() -> tuple[Callable[..., Any], list[Tensor]]:
+    """Return what cuts mini-batch 5 of a small dataset, with all tensors that it reads."""
+    pipeline = InMemoryPipeline(cifar_like(), padding=4, device=torch.device("cpu"))
+    views = pipeline.views(tiny_recipe(batch_size=128), seed=0)
+    views.load(5)
+    held = [(part, name) for part in (views, pipeline) for name, t in vars(part).items() if isinstance(t, Tensor)]
+
+    def call(iteration: Tensor, *tensors: Tensor) -> Any:
+        for (part, name), tensor in zip(held, tensors, strict=True):
+            setattr(part, name, tensor)
+        return mini_batch(pipeline, views, iteration)
+
+    return call, [torch.tensor(5), *(getattr(part, name) for part, name in held)]
+
+
+def generated(call: Callable[..., Any], inputs: Sequence[Tensor], options: dict[str, Any]) -> list[str]:
+    """Return the code of a call, and that of its backward pass where its first output has a gradient."""
     traced: list[tuple[GraphModule, list[Tensor]]] = []
 
     def keep(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
@@ -131,18 +166,13 @@ def generated(block: nn.Module, x: Tensor, precision: str, options: dict[str, An
         joint_graph_passes(graph)
         return min_cut_rematerialization_partition(graph, inputs, compiler="inductor", **kwargs)
 
-    names = [name for name, _ in (*block.named_parameters(), *block.named_buffers())]
-
-    def call(*values: Tensor) -> Tensor:
-        state = dict(zip(names, values[:-1], strict=True))
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
-            y: Tensor = torch.func.functional_call(block, state, (values[-1],))
-        return y
-
     compiled = aot_function(
         call, keep, keep, partition, decompositions=select_decomp_table(), keep_inference_input_mutations=True
     )
-    compiled(*block.parameters(), *block.buffers(), x).sum().backward()
+    outputs = compiled(*inputs)
+    first = outputs if isinstance(outputs, Tensor) else outputs[0]
+    if first.requires_grad:
+        first.sum().backward()
     with inductor_config.patch(options):
         return [lowered(graph, inputs, is_backward=i == 1) for i, (graph, inputs) in enumerate(traced)]
 
@@ -191,6 +221,16 @@ def rsqrt(x):  # type: ignore[no-untyped-def]
     return tl.rsqrt(x)
 
 
+@triton.jit
+def exp(x):  # type: ignore[no-untyped-def]
+    return tl.exp(x)
+
+
+@triton.jit
+def log(x):  # type: ignore[no-untyped-def]
+    return tl.log(x)
+
+
 class Interpreted:
     """Runs a generated kernel in Triton's interpreter.
 
@@ -211,7 +251,7 @@ class Interpreted:
             pointwise=self._about, reduction=self._about, persistent_reduction=self._about
         )
         spec.loader.exec_module(module)
-        module.libdevice = SimpleNamespace(rsqrt=rsqrt)  # CUDA's library of functions is not on a CPU
+        module.libdevice = SimpleNamespace(rsqrt=rsqrt, exp=exp, log=log)  # CUDA's library of functions is not on a CPU
         self.kernel = getattr(module, name)
 
     def _about(self, **meta: Any) -> Callable[[Any], Any]:
@@ -259,7 +299,7 @@ def distances(block: nn.Module, x: Tensor, folder: Path) -> dict[str, float]:
     Each is the largest difference over the largest value.
     """
     ours, eager = copy.deepcopy(block), copy.deepcopy(block)
-    forward, backward = generated(block, x, "fp32", OPTIONS)
+    forward, backward = generated(block_call(block, "fp32"), [*block.parameters(), *block.buffers(), x], OPTIONS)
     y, *saved = interpreted(forward, folder)([*(p.detach() for p in ours.parameters()), *ours.buffers(), x.detach()])
     x = x.detach().requires_grad_()
     expected = eager(x)
@@ -271,31 +311,76 @@ def distances(block: nn.Module, x: Tensor, folder: Path) -> dict[str, float]:
     pairs |= {name: (average, buffers[name]) for name, average in ours.named_buffers()}
     for (name, p), g in zip(eager.named_parameters(), gradients, strict=True):
         pairs[f"gradient of {name}"] = g, p.grad
-    return {name: float((a.double() - b.double()).abs().max() / b.abs().max()) for name, (a, b) in pairs.items()}
+    return {name: distance(a, b) for name, (a, b) in pairs.items()}
 
 
-def main(arch: str, run: bool) -> None:
-    """Print what is found for the second block of the first stage, and for the first of the second, with stride 2."""
-    torch.manual_seed(0)
+def distance(a: Tensor, b: Tensor) -> float:
+    return float((a.double() - b.double()).abs().max() / b.abs().max())
+
+
+def num_kernels(codes: list[str]) -> dict[str, Any]:
+    """Return how many kernels the codes launch: Triton's, and convolutions; and which of them are transposes."""
+    return {
+        "kernels": [sum(k != "convolution" for k in launches(code)) for code in codes],
+        "convolutions": [launches(code).count("convolution") for code in codes],
+        "layout copies": sum(map(num_layout_copies, codes)),
+    }
+
+
+def of_ends(folder: Path | None) -> dict[str, Any]:
+    """Return what is found for what lies before and after the net; `folder` is for the interpreter."""
+    cut, inputs = mini_batch_call()
+    logits, labels = torch.randn(128, 10), torch.randint(0, 10, (128,))
+    if folder is None:
+        codes = generated(loss_and_sums, [logits.bfloat16().requires_grad_(), labels], OPTIONS)
+        return {"mini-batch": num_kernels(generated(cut, inputs, OPTIONS)), "loss": num_kernels(codes)}
+    x, y = interpreted(generated(cut, inputs, OPTIONS)[0], folder)(list(inputs))
+    expected = cut(*inputs)
+    forward, backward = generated(loss_and_sums, [logits.clone().requires_grad_(), labels], OPTIONS)
+    loss, sums, *saved = interpreted(forward, folder)([logits, labels])
+    eager = logits.clone().requires_grad_()
+    expected_loss, expected_sums = loss_and_sums(eager, labels)
+    expected_loss.backward()
+    gradient = interpreted(backward, folder)([*saved, torch.ones(())])[0]
+    return {
+        "mini-batch": {"inputs": distance(x, expected[0]), "labels": distance(y, expected[1])},
+        "loss": {
+            "loss": distance(loss, expected_loss.detach()),
+            "sums": distance(sums, expected_sums),
+            "gradient": distance(gradient, eager.grad),
+        },
+    }
+
+
+def of_blocks(arch: str, folder: Path | None) -> dict[str, Any]:
+    """Return what is found for the second block of the first stage, and for the first of the second, with stride 2."""
     net = build(arch, num_classes=10).to(memory_format=torch.channels_last).train()
     stages = [module for module in net.modules() if isinstance(module, Stage)]
     batch, side = (128, 32) if net.conv1.stride == (1, 1) else (32, 56)
     found = {}
-    pretend_gpu()
     for name, block in (("identity", stages[0][1]), ("stride 2", stages[1][0])):
-        x = torch.randn(2 if run else batch, block.conv1.in_channels, side, side).to(memory_format=torch.channels_last)
-        if run:
-            with tempfile.TemporaryDirectory() as folder:
-                found[name] = distances(block, x.requires_grad_(), Path(folder))
+        x = torch.randn(2 if folder else batch, block.conv1.in_channels, side, side).to(
+            memory_format=torch.channels_last
+        )
+        if folder:
+            found[name] = distances(block, x.requires_grad_(), folder)
         else:
-            codes = generated(block, x.bfloat16().requires_grad_(), "bf16", OPTIONS)
-            found[name] = {
-                "kernels": [sum(k != "convolution" for k in launches(code)) for code in codes],
-                "convolutions": [launches(code).count("convolution") for code in codes],
-                "layout copies": sum(map(num_layout_copies, codes)),
-            }
+            inputs = [*block.parameters(), *block.buffers(), x.bfloat16().requires_grad_()]
+            found[name] = num_kernels(generated(block_call(block, "bf16"), inputs, OPTIONS))
+    return found
+
+
+def main(*parts: str) -> None:
+    """Print what is found."""
+    torch.manual_seed(0)
+    pretend_gpu()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) if INTERPRET else None
+        for part in parts:
+            found |= of_ends(place) if part == "ends" else of_blocks(part, place)
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:] == ["run"])
+    main(*sys.argv[1:])

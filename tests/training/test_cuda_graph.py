@@ -6,6 +6,7 @@ import gc
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from resrepro.config.recipe import ScaleCrop
-from resrepro.data.dataset import DataOptions, InputPipeline
+from resrepro.data.dataset import DataOptions, InputPipeline, mini_batch
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.in_memory.images import Images
@@ -30,7 +32,7 @@ from resrepro.runtime.device import Compute, Precision
 from resrepro.training import cuda_graph
 from resrepro.training.cuda_graph import capture
 from resrepro.training.execution import Execution, Preparation
-from resrepro.training.step import Engine
+from resrepro.training.step import Engine, loss_and_sums
 from support.recipes import tiny_recipe
 from support.trainings import SWITCHED, AsOnCuda, same, training, weights
 
@@ -193,6 +195,31 @@ def test_rate_and_iteration_on_the_device_follow_the_hosts(images: Images, fp32:
         engine.step(iteration, lr)
         assert engine._iteration == iteration + 1
         assert all(group["lr"] == torch.tensor(lr) for group in engine.optimizer.param_groups)
+
+
+@pytest.mark.parametrize("source", [in_memory, of_files])
+def test_mini_batch_and_loss_are_compiled_once_and_whole(
+    images: Images, fp32: Compute, source: Callable[[Images, torch.device], InputPipeline], monkeypatch: Any
+) -> None:
+    """For all iterations of all runs whose tensors have the same shapes; in the compiler's front end alone."""
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    monkeypatch.setattr(stage, "OPTIONS", None)  # they are Inductor's
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter, fullgraph=True))
+    recipe, compiled = tiny_recipe(), stage.compiled()
+    for seed in range(2):
+        pipeline = source(images, fp32.device)
+        views = pipeline.views(recipe, seed)
+        for i in (0, 1, 10 * len(images.train_labels) // recipe.batch_size):
+            if source is in_memory:
+                views.load(i)
+            plainly = mini_batch(pipeline, views, torch.tensor(i))
+            x, y = compiled(mini_batch, pipeline, views, torch.tensor(i))
+            assert torch.equal(x, plainly[0]) and torch.equal(y, plainly[1])
+            logits = torch.randn(len(y), 3, requires_grad=True)
+            for ours, expected in zip(compiled(loss_and_sums, logits, y), loss_and_sums(logits, y), strict=True):
+                assert torch.equal(ours, expected)
+    assert counter.frame_count == 2
 
 
 def take_for_cuda(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from resrepro.errors import UserError, printable
-from resrepro.runtime.load import busy_cores
+from resrepro.runtime.machine import busy_cores
 from resrepro.runtime.torchrun import is_silent
 
 # How often a thread looks before it sleeps until the others are done, where something else keeps a core busy: with

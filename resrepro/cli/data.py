@@ -105,7 +105,7 @@ def check(
 
 
 def _num_workers(workers: int | None) -> int:
-    from resrepro.runtime.device import num_cores
+    from resrepro.runtime.machine import num_cores
 
     return num_cores() if workers is None else workers
 

@@ -93,7 +93,8 @@ def evaluate(
     from resrepro.data.dataset import DataOptions
     from resrepro.evaluation.evaluate import EvaluationOptions
     from resrepro.evaluation.trained_nets import find
-    from resrepro.runtime.device import choose, num_cores
+    from resrepro.runtime.device import choose
+    from resrepro.runtime.machine import num_cores
 
     places = places_of(nets, results_dir, "evaluate")
     if ensemble and (len(nets) < 2 or len({place.resolve() for place in places}) < len(nets)):

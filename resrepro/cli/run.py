@@ -200,8 +200,7 @@ def _busy() -> str:
     """Say what helps where other programs use the cores on which several threads would wait for each other."""
     import torch
 
-    from resrepro.runtime.device import num_cores
-    from resrepro.runtime.load import busy_cores
+    from resrepro.runtime.machine import busy_cores, num_cores
 
     if torch.get_num_threads() == 1 or (load := busy_cores()) < BUSY * num_cores():
         return ""

@@ -28,6 +28,7 @@ from resrepro.results.records import Kernels, Prediction, Response, RunRecord
 from resrepro.results.same_run import recorded_run
 from resrepro.results.stored_checks import Findings, check_stored
 from resrepro.runtime import device as devices
+from resrepro.runtime import machine
 from resrepro.runtime.device import Compute, device_errors
 
 MAX_DIFFERENCE_PCT = 5.0  # of the predictions, and of a response, between two arithmetics
@@ -67,7 +68,7 @@ class Verifier:
             groups.setdefault(arithmetic, []).append((files, record))
         for (device, kernels, num_threads), group in sorted(groups.items()):
             with _arithmetic(device, kernels, num_threads) as kernels_here:
-                num_jobs = max(1, devices.num_cores() // num_threads) if device == "cpu" else 1
+                num_jobs = max(1, machine.num_cores() // num_threads) if device == "cpu" else 1
                 with ThreadPoolExecutor(num_jobs) as pool:
                     yield from pool.map(partial(self._verify, kernels_here), group)
 
@@ -113,7 +114,7 @@ class Verifier:
         key = run.dataset, way(run.recipe), str(compute.device)
         if key not in self._datasets:
             options = DataOptions(
-                data_dir=self.data_dir, device=compute.device, num_workers=devices.num_cores(),
+                data_dir=self.data_dir, device=compute.device, num_workers=machine.num_cores(),
                 skip_corrupt=self.skip_corrupt,
             )  # fmt: skip
             self._datasets[key] = load_for(run.recipe, run.dataset, options)

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from resrepro.errors import UserError, first_line
+from resrepro.runtime import machine
 
 Precision = Literal["fp32", "tf32", "bf16"]
 
@@ -54,20 +54,21 @@ class Compute:
         """Return the memory that a run may take now, bytes; None where the system does not say."""
         if self.device.type == "cuda":
             return torch.cuda.mem_get_info(self.device)[0]
-        return _available_bytes()
+        return machine.available_bytes()
 
     @property
     def name(self) -> str:
         """Return the device's name, such as `NVIDIA H200`."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
-        return _cpu_name()
+        return machine.cpu_name()
 
 
 def choose(device: str, precision: str) -> Compute:
     """Choose a device and a precision, and set the process for them.
 
-    On CUDA whether TF32 is allowed, and deterministic convolutions of cuDNN; on a CPU that freed memory is kept.
+    On CUDA whether TF32 is allowed, and deterministic convolutions of cuDNN; on a CPU that freed memory is kept, and
+    that there are no more threads than cores, unless OMP_NUM_THREADS says how many.
 
     Args:
         device: `auto` is CUDA where there is a GPU, else the CPU; `cpu`, `cuda`, `cuda:N`.
@@ -96,6 +97,8 @@ def choose(device: str, precision: str) -> Compute:
         torch.backends.cudnn.deterministic = True  # so that resuming is exact
     else:
         _keep_freed_memory()
+        if "OMP_NUM_THREADS" not in os.environ:  # torch does not know the limit of a container
+            torch.set_num_threads(min(torch.get_num_threads(), machine.num_cores()))
     return Compute(device=chosen, precision=found)
 
 
@@ -129,11 +132,6 @@ def _stream(device: torch.device, _thread: int) -> torch.cuda.Stream:
     Torch hands out 32 streams in turn, so a new one for each run may be that of another run in progress.
     """
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -236,20 +234,3 @@ def _keep_freed_memory() -> None:
         libc.mallopt(arena_max, 1)  # runs in threads keep it, too
         libc.mallopt(mmap_threshold, 2**30)
         libc.mallopt(trim_threshold, 2**31 - 1)
-
-
-def _available_bytes() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0] if names else platform.processor() or platform.machine()} (CPU)"

@@ -19,8 +19,9 @@ from resrepro.data.loading import load_for, way
 from resrepro.errors import UserError
 from resrepro.models.own import with_source
 from resrepro.results.lock import RunLocked
-from resrepro.runtime.device import Compute, device_errors, num_cores
+from resrepro.runtime.device import Compute, device_errors
 from resrepro.runtime.distributed import ALONE, World
+from resrepro.runtime.machine import num_cores
 from resrepro.runtime.signals import Interrupted, Signals
 from resrepro.training.execution import Execution
 from resrepro.training.memory import check_shares, needed_bytes, plan

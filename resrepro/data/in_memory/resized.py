@@ -11,7 +11,7 @@ from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
-from resrepro.runtime.device import num_cores
+from resrepro.runtime.machine import num_cores
 
 CHUNK = 256  # images that a thread hands over at once
 

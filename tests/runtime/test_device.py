@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from resrepro.errors import UserError
+from resrepro.runtime import machine
 from resrepro.runtime.device import choose
 
 
@@ -41,3 +42,18 @@ def test_a_gpu_is_asked_for_its_own_precision(precision: str) -> None:
     assert choose("cuda:0", "auto").precision == "fp32"
     assert choose("cuda:1", precision).precision == precision
     assert choose("cuda:1", "auto").precision == "bf16"
+
+
+@pytest.mark.parametrize("set_by_user", [False, True])
+def test_a_container_has_no_more_threads_than_cores(set_by_user: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(machine, "num_cores", lambda: 1)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if set_by_user:
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    torch.set_num_threads(2)
+    try:
+        choose("cpu", "fp32")
+        assert torch.get_num_threads() == (2 if set_by_user else 1)
+    finally:
+        torch.set_num_threads(before)

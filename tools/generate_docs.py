@@ -19,10 +19,10 @@ def differences() -> str:
 # Where this reproduction differs from the paper
 
 {departures_table().rows_to_markdown()}
-The switches are keys of a TOML's `recipe`; `resrepro show NAME` prints those that are set. A run with another value
-needs a name of its own. `resrepro run ambiguities` measures what each switch changes, beside the noise between three
-seeds: it draws a figure, and writes the same numbers as Markdown and CSV. With `bn_devices = 2`, BN's moving averages
-take the mean of both halves' statistics; data-parallel frameworks keep those of the first GPU.
+The switches are keys of `recipe` in a TOML file; `resrepro show NAME` prints those that are set. A run with another
+value needs its own name. `resrepro run ambiguities` measures what each switch changes, and the noise between three
+seeds. It draws a figure, and writes the same numbers as Markdown and CSV. With `bn_devices = 2`, BN's moving averages
+use the mean of both halves' statistics; data-parallel frameworks use those of the first GPU.
 
 {textwrap.fill(EVERYTHING_ELSE, 120)}
 

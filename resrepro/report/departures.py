@@ -1,6 +1,6 @@
-"""List where this reproduction differs from the paper, or the paper is silent: for docs/differences.md and the report.
+"""List where this reproduction differs from the paper, or makes a choice that it leaves open.
 
-The list is the only source of both.
+The list is the only source of docs/differences.md and of the report's table.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Departure:
 
     Args:
         point: what is done differently, or left open by the paper.
-        paper: what the paper says of it.
+        paper: what the paper says about it.
         here: what this reproduction does.
-        other_way: the switch, run or option that does it otherwise; empty if there is none.
+        other_way: the switch, run or option for the alternative; empty if there is none.
     """
 
     point: str
@@ -30,22 +30,22 @@ class Departure:
 DEPARTURES = (
     Departure(
         point="BN batch",
-        paper='CIFAR-10: "two GPUs", from which 64 images at a time follow; He et al. (2016, arXiv 1603.05027) say so '
-        "of theirs; ImageNet: not said; the author's README: 32 on each of 8 GPUs",
+        paper='CIFAR-10: "two GPUs", so 64 images on each, as He et al. (2016, arXiv 1603.05027) say of their nets; '
+        "ImageNet: not said; the author's README: 32 on each of 8 GPUs",
         here="the whole mini-batch of 128; ImageNet: 8 parts of 32",
         other_way="`bn_devices`",
     ),
     Departure(
         point="BN's constants",
         paper="not said",
-        here="eps 1e-5; moving averages take a tenth of each mini-batch's",
+        here="eps 1e-5; moving averages give a new mini-batch the weight 0.1",
     ),
     Departure(
         point="weight decay",
-        paper="not said on what; Goyal et al. (2017), with one of the authors: not on BN's parameters; "
+        paper="on which parameters is not said; Goyal et al. (2017), with one of the authors: not on BN's; "
         "fb.resnet.torch's README, by others: on the weights of convolutions",
         here="on the weights of convolutions and fc",
-        other_way='`decay = "all"`, as in the preset `cifar-decay-all`; `"convolutions"`: on these alone',
+        other_way='`decay = "all"`, as in the preset `cifar-decay-all`; `"convolutions"`: only on their weights',
     ),
     Departure(
         point="momentum at a drop of the rate",
@@ -55,16 +55,16 @@ DEPARTURES = (
     ),
     Departure(
         point="CIFAR training images",
-        paper="45k of a 45k/5k split for the choice of the schedule",
+        paper="the schedule was chosen on a 45k/5k split",
         here="all 50k",
-        other_way="`train_images = 45000`: the first in the files' order",
+        other_way="`train_images = 45000`: the first 45k, in the order of the files",
     ),
     Departure(
         point="BN statistics of the test",
         paper="not said; the author's README: averages over many training images, not moving averages",
         here="averages over the next 100 training mini-batches, at each curve point and at the end; in a shortened "
         "schedule over 10 or more",
-        other_way="the error with moving averages: recorded by every run, beside the other one",
+        other_way="moving averages: every run records this error, too",
     ),
     Departure(
         point="bottleneck's stride 2",
@@ -81,64 +81,65 @@ DEPARTURES = (
     Departure(
         point="training error of the curves",
         paper="not said",
-        here="of the mini-batches as trained on (augmented, BN in training mode), all since the last point",
-        other_way="without augmentation, BN in inference mode: recorded by every run at its end",
+        here="mean over all training mini-batches since the last point (augmented, BN in training mode)",
+        other_way="without augmentation, BN in inference mode: every run records it at its end",
     ),
     Departure(
         point="max pooling's border",
         paper="not said",
-        here="padding 1, as torchvision's nets",
+        here="padding 1, as in torchvision's nets",
     ),
     Departure(
         point="resizing of images",
         paper="not said",
         here="bilinear, antialiased",
-        other_way="after `resrepro data prepare`, training images above 480 pixels first once to 480 by Lanczos, as "
-        "JPEG of quality 95: `images` in `run.json` differs",
+        other_way="`resrepro data prepare` first resizes training images above 480 pixels to 480 with Lanczos, and "
+        "stores them as JPEG of quality 95; `images` in `run.json` then differs",
     ),
     Departure(
         point="ImageNet's per-pixel mean",
         paper='"per-pixel mean"',
-        here="of the training images' center crops",
+        here="mean of the training images' center crops",
     ),
     Departure(
-        point="mean image at other sizes than the crop's",
+        point="per-pixel mean at sizes other than the crop's",
         paper="not said",
         here="bilinearly resized",
     ),
     Departure(
         point="multi-scale test",
         paper='"fully-convolutional form as in [41, 13]", "average the scores"',
-        here="scores before the softmax averaged over all positions (global average pooling of the whole map), softmax "
-        "averaged over mirrors and scales, as in VGG [41]",
+        here="scores before the softmax are averaged over all positions (global average pooling of the whole map), the "
+        "softmax over mirror images and scales, as in VGG [41]",
     ),
     Departure(
-        point="10-crop's mirrors",
+        point="10-crop's mirror images",
         paper="not said",
-        here="of the five crops; torchvision crops the mirrored image, half a pixel off where the rest is odd",
+        here="the five crops are mirrored; torchvision crops the mirrored image, half a pixel off center if the "
+        "margin is odd",
     ),
     Departure(
         point="precision",
         paper="not said; Caffe computes in fp32",
-        here="`auto`: bf16 where the device computes in it, with fp32 weights, BN statistics and loss",
+        here="`auto`: bf16 if the device computes in it, with fp32 weights, BN statistics and loss",
         other_way="`--precision fp32`",
     ),
     Departure(
         point="end of an epoch",
         paper="not said",
-        here="mini-batches run on into the next epoch, so each has 128 images",
+        here="the last mini-batch goes on with images of the next epoch, so each has 128",
     ),
     Departure(
-        point="warm-up gate of the 110 layers",
+        point="end of the warm-up of 110 layers",
         paper='"until the training error is below 80 %"',
-        here="measured over the last 100 iterations, every 100; the iteration it opened at is recorded",
+        here="checked every 100 iterations, on their mean error; the iteration at which the warm-up ends is recorded",
         other_way="`warmup`",
     ),
     Departure(
         point="three times the iterations (footnote 3)",
-        paper='"more training iterations (3x)", beside what is not said',
-        here="the deeper plain net with three times the iterations, beside the shallower one with the usual number",
-        other_way="both with three times: the figure of `plain-longer`",
+        paper='"more training iterations (3x)"; compared with which net is not said',
+        here="the deeper plain net with three times the iterations, against the shallower one with the usual number",
+        other_way="three times the iterations for both: the figure of `plain-longer`",
     ),
     Departure(
         point="1202 layers",
@@ -148,11 +149,11 @@ DEPARTURES = (
     Departure(
         point="option A's zero channels",
         paper="not said",
-        here="half on each side",
+        here="half before and half after the other channels",
     ),
     Departure(
         point="initialization",
-        paper='"as in [13]" (He et al. 2015), which leaves fan_in or fan_out, and the fc layer, open',
+        paper='"as in [13]" (He et al. 2015), which leaves open fan_in or fan_out, and the fc layer',
         here="convolutions: normal, fan_out; fc layer: normal with a standard deviation of 0.01 (Goyal et al. 2017, on "
         "ImageNet), bias zero",
         other_way="`init`, `fc_init`",
@@ -160,15 +161,16 @@ DEPARTURES = (
     Departure(
         point="padding of CIFAR-10's images",
         paper='"4 pixels are padded on each side"',
-        here="zeros, after the mean is subtracted",
+        here="with zeros, after the mean is subtracted",
     ),
 )
 
 EVERYTHING_ELSE = (
     "Everything else is as in Sec. 3.4 (ImageNet) and Sec. 4.2 (CIFAR-10) of the paper. For CIFAR-10: mini-batches of "
     "128; SGD with momentum 0.9, without Nesterov, and weight decay 1e-4; a learning rate of 0.1, divided by 10 at 32k "
-    "and 48k of 64k iterations; the per-pixel mean of the training images subtracted, and no division by a standard "
-    "deviation; 4 pixels padded on each side, random crops and flips for training, the single view for testing."
+    "and 48k of 64k iterations; the per-pixel mean of the training images is subtracted, without division by a "
+    "standard deviation; 4 pixels of padding on each side, random crops and flips for training; the single view for "
+    "testing."
 )
 OUT_OF_SCOPE = "Detection and localization (Tables 7 to 14, appendices A to C) are out of scope."
 
@@ -176,8 +178,8 @@ OUT_OF_SCOPE = "Detection and localization (Tables 7 to 14, appendices A to C) a
 def departures_table() -> Table:
     """Return the list as a table, one row per point."""
     return Table(
-        title="Where the paper is silent, or we differ",
-        columns=("point", "the paper", "here", "the other way"),
+        title="Where the paper does not say, or we differ",
+        columns=("point", "the paper", "here", "alternative here"),
         rows=tuple((d.point, d.paper, d.here, d.other_way) for d in DEPARTURES),
-        notes=("Where a run's recipe differs further, its row in the table of runs says so.",),
+        notes=("If a run's recipe differs in other points, too, its row in the table of runs says so.",),
     )

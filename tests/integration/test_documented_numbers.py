@@ -217,7 +217,7 @@ def test_single_layers_respond_as_the_page_says() -> None:
                 ours = [r.std for r in read_rows(file, Response)]
                 found[name if name in found else "others"] += [a / b for a, b in zip(ours, theirs.std, strict=True)]
     deep, others = ([f"{min(its):.2f}", f"{max(its):.2f}"] for its in found.values())
-    said = "single layers of ResNet-56 {} to {} times as strongly, of the other nets {} to {} times."
+    said = "single layers of ResNet-56 respond {} to {} times as strongly, those of the other nets {} to {} times."
     assert said.format(*deep, *others) in page("docs/recipe.md")
 
 

@@ -35,8 +35,8 @@ PLACES = (  # in the paper's order; the start of what an experiment reproduces
     "Table 5", "Fig. 6 left", "Fig. 6,", "Fig. 6 right", "Fig. 6", "Sec. 4.2", "Fig. 7",
 )  # fmt: skip
 COLUMNS = ("experiment", "reproduces", "data", "finished", "cost")
-GROUPS = ("the paper", "its footnotes, and what it leaves open", "beyond the paper, and no part of 'all'")
-OPEN = ("footnote", "silent", "leaves out")
+GROUPS = ("the paper", "the paper's footnotes and open choices", "beyond the paper, and not part of 'all'")
+OPEN = ("footnote", "open choice", "left out")
 COST = re.compile(r"[\d.]+ (?:s|min|h|days?)\b")  # the time at the start of `cost`, on two CPU cores
 
 

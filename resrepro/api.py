@@ -1,4 +1,4 @@
-"""The functions of the package for Python: nets, curves, records and figures; `resrepro` has them all."""
+"""The functions for Python: nets, curves, records and figures; all are available as `resrepro.NAME`."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Folder = str | Path
 def load_net(run: Folder, *, results_dir: Folder = DEFAULT_RESULTS, data_dir: Folder | None = None) -> Classifier:
     """Load a finished run's net on the CPU, in inference mode, with its preprocessing.
 
-    It computes logits of images: (N, 3, H, W), uint8 from 0 to 255 or floating-point from 0 to 1 -> (N, num_classes).
-    `.net` is the net alone, which takes pixels from 0 to 255 minus `.pixel_mean` (Sec. 4.2); `.class_names` has the
-    classes, and `.record` what is known of the run.
+    It maps images to logits: (N, 3, H, W), uint8 from 0 to 255 or floating-point from 0 to 1 -> (N, num_classes).
+    `.net` is the net without preprocessing: its input is pixels from 0 to 255 minus `.pixel_mean` (Sec. 4.2).
+    `.class_names` has the names of the classes, and `.record` the record of the run.
 
     Args:
         run: such as `cifar10/resnet20/seed0`, or its folder.
-        data_dir: of datasets; None: $RESREPRO_DATA, or else `data`. CIFAR-10's mean is known without it.
+        data_dir: the folder of datasets; None: $RESREPRO_DATA, or else `data`. CIFAR-10's mean is built in.
 
     Raises:
         UserError: no such run, not finished, no weights stored, damaged, or no dataset to take the mean from.
@@ -54,8 +54,8 @@ def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = N
 
     Args:
         arch: such as `plain56`, `resnet20` or `resnet50`; `resrepro summary` lists all.
-        num_classes: None: 1000 of nets for ImageNet, 10 of all others.
-        seed: makes the weights the same each time; None: torch's global state does.
+        num_classes: None: 1000 for nets for ImageNet, 10 for all others.
+        seed: of the initial weights; None: torch's global random state decides.
 
     Raises:
         UserError: unknown architecture.
@@ -67,13 +67,13 @@ def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = N
 
 
 def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
-    """Return curves of error against iteration, those of the paper as rows of their own.
+    """Return curves of error against iteration; the paper's curves have their own rows.
 
-    The columns are `source` (`ours` or `paper`), `dataset`, `run`, `label`, `seed` and `status` (missing of the
-    paper's), `kind` (`train` or `test`), `iteration`, `error_pct` (%), and `loss` (missing of the paper's, and of a
-    test with averaged BN statistics). Training errors are those of mini-batches, augmented; test errors of the single
-    view, with averaged BN statistics where the recipe asks for them. A run has a curve of the paper if data
-    and schedule are the paper's; runs that are not trained yet have only that.
+    The columns are `source` (`ours` or `paper`), `dataset`, `run`, `label`, `seed` and `status` (both missing in the
+    paper's rows), `kind` (`train` or `test`), `iteration`, `error_pct` (%), and `loss` (missing in the paper's rows and
+    for tests with averaged BN statistics). Training errors are those of augmented mini-batches. Test errors are those
+    of the single view, with averaged BN statistics if the recipe has them. The paper's curve of a run is included if
+    data and schedule are the paper's; a run that is not trained yet has only this curve.
 
     Args:
         what: a figure such as `fig6`, an experiment such as `cifar-resnet` or the path of its TOML file, or a run such
@@ -88,10 +88,10 @@ def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFra
 
 
 def records(*, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
-    """Return the records of all finished runs, a row each, in the order of their names.
+    """Return a row with the record of each finished run, in the order of their names.
 
-    The columns are `run` (what `load_net` takes), the keys of `run.json` (docs/results-format.md), those of its recipe
-    as `recipe.lr` and the like, `paper_error_pct` (the paper's test error of this net, %), and `has_weights`.
+    The columns are `run` (the name for `load_net`), the keys of `run.json` (docs/results-format.md), the keys of its
+    recipe, such as `recipe.lr`, `paper_error_pct` (the paper's test error of this net, %), and `has_weights`.
 
     Raises:
         UserError: no such folder, or a record is damaged.
@@ -110,13 +110,13 @@ def figure(
     font_pt: float | None = None,
     with_paper: bool = True,
 ) -> Figure:
-    """Draw a figure from the stored runs, as `resrepro plot` does: `figure.axes` has its panels, to restyle.
+    """Draw a figure from the stored runs, as `resrepro plot` does; you can restyle its panels, `figure.axes`.
 
     Args:
-        name: such as `fig6`; `name` of a `[[figure]]` of an experiment.
+        name: such as `fig6`; the `name` of a `[[figure]]` in an experiment.
         style: paper, slide or poster.
-        width_inches: of the whole figure; None: what its panels need.
-        font_pt: size of letters; None: the style's.
+        width_inches: the width of the whole figure; None: as its panels need.
+        font_pt: the size of letters; None: that of the style.
         with_paper: whether the paper's own curves are drawn behind ours.
 
     Raises:
@@ -152,25 +152,25 @@ def run(
     results_dir: Folder = DEFAULT_RESULTS,
     data_dir: Folder | None = None,
 ) -> pd.DataFrame:
-    """Train the runs of experiments that are not finished, as `resrepro run` does, without saying anything.
+    """Train the unfinished runs of experiments, as `resrepro run` does, without any output.
 
-    Meanwhile `resrepro watch` shows them in a terminal. A stopped run is resumed by the same call.
+    `resrepro watch` shows the runs in a terminal. The same call resumes a stopped run.
 
     Args:
         names: experiments, such as `quickstart`, or paths of TOML files; `all`: those of the paper whose dataset is
             there or can be downloaded.
-        only: names of the runs that are trained; None: all.
-        seeds: of each run, in place of the experiment's own; None: those.
-        dataset: in place of the experiment's own, such as `cifar100`; None: that.
-        schedule_scale: shortens the schedule to this part, such as 0.05; the runs get names of their own.
+        only: the names of the runs to train; None: all.
+        seeds: the seeds of each run; None: those of the experiment.
+        dataset: another dataset, such as `cifar100`; None: that of the experiment.
+        schedule_scale: shortens the schedule to this fraction, such as 0.05; the runs get their own names.
 
     Returns:
-        The records of the runs, as `records` has them.
+        The records of the runs, as from `records`.
 
     Raises:
-        UserError: unknown experiment or run; or, after the others have been trained, a run failed, or another process
-            trains it; or this is not the main thread, which alone receives signals.
-        KeyboardInterrupt: on Ctrl-C, or a signal that ends the process, after a checkpoint of the run.
+        UserError: unknown experiment or run; a run failed, or another process trains it (raised after the other runs
+            have been trained); or this is not the main thread, which alone receives signals.
+        KeyboardInterrupt: on Ctrl-C, or a signal that ends the process, after a checkpoint of each run.
     """
     from resrepro.data.loading import at_hand
     from resrepro.report import frames
@@ -179,7 +179,7 @@ def run(
     from resrepro.training.runner import Runner, Stopped
 
     if threading.current_thread() is not threading.main_thread():
-        raise UserError("run: called in a thread; call it in the main one, where Ctrl-C arrives")
+        raise UserError("run: called in a thread; call it in the main thread, which receives Ctrl-C")
 
     if not names:
         raise UserError("run: name an experiment, such as 'quickstart'; resrepro list shows all")

@@ -156,7 +156,7 @@ def test_a_stopped_run_is_a_keyboard_interrupt_and_goes_on_with_the_same_call(
     def train() -> pd.DataFrame:
         return resrepro.run(str(toml()), only=["plain8"], results_dir=tmp_path, device="cpu", precision="fp32")
 
-    with ThreadPoolExecutor(1) as pool, pytest.raises(resrepro.UserError, match="call it in the main one"):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(resrepro.UserError, match="call it in the main thread"):
         pool.submit(train).result()
     step = Engine.step
 

@@ -47,12 +47,12 @@ def bench(
     image_size: ImageSize = None,
     workers: Workers = None,
 ) -> None:
-    """Time our training loop beside the standard PyTorch loop.
+    """Time our training loop and the standard PyTorch loop.
 
-    Time both end to end on the same data, in turns; ours with one and with several runs at once. By default, time the
-    nets of 20 to 1202 layers of Sec. 4.2. 'bench imagenet' times the way from image files to trained mini-batches:
-    decoding, augmentation, the step alone and all of it, and says which is the bottleneck. Also write the times as JSON
-    below the results.
+    Both are timed end to end on the same data, in turns; ours with one and with several runs at once. The default nets
+    are those of Sec. 4.2, with 20 to 1202 layers. 'bench imagenet' times the steps from image files to trained
+    mini-batches (decoding, augmentation, the training step, and all together), and names the bottleneck. The times are
+    also written as JSON, below the results.
     """
     if archs and archs[0] == "imagenet":
         from resrepro.bench import imagenet

@@ -18,8 +18,8 @@ def compare(
 ) -> None:
     """Compare two finished runs image by image.
 
-    From their predictions for each test image: both errors with intervals, how many images one net alone gets wrong,
-    and McNemar's exact test. So two nets of one seed each can be compared. Needs neither weights nor a dataset.
+    Print both errors with intervals, the number of images that only one net gets wrong, and McNemar's exact test, from
+    the stored predictions. So two nets with one seed each can be compared. No weights and no dataset are needed.
     """
     from resrepro.report import comparison
 

@@ -39,8 +39,8 @@ def prepare(
     """Unpack a dataset, and resize its images once.
 
     Unpack ImageNet's official tar files in DATA_DIR/imagenet into one folder per class. Then pack the images of the
-    dataset into a few large files, with a shorter side of at most 480 pixels; runs that resize to no more read these.
-    To resume after a stop, give the same command again.
+    dataset into a few large files, with a shorter side of at most 480 pixels. Later runs read these files, unless they
+    need larger images. To resume after a stop, give the same command again.
     """
     from resrepro.data.dataset import DataOptions
     from resrepro.data.image_files import archives, packing
@@ -68,7 +68,7 @@ def prepare(
 def check(
     dataset: Dataset,
     smallest: Annotated[
-        int, typer.Option(help="Count the images whose shorter side is below this, pixels.", min=1, max=65535)
+        int, typer.Option(help="Count the images whose shorter side is below this many pixels.", min=1, max=65535)
     ] = 224,
     workers: Workers = None,
     data_dir: DataDir = DEFAULT_DATA,

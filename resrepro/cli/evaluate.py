@@ -34,21 +34,19 @@ if TYPE_CHECKING:
 PROTOCOLS: dict[str, EvaluationProtocol] = {"center": "single view", "10-crop": "10-crop", "multi-scale": "multi-scale"}
 Preprocess = Annotated[
     str,
-    typer.Option(
-        help="Prepare the input of WEIGHTS by pixel-mean (as the paper), or channel-mean-std (as torchvision)."
-    ),
+    typer.Option(help="Prepare the input of WEIGHTS with pixel-mean (the paper) or channel-mean-std (torchvision)."),
 ]
 WeightsImageSize = Annotated[
     int | None,
     typer.Option(
-        help="Give the side of the images that WEIGHTS were trained on, pixels; by default, the paper's.", min=32
+        help="Give the size in pixels of the images that WEIGHTS were trained on; by default, the paper's.", min=32
     ),
 ]
 WeightsDataset = Annotated[
     str | None,
     typer.Option(help="Test WEIGHTS on cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH."),
 ]
-MaxImages = Annotated[int | None, typer.Option(help="Test this many images only, and record nothing.", min=1)]
+MaxImages = Annotated[int | None, typer.Option(help="Test only this many images, and record nothing.", min=1)]
 
 
 def evaluate(
@@ -57,7 +55,7 @@ def evaluate(
     ],
     protocol: Annotated[str, typer.Option(help="Test with center, 10-crop or multi-scale views.")] = "center",
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Also test all nets together, by their mean softmax.")
+        bool, typer.Option("--ensemble", help="Also test all nets together, with their mean softmax.")
     ] = False,
     arch: Annotated[
         str | None, typer.Option(help="Name the architecture of WEIGHTS; of several: resnet50,resnet101.")
@@ -84,9 +82,10 @@ def evaluate(
 ) -> None:
     """Measure the test errors of nets, alone and together.
 
-    A RUN is a stored run, such as resnet50 or imagenet/resnet50/seed0: it is tested before and after BN is
-    re-estimated, and the errors are recorded there for the tables. WEIGHTS is a file: our checkpoint, or a state dict
-    of other code (bare or under 'state_dict', keys with or without 'module.', final layer 'fc' or 'linear').
+    A RUN is a stored run, such as resnet50 or imagenet/resnet50/seed0. It is tested with BN's moving averages and with
+    re-estimated statistics, and the errors are stored in its folder, for the tables. WEIGHTS is a file: our checkpoint,
+    or a state dict of other code (it may be under 'state_dict', its keys may begin with 'module.', and its last layer
+    may be 'fc' or 'linear').
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol {protocol}: unknown{did_you_mean(protocol, PROTOCOLS)}")

@@ -53,7 +53,7 @@ def _place(experiment: Experiment) -> tuple[int, int, str]:
 def list_experiments(
     schedule_scale: Scale = 1.0, results_dir: ReadDir = DEFAULT_RESULTS, as_json: Json = False
 ) -> None:
-    """List all experiments, and how far they are."""
+    """List all experiments and their progress."""
     variation = Variation(schedule_scale=schedule_scale)
     shipped = sorted(map(find_experiment, experiment_names()), key=_place)
     experiments = _varied(shipped, variation)
@@ -73,7 +73,8 @@ def list_experiments(
     stored = [e.name for e in experiments if folder_with_runs(results_dir, e.name, e.runs) != results_dir]
     if stored:
         console.print(
-            f"\n{', '.join(stored)}: none of your own yet; figures show those in {results_dir}/NAME", soft_wrap=True
+            f"\n{', '.join(stored)}: you have no runs of these yet; figures show those in {results_dir}/NAME",
+            soft_wrap=True,
         )
     options = variation.options
     if len(experiments) < len(shipped):
@@ -81,9 +82,9 @@ def list_experiments(
         console.print(f"\ntoo short for{options}: {', '.join(too_short)}", soft_wrap=True)
     of_all = " with the whole schedule" if options else ""
     console.print("\ncost: on two CPU cores with AVX512-BF16 (others take up to five times as long),", soft_wrap=True)
-    console.print(f"if all its runs are new{of_all}; ?: not measured", soft_wrap=True)
+    console.print(f"if none of its runs is finished{of_all}; ?: not measured", soft_wrap=True)
     console.print(
-        f"resrepro show NAME{options} tells more; resrepro run NAME{options} trains what is missing.", soft_wrap=True
+        f"resrepro show NAME{options} tells more; resrepro run NAME{options} trains the missing runs.", soft_wrap=True
     )
 
 
@@ -152,7 +153,7 @@ def show(
     options = experiment.variation.options
     console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
     about = {"data": experiment.dataset, "cost": experiment.cost, "expect": experiment.expect}
-    about["with"] = f"{options.strip()}; cost and what to expect are those without it" if options else ""
+    about["with"] = f"{options.strip()}; cost and expect are for the experiment without it" if options else ""
     recipe = experiment.runs[0].recipe
     about["recipe"] = (
         f"{recipe.total_iters} iterations of {recipe.batch_size}, lr {recipe.lr:g} divided by 10 at "

@@ -34,13 +34,14 @@ def export(
         str, typer.Option(show_default=False, help="Write torchvision, safetensors, onnx, or torch-hub-folder.")
     ],
     output: Annotated[
-        Path | None, typer.Option(help="Write to this file or folder; by default here, under the run's name.")
+        Path | None,
+        typer.Option(help="Write to this file or folder; by default, to the current folder, with the run's name."),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="Write this opset of ONNX; by default, torch's choice.")] = None,
+    opset: Annotated[int | None, typer.Option(help="Use this opset of ONNX; by default, torch's choice.")] = None,
     data_dir: MeanDir = DEFAULT_DATA,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:
-    """Write a trained net in a format that other programs read.
+    """Write a trained net in a format for other programs.
 
     The written file is loaded again, and its outputs are compared with the net's.
     """
@@ -55,7 +56,7 @@ def export(
     if output is not None and SUFFIXES[to] and output.suffix != SUFFIXES[to]:
         raise UserError(f"--output {output}: expected a name that ends in {SUFFIXES[to]}")
     if opset is not None and to != "onnx":
-        raise UserError(f"--opset {opset}: belongs to --to onnx; leave the option out")
+        raise UserError(f"--opset {opset}: only for --to onnx; leave the option out")
     if output is not None and ((output.parent / "run.json").exists() or (output / "run.json").exists()):
         raise UserError(f"--output {output}: the place of a stored run's own files; give another one")
     if output is not None and (output / "hubconf.py").exists() and not (output / "net.pt2").exists():
@@ -75,7 +76,7 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE", show_default=False, help="Give image files of any size.")
     ],
-    top: Annotated[int, typer.Option(help="Print so many classes.", min=1)] = 3,
+    top: Annotated[int, typer.Option(help="Print this many classes.", min=1)] = 3,
     data_dir: MeanDir = DEFAULT_DATA,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:

@@ -31,7 +31,7 @@ from resrepro.results.status import named_run
 from resrepro.results.unfinished_rows import UnfinishedRows
 
 REPLACED = ", in place of the one that was there"
-Seed = Annotated[int, typer.Option(help="Draw with this seed.", min=0)]
+Seed = Annotated[int, typer.Option(help="Draw random numbers with this seed.", min=0)]
 
 
 def responses(
@@ -45,8 +45,8 @@ def responses(
 ) -> None:
     """Draw layer responses from weights alone, without data.
 
-    As in Fig. 7. Each 3x3 layer's response has the deviation sqrt(mean gamma^2 + var beta) by the parameters of its BN.
-    It is shown beside the paper's curve, and beside what a run measured on its images.
+    As in Fig. 7. The standard deviation of a 3x3 layer's response is sqrt(mean gamma^2 + var beta), from the parameters
+    of its BN. The figure also shows the paper's curve, and what a run measured on its images.
     """
     from resrepro.laboratory import bn_responses as laboratory
 
@@ -61,7 +61,7 @@ def responses(
 def lesions(
     run: RunName,
     images: Annotated[
-        int, typer.Option(help="Test on this many test images, evenly spread; paths.csv is of 100.", min=1)
+        int, typer.Option(help="Test on this many test images, evenly spread; paths.csv uses 100.", min=1)
     ] = 2000,
     draws: Annotated[int, typer.Option(help="Draw this many nets for each number of blocks.", min=1, max=1000)] = 5,
     seed: Seed = 0,
@@ -72,8 +72,9 @@ def lesions(
 ) -> None:
     """Test a trained net without some of its blocks.
 
-    Without each block in turn, without several at random, and with blocks permuted; and the gradient by the length of
-    its path (Veit, Wilber, Belongie 2016). Write lesions.csv and paths.csv beside the run.
+    Test it without each block in turn, without several random blocks, and with permuted blocks. Also measure gradients
+    by the length of their paths (Veit, Wilber, Belongie 2016). Write lesions.csv and paths.csv to the folder of the
+    run.
     """
     from resrepro.laboratory import lesions as laboratory
     from resrepro.laboratory.stored_net import evenly_spread, open_run
@@ -119,7 +120,9 @@ def _resumed(found: UnfinishedRows[Any], what: str) -> Iterator[None]:
 def surface(
     run: RunName,
     points: Annotated[int, typer.Option(help="Take this many points in each direction, an odd number.", min=3)] = 25,
-    plane: Annotated[bool, typer.Option("--plane", help="Take the plane of two directions; by default, one.")] = False,
+    plane: Annotated[
+        bool, typer.Option("--plane", help="Measure on the plane of two directions; by default, along one.")
+    ] = False,
     images: Annotated[int, typer.Option(help="Take this many training images, evenly spread.", min=2)] = 500,
     seed: Seed = 0,
     device: Device = "auto",
@@ -129,9 +132,9 @@ def surface(
 ) -> None:
     """Measure the loss around a trained net.
 
-    Along random directions whose filters have the norms of the net's (Li et al. 2018). BN's statistics are taken anew
-    at each point, of the images that the loss is of; along the first direction once more with the net's own. Write
-    surface.csv beside the run.
+    Move along random directions whose filters have the norms of the net's filters (Li et al. 2018). At each point, BN's
+    statistics are computed again, from the images of the loss; along the first direction, the loss is also measured
+    with the net's own statistics. Write surface.csv to the folder of the run.
     """
     if points % 2 == 0:
         raise UserError(f"--points {points}: expected an odd number, so that the net itself is among the points")
@@ -169,8 +172,8 @@ def surface(
 
 
 def initialization(
-    depths: Annotated[str, typer.Option(help="Build nets of these numbers of layers.")] = "8,14,20,32,44,56,110",
-    seeds: Annotated[str, typer.Option(help="Build nets of these seeds.")] = "0,1,2",
+    depths: Annotated[str, typer.Option(help="Build nets with these numbers of layers.")] = "8,14,20,32,44,56,110",
+    seeds: Annotated[str, typer.Option(help="Build nets with these seeds.")] = "0,1,2",
     dataset: Annotated[str, typer.Option(help="Take images of this dataset.")] = "cifar10",
     images: Annotated[int, typer.Option(help="Take this many training images, evenly spread.", min=2)] = 64,
     device: Device = "auto",
@@ -180,8 +183,9 @@ def initialization(
 ) -> None:
     """Measure the gradients of untrained nets against depth.
 
-    Plain and residual, with and without BN: how alike the gradients are at points of a line between two images
-    (Balduzzi et al. 2017), and how they grow from layer to layer (Yang et al. 2019). Write two CSVs, and a figure.
+    Build plain and residual nets, with and without BN. Measure how similar the gradients are at points on a line
+    between two images (Balduzzi et al. 2017), and how they grow from layer to layer (Yang et al. 2019). Write two CSV
+    files and a figure.
     """
     from resrepro.laboratory import initialization as laboratory
     from resrepro.laboratory.stored_net import open_images

@@ -91,7 +91,8 @@ Devices = Annotated[
     ),
 ]
 Processes = Annotated[
-    int, typer.Option("--processes", help="On a CPU, train in this many processes with equal shares of it.", min=1)
+    int,
+    typer.Option("--processes", help="On a CPU, train in this many processes with equal shares of the cores.", min=1),
 ]
 PrecisionName = Annotated[str, typer.Option("--precision", help="Compute in auto, fp32, tf32 or bf16.")]
 Jobs = Annotated[
@@ -113,14 +114,14 @@ Scale = Annotated[
     typer.Option(
         "--schedule-scale",
         callback=_scale,
-        help="Shorten the schedule to this part, such as 0.05; the run gets a name of its own.",
+        help="Shorten the schedule to this fraction, such as 0.05; the run gets its own name.",
     ),
 ]
 ImageSize = Annotated[
     int | None,
     typer.Option(
         "--image-size",
-        help="Crop to fewer pixels than ImageNet's 224, such as 64; the run gets a name of its own.",
+        help="Crop to fewer pixels than ImageNet's 224, such as 64; the run gets its own name.",
         min=8,
     ),
 ]
@@ -128,8 +129,8 @@ Resize = Annotated[
     int | None,
     typer.Option(
         "--resize",
-        help="Resize images of any size for CIFAR's recipe: the shorter side to so many pixels, such as 32, of which "
-        "the middle square is kept; the run gets a name of its own.",
+        help="Make small squares of images of any size, for CIFAR's recipe: resize the shorter side to this many "
+        "pixels, such as 32, and keep the middle; the run gets its own name.",
         min=8,
         max=MAX_RESIZE,
     ),
@@ -137,7 +138,9 @@ Resize = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", help="Decode image files with this many threads per run; by default, as the cores allow.", min=0
+        "--workers",
+        help="Decode image files with this many threads per run; by default, as many as suit the cores.",
+        min=0,
     ),
 ]
 SkipCorrupt = Annotated[
@@ -145,7 +148,7 @@ SkipCorrupt = Annotated[
 ]
 InOrder = Annotated[
     bool,
-    typer.Option("--in-order", help="Take the tensors of WEIGHTS in their order, whatever their layers are called."),
+    typer.Option("--in-order", help="Match the tensors of WEIGHTS by their order, not by the names of their layers."),
 ]
 DatasetName = Annotated[
     str | None,
@@ -154,7 +157,7 @@ DatasetName = Annotated[
         help="Use another dataset: cifar10, cifar100, shapes, imagenet, imagenette, tiny-imagenet or folder:PATH.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
 
 def print_json(value: Any) -> None:

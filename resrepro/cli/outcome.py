@@ -46,7 +46,9 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     if of_others:
         console.print(f"not run: {len(of_others)} claim(s) about other runs of the experiment", soft_wrap=True)
     if judged and experiment.is_varied:
-        console.print(f"with{experiment.variation.options} this is no verdict on the paper's runs", soft_wrap=True)
+        console.print(
+            f"with{experiment.variation.options}, these verdicts are not about the paper's runs", soft_wrap=True
+        )
     problems = [status.problem for status in statuses if status.problem]
     drawn = draw_experiment(experiment, results_dir, formats=("png",))
     for problem in dict.fromkeys(problem for problem in drawn.problems if problem not in problems):
@@ -57,7 +59,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
         where = "" if results_dir == DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results_dir))}"
         console.print(f"next:   resrepro {_next(experiment, where)}", soft_wrap=True)
     else:
-        console.print("next:   fix what the errors below say, then type the same command again")
+        console.print("next:   fix the errors below, then give the same command again")
     return problems
 
 
@@ -94,7 +96,7 @@ def _next(experiment: Experiment, where: str) -> str:
     """
     name, variation = shlex.quote(experiment.address), experiment.variation
     if name == "quickstart":
-        return f"run plain20-vs-plain56 --schedule-scale 0.02{where}   (the real thing, shortened; needs CIFAR-10)"
+        return f"run plain20-vs-plain56 --schedule-scale 0.02{where}   (the paper's nets, shortened; needs CIFAR-10)"
     if variation.schedule_scale != 1:
         whole = variation.model_copy(update={"schedule_scale": 1.0})
         return f"run {name}{whole.options}{where}   (the paper's whole schedule)"

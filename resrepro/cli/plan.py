@@ -51,11 +51,11 @@ def print_plan(
         return
     print_table(Table(columns=(*columns, "iterations", "time here"), rows=tuple(rows)), console)
     if several:
-        console.print("a run of several experiments is counted with the first of them", soft_wrap=True)
+        console.print("a run that several experiments share is counted with the first of them", soft_wrap=True)
     found = [plan for plan in plans.values() if plan.seconds is not None]
     total_s = sum(plan.seconds or 0.0 for plan in found) / num_devices
     on = f"on {num_devices} devices at once" if num_devices > 1 else "one after another"
-    without = f", without {len(plans) - len(found)} that are not estimated" if len(found) < len(plans) else ""
+    without = f", without {len(plans) - len(found)} run(s) that are not estimated" if len(found) < len(plans) else ""
     if found:
         console.print(f"in all about {duration(total_s)} {on}{without}", soft_wrap=True)
     for dataset in dict.fromkeys(run.dataset for run in missing):

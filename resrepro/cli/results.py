@@ -38,33 +38,35 @@ FigureNames = Annotated[
     typer.Argument(
         metavar="NAME|PATH.toml|all",
         show_default=False,
-        help="Name experiments, or figures such as fig6; by default, every one.",
+        help="Name experiments, or figures such as fig6; by default, all figures.",
     ),
 ]
 OutputDir = Annotated[
     Path | None,
     typer.Option(
-        help="Write to this folder; by default, to figures/ in that of the results.",
+        help="Write to this folder; by default, to figures/ in the folder of the results.",
         parser=output_folder,
         metavar="DIRECTORY",
     ),
 ]
 Format = Annotated[str, typer.Option("--format", help="Write png, pdf or svg; separate several with commas.")]
-Style = Annotated[str, typer.Option(help="Draw for a paper, slide or poster: the size of letters and lines.")]
+Style = Annotated[str, typer.Option(help="Choose the size of letters and lines for a paper, slide or poster.")]
 Width = Annotated[
-    float | None, typer.Option(help="Make figures this wide, inches: 3.3 fits a journal's column.", show_default=False)
+    float | None,
+    typer.Option(help="Set the width of figures in inches: 3.3 fits a journal's column.", show_default=False),
 ]
-FontSize = Annotated[float | None, typer.Option(help="Write letters of this size, points.", show_default=False)]
+FontSize = Annotated[float | None, typer.Option(help="Set the size of letters in points.", show_default=False)]
 Words = Annotated[
     Path | None,
-    typer.Option(help="Replace texts by those of this TOML file, to translate a figure.", show_default=False),
+    typer.Option(help="Replace texts with those of this TOML file, to translate a figure.", show_default=False),
 ]
 NoPaper = Annotated[bool, typer.Option("--no-paper", help="Leave out the paper's own curves, the thin gray lines.")]
 ShowMissing = Annotated[
-    bool, typer.Option("--show-missing", help="Draw also what has no run yet, with the command that trains it.")
+    bool,
+    typer.Option("--show-missing", help="Also draw panels and rows without runs, with the command that trains them."),
 ]
 TableFormat = Annotated[
-    str | None, typer.Option("--format", help="Print md, csv or latex, and nothing else.", show_default=False)
+    str | None, typer.Option("--format", help="Print only this format: md, csv or latex.", show_default=False)
 ]
 MAX_NAMED = 5  # runs in a line
 PRINTED = {"md": Table.to_markdown, "csv": Table.to_csv, "latex": Table.to_latex}
@@ -86,8 +88,8 @@ def table(
 ) -> None:
     """Print a table of the paper, or distances from its curves.
 
-    With our numbers beside the paper's. Also write it as Markdown and CSV, beside the figures; with --format or --json
-    only print it.
+    The table has our numbers beside the paper's. It is also written as Markdown and CSV to the folder of the figures;
+    with --format or --json it is only printed.
     """
     if form is not None and form not in PRINTED:
         raise UserError(f"--format {form}: expected {', '.join(PRINTED)}")
@@ -125,7 +127,7 @@ def report(
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Write the report to this folder; by default, to that of the results.",
+            help="Write the report to this folder; by default, to the folder of the results.",
             parser=output_folder,
             metavar="DIRECTORY",
         ),
@@ -135,10 +137,10 @@ def report(
         bool, typer.Option("--brief", help="Write brief.html and brief.md: two pages, with the claims that have runs.")
     ] = False,
 ) -> None:
-    """Write the report: the paper's claims beside our results.
+    """Write the report: the paper's claims and our results.
 
-    Write report.html and report.md: every claim with its verdict, the figures, and every table. What is missing, and a
-    figure that shows nothing new without it, is named with the command that makes it.
+    Write report.html and report.md, with a verdict on each claim, the figures and all tables. Missing runs, and figures
+    that show nothing new without them, are only named, with the command that trains the runs.
     """
     gc.set_threshold(RARELY)
     from resrepro.report import files
@@ -182,7 +184,8 @@ def plot(
 ) -> None:
     """Draw the figures of experiments from the stored CSV files.
 
-    The paper's own curves lie behind ours. What has no run yet is left out, and named.
+    The paper's own curves are drawn behind ours. Panels and rows without runs are left out, and the missing runs are
+    named.
     """
     gc.set_threshold(RARELY)
     from resrepro.figures.data import Seen
@@ -206,7 +209,7 @@ def plot(
         drawn = draw_experiment(
             experiment, source, formats=formats, look=look, output_dir=folder, figures=figures, seen=seen
         )
-        lines = drawn.files if experiment.figures else (f"{experiment.name}: declares no figure",)
+        lines = drawn.files if experiment.figures else (f"{experiment.name}: has no figure",)
         for line in lines:
             console.print(line, soft_wrap=True)
         if drawn.files and not show_missing:

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 BUSY = 0.75  # of the cores
 Log = Annotated[
-    str | None, typer.Option(help="Also write the curves as events beside the CSV, for: tensorboard.", metavar="NAME")
+    str | None, typer.Option(help="Also write the curves as events for this program: tensorboard.", metavar="NAME")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be trained, and for how long here; train nothing.")
+    bool, typer.Option("--dry-run", help="Say what would be trained and how long it would take here; train nothing.")
 ]
 
 
@@ -100,7 +100,7 @@ def run(
     log: Log = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train the runs of an experiment that are not finished.
+    """Train the unfinished runs of experiments.
 
     To resume a stopped run, give the same command again. A finished run is not trained again.
     """
@@ -192,7 +192,7 @@ def _train(
                 log.write_finished(runs)
             return errors, 0
     except Stopped as stopped:
-        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+        console.print(f"{stopped}; the same command resumes from there", soft_wrap=True)
         return [], 128 + stopped.signal_number
 
 

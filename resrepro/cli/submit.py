@@ -46,7 +46,7 @@ def submit(
     nodes: Annotated[int, typer.Option(help="Give each run this many nodes.", min=1)] = 1,
     cpus: Annotated[int | None, typer.Option(help="Give each process this many cores.", min=1)] = None,
     sbatch: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Give sbatch a further option, such as account=me.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Pass another option to sbatch, such as account=me.")
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="Run the same jobs here, one by one, without Slurm.")] = False,
     seeds: Seeds = None,
@@ -61,10 +61,10 @@ def submit(
     workers: Workers = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
-    """Train the unfinished runs of an experiment as Slurm jobs.
+    """Train the unfinished runs of experiments as Slurm jobs.
 
-    They are an array with a task for each run. A job that is preempted, or comes to the end of its time, writes a
-    checkpoint and is requeued.
+    Submit an array with a task for each run. A job that is preempted, or reaches its time limit, writes a checkpoint
+    and is requeued.
     """
     limit_min = minutes(time_limit)
     further = dict(_pair(text) for text in sbatch or ())
@@ -181,7 +181,7 @@ def _check_place(of_slurm: dict[str, Any], gpus: int, precision: str, *, local: 
             raise UserError(f"--gpus {gpus}: {found} CUDA device(s) here; --gpus 0 trains on the CPU")
         choose("cuda" if gpus else "cpu", precision)
     elif shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise UserError("submit: there is no sbatch here; type it on a machine of the cluster, or add --local")
+        raise UserError("submit: there is no sbatch here; give the command on a machine of the cluster, or add --local")
 
 
 def _report(runs: list[Run], results_dir: Path, folder: Path) -> None:

@@ -20,8 +20,8 @@ def summary(
 ) -> None:
     """Count the layers, parameters and multiply-adds of nets.
 
-    These are the columns of Table 1 and Table 6, counted on the nets themselves. vgg16 and vgg19 are there to compare
-    with.
+    These are the numbers of Table 1 and Table 6, counted from the nets themselves. vgg16 and vgg19 are included for
+    comparison.
     """
     found = {name: _counts(name) for name in ([arch] if arch is not None else [*ARCHITECTURES, *VGG_LABELS])}
     if as_json:

@@ -41,13 +41,14 @@ def verify(
         typer.Argument(metavar="RUN", show_default=False, help="Name runs or folders; by default, all stored."),
     ] = None,
     responses: Annotated[
-        bool, typer.Option("--responses", help="Also measure all training images: responses and clean training error.")
+        bool,
+        typer.Option("--responses", help="Also measure responses and clean training error, on all training images."),
     ] = False,
     device: Annotated[
-        str, typer.Option("--device", help="Compute on auto (as the run, where it is here), cpu, cuda or cuda:N.")
+        str, typer.Option("--device", help="Compute on auto (as the run, if possible), cpu, cuda or cuda:N.")
     ] = "auto",
     precision: Annotated[
-        str, typer.Option("--precision", help="Compute in auto (as the run, where it is here), fp32, tf32 or bf16.")
+        str, typer.Option("--precision", help="Compute in auto (as the run, if possible), fp32, tf32 or bf16.")
     ] = "auto",
     data_dir: StoredDataDir = DEFAULT_DATA,
     skip_corrupt: SkipCorrupt = False,
@@ -56,7 +57,7 @@ def verify(
 ) -> None:
     """Verify finished runs: files, errors and predictions.
 
-    Compare the digests of a run's files, and the errors in them, with its record. Where its weights and its dataset are
+    Compare the digests of a run's files, and the errors in them, with its record. If its weights and its dataset are
     there, test the net again, and compare errors and predictions. Nothing is downloaded or written. The exit code is 1
     if something differs.
     """
@@ -89,7 +90,7 @@ def verify(
         print_json([{"run": _name(files), **asdict(verified)} for files, verified in found.items()])
     else:
         num_without = sum(verified.net_left_out for verified in found.values())
-        untested = f"; the net was not tested of {num_without}" if num_without else ""
+        untested = f"; {num_without} net(s) not tested" if num_without else ""
         console.print(f"{len(asked)} finished run(s), {num_differing} with differences{untested}", soft_wrap=True)
     if num_differing:
         raise typer.Exit(1)

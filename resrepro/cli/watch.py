@@ -222,7 +222,7 @@ def watch(
         float, typer.Option(help="Read the files again after this many seconds.", min=0.1, max=86_400)
     ] = 2.0,
     once: Annotated[
-        bool, typer.Option("--once", help="Print one frame and end, as is done without a terminal.")
+        bool, typer.Option("--once", help="Print one frame and end; without a terminal, this is the default.")
     ] = False,
     results_dir: ReadDir = DEFAULT_RESULTS,
 ) -> None:

@@ -136,9 +136,7 @@ def test_a_folder_that_was_moved_in_half_is_written_anew(
 
 def test_wrong_options_are_one_line(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fails(files, "--to", "onyx") == "--to onyx: unknown; did you mean 'onnx'?"
-    assert (
-        fails(files, "--to", "safetensors", "--opset", 18) == "--opset 18: belongs to --to onnx; leave the option out"
-    )
+    assert fails(files, "--to", "safetensors", "--opset", 18) == "--opset 18: only for --to onnx; leave the option out"
     assert fails(files, "--to", "safetensors", "--output", "w.pt").endswith("expected a name that ends in .safetensors")
     assert "export: there is no run 'cifar10/resnet22/seed0'" in error(
         "export", "cifar10/resnet22/seed0", "--to", "onnx", "--results-dir", ROOT / "results"

@@ -87,10 +87,10 @@ def test_list_is_a_line_each_in_the_papers_order(tmp_path: Path, monkeypatch: py
     ]
     assert sorted(order, key=names.index) == order
     assert lines[1] == "the paper:"
-    assert not any("none of your own yet" in line for line in lines)
+    assert not any("you have no runs of these yet" in line for line in lines)
     run_files(tmp_path / "quickstart", find_experiment("quickstart").runs[0]).folder.mkdir(parents=True)
     out = run("list", "--results-dir", tmp_path)
-    assert f"quickstart: none of your own yet; figures show those in {tmp_path}/NAME\n" in out
+    assert f"quickstart: you have no runs of these yet; figures show those in {tmp_path}/NAME\n" in out
 
 
 @pytest.mark.parametrize(("which", "width"), [("4", 80), ("6", 80), ("2", 60)])

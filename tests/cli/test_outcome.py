@@ -44,7 +44,7 @@ def test_run_ends_with_verdicts_on_the_paper_only_under_its_schedule(scale: floa
             and "consistent" not in printed
             and "reaches it" not in printed
         )
-        assert "with --schedule-scale 0.1 this is no verdict" in printed
+        assert "with --schedule-scale 0.1, these verdicts are not about" in printed
 
 
 def test_claims_about_runs_that_were_not_asked_for_are_counted(tmp_path: Path) -> None:

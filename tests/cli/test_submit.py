@@ -57,7 +57,7 @@ def test_without_slurm_or_a_place_for_the_jobs_it_is_one_line(
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ("submit", toml(), "--time", "1:00:00", "--results-dir")
     assert error(*words, tmp_path) == (
-        "submit: there is no sbatch here; type it on a machine of the cluster, or add --local"
+        "submit: there is no sbatch here; give the command on a machine of the cluster, or add --local"
     )
     assert error(*words, tmp_path, "--sbatch", "account") == (
         "--sbatch account: expected KEY=VALUE, such as account=me"

@@ -193,7 +193,7 @@ def test_other_training_images_are_named(files: RunFiles) -> None:
     edit(files, images="0" * 64)
     out = verify(files, code=1)
     assert "the training images of shapes are not those that the run was trained on" in out
-    assert "1 finished run(s), 1 with differences; the net was not tested of 1" in out
+    assert "1 finished run(s), 1 with differences; 1 net(s) not tested" in out
 
 
 def test_wrong_names_and_damaged_records_are_one_line(files: RunFiles) -> None:

@@ -18,9 +18,9 @@ from resrepro.results.tables import Table, mean_std
 
 COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")
 NOTES = (
-    "ours: mean ± standard deviation over seeds; difference: of an order of two, the first minus the second, of a "
-    "longer one its least step (in parentheses the paper's), of a value ours minus the paper's; n: finished seeds that "
-    "the experiment declares; p: corrected for the number of claims",
+    "ours: mean ± standard deviation over seeds; difference: for an order of two, the first minus the second; for a "
+    "longer order, the smallest step (in parentheses the paper's); for a value, ours minus the paper's; n: finished "
+    "seeds that the experiment declares; p: corrected for the number of claims",
 )
 OURS = "(ours, not the paper's)"  # what stands behind the text of a claim of our own
 BRIEF_ROWS = 20  # with these it is two printed pages
@@ -69,7 +69,7 @@ def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
     rows = [_row(e, replace(verdict, further={}), words[verdict.status]) for e, verdict in judged[:BRIEF_ROWS]]
     further = Counter(words[verdict.status] for _, verdict in judged[BRIEF_ROWS:])
     counts = ", ".join(f"{number} {word}" for word, number in further.items())
-    notes = (f"further claims, which `resrepro report` shows: {counts}",) if further else ()
+    notes = (f"more claims, shown by `resrepro report`: {counts}",) if further else ()
     shown = ("claim", "verdict", "paper", "ours")
     cells = tuple(tuple(row.get(column, "").partition("\nmeasured: ")[0] for column in shown) for row in rows)
     return Table(title="Claims of the paper with runs", columns=shown, rows=cells, notes=notes)
@@ -109,7 +109,11 @@ def _measured(verdict: Verdict) -> str:
     claim = verdict.claim
     measure = MEASURES[claim.column]
     how = "" if claim.protocol == "single view" else f", {claim.protocol}"
-    how += {None: "", "plateau": ", mean before the first drop of the rate", "end": ", mean of the end"}[claim.window]
+    how += {
+        None: "",
+        "plateau": ", mean before the first drop of the learning rate",
+        "end": ", mean over the last iterations",
+    }[claim.window]
     return f"{measure.words}{how}{measure.unit and f' ({measure.unit.strip()})'}"
 
 

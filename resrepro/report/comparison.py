@@ -94,8 +94,8 @@ def _predictions(files: RunFiles, record: RunRecord) -> list[Prediction]:
     found = read_predictions(files)
     if not found:
         raise UserError(
-            f"{files.predictions}: not there (finished by an older version); type the run's command again where its "
-            "checkpoint is, or train the run again without its folder"
+            f"{files.predictions}: not there (finished by an older version); give the run's command again where its "
+            "checkpoint is, or delete its folder and train it again"
         )
     results.check_files(files, record, files.predictions.name)
     return found
@@ -119,8 +119,8 @@ def comparison_table(title: str, found: dict[str, Comparison]) -> Table:
         "error of the second (%)": [_error(c.num_wrong[1], c.num_images) for c in found.values()],
         "first minus second": [f"{100 * num_more[column] / c.num_images:+.2f}" for column, c in found.items()],
         "images, both right": [str(c.both_right) for c in found.values()],
-        "first alone wrong": [str(c.first_alone_wrong) for c in found.values()],
-        "second alone wrong": [str(c.second_alone_wrong) for c in found.values()],
+        "only the first wrong": [str(c.first_alone_wrong) for c in found.values()],
+        "only the second wrong": [str(c.second_alone_wrong) for c in found.values()],
         "both wrong": [str(c.both_wrong) for c in found.values()],
         "McNemar's exact p": [p_words(c.p_value).removeprefix("p ").removeprefix("= ") for c in found.values()],
     }
@@ -129,8 +129,8 @@ def comparison_table(title: str, found: dict[str, Comparison]) -> Table:
         columns=("with BN's statistics", *(BN_STATISTICS[column] for column in found)),
         rows=tuple((name, *cells) for name, cells in rows.items()),
         notes=(
-            f"errors: with {100 * CONFIDENCE:.0f} % intervals (Wilson 1927); p: two-sided, of the images on which one "
-            "net alone is wrong (McNemar 1947)",
+            f"errors: with {100 * CONFIDENCE:.0f} % intervals (Wilson 1927); p: two-sided, on the images that only one "
+            "net gets wrong (McNemar 1947)",
             "p is about these two trained nets; another seed of either may differ",
         ),
     )

@@ -109,7 +109,7 @@ def _folding(drawn: list[PlainBlock], first: tuple[PlainBlock, ...]) -> tuple[Bl
     """Return the blocks that do not stand first, with the figures that are not drawn at the end, folded."""
     missing = [block for block in drawn if isinstance(block, PageFigure) and block.drawing is None]
     there = [block for block in drawn if block not in missing and block not in first]
-    summary = f"{len(missing)} figures that show nothing new before more runs, and the commands"
+    summary = f"{len(missing)} figures that need more runs, and the commands"
     return (*there, *([Folded(summary=summary, blocks=tuple(missing))] if missing else []))
 
 
@@ -119,22 +119,24 @@ def _lead(
     elsewhere: list[tuple[VariedExperiments, claims.Judged]],
     problems: list[str],
 ) -> tuple[str, ...]:
-    """Return the sentences that a reader in haste must know."""
+    """Return the sentences at the top, for a reader who has little time."""
     lines = []
     if not full:
-        lines.append("No run of the paper's experiments, over the whole schedule, is finished yet.")
+        lines.append("No run of the paper's experiments with the whole schedule is finished yet.")
     num_counted = sum(verdict.claim.is_counted for _, verdict in judged)
-    lines.append(f"Claims of the paper on multiply-adds, which are counted on the nets without a run: {num_counted}.")
+    lines.append(
+        f"Claims of the paper about multiply-adds, which are counted from the nets without a run: {num_counted}."
+    )
     own = Counter(verdict.status for _, verdict in judged if verdict.claim.ours)
     if own:
         counted = ", ".join(f"{own[status]} {status}" for status in STATUSES if own[status])
-        lines.append(f"Claims of our own beside the paper's, counted apart: {counted}.")
+        lines.append(f"Our own claims, counted separately from the paper's: {counted}.")
     for scope, its in elsewhere:
         count = Counter(ELSEWHERE[verdict.status].removesuffix(ONE_RUN) for _, verdict in its)
         if sum(count.values()) > count["not run"]:
             holds, fails, open_ = (count[word] for word in ("holds here", "does not hold here", "inconclusive"))
-            counted = f"claims that hold here {holds}, that do not {fails}, inconclusive {open_}"
-            lines.append(f"{scope.title}: {counted}; this is no verdict on the paper's.")
+            counted = f"{holds} claims hold here, {fails} do not, {open_} are inconclusive"
+            lines.append(f"{scope.title}: {counted}; these are not verdicts on the paper's claims.")
     if problems:
         lines.append(f"Files that could not be used: {len(problems)}; the end of the page names them.")
     return tuple(lines)
@@ -156,7 +158,7 @@ def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
             found.append(table(results_dir))
         except (UserError, OSError) as error:
             problems.append(str(error))
-            found.append(f"Table {number}: left out, for a file of it is damaged.")
+            found.append(f"Table {number}: left out, because one of its files is damaged.")
     return found
 
 
@@ -173,9 +175,9 @@ def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFig
 def _beyond(
     experiments: list[Experiment], drawn: list[PlainBlock], first: tuple[PlainBlock, ...], results_dir: Path
 ) -> Section:
-    """Return the claims and figures of the shipped experiments that are no part of the paper."""
+    """Return the claims and figures of the shipped experiments that are not part of the paper."""
     blocks: list[PlainBlock] = [
-        "These experiments are no part of the paper; their claims are our own, or other authors'."
+        "These experiments are not part of the paper; their claims are ours, or those of other authors."
     ]
     judged = claims.verdicts(experiments, results_dir)
     blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))

@@ -147,25 +147,25 @@ MEASURES: dict[Measure, _Read] = {
         words="iteration at which the warm-up ended", unit="", of=lambda _, record, __: record.warmup_opened_iter
     ),
     "converging_iter": _Read(
-        words="first curve point with a training error a point below chance, iteration", unit="",
+        words="iteration of the first curve point with a training error one point below chance", unit="",
         of=_converging_iter,
     ),
     "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
     "response_least": _Read(
-        words="standard deviation of the responses, least of the layers", unit="", of=_response_least
+        words="standard deviation of the responses, smallest over layers", unit="", of=_response_least
     ),
     "signal_least": _Read(
-        words="standard deviation of the responses, least of layers and curve points", unit="", of=_signal_least
+        words="standard deviation of the responses, smallest over layers and curve points", unit="", of=_signal_least
     ),
-    "response_level": _Read(words="response over that of Fig. 7, mean over layers", unit="", of=_response_level),
+    "response_level": _Read(words="response relative to Fig. 7, mean over layers", unit="", of=_response_level),
     "gradient_first_to_last": _Read(
-        words="log10 of the first convolution's gradient norm over the last one's, farthest from 0 of all moments",
+        words="log10 of the gradient norms' ratio, first to last convolution, at the moment farthest from 0",
         unit="", of=_gradient_first_to_last,
     ),
     "multiply_adds_e9": _Read(words="multiply-adds of one image (1e9)", unit="", of=lambda *_: None),
-    "multiply_adds_of_vgg19_pct": _Read(words="multiply-adds over those of VGG-19", unit=" %", of=lambda *_: None),
+    "multiply_adds_of_vgg19_pct": _Read(words="multiply-adds relative to VGG-19", unit=" %", of=lambda *_: None),
     "constructed_difference_pct": _Read(
-        words="error as made, before training, less the shallower net's, absolute", unit=" %",
+        words="absolute difference to the shallower net's error, before training", unit=" %",
         of=_constructed_difference,
     ),
     "lesion_rise_pct": _Read(

@@ -106,9 +106,9 @@ def runs_table(stored: dict[Path, RunRecord]) -> Table:
     return Table(
         title="Every run that ended", columns=COLUMNS, rows=tuple(rows),
         notes=(
-            "mean ± standard deviation over seeds; errors of the last iteration, the best beside them and never alone; "
-            "hours: mean wall time of one seed, other runs beside it included",
-        ) if rows else ("none yet: `resrepro run quickstart` makes the first in minutes",),
+            "mean ± standard deviation over seeds; errors of the last iteration, and the best (never alone); "
+            "hours: mean wall time of one seed, including the time of other runs at once",
+        ) if rows else ("none yet: `resrepro run quickstart` trains the first in minutes",),
     )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def table1(_results_dir: Path) -> Table:
         rows=tuple(rows),
         notes=(
             "blocks: of conv2_x ... conv5_x; output sizes: of conv1, conv2_x ... conv5_x, pixels a side; FLOPs: "
-            "multiply-adds, as in the paper; ours: counted on the nets, for one image of 224x224",
+            "multiply-adds, as in the paper; ours: counted from the nets, for one image of 224x224",
         ),
     )  # fmt: skip
 
@@ -144,8 +144,8 @@ def _imagenet(
         title=title, columns=("method", *pairs, "seeds"), rows=tuple(cells),
         measured=tuple(f"ours top-{top} (%)" for top in tops),
         notes=(
-            f"{protocol} errors on the validation set; {OVER_SEEDS}, BN's statistics re-estimated, as the author's "
-            "repository says",
+            f"{protocol} errors on the validation set; {OVER_SEEDS}, BN's statistics re-estimated, as the "
+            "author's repository says",
             *_missing_notes(missing),
         ),
     )  # fmt: skip
@@ -186,7 +186,7 @@ def table5(results_dir: Path) -> Table:
             *rows,
         ),
         notes=(
-            "the paper's: errors on the test set, as its server reported them",
+            "the paper's: errors on the test set, as reported by the test server",
             "ours: multi-scale errors on the validation set, BN re-estimated; difference: to the paper's six models"
             if rows
             else f"{own.method}: not run; to measure: resrepro evaluate RUN RUN ... --protocol multi-scale --ensemble",

@@ -51,7 +51,7 @@ def _scope(experiments: tuple[Experiment, ...]) -> VariedExperiments:
     variation, title = first.variation, dataset_title(first.dataset)
     if variation.dataset is not None:
         title += f" in place of {dataset_title(first.own_dataset)}"
-        notes.append("other data than the paper's")
+        notes.append("data other than the paper's")
     size = variation.image_size or variation.resize
     if size is not None:
         title += f", {size} pixels"
@@ -60,7 +60,7 @@ def _scope(experiments: tuple[Experiment, ...]) -> VariedExperiments:
         title += f", schedule × {variation.schedule_scale:g}"
         notes.append(f"a schedule {variation.schedule_scale:g} times as long, drops of the learning rate included")
     note = (
-        f"These runs had {' and '.join(notes)}. Their errors are not to be compared with the paper's; what is asked "
-        "here is whether the same claims hold in direction. None of it counts for the claims of the paper."
+        f"These runs had {' and '.join(notes)}. Do not compare their errors with the paper's; the question is only "
+        "whether differences have the same sign. These runs do not count for the claims of the paper."
     )
     return VariedExperiments(title=title, note=note, experiments=experiments)

@@ -56,7 +56,7 @@ class Verdict:
         if self.status == "not run":
             return ""
         if self.claim.is_counted:
-            return "counted on the net"
+            return "counted from the net"
         if self.p_value is None:
             return "one run, and its noise is not known"
         p = f"corrected {p_words(self.p_value)}"
@@ -72,7 +72,7 @@ class Verdict:
         two = [name for name, found in self.values.items() if len(found) == 2]
         if self.status != "inconclusive" or not two:
             return ""
-        return f"; n = 2 of {' and '.join(two)} hardly tells the spread between seeds: with a third, it may be decided"
+        return f"; n = 2 for {' and '.join(two)}: too few to know the spread between seeds; a third seed may decide"
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -162,7 +162,7 @@ def _runs(results_dir: Path, experiment: str, *names: str) -> list[RunFiles]:
 def test_multiply_adds_are_counted_without_any_run(tmp_path: Path) -> None:
     chain: dict[str, Any] = {"column": "multiply_adds_e9", "higher": "vgg19", "between": ("vgg16",)}
     verdict = decide(tmp_path, "bottleneck", lower="resnet152", **chain)
-    assert (verdict.status, verdict.test) == ("supported", "counted on the net")
+    assert (verdict.status, verdict.test) == ("supported", "counted from the net")
     assert verdict.values["resnet152"] == (pytest.approx(11.28, abs=0.005),)
     assert status(tmp_path, "bottleneck", lower="resnet152", higher="vgg16", column="multiply_adds_e9") == "supported"
     assert (

@@ -46,7 +46,7 @@ def test_the_brief_table_of_many_claims_has_what_does_not_hold_and_counts_the_ot
     table = claims.brief_table(judged, {status: status for status in statuses})
     assert len(table.rows) == claims.BRIEF_ROWS
     assert [row[1] for row in table.rows[:3]] == ["contradicted", "inconclusive", "supported"]
-    assert table.notes == ("further claims, which `resrepro report` shows: 2 supported",)
+    assert table.notes == ("more claims, shown by `resrepro report`: 2 supported",)
     few = claims.brief_table(judged[2:], {status: status for status in statuses})
     assert [row[1] for row in few.rows] == statuses[2:] and not few.notes
 

@@ -55,7 +55,7 @@ def test_the_command_prints_errors_counts_and_p(tmp_path: Path) -> None:
     assert lines[:2] == ["first: shapes/first/seed0", "second: shapes/second/seed0"]
     # Wilson: (p + z^2/2n +- z sqrt(p (1-p) / n + z^2 / 4n^2)) / (1 + z^2/n), p = 0.4, n = 20
     assert "error of the first (%) 40.00 (21.88 to 61.34) 45.00 (25.82 to 65.79)" in lines
-    assert {"first minus second +25.00 +25.00", "first alone wrong 6 6", "both wrong 2 3"} < {*lines}
+    assert {"first minus second +25.00 +25.00", "only the first wrong 6 6", "both wrong 2 3"} < {*lines}
     assert "McNemar's exact p 0.125 0.125" in lines
     elsewhere = predicted(tmp_path / "elsewhere", "first", {0, 1, 8}).folder
     lines = run("compare", folder, elsewhere).splitlines()
@@ -74,7 +74,7 @@ def test_the_command_prints_errors_counts_and_p(tmp_path: Path) -> None:
         ("unfinished", "second/seed0: not finished; expected a finished run"),
         (
             "older",
-            "second/seed0/predictions.csv: not there (finished by an older version); type the run's",
+            "second/seed0/predictions.csv: not there (finished by an older version); give the run's",
         ),
         ("dataset", "tested on cifar100, and"),
         ("fewer", "second/seed0/predictions.csv: 19 images, whose classes are not those of the 20 of"),

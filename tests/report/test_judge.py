@@ -48,15 +48,15 @@ def test_what_two_seeds_leave_open_is_said(tmp_path: Path) -> None:
     finish(tmp_path, "resnet56", [8.0, 9.0, 8.5])
     finish(tmp_path, "resnet110", [1.0, 1.1])
     verdict = decide(tmp_path, **ORDER)
-    assert verdict.status == "supported" and "hardly" not in verdict.test
+    assert verdict.status == "supported" and "too few" not in verdict.test
     finish(tmp_path, "resnet110", [7.0, 8.0])
     verdict = decide(tmp_path, **ORDER)
     assert verdict.status == "inconclusive" and verdict.test.endswith(
-        "; n = 2 of resnet110 hardly tells the spread between seeds: with a third, it may be decided"
+        "; n = 2 for resnet110: too few to know the spread between seeds; a third seed may decide"
     )
     finish(tmp_path, "resnet110", [7.0, 8.0, 8.2])
     verdict = decide(tmp_path, **ORDER)
-    assert verdict.status == "inconclusive" and "hardly" not in verdict.test
+    assert verdict.status == "inconclusive" and "too few" not in verdict.test
 
 
 def test_one_run_is_decided_by_the_binomial_noise_of_the_images(tmp_path: Path) -> None:

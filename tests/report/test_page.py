@@ -125,7 +125,7 @@ def test_an_empty_folder_names_everything_that_is_missing_with_its_command(tmp_p
     text = words_of(html)
     num_claims = int(re.search(r"\*\*(\d+)\*\* not run", markdown)[1])  # type: ignore[index]
     assert "**2** supported · **0** consistent (one run) · **0** inc" in markdown and num_claims > 25
-    assert "which are counted on the nets without a run: 2." in text
+    assert "which are counted from the nets without a run: 2." in text
     assert "No run of the paper's experiments" in text and "No run of the paper's" in markdown
     for experiment in papers():
         assert f"resrepro run {experiment.name}" in text or not experiment.claims
@@ -239,7 +239,7 @@ def test_another_data_set_is_a_section_of_its_own(tmp_path: Path) -> None:
         finish(tmp_path, run, *FOUR[run.name])
     _, markdown = report(tmp_path)
     assert "## CIFAR-100 in place of CIFAR-10" in markdown and "**2** supported" in markdown
-    assert "other data than the paper's" in markdown
+    assert "data other than the paper's" in markdown
 
 
 def test_smaller_images_are_a_section_of_their_own(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_claims_of_our_own_are_counted_apart(tmp_path: Path) -> None:
     four_runs(tmp_path)
     _, markdown = report(tmp_path)
     counted = next(line for line in markdown.splitlines() if line.startswith("Claims of the paper: "))
-    own = next(line for line in markdown.splitlines() if line.startswith("Claims of our own"))
+    own = next(line for line in markdown.splitlines() if line.startswith("Our own claims"))
     rows = markdown.partition("**Claims of the paper**")[2].partition("\n\n\n")[0].partition("\n## ")[0]
     num_rows = sum(line.startswith("| ") and "measured: " in line for line in rows.splitlines())
     total = sum(map(int, re.findall(r"\*\*(\d+)\*\*", counted)))

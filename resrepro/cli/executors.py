@@ -84,7 +84,7 @@ def run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(started.job_id), signal.SIGTERM)
                 started.wait()
-                console.print("stopped; the same command resumes from the checkpoint")
+                console.print("stopped; the same command goes on from the checkpoint")
                 raise typer.Exit(128 + number)
 
 

@@ -192,7 +192,7 @@ def _train(
                 log.write_finished(runs)
             return errors, 0
     except Stopped as stopped:
-        console.print(f"{stopped}; the same command resumes from there", soft_wrap=True)
+        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         return [], 128 + stopped.signal_number
 
 

@@ -115,8 +115,8 @@ DEPARTURES = (
     Departure(
         point="10-crop's mirror images",
         paper="not said",
-        here="the five crops are mirrored; torchvision crops the mirrored image, half a pixel off center if the "
-        "margin is odd",
+        here="the five crops are mirrored; torchvision crops the mirrored image, whose center crop is one pixel "
+        "away if the margin is odd",
     ),
     Departure(
         point="precision",

@@ -80,10 +80,11 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
     claim = verdict.claim
     published = _published(experiment, verdict)
     labels = VGG_LABELS | {run.name: run.label for run in experiment.runs}
+    theirs = _labeled(labels, {name: f"{value:.2f}" for name, value in published.items()}) or claim.paper
     row = {
         "claim": f"{_text(claim)}\nmeasured: {_measured(verdict)}",
         "verdict": word,
-        "paper": _labeled(labels, {n: f"{v:.2f}" for n, v in published.items()}) or claim.paper or _unnumbered(claim),
+        "paper": theirs or ("curves only" if claim.source.startswith("Fig.") else ""),
     }
     if verdict.status == "not run":
         command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.as_typed}`"
@@ -99,10 +100,6 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
 
 def _text(claim: Claim) -> str:
     return " ".join(filter(None, (claim.text, claim.source and f"({claim.source})", OURS if claim.ours else "")))
-
-
-def _unnumbered(claim: Claim) -> str:
-    return "curves only" if claim.source.startswith("Fig.") else ""
 
 
 def _measured(verdict: Verdict) -> str:

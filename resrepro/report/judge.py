@@ -109,7 +109,7 @@ def _measure(experiment: Experiment, claim: Claim, results_dir: Path, spreads: S
         further={name: found for name, found in further.items() if found},
     )
     if claim.by_rank:
-        ranks = rank_test([layers_of(its) for its in seeds.values()], "layers")
+        ranks = rank_test([layers_of(its) for its in seeds.values()])
         return replace(measured, ranks=ranks, p_value=ranks.p_value)
     noises = {name: _noise(claim, its, spreads) for name, its in seeds.items()}
     if claim.published:
@@ -184,8 +184,5 @@ def _detail(claim: Claim, values: dict[str, tuple[float, ...]]) -> str:
     listed = ", ".join(f"{name} {fmean(found):.2f}{read.unit}" for name, found in values.items())
     counts = dict.fromkeys(str(len(found)) for found in values.values())
     n = "" if claim.is_counted else f", n = {' and '.join(counts)}"
-    return f"{read.words}{_window(claim)} {listed}{n}"
-
-
-def _window(claim: Claim) -> str:
-    return {None: "", "plateau": " before the first drop of the rate,", "end": " of the last iterations,"}[claim.window]
+    when = {None: "", "plateau": " before the first drop of the rate,", "end": " of the last iterations,"}[claim.window]
+    return f"{read.words}{when} {listed}{n}"

@@ -27,28 +27,18 @@ class _Read:
     """Describe a measure: its words and unit, and how it is read from a run's files; None if the run lacks it."""
 
     words: str
-    unit: str
     of: Callable[[RunFiles, RunRecord, Claim], float | None]
+    unit: str = ""
 
 
-def _train_error(files: RunFiles, record: RunRecord, claim: Claim) -> float | None:
-    return _in_window(files, record, claim) if claim.window else record.final_train_error_pct
-
-
-def _test_error(files: RunFiles, record: RunRecord, claim: Claim) -> float | None:
-    return _in_window(files, record, claim) if claim.window else record.error_pct(claim.protocol, 1)
-
-
-def _in_window(files: RunFiles, record: RunRecord, claim: Claim) -> float | None:
-    """Return the mean of the run's curve over a window of the schedule."""
-    assert claim.window
+def _error(files: RunFiles, record: RunRecord, claim: Claim) -> float | None:
+    """Return the error of the last iteration, or the mean of the run's curve over a window of the schedule."""
+    of_training = claim.column == "train_error_pct"
+    if claim.window is None:
+        return record.final_train_error_pct if of_training else record.error_pct(claim.protocol, claim.top)
     first, end = window_of(record, claim.window)
-    inside = [
-        point.train_error_pct if claim.column == "train_error_pct" else point.shown_test_error_pct
-        for point in results.read_points(files)
-        if first <= point.iteration < end
-    ]
-    return _mean(inside)
+    points = [point for point in results.read_points(files) if first <= point.iteration < end]
+    return _mean(point.train_error_pct if of_training else point.shown_test_error_pct for point in points)
 
 
 def window_of(record: RunRecord, name: str) -> tuple[float, float]:
@@ -71,21 +61,9 @@ def _converging_iter(files: RunFiles, record: RunRecord, _claim: Claim) -> float
     return next(below, record.recipe.get("total_iters"))
 
 
-def _response_std(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
-    return _mean(row.std for row in read_responses(files, record.arch))
-
-
-def _response_least(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
-    return min((row.std for row in read_responses(files, record.arch)), default=None)
-
-
 def _signal_least(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
     stds = (row.response_std for row in read_norms(files, record.arch))
     return min((std for std in stds if std is not None), default=None)
-
-
-def _response_level(files: RunFiles, record: RunRecord, _claim: Claim) -> float | None:
-    return _mean(response_ratios(files, record))
 
 
 def response_ratios(files: RunFiles, record: RunRecord) -> list[float]:
@@ -138,31 +116,35 @@ def lesions(files: RunFiles) -> tuple[Lesion | None, list[float]]:
 
 
 MEASURES: dict[Measure, _Read] = {
-    "train_error_pct": _Read(words="training error", unit=" %", of=_train_error),
-    "test_error_pct": _Read(words="test error", unit=" %", of=_test_error),
-    "top5_error_pct": _Read(
-        words="top-5 test error", unit=" %", of=lambda _, record, claim: record.error_pct(claim.protocol, 5)
-    ),
+    "train_error_pct": _Read(words="training error", unit=" %", of=_error),
+    "test_error_pct": _Read(words="test error", unit=" %", of=_error),
+    "top5_error_pct": _Read(words="top-5 test error", unit=" %", of=_error),
     "warmup_opened_iter": _Read(
-        words="iteration at which the warm-up ended", unit="", of=lambda _, record, __: record.warmup_opened_iter
+        words="iteration at which the warm-up ended", of=lambda _, record, __: record.warmup_opened_iter
     ),
     "converging_iter": _Read(
-        words="iteration of the first curve point with a training error one point below chance", unit="",
-        of=_converging_iter,
+        words="iteration of the first curve point with a training error one point below chance", of=_converging_iter
     ),
-    "response_std": _Read(words="standard deviation of the responses, mean over layers", unit="", of=_response_std),
+    "response_std": _Read(
+        words="standard deviation of the responses, mean over layers",
+        of=lambda files, record, _: _mean(row.std for row in read_responses(files, record.arch)),
+    ),
     "response_least": _Read(
-        words="standard deviation of the responses, smallest over layers", unit="", of=_response_least
+        words="standard deviation of the responses, smallest over layers",
+        of=lambda files, record, _: min((row.std for row in read_responses(files, record.arch)), default=None),
     ),
     "signal_least": _Read(
-        words="standard deviation of the responses, smallest over layers and curve points", unit="", of=_signal_least
+        words="standard deviation of the responses, smallest over layers and curve points", of=_signal_least
     ),
-    "response_level": _Read(words="response relative to Fig. 7, mean over layers", unit="", of=_response_level),
+    "response_level": _Read(
+        words="response relative to Fig. 7, mean over layers",
+        of=lambda files, record, _: _mean(response_ratios(files, record)),
+    ),
     "gradient_first_to_last": _Read(
         words="log10 of the gradient norms' ratio, first to last convolution, at the moment farthest from 0",
-        unit="", of=_gradient_first_to_last,
+        of=_gradient_first_to_last,
     ),
-    "multiply_adds_e9": _Read(words="multiply-adds of one image (1e9)", unit="", of=lambda *_: None),
+    "multiply_adds_e9": _Read(words="multiply-adds of one image (1e9)", of=lambda *_: None),
     "multiply_adds_of_vgg19_pct": _Read(words="multiply-adds relative to VGG-19", unit=" %", of=lambda *_: None),
     "constructed_difference_pct": _Read(
         words="absolute difference to the shallower net's error, before training", unit=" %",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from statistics import variance
 
@@ -27,9 +28,8 @@ def known_noise(seed: Seed, claim: Claim, value: float) -> Noise | None:
     record, sizes = seed.record, SIZES.get(seed.record.dataset)
     if claim.column == "response_level":
         ratios = response_ratios(seed.files, record)
-        return Noise(
-            variance=max(_variance(ratios), TINY) / len(ratios), words=f"scatter over the {len(ratios)} layers"
-        )
+        scatter = variance(ratios) if len(ratios) > 1 else 0.0
+        return Noise(variance=max(scatter, TINY) / len(ratios), words=f"scatter over the {len(ratios)} layers")
     if claim.column in ("response_least", "signal_least"):
         num_images = NORMS_BATCHES * int(record.recipe["batch_size"])
         if claim.column == "response_least":
@@ -60,21 +60,16 @@ def _num_training_images(record: RunRecord, claim: Claim) -> int:
     return num_iters * int(record.recipe["batch_size"])
 
 
-def _variance(values: list[float]) -> float:
-    return variance(values) if len(values) > 1 else 0.0
-
-
 class SeedSpreads:
     """Finds the spread between seeds of a net under a schedule, over every stored run that has two seeds or more."""
 
     def __init__(self, results_dir: Path) -> None:
         self._results_dir = results_dir
-        self._groups: dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]] | None = None
 
     def of(self, record: RunRecord, claim: Claim) -> Noise | None:
         """Return the spread of what the claim compares; runs that diverged or lack it are left out."""
         samples = []
-        for seeds in self._stored().get(_net_and_schedule(record), {}).values():
+        for seeds in self._groups.get(_net_and_schedule(record), {}).values():
             try:
                 values = [MEASURES[claim.column].of(files, one, claim) for files, one in seeds]
             except (UserError, OSError):  # named where that run is shown
@@ -84,17 +79,18 @@ class SeedSpreads:
                 samples.append(known)
         return pooled_noise(samples)
 
-    def _stored(self) -> dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]]:
-        if self._groups is None:
-            self._groups = defaultdict(lambda: defaultdict(list))
-            for files in results.stored_runs(self._results_dir):
-                try:
-                    record = results.read_record(files)
-                except (UserError, OSError):
-                    continue
-                if record is not None and record.status == "finished":
-                    self._groups[_net_and_schedule(record)][record.name].append((files, record))
-        return self._groups
+    @cached_property
+    def _groups(self) -> dict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]]:
+        """The seeds of each finished run, by net and schedule and by the run's name."""
+        groups = defaultdict[tuple[object, ...], dict[str, list[tuple[RunFiles, RunRecord]]]](lambda: defaultdict(list))
+        for files in results.stored_runs(self._results_dir):
+            try:
+                record = results.read_record(files)
+            except (UserError, OSError):
+                continue
+            if record is not None and record.status == "finished":
+                groups[_net_and_schedule(record)][record.name].append((files, record))
+        return groups
 
 
 def _net_and_schedule(record: RunRecord) -> tuple[object, ...]:

@@ -78,16 +78,8 @@ def runs_table(stored: dict[Path, RunRecord]) -> Table:
 
     def key(item: tuple[Path, RunRecord]) -> tuple[str, ...]:
         folder, record = item
-        torch = record.versions.get("torch", "unknown")
-        kind = f"{record.precision}, {record.kernels}"
-        return (
-            folder.parent.as_posix(),
-            departures(record),
-            record.device,
-            kind,
-            torch,
-            short_commit(record),
-        )
+        torch, kind = record.versions.get("torch", "unknown"), f"{record.precision}, {record.kernels}"
+        return folder.parent.as_posix(), departures(record), record.device, kind, torch, short_commit(record)
 
     rows = []
     for (place, departs, device, kind, torch, commit), group in groupby(sorted(stored.items(), key=key), key):

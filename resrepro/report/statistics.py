@@ -144,30 +144,27 @@ class RankTest:
     words: str
 
 
-def rank_test(samples: Sequence[Sequence[float]], of: str) -> RankTest:
-    """Test whether each sample lies above the next one, by ranks alone.
+def rank_test(samples: Sequence[Sequence[float]]) -> RankTest:
+    """Test whether the values of each net's layers lie above those of the next net's, by ranks alone.
 
     Two samples of one length are pairs: Wilcoxon's signed-rank test (1945). Others are compared as a whole, by the
     trend test of Terpstra (1952) and Jonckheere (1954), which is Kendall's tau between place and value.
-
-    Args:
-        of: what the values are of, such as `layers`.
     """
     from scipy import stats
 
-    counts = " and ".join(str(len(sample)) for sample in samples)
     if len(samples) == 2 and len(samples[0]) == len(samples[1]):
         apart = [a - b for a, b in zip(*samples, strict=True) if a != b]
         ranks = stats.rankdata([abs(x) for x in apart])
         effect = sum(math.copysign(rank, x) for rank, x in zip(ranks, apart, strict=True)) / (sum(ranks) or 1)
         p = float(stats.wilcoxon(apart).pvalue) if apart else 1.0
         num_above = sum(x > 0 for x in apart)
-        words = f"Wilcoxon's signed-rank test of {len(samples[0])} {of}, the first above in {num_above}"
+        words = f"Wilcoxon's signed-rank test of {len(samples[0])} layers, the first above in {num_above}"
         return RankTest(effect=float(effect), p_value=p, words=words)
     places = [-place for place, sample in enumerate(samples) for _ in sample]
     found = stats.kendalltau(places, [value for sample in samples for value in sample])
     effect, p = (0.0, 1.0) if math.isnan(found.statistic) else (float(found.statistic), float(found.pvalue))
-    words = f"Jonckheere and Terpstra's trend test of {counts} {of}, tau = {effect:+.2f}"
+    counts = " and ".join(str(len(sample)) for sample in samples)
+    words = f"Jonckheere and Terpstra's trend test of {counts} layers, tau = {effect:+.2f}"
     return RankTest(effect=effect, p_value=p, words=words)
 
 

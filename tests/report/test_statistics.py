@@ -98,12 +98,12 @@ def test_an_estimate_far_from_its_bound_has_a_small_p() -> None:
 
 
 def test_ranks_by_hand() -> None:
-    pairs = rank_test([(3.0, 5.0, 9.0), (1.0, 4.0, 10.5)], "layers")  # differences 2, 1, -1.5: ranks 3, 1, -2
+    pairs = rank_test([(3.0, 5.0, 9.0), (1.0, 4.0, 10.5)])  # differences 2, 1, -1.5: ranks 3, 1, -2
     assert (pairs.effect, pairs.p_value) == (pytest.approx((3 + 1 - 2) / 6), pytest.approx(2 * 3 / 8))
     assert "Wilcoxon's signed-rank test of 3 layers, the first above in 2" in pairs.words
-    six = rank_test([[float(x) for x in range(2, 8)], [float(x) / 2 for x in range(2, 8)]], "layers")
+    six = rank_test([[float(x) for x in range(2, 8)], [float(x) / 2 for x in range(2, 8)]])
     assert (six.effect, six.p_value) == (1.0, pytest.approx(2 / 2**6))
-    trend = rank_test([(3.0, 4.0), (2.0,), (0.0, 1.0)], "layers")  # all 8 pairs of different samples are in order
+    trend = rank_test([(3.0, 4.0), (2.0,), (0.0, 1.0)])  # all 8 pairs of different samples are in order
     assert trend.effect == pytest.approx(8 / math.sqrt(8 * 10)) and 0.02 < trend.p_value < 0.1
     for constant in ([(1.0, 1.0), (1.0, 1.0)], [(1.0,), (1.0, 1.0)]):
-        assert (rank_test(constant, "layers").effect, rank_test(constant, "layers").p_value) == (0.0, 1.0)
+        assert (rank_test(constant).effect, rank_test(constant).p_value) == (0.0, 1.0)

@@ -1,21 +1,7 @@
 """Name the files of runs under the results directory, and the places of figures, tables, ensembles and speeds.
 
-<results>/<dataset>/<run name>/seed<k>/
-    asked.json      what is trained; there until run.json, which says it too, is written
-    curves.csv      one row per curve point, appended while the run goes on
-    gradients.csv   norms of each layer's gradient and weights at a few moments, rewritten at each
-    identity.csv    of a net made deeper by identity layers: how it compares with the shallower one, before training
-    responses.csv   standard deviation of each 3x3 layer's response, written when the run finishes
-    predictions.csv the class predicted for each test image, written when the run finishes
-    weights.safetensors  the weights of a finished run
-    checkpoint.pt   the latest state; holds the curve points too, so a torn CSV is repaired from it
-    tensorboard/    the rows of curves.csv as events, from `run --log tensorboard`
-    checkpoint-previous.pt  the one before it, in case that it is damaged; there until the run is finished
-    run.json        the record, written last: its presence means finished
-    lesions.csv, paths.csv  the finished net without some blocks, and its gradient by path length, as `lesions` found
-    surface.csv     the loss around the finished net, as `surface` found
-    evaluations.json  the finished run under the test protocols, as `evaluate` found
-<results>/<dataset>/ensembles.json  several runs together, likewise
+A run has the folder <results>/<dataset>/<run name>/seed<k>/. Beside it are
+<results>/<dataset>/ensembles.json  several runs together under the test protocols, as `evaluate` found
 <results>/figures/  drawn from the above
 """
 
@@ -32,51 +18,40 @@ from resrepro.config.run import Run
 DEFAULT_RESULTS = Path("results")
 
 
+class _PathOf:
+    """Gives the path of what has this name in a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, files: RunFiles, _: type[RunFiles]) -> Path:
+        return files.folder / self._name
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """Names the files of one run; the module says what each holds."""
+    """Names the files of one run."""
 
     folder: Path
-
-    @property
-    def asked(self) -> Path:
-        return self.folder / "asked.json"
-
-    @property
-    def curves(self) -> Path:
-        return self.folder / "curves.csv"
-
-    @property
-    def gradients(self) -> Path:
-        return self.folder / "gradients.csv"
-
-    @property
-    def identity(self) -> Path:
-        return self.folder / "identity.csv"
-
-    @property
-    def responses(self) -> Path:
-        return self.folder / "responses.csv"
-
-    @property
-    def predictions(self) -> Path:
-        return self.folder / "predictions.csv"
-
-    @property
-    def lesions(self) -> Path:
-        return self.folder / "lesions.csv"
-
-    @property
-    def paths(self) -> Path:
-        return self.folder / "paths.csv"
-
-    @property
-    def surface(self) -> Path:
-        return self.folder / "surface.csv"
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / "weights.safetensors"
+    asked = _PathOf("asked.json")  # what is trained; there until run.json, which says it too, is written
+    curves = _PathOf("curves.csv")  # one row per curve point, appended while the run goes on
+    gradients = _PathOf("gradients.csv")  # norms of gradients and weights at a few moments, rewritten at each
+    # of a net made deeper by identity layers: how it compares with the shallower one, before training
+    identity = _PathOf("identity.csv")
+    responses = _PathOf("responses.csv")  # standard deviation of each 3x3 layer's response, written at the end
+    predictions = _PathOf("predictions.csv")  # the class predicted for each test image, written at the end
+    weights = _PathOf("weights.safetensors")  # of a finished run
+    checkpoint = _PathOf("checkpoint.pt")  # the latest state; holds the curve points too; not committed
+    # the one before it, in case that it is damaged; there until the run is finished
+    previous_checkpoint = _PathOf("checkpoint-previous.pt")
+    tensorboard = _PathOf("tensorboard")  # a folder: the rows of curves.csv as events, by `run --log`; not committed
+    record = _PathOf("run.json")  # written last: its presence means finished
+    lesions = _PathOf("lesions.csv")  # the finished net without some blocks, as `lesions` found
+    paths = _PathOf("paths.csv")  # its gradient by path length, likewise
+    surface = _PathOf("surface.csv")  # the loss around the finished net, as `surface` found
+    evaluations = _PathOf("evaluations.json")  # the finished run under the test protocols, as `evaluate` found
+    lock = _PathOf(".lock")
+    holder = _PathOf(".holder")  # names the process that trains the run
 
     @property
     def csvs(self) -> tuple[Path, ...]:
@@ -85,40 +60,9 @@ class RunFiles:
         return (*own, self.lesions, self.paths, self.surface)
 
     @property
-    def record(self) -> Path:
-        return self.folder / "run.json"
-
-    @property
-    def evaluations(self) -> Path:
-        return self.folder / "evaluations.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Return the path of the checkpoint; the file is not committed."""
-        return self.folder / "checkpoint.pt"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Return the folder of TensorBoard's events; it is not committed."""
-        return self.folder / "tensorboard"
-
-    @property
-    def previous_checkpoint(self) -> Path:
-        return self.folder / "checkpoint-previous.pt"
-
-    @property
     def has_checkpoint(self) -> bool:
         """Tell whether there is a checkpoint; a process that is killed between two renames leaves the previous one."""
         return self.checkpoint.exists() or self.previous_checkpoint.exists()
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / ".lock"
-
-    @property
-    def holder(self) -> Path:
-        """Return the path of the file that names the process that trains the run."""
-        return self.folder / ".holder"
 
 
 def run_files(results_dir: Path, run: Run) -> RunFiles:

@@ -106,7 +106,7 @@ def table(
     folder = output_dir or results.figures_folder(results_dir)
     option = "--output-dir" if output_dir else "--results-dir"
     name = f"table{which}" if which.isdigit() else f"{which}-distance"
-    for path in write_table(found, lambda extension: folder / f"{name}.{extension}", option):
+    for path in write_table(found, folder, name, option):
         console.print(path, soft_wrap=True)
 
 

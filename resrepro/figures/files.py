@@ -6,7 +6,6 @@ import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,7 @@ def draw_experiment(
         figures: those of the experiment's that are drawn; None: all.
         seen: what has been drawn before; a figure that lacks most of its runs, and shows no other, is left out then.
     """
+    folder = output_dir or results.figures_folder(results_dir)
     option = "--output-dir" if output_dir else "--results-dir"
     files: list[Path] = []
     problems: list[str] = []
@@ -79,14 +79,12 @@ def draw_experiment(
             continue
         if seen is not None:
             seen.note(experiment, kind, shown)
-        path_of = partial(
-            _file, output_dir or results.figures_folder(results_dir), spec.name + experiment.variation.suffix
-        )
+        name = spec.name + experiment.variation.suffix
         for format, image in zip(formats, render(kind, shown, formats), strict=True):
-            write_bytes(path_of(format), image, option)
-            files.append(path_of(format))
+            write_bytes(folder / f"{name}.{format}", image, option)
+            files.append(folder / f"{name}.{format}")
         if kind.table is not None:
-            files += write_table(kind.table(shown.rows, shown.spec, shown.data), path_of, option)
+            files += write_table(kind.table(shown.rows, shown.spec, shown.data), folder, name, option)
     return Drawn(files=tuple(files), problems=tuple(problems), left_out=left_out)
 
 
@@ -96,10 +94,6 @@ def _why_old(experiment: Experiment, kind: FigureKind, shown: Shown, seen: Seen 
         return ""
     commands = dict.fromkeys(run.command for run in shown.data.runs.values() if run.missing)
     return f"shows nothing new before more runs: {' or '.join(commands)}"
-
-
-def _file(folder: Path, name: str, extension: str) -> Path:
-    return folder / f"{name}.{extension}"
 
 
 def draw(kind: FigureKind, shown: Shown) -> Figure:
@@ -117,12 +111,11 @@ def render(kind: FigureKind, shown: Shown, formats: Sequence[str]) -> list[bytes
     return [_image(figure, shown.data.look, format) for format in formats]
 
 
-def save(draw: Callable[[], Figure], path: Path, look: Look = USUAL) -> None:
-    """Draw a figure that is no experiment's in this look, and write it in the format of the file's suffix."""
-    with matplotlib.rc_context(look.settings):
+def save(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw a figure that is no experiment's, and write it in the format of the file's suffix."""
+    with matplotlib.rc_context(USUAL.settings):
         figure = draw()
-        look.finish(figure)
-    write_bytes(path, _image(figure, look, path.suffix.removeprefix(".")), "--output-dir")
+    write_bytes(path, _image(figure, USUAL, path.suffix.removeprefix(".")), "--output-dir")
 
 
 def _image(figure: Figure, look: Look, format: str) -> bytes:

@@ -64,7 +64,7 @@ def departures(record: RunRecord) -> str:
         preset = PRESETS[architecture(record.arch).recipe_family(crops=record.recipe.get("scale_crop") is not None)]
     except UserError:
         return "unknown architecture"
-    expected = json.loads(Recipe(**preset).scaled(record.schedule_scale).model_dump_json())
+    expected = Recipe(**preset).scaled(record.schedule_scale).model_dump(mode="json")
     found = [] if record.schedule_scale == 1 else [f"schedule × {record.schedule_scale:g}"]
     found += [f"starts from {record.start_from}"] * (record.start_from is not None)
     recipe = {**SWITCHES, **record.recipe}  # older records lack switches

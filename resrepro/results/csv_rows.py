@@ -35,7 +35,7 @@ def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
     Raises:
         UserError: the file cannot be written; the old one stays.
     """
-    write_text(path, _text([list(model.model_fields), *map(_values, rows)]))
+    write_text(path, csv_text([list(model.model_fields), *map(_values, rows)]))
 
 
 def append_row(path: Path, row: StrictModel) -> None:
@@ -44,7 +44,7 @@ def append_row(path: Path, row: StrictModel) -> None:
     Raises:
         UserError: the row cannot be written.
     """
-    left = memoryview(_text([_values(row)]).encode())
+    left = memoryview(csv_text([_values(row)]).encode())
     with user_errors(path), path.open("ab", buffering=0) as file:  # a buffer would be written again when it is closed
         end = file.tell()
         try:
@@ -100,7 +100,8 @@ def _values(row: StrictModel) -> list[object]:
     return [getattr(row, column) for column in type(row).model_fields]
 
 
-def _text(lines: Iterable[Sequence[object]]) -> str:
+def csv_text(lines: Iterable[Sequence[object]]) -> str:
+    """Return lines of cells as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

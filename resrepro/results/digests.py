@@ -13,14 +13,7 @@ from resrepro.errors import UserError
 from resrepro.results import csv_rows
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.paths import RunFiles
-from resrepro.results.records import (
-    ConstructedComparison,
-    CurvePoint,
-    LayerNorms,
-    Prediction,
-    Response,
-    RunRecord,
-)
+from resrepro.results.records import ConstructedComparison, CurvePoint, LayerNorms, Prediction, Response, RunRecord
 
 RECORD = "run.json"  # the key of a record's own digest
 CSV_ROWS: dict[str, type[StrictModel]] = {

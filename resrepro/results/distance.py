@@ -101,20 +101,11 @@ def distance_table(title: str, found: Iterable[Distance]) -> Table:
         "plateau: before the first drop of the rate, iterations 20,000 to 31,999 on CIFAR-10; drop: after the first, "
         "33,000 to 47,999; end: 55,000 to 64,000 (on ImageNet the same fractions of the schedule)",
     )
+    names = ("plateau", "drop", "end")
     return Table(
         title=title,
-        columns=(
-            "net",
-            "error",
-            "n",
-            "plateau, paper",
-            "plateau, ours − paper",
-            "drop, paper",
-            "drop, ours − paper",
-            "end, paper",
-            "end, ours − paper",
-        ),
+        columns=("net", "error", "n", *(f"{name}, {whose}" for name in names for whose in ("paper", "ours − paper"))),
         rows=tuple(rows),
-        measured=("plateau, paper", "drop, paper", "end, paper"),
+        measured=tuple(f"{name}, paper" for name in names),
         notes=notes if rows else ("no run yet that has a curve in the paper",),
     )

@@ -38,11 +38,8 @@ def record_evaluation(path: Path, evaluation: Evaluation) -> None:
     Raises:
         UserError: the file is damaged, cannot be written, or another process is writing it for long.
     """
-
-    def locked() -> UserError:
-        return UserError(f"{path}: another process is writing it; wait for it, and evaluate again")
-
-    with exclusive(path.with_name(f".{path.name}.lock"), locked, wait_s=10):
+    locked = f"{path}: another process is writing it; wait for it, and evaluate again"
+    with exclusive(path.with_name(f".{path.name}.lock"), lambda: UserError(locked), wait_s=10):
         kept = [e for e in read_evaluations(path) if e.subject != evaluation.subject]
         content = _EVALUATIONS.dump_json([*map(_sealed, [*kept, evaluation])], indent=2) + b"\n"
         write_bytes(path, content)

@@ -17,11 +17,7 @@ from resrepro.results import csv_rows, same_run
 from resrepro.results.digests import RECORD, record_sha256, sha256
 from resrepro.results.evaluations import read_evaluations
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
-from resrepro.results.records import (
-    CurvePoint,
-    Evaluation,
-    RunRecord,
-)
+from resrepro.results.records import CurvePoint, Evaluation, RunRecord
 
 
 def read_points(files: RunFiles) -> list[CurvePoint]:
@@ -145,11 +141,8 @@ def write_measured(files: RunFiles, measured: Mapping[Path, tuple[type[StrictMod
         UserError: the record is missing or damaged, a file cannot be written, or another process writes to the run for
             long.
     """
-
-    def locked() -> UserError:
-        return UserError(f"{files.folder}: another process writes to this run; wait for it, and measure again")
-
-    with exclusive(files.lock, locked, wait_s=60):
+    locked = f"{files.folder}: another process writes to this run; wait for it, and measure again"
+    with exclusive(files.lock, lambda: UserError(locked), wait_s=60):
         record = read_record(files)
         if record is None:
             raise UserError(f"{files.record}: missing since the run was opened; restore it, and measure again")

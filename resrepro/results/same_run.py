@@ -40,22 +40,17 @@ def check(recorded: dict[str, Any], run: Run, place: Path) -> None:
 
 def of_run(run: Run) -> dict[str, Any]:
     """Return what makes two runs the same, as a flat dict: dataset, arch, seed, recipe.lr, ..."""
-    recipe = json.loads(run.recipe.model_dump_json())
-    fields = {
-        "dataset": run.dataset,
-        "arch": run.arch,
-        "arch_sha256": run.arch_sha256,
-        "seed": run.seed,
-        "schedule_scale": run.schedule_scale,
-        "start_from": run.start_from and run.start_from.name,
-    }
-    return {**fields, **{f"recipe.{key}": value for key, value in recipe.items()}}
+    return _flat(run, run.start_from.name if run.start_from else None, run.recipe.model_dump(mode="json"))
 
 
 def of_record(record: RunRecord) -> dict[str, Any]:
     """Return the same dict for a recorded run."""
-    fields = {k: getattr(record, k) for k in ("dataset", "arch", "arch_sha256", "seed", "schedule_scale", "start_from")}
-    return {**fields, **{f"recipe.{key}": value for key, value in record.recipe.items()}}
+    return _flat(record, record.start_from, record.recipe)
+
+
+def _flat(run: Run | RunRecord, start_from: str | None, recipe: dict[str, Any]) -> dict[str, Any]:
+    fields = {name: getattr(run, name) for name in ("dataset", "arch", "arch_sha256", "seed", "schedule_scale")}
+    return {**fields, "start_from": start_from, **{f"recipe.{key}": value for key, value in recipe.items()}}
 
 
 def recorded_run(record: RunRecord) -> Run:

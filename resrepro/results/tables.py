@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev, variance
 from typing import Any
 
 from resrepro.files import write_text
+from resrepro.results.csv_rows import csv_text
 
 COMMAND = re.compile(r"; to (train|measure): .*")  # what a note says to type
 NUMBERED = re.compile(r"^Table (\d): (.*)$")  # a title with the paper's own number, beside which LaTeX puts another
@@ -54,7 +53,7 @@ class Table:
         """Return it as a LaTeX `table` in the style of booktabs; columns of numbers stand on the right."""
         texts = [[_latex(cell) for cell in row] for row in (self.columns, *self.rows)]
         columns = ([row[index] for row in self.rows] for index in range(len(self.columns)))
-        sides = "".join("r" if _is_numeric(cells) else "l" for cells in columns)
+        sides = "".join("r" if any(_parts(cell)[0] for cell in cells) else "l" for cells in columns)
         head, *lines = (f"{' & '.join(row)} \\\\\n" for row in texts)
         notes = "".join(f"\\par\\footnotesize {_latex(COMMAND.sub('', note))}\n" for note in self.notes)
         caption = _latex(NUMBERED.sub(r"\2 (Table \1 of He et al.)", self.title))
@@ -66,10 +65,7 @@ class Table:
     def to_csv(self) -> str:
         """Return the rows as CSV, without title and notes; a cell that a spreadsheet would compute begins with `'`."""
         columns, rows = self.divided()
-        rows = [[f"'{cell}" if FORMULA.match(cell) else cell for cell in row] for row in (columns, *rows)]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        return text.getvalue()
+        return csv_text([f"'{cell}" if FORMULA.match(cell) else cell for cell in row] for row in (columns, *rows))
 
     def divided(self) -> tuple[list[str], list[list[str]]]:
         """Return columns and rows in which a number stands alone: a measured column is three.
@@ -107,25 +103,20 @@ def _json_value(cell: str) -> str | float | int | None:
     return cell or None
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
-    return any(_parts(cell)[0] for cell in cells)
-
-
 def _latex(text: str) -> str:
     return re.sub(r"^-(?=\d)", "$-$", "".join(LATEX.get(character, character) for character in text))
 
 
-def write_table(table: Table, path_of: Callable[[str], Path], option: str = "--results-dir") -> list[Path]:
+def write_table(table: Table, folder: Path, name: str, option: str) -> list[Path]:
     """Write a table as Markdown and as CSV.
 
     Args:
-        path_of: gives a file's path from its suffix, md or csv.
         option: the command-line option that chooses where the files are.
 
     Returns:
         The files written.
     """
-    texts = {path_of("md"): table.to_markdown(), path_of("csv"): table.to_csv()}
+    texts = {folder / f"{name}.md": table.to_markdown(), folder / f"{name}.csv": table.to_csv()}
     for path, text in texts.items():
         write_text(path, text, option)
     return list(texts)

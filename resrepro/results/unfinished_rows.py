@@ -43,11 +43,8 @@ def unfinished_rows(file: Path, model: type[Row], asked: str) -> Iterator[Unfini
         UserError: another process measures what will be in this file, or a file cannot be written.
     """
     path = file.with_name(f"{file.stem}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}.tmp")
-
-    def locked() -> UserError:
-        return UserError(f"{file}: another process is measuring it; wait for that")
-
-    with exclusive(file.with_name(f".{file.stem}.lock"), locked):  # also with other options: it removes what is kept
+    lock, locked = file.with_name(f".{file.stem}.lock"), f"{file}: another process is measuring it; wait for that"
+    with exclusive(lock, lambda: UserError(locked)):  # also with other options: it removes what is kept
         yield UnfinishedRows(path, model)
         for left in file.parent.glob(f"{glob.escape(file.stem)}-{'[0-9a-f]' * 8}.tmp"):
             left.unlink()

@@ -53,11 +53,8 @@ def prepare(folder: ImageFolder, dataset: str, options: DataOptions) -> list[str
     _check_space(root, files)
     with user_errors(root, "--data-dir"):
         root.mkdir(parents=True, exist_ok=True)
-
-    def locked() -> UserError:
-        return UserError(f"{root}: another process is preparing it; wait for it, or stop it")
-
-    with exclusive(root / ".lock", locked, "--data-dir"):
+    locked = f"{root}: another process is preparing it; wait for it, or stop it"
+    with exclusive(root / ".lock", lambda: UserError(locked), "--data-dir"):
         _same(root / "source.json", asked, dataset)
         if not (root / INDEX).is_file():
             columns: dict[str, np.ndarray] = {"classes": np.array(json.dumps(folder.classes))}

@@ -18,14 +18,7 @@ from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData, counted
 from resrepro.figures.end_labels import End, arrange, height_below, wrapped, write_below, write_beside
-from resrepro.figures.layout import (
-    DASHES,
-    PUBLISHED,
-    add_remarks,
-    legend_below,
-    missing_run_remarks,
-    new_figure,
-)
+from resrepro.figures.layout import DASHES, PUBLISHED, add_remarks, legend_below, missing_run_remarks, new_figure
 from resrepro.figures.look import POINTS_PER_INCH
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord

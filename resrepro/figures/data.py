@@ -189,7 +189,8 @@ def read_figure(
     own, here = dataset_title(experiment.own_dataset), dataset_title(experiment.dataset)
     title = spec.title.replace(own, here)
     data = FigureData(title=title, note=differs, runs=runs, problems=tuple(problems), look=look)
-    return Shown(rows=as_table(tables, kind), spec=_shown_panels(spec, data), data=data)
+    columns = ["run", "label", "seed", "status", *kind.columns]  # also where there is no row
+    return Shown(rows=pd.DataFrame(tables, columns=columns), spec=_shown_panels(spec, data), data=data)
 
 
 def _shown_panels(spec: FigureSpec, data: FigureData) -> FigureSpec:
@@ -248,11 +249,6 @@ def seeds_said(rows: pd.DataFrame) -> str:
     if least != most:
         return f" (means of {least} to {most} seeds)"
     return f" (mean of {most} seeds)" if most > 1 else " (one seed)"
-
-
-def as_table(rows: list[dict[str, object]], kind: FigureKind) -> pd.DataFrame:
-    """Return the rows as a table, with the columns of this kind of figure even if there is no row."""
-    return pd.DataFrame(rows, columns=["run", "label", "seed", "status", *kind.columns])
 
 
 def _mending(problem: str, files: results.RunFiles, command: str) -> str:

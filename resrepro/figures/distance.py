@@ -69,7 +69,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     rows = _until(rows, spec)
     figure, grid = panel_grid(data, len(WHICH), len(spec.panel), PANEL_INCHES, sharex=True, sharey="row")
     found = of_runs(rows, data)
-    looks = dict(zip(found, line_looks(data.runs[name] for name in found), strict=True))
+    looks = line_looks(data.runs, found)
     handles: dict[str, Artist] = {}
     for row, which in enumerate(WHICH):
         for column, panel in enumerate(spec.panel):

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.errors import UserError
 from resrepro.figures.data import FigureData, seeds_said
-from resrepro.figures.layout import add_remarks, is_leftmost, legend_below, missing_run_remarks, panel_grid
+from resrepro.figures.layout import add_remarks, is_leftmost, legend_below, log_ticks, missing_run_remarks, panel_grid
 from resrepro.results.analyses import read_norms
 from resrepro.results.csv_rows import mend
 from resrepro.results.paths import RunFiles
@@ -49,9 +49,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     for row, (column, text) in enumerate(COLUMNS.items()):
         grid[row, 0].set_yscale("log")
         decades = column == "gradient_norm"
-        grid[row, 0].yaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
-        grid[row, 0].yaxis.set_minor_locator(NullLocator())
-        grid[row, 0].yaxis.set_major_formatter("{x:g}")
+        log_ticks(grid[row, 0].yaxis, LogLocator(subs=(1,) if decades else (1, 2, 5)))
         for axes, name in zip(grid[row], names, strict=True):
             if is_leftmost(axes):
                 axes.set_ylabel(text)

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import DASHES, PUBLISHED, legend_below, new_figure
+from resrepro.figures.layout import DASHES, PUBLISHED, draw_range, legend_below, log_ticks, new_figure
 from resrepro.figures.palette import BLUE, VERMILION
 
 PANEL_INCHES = (3.6, 2.5)
@@ -64,9 +64,7 @@ def draw(correlations: pd.DataFrame, gradients: pd.DataFrame, data: FigureData) 
     by_depth.set(title=f"at {NEAR / 63:.1f} of the distance", xlabel="layers", ylabel="correlation of gradients")
     by_layer.set(title=f"{depth} layers", xlabel="layer", ylabel="norm of the gradient, over the last", yscale="log")
     low, high = by_layer.get_ylim()
-    by_layer.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
-    by_layer.yaxis.set_major_formatter("{x:g}")
-    by_layer.yaxis.set_minor_locator(NullLocator())
+    log_ticks(by_layer.yaxis, LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
     by_growth.set(title="growth from a layer to the one before", xlabel="layers", ylabel="factor a layer")
     for axes in (by_depth, by_layer, by_growth):
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -91,9 +89,7 @@ def _line(look: dict[str, Any], num_points: int) -> dict[str, Any]:
 
 def _with_range(axes: Axes, values: Any, look: dict[str, Any]) -> None:
     """Draw the mean over seeds, and their range."""
-    found = values.agg(["mean", "min", "max"])
-    axes.plot(found.index, found["mean"], markersize=4, linewidth=1.3, **look)
-    axes.fill_between(found.index, found["min"], found["max"], color=look["color"], alpha=0.2, linewidth=0)
+    draw_range(axes, values.agg(["mean", "min", "max"]), {"markersize": 4, "linewidth": 1.3, **look})
 
 
 def _draw_layers(axes: Axes, own: pd.DataFrame, look: dict[str, Any]) -> None:

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import Locator, NullLocator
 
 from resrepro.figures.data import FigureData, FigureRun
 from resrepro.figures.look import Look
@@ -86,15 +89,29 @@ def panel_grid(
     return figure, grid
 
 
-def line_looks(runs: Iterable[FigureRun]) -> list[dict[str, Any]]:
+def line_looks(runs: Mapping[str, FigureRun], names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Choose color, dashes and marks of each run's line: plain nets have dashes, and runs of one color other marks."""
-    looks, used = [], Counter[str | tuple[str, str]]()
-    for run in runs:
+    looks, used = {}, Counter[str | tuple[str, str]]()
+    for name in names:
+        run = runs[name]
         marker = min(MARKERS[run.residual], key=lambda mark: (used[run.color, mark], used[mark]))
         used.update([marker, (run.color, marker)])
         line = "-" if run.residual else DASHES
-        looks.append({"color": run.color, "linestyle": line, "marker": marker, "markersize": 4})
+        looks[name] = {"color": run.color, "linestyle": line, "marker": marker, "markersize": 4}
     return looks
+
+
+def draw_range(axes: Axes, values: pd.DataFrame, look: dict[str, Any]) -> None:
+    """Draw `mean` as a line, and a band from `min` to `max`."""
+    axes.plot(values.index, values["mean"], **look)
+    axes.fill_between(values.index, values["min"], values["max"], color=look["color"], alpha=0.2, linewidth=0)
+
+
+def log_ticks(axis: Axis, locator: Locator) -> None:
+    """Write few round numbers on a logarithmic axis; letters stay letters, so without powers."""
+    axis.set_major_locator(locator)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def mark_every(index: int, num_points: int) -> tuple[int, int]:

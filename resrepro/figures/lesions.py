@@ -13,13 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData, FigureRun, seeds_said
-from resrepro.figures.layout import (
-    add_remarks,
-    legend_below,
-    line_looks,
-    missing_run_remarks,
-    panel_grid,
-)
+from resrepro.figures.layout import add_remarks, draw_range, legend_below, line_looks, missing_run_remarks, panel_grid
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.laboratory import Lesion, PathGradient
 from resrepro.results.paths import RunFiles
@@ -48,14 +42,15 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     one, several, permuted, paths = grid.flat
     handles: list[Line2D] = []
     names = [name for name in spec.run_names if name in set(rows["run"])]
-    for name, marked in zip(names, line_looks(data.runs[name] for name in names), strict=True):
+    for name, marked in line_looks(data.runs, names).items():
         own, run, look = rows[rows["run"] == name], data.runs[name], {**marked, "linewidth": 1.3}
         whole = own[own["kind"] == "whole"]["error_pct"].mean()
         for axes in (one, several, permuted):
             axes.axhline(whole, color=run.color, **THIN)
         _draw_one(one, own[own["kind"] == "one"], look)
         _draw_several(several, own[own["kind"].isin(["whole", "one", "several"])], look)
-        _draw_permuted(permuted, own[own["kind"].isin(["whole", "permuted"])], look)
+        shuffled = own[own["kind"].isin(["whole", "permuted"])]
+        permuted.plot(shuffled["kendall_tau"], shuffled["error_pct"], **{**look, "linestyle": ""})
         _draw_paths(paths, own[own["length"].notna()], look)
         handles.append(Line2D([], [], label=_label(run, own), **look))
     _name_axes(one, several, permuted, paths)
@@ -85,12 +80,7 @@ def _draw_one(axes: Axes, own: pd.DataFrame, look: Any) -> None:
 
 def _draw_several(axes: Axes, own: pd.DataFrame, look: Any) -> None:
     errors = own.groupby("num_blocks")["error_pct"].agg(["mean", "min", "max"])
-    axes.plot(errors.index, errors["mean"], **{**look, "marker": ""})
-    axes.fill_between(errors.index, errors["min"], errors["max"], color=look["color"], alpha=0.2, linewidth=0)
-
-
-def _draw_permuted(axes: Axes, own: pd.DataFrame, look: Any) -> None:
-    axes.plot(own["kendall_tau"], own["error_pct"], **{**look, "linestyle": ""})
+    draw_range(axes, errors, {**look, "marker": ""})
 
 
 def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
@@ -105,8 +95,7 @@ def _draw_paths(axes: Axes, own: pd.DataFrame, look: Any) -> None:
     through = norms.mul(paths, axis="index")
     elsewhere = through["mean"].sum() - through["mean"]
     shares = 100 * (through.T / (elsewhere + through.T)).T
-    axes.plot(shares.index, shares["mean"], **look)
-    axes.fill_between(shares.index, shares["min"], shares["max"], color=look["color"], alpha=0.2, linewidth=0)
+    draw_range(axes, shares, look)
     share = 100 * paths / paths.sum()
     axes.plot(share.index, share, **PATHS | {"color": look["color"]})
 

@@ -122,11 +122,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         colors.set_label(f"training error (%),\n{deep} less {shallow} layers")
     missing, diverged = sum(run.missing for run in data.runs.values()), _diverged(rows)
     notes = [f"not run, gray: {missing} of {len(data.runs)} nets"] if missing else []
-    notes += (
-        ["±: standard error, where a cell has several seeds"]
-        if not narrow and any(cell.error is not None for cell in every)
-        else []
-    )
+    if not narrow and any(cell.error is not None for cell in every):
+        notes.append("±: standard error, where a cell has several seeds")
     notes += _left_out(data)
     notes += [f"{len(diverged)} run(s) {diverged[0][1]}"] if diverged else []
     below = textwrap.fill("; ".join(notes), int(figure.get_figwidth() * 72 / (LETTER * data.look.letter_pt)))

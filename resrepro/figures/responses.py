@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec
@@ -24,6 +24,7 @@ from resrepro.figures.layout import (
     is_leftmost,
     legend_below,
     line_looks,
+    log_ticks,
     mark_every,
     missing_run_remarks,
     panel_grid,
@@ -63,17 +64,8 @@ def distance_table(rows: pd.DataFrame, _spec: FigureSpec, data: FigureData) -> T
         apart = response_difference(published, std)
         level = f"{100 * (std.mean() / published.std.mean() - 1):+.0f}"
         by_layer, by_rank = (f"{np.sqrt(np.mean(values**2)):.2f}" for values in (apart.by_layer, apart.by_rank))
-        cells.append(
-            (
-                run.label,
-                str(own["seed"].nunique()),
-                f"{published.std.mean():.2f}",
-                f"{std.mean():.2f}",
-                level,
-                by_layer,
-                by_rank,
-            )
-        )
+        means = f"{published.std.mean():.2f}", f"{std.mean():.2f}"
+        cells.append((run.label, str(own["seed"].nunique()), *means, level, by_layer, by_rank))
     return Table(
         title=data.title,
         columns=("net", "seeds", "paper, mean", "ours, mean", "level (%)", "layer by layer", "sorted"),
@@ -94,7 +86,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """
     figure, grid = panel_grid(data, 2, len(spec.panel), PANEL_INCHES, sharex="col", sharey=True)
     there = [name for name in spec.run_names if name in set(rows["run"])]
-    looks = dict(zip(there, line_looks(data.runs[name] for name in there), strict=True))
+    looks = line_looks(data.runs, there)
     drawn: dict[str, Line2D] = {}
     for column, panel in enumerate(spec.panel):
         upper, lower = grid[:, column]
@@ -153,9 +145,7 @@ def _scale(columns: Iterable[Axes], drawn: list[float]) -> None:
         axes.set_xlim(left=0.5)
     if max(drawn) > FAR * float(np.median(drawn)):
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter("{x:g}")
+        log_ticks(axes.yaxis, LogLocator(subs=(1, 2, 5)))
     else:
         axes.set_ylim(0, 1.05 * max(drawn))
 

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import add_remarks, is_leftmost, missing_run_remarks, panel_grid
+from resrepro.figures.layout import add_remarks, is_leftmost, log_ticks, missing_run_remarks, panel_grid
 
 PANEL_INCHES = (3.4, 2.2)
 COLUMNS = {"gradient_norm": "norm of the gradient", "response_std": "deviation of the response"}
@@ -39,7 +38,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         norm = LogNorm(low, max(high, 1.01 * low))
         meshes = [_draw(axes, shown[shown["run"] == name], column, norm) for axes, name in zip(row, names, strict=True)]
         bar = figure.colorbar(next(mesh for mesh in meshes if mesh is not None), ax=list(row), label=text)
-        _plain_numbers(bar.ax.yaxis, decades=high > 10 * low)
+        log_ticks(bar.ax.yaxis, LogLocator(subs=(1, 3), numticks=8) if high > 10 * low else MaxNLocator(4))
     remarks: dict[Axes, list[str]] = {}
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]
@@ -66,17 +65,10 @@ def _draw(axes: Axes, own: pd.DataFrame, column: str, norm: LogNorm) -> Any:
         np.ma.masked_invalid(np.exp(table.to_numpy())), norm=norm, cmap=colormaps["viridis"], rasterized=True,
     )  # fmt: skip
     axes.set_xscale("log")
-    _plain_numbers(axes.xaxis, decades=True)
+    log_ticks(axes.xaxis, LogLocator(subs=(1, 3), numticks=8))
     axes.set_facecolor("0.8")
     axes.grid(visible=False)
     return mesh
-
-
-def _plain_numbers(axis: Axis, *, decades: bool) -> None:
-    """Write a few round numbers on a logarithmic axis; letters stay letters, so without powers."""
-    axis.set_major_locator(LogLocator(subs=(1, 3), numticks=8) if decades else MaxNLocator(4))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter("{x:g}")
 
 
 def _edges(iterations: np.ndarray) -> np.ndarray:

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator
 
 from resrepro.config.experiment import FigureSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, missing_run_remarks, new_figure
+from resrepro.figures.layout import DASHES, TEXT, add_remarks, legend_below, log_ticks, missing_run_remarks, new_figure
 from resrepro.results.csv_rows import read_rows
 from resrepro.results.laboratory import SurfacePoint
 from resrepro.results.paths import RunFiles
@@ -90,9 +90,7 @@ def _draw_line(axes: Axes, every: pd.DataFrame, shown: pd.DataFrame, color: str)
         axes.set(xticks=[], yticks=[])
         return
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=99))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
+    log_ticks(axes.yaxis, LogLocator(subs=(1, 3), numticks=99))
     axes.plot(own["x"], own["loss"], color=color, linewidth=1.3)
     axes.plot(stored["x"], stored["loss"], color=color, linewidth=1.0, linestyle=DASHES)
     error = BAND * own["loss_error"]

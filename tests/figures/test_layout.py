@@ -12,7 +12,8 @@ def test_lines_that_share_a_color_have_other_marks() -> None:
     colors = distinct_colors(dict.fromkeys(names, 56), [names])
     residual = [FigureRun(label=name, depth=56, residual=True, color=colors[name]) for name in names]
     plain = [FigureRun(label="plain", depth=56, color=color) for color in LINE_COLORS]
-    looks = line_looks([*plain, *residual])
+    runs = {str(number): run for number, run in enumerate([*plain, *residual])}
+    looks = [*line_looks(runs, runs).values()]
     assert len({(look["color"], look["marker"]) for look in looks}) == len(looks)
     assert not {look["marker"] for look in looks[: len(plain)]} & {look["marker"] for look in looks[len(plain) :]}
 

@@ -34,10 +34,6 @@ class Openers(NamedTuple):
     class_names: Callable[[Path], tuple[str, ...]] | None = None
 
 
-def _tiny_images(data_dir: Path) -> Images:
-    return folder.read(open_tiny_imagenet(data_dir))
-
-
 OPENERS = {
     "cifar10": Openers(
         place=cifar.CLASSES["cifar10"].base_folder,
@@ -57,7 +53,11 @@ OPENERS = {
         class_names=lambda _: tuple(ResNet18_Weights.DEFAULT.meta["categories"]),
     ),
     "imagenette": Openers(place="imagenette2*", as_files=open_imagenette),
-    "tiny-imagenet": Openers(place=TINY_IMAGENET, in_memory=_tiny_images, as_files=open_tiny_imagenet),
+    "tiny-imagenet": Openers(
+        place=TINY_IMAGENET,
+        in_memory=lambda data_dir: folder.read(open_tiny_imagenet(data_dir)),
+        as_files=open_tiny_imagenet,
+    ),
 }
 IMAGE_FILES = [f"{name}:PATH" if name == "folder" else name for name, openers in OPENERS.items() if openers.as_files]
 

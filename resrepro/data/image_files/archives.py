@@ -10,6 +10,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from torchvision.datasets.imagenet import ARCHIVE_META
@@ -48,11 +49,11 @@ def unpack(
         return root / name
 
     if not _done(root / "train", num_classes):
-        with _Archive(checked(TRAIN)) as archive:
+        with _opened(checked(TRAIN)) as archive:
             _unpack_train(archive, root / "train", progress, num_classes)
     if not _done(root / "val", num_classes):
         wnids = _val_wnids(checked(DEVKIT), num_val)
-        with _Archive(checked(VAL)) as archive:
+        with _opened(checked(VAL)) as archive:
             _unpack_val(archive, root / "val", wnids, progress)
 
 
@@ -81,26 +82,22 @@ def _check(path: Path, md5: str, progress: ProgressCallback) -> None:
 DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
-class _Archive:
+@contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a tar; errors inside name it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def damaged(error: Exception) -> UserError:
+        return UserError(f"{path}: damaged ({error}); was the download cut short? fetch it again")
 
-    def __enter__(self) -> tarfile.TarFile:
+    with ExitStack() as stack:
         try:
-            self.tar = tarfile.open(self.path)
+            tar = stack.enter_context(tarfile.open(path))
         except (OSError, *DAMAGED) as error:
-            raise self._damaged(error) from error
-        return self.tar
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self.tar.close()
-        if isinstance(error, DAMAGED):
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: BaseException) -> UserError:
-        return UserError(f"{self.path}: damaged ({error}); was the download cut short? fetch it again")
+            raise damaged(error) from error
+        try:
+            yield tar
+        except DAMAGED as error:
+            raise damaged(error) from error
 
 
 def _unpack_train(archive: tarfile.TarFile, train: Path, progress: ProgressCallback, num_classes: int) -> None:
@@ -149,7 +146,7 @@ def _val_wnids(devkit: Path, num_val: int) -> list[str]:
     """Return the class of each validation image, in the order of the images' names."""
     from scipy.io import loadmat
 
-    with _Archive(devkit) as tar:
+    with _opened(devkit) as tar:
         found = {Path(member.name).name: member for member in tar if member.isfile()}
         contents = []
         for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):

@@ -35,13 +35,8 @@ def load(name: str, data_dir: Path) -> Images:
     else:
         _download(dataset, data_dir)
     train, test = (dataset(data_dir, train=is_train, download=False) for is_train in (True, False))
-    return Images.from_numpy(
-        train.data,
-        np.asarray(train.targets),
-        test.data,
-        np.asarray(test.targets),
-        num_classes=len(train.classes),
-    )
+    labels, test_labels = np.asarray(train.targets), np.asarray(test.targets)
+    return Images.from_numpy(train.data, labels, test.data, test_labels, num_classes=len(train.classes))
 
 
 def cifar10_pixel_mean() -> Tensor:

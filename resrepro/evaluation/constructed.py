@@ -106,12 +106,7 @@ def _output_statistics(net: nn.Module, inputs: Iterable[Tensor], compute: Comput
 
 @torch.no_grad()
 def compare(
-    deep: nn.Module,
-    shallow: nn.Module,
-    name: Name,
-    images: Split,
-    compute: Compute,
-    check_stop: Callable[[], None],
+    deep: nn.Module, shallow: nn.Module, name: Name, images: Split, compute: Compute, check_stop: Callable[[], None]
 ) -> ConstructedComparison:
     """Measure errors of both nets in inference mode, and how far their outputs are apart."""
     nets = (deep, shallow)

@@ -27,11 +27,6 @@ IMAGES_AT_A_TIME = 8  # that a thread cuts before it hands them over
 Piece = tuple[int, Tensor]  # image's number; (K, 3, h, w) uint8 views of it
 
 
-def in_proportion(scale: int, image_size: int) -> int:
-    """Return the shorter side for nets that are trained on images of another size than the paper's."""
-    return round(scale * image_size / IMAGENET_CROP.size)
-
-
 def five_crops(height: int, width: int, size: int) -> tuple[Window, ...]:
     """Return upper left, upper right, lower left, lower right, center (Sec. 3.4: "10-crop testing", with mirrors)."""
     bottom, right = height - size, width - size
@@ -76,8 +71,8 @@ class ProtocolViews:
 
     @property
     def shorter_sides(self) -> tuple[int, ...]:
-        """Shorter sides in pixels, each once."""
-        return tuple(dict.fromkeys(in_proportion(scale, self.image_size) for scale in self.scales))
+        """Shorter sides in pixels, each once; in proportion to the size of the images that the net was trained on."""
+        return tuple(dict.fromkeys(round(scale * self.image_size / IMAGENET_CROP.size) for scale in self.scales))
 
     @property
     def mirrored(self) -> bool:
@@ -136,14 +131,10 @@ def view_batches(dataset: Dataset, numbers: Sequence[int], views: ProtocolViews)
                 f"--protocol {views.protocol}: these images are {width}x{height} pixels, all of which the net sees: "
                 "there is no larger image to cut crops from, and Sec. 4.2 tests the single view; use --protocol center"
             )
-        cut, batch_pixels = _whole, EVALUATION_BATCH[device] * height * width
+        cut, batch_pixels = lambda image: [image[None]], EVALUATION_BATCH[device] * height * width
     items = CutImages(dataset, numbers, cut)
     pieces = prefetched(items, range(len(items)), num_workers=dataset.options.num_workers)
     return same_sized(chain.from_iterable(pieces), batch_pixels)
-
-
-def _whole(image: Tensor) -> list[Tensor]:
-    return [image[None]]
 
 
 def same_sized(pieces: Iterable[Piece], batch_pixels: int) -> Iterator[tuple[Tensor, Tensor]]:

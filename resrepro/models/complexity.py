@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resrepro.config.architectures import VGG_LABELS, Counts, architecture
+from resrepro.config.architectures import VGG_LABELS, Architecture, Counts, architecture
 from resrepro.models import build
 from resrepro.models.layers import weighted_layers
 from resrepro.models.own import check_output
@@ -41,12 +41,10 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
     Raises:
         UserError: neither an architecture nor a VGG, or a net of other code that does not do what one must.
     """
-    side = 224 if arch in VGG_LABELS else architecture(arch).image_size
-    image_size = image_size or (side, side)
-    if num_classes is None:
-        num_classes = 1000 if arch in VGG_LABELS else architecture(arch).num_classes
-    own = arch not in VGG_LABELS and architecture(arch).own
-    with torch.device("cpu" if own else "meta"):  # other code may look into its tensors
+    spec = Architecture(family="imagenet") if arch in VGG_LABELS else architecture(arch)  # a VGG takes its images
+    image_size = image_size or (spec.image_size, spec.image_size)
+    num_classes = spec.num_classes if num_classes is None else num_classes
+    with torch.device("cpu" if spec.own else "meta"):  # other code may look into its tensors
         if arch in VGG_LABELS:
             net = torchvision.models.get_model(arch, num_classes=num_classes).eval()
             pools = [module for module in net.features if isinstance(module, nn.MaxPool2d)]
@@ -54,7 +52,7 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
         else:
             net = build(arch, num_classes=num_classes).eval()
             stages = [(n, m) for n, m in net.named_children() if n != "fc" and not n.startswith("bn")]
-        if own:
+        if spec.own:
             check_output(net, arch, num_classes=num_classes, image_size=image_size)
         sizes: dict[str, tuple[int, int, int]] = {}
 

@@ -159,10 +159,8 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> Any:
-    return _read_safetensors(path) if path.suffix == SUFFIX else read_saved(path)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix != SUFFIX:
+        return read_saved(path)
     with one_line(path, "a safetensors file"), safetensors.safe_open(_utf8(path), framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
 

@@ -149,17 +149,22 @@ class Dispatcher:
 
     def _poll_workers(self, missing: list[Run], jobs: int | None) -> None:
         """Hear what the workers tell, and start another in place of one that died."""
-        for pipe in wait([worker.pipe for worker in self._workers], LISTEN_EVERY_S):
-            worker = next(worker for worker in self._workers if worker.pipe is pipe)
-            try:
-                what, *arguments = worker.pipe.recv()
-            except (EOFError, OSError):
-                if self._remove_dead(worker) and (self._waiting or self._held):
-                    self._start(worker.device, missing, jobs, is_second=not worker.num_jobs)
-                continue
-            self._handle(worker, what, arguments)
+        for worker in self._telling(LISTEN_EVERY_S):
+            dead = not self._hear(worker)
+            if dead and self._remove_dead(worker) and (self._waiting or self._held):
+                self._start(worker.device, missing, jobs, is_second=not worker.num_jobs)
 
-    def _handle(self, worker: _Worker, what: str, arguments: list[Any]) -> None:
+    def _telling(self, timeout_s: float | None = None) -> list[_Worker]:
+        """Wait until workers have something to tell, or have died; return them."""
+        pipes = wait([worker.pipe for worker in self._workers], timeout_s)
+        return [worker for worker in self._workers if worker.pipe in pipes]
+
+    def _hear(self, worker: _Worker) -> bool:
+        """Act on what a worker tells; return whether it lives."""
+        try:
+            what, *arguments = worker.pipe.recv()
+        except (EOFError, OSError):
+            return False
         if what == "ready":
             (worker.num_jobs,) = arguments
         elif what == "error":
@@ -170,6 +175,7 @@ class Dispatcher:
             self._ended(worker, *arguments)
         else:
             getattr(self.reporter, what)(*arguments)
+        return True
 
     def _ended(self, worker: _Worker, run: Run, outcome: Outcome) -> None:
         if outcome.kind == "stopped" and not self._signals.received():
@@ -213,14 +219,9 @@ class Dispatcher:
             with contextlib.suppress(OSError):  # it has died
                 worker.pipe.send(None)
         while self._running():
-            for pipe in wait([worker.pipe for worker in self._workers]):
-                worker = next(worker for worker in self._workers if worker.pipe is pipe)
-                try:
-                    what, *arguments = worker.pipe.recv()
-                except (EOFError, OSError):
+            for worker in self._telling():
+                if not self._hear(worker):
                     self._workers.remove(worker)
-                    continue
-                self._handle(worker, what, arguments)
 
     def _end(self) -> None:
         """End the workers: those that still train write a checkpoint."""

@@ -103,22 +103,15 @@ def serve(
         reporter.send("ready", jobs)
         while not signals.received():
             if pipe.poll(LISTEN_EVERY_S):
-                run = _received(pipe)
+                run: Run | None = None  # all are to stop, nothing is left to do, or the parent has died
+                with contextlib.suppress(EOFError, OSError):
+                    run = pipe.recv()
                 if run is None:
                     stop.set()
                 else:
                     pool.submit(_attempt, reporter, runner.attempt, signals, run)
     if not stop.is_set():
         sys.exit(128 + signal.SIGTERM)
-
-
-def _received(pipe: Connection) -> Run | None:
-    """Return the next run; None where all are to stop, nothing is left to do, or the parent has died."""
-    try:
-        run: Run | None = pipe.recv()
-    except (EOFError, OSError):
-        return None
-    return run
 
 
 def _attempt(reporter: _PipeReporter, attempt: Callable[[Signals, Run], Outcome], signals: Signals, run: Run) -> None:

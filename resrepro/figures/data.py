@@ -20,7 +20,7 @@ from resrepro.errors import UserError
 from resrepro.figures.colors import is_residual, run_colors
 from resrepro.figures.declared import declaration, note
 from resrepro.figures.look import USUAL, Look
-from resrepro.paper.curves import Kind, PublishedCurve
+from resrepro.paper.figure_data import Kind, PublishedCurve
 from resrepro.results.distance import published
 from resrepro.results.records import RunRecord
 from resrepro.results.tables import Table

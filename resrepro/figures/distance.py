@@ -24,8 +24,8 @@ from resrepro.figures.layout import (
     missing_run_remarks,
     panel_grid,
 )
-from resrepro.paper.curves import PHASES_ITERS, Difference, Kind
-from resrepro.paper.figure_data import Floats
+from resrepro.paper.curves import PHASES_ITERS, Difference
+from resrepro.paper.figure_data import Floats, Kind
 from resrepro.results.distance import WHICH, Distance, distance_table, distances
 from resrepro.results.records import CurvePoint
 from resrepro.results.tables import Table

@@ -13,8 +13,6 @@ from resrepro.paper.numbers import (
     TEST_ERROR_PCT,
     EvaluationProtocol,
     ImageNetRow,
-    Table1Row,
-    Table6Row,
     published_error_pct,
     test_error_spread,
 )
@@ -32,8 +30,6 @@ __all__ = [
     "TEST_ERROR_PCT",
     "EvaluationProtocol",
     "ImageNetRow",
-    "Table1Row",
-    "Table6Row",
     "published_error_pct",
     "test_error_spread",
 ]

@@ -24,22 +24,6 @@ from resrepro.paper.figure_data import (
     read_responses,
 )
 
-__all__ = [
-    "Difference",
-    "Kind",
-    "PublishedCurve",
-    "PublishedResponses",
-    "ResponseDifference",
-    "Window",
-    "WindowMean",
-    "difference",
-    "published_curve",
-    "published_responses",
-    "response_difference",
-    "scatter",
-    "windows",
-]
-
 SPACING_ITERS = {"imagenet": 5_000, "cifar10": 1_000}  # from one published point to the next
 PHASES_ITERS = {"imagenet": (150_000, 300_000, 600_000), "cifar10": (32_000, 48_000, 64_000)}  # two drops, the end
 
@@ -85,7 +69,6 @@ class Difference:
 class ResponseDifference:
     """Ours minus the paper's: (N,) layer by layer (Fig. 7 top), and with both in descending order (bottom)."""
 
-    layers: Ints
     by_layer: Floats
     by_rank: Floats
 
@@ -185,7 +168,7 @@ def response_difference(published: PublishedResponses, std: ArrayLike) -> Respon
     if ours.shape != published.std.shape:
         raise ValueError(f"expected {len(published.std)} layers of {published.run}, got {ours.shape}")
     ranked = np.sort(ours)[::-1] - np.sort(published.std)[::-1]
-    return ResponseDifference(layers=published.layers, by_layer=ours - published.std, by_rank=ranked)
+    return ResponseDifference(by_layer=ours - published.std, by_rank=ranked)
 
 
 @cache

@@ -56,7 +56,6 @@ class PublishedResponses:
     """
 
     run: str
-    figure: str
     layers: Ints
     std: Floats
 
@@ -112,7 +111,7 @@ def read_responses(path: Path) -> list[PublishedResponses]:
                 raise _damaged(place, f"layer {number} of {run}", f"{layer:g}")
         std = np.array([point[3] for point in points])
         layers = np.arange(1, len(points) + 1, dtype=np.int64)
-        found.append(PublishedResponses(run=run, figure="Fig. 7 top", layers=layers, std=std))
+        found.append(PublishedResponses(run=run, layers=layers, std=std))
     return found
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from resrepro.config.architectures import architecture
 from resrepro.config.presets import PRESETS
 from resrepro.config.run import Run
-from resrepro.paper.curves import Difference, Kind, PublishedCurve, difference, published_curve
+from resrepro.paper.curves import Difference, difference, published_curve
+from resrepro.paper.figure_data import Kind, PublishedCurve
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.tables import Table
 

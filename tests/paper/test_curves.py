@@ -170,9 +170,7 @@ def test_scatter_is_the_noise_about_a_trend() -> None:
 
 
 def test_response_difference_by_layer_and_by_rank() -> None:
-    published = curves.PublishedResponses(
-        run="plain20", figure="Fig. 7 top", layers=np.arange(1, 4), std=np.array([3.0, 1.0, 2.0])
-    )
+    published = curves.PublishedResponses(run="plain20", layers=np.arange(1, 4), std=np.array([3.0, 1.0, 2.0]))
     found = curves.response_difference(published, [1.0, 2.5, 4.0])
     assert found.by_layer.tolist() == [-2, 1.5, 2]
     assert found.by_rank.tolist() == [1, 0.5, 0]

@@ -31,11 +31,7 @@ class Signals:
         numbers: the signals that are noted, if not those of `stopping`.
     """
 
-    def __init__(
-        self,
-        agreed: Callable[[int], int] = lambda noted: noted,
-        numbers: Sequence[int] = (),
-    ) -> None:
+    def __init__(self, agreed: Callable[[int], int] = lambda noted: noted, numbers: Sequence[int] = ()) -> None:
         self._agreed, self._numbers, self._noted = agreed, numbers, 0
         self._before: dict[int, Any] = {}
 

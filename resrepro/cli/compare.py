@@ -27,7 +27,7 @@ def compare(
     if runs[0].folder.resolve() == runs[1].folder.resolve():
         raise UserError(f"compare {first} {second}: expected two runs, and both are {runs[0].folder}")
     found = comparison.compare(*runs)
-    names = ["/".join(files.folder.resolve().parts[-3:]) for files in runs]
+    names = [files.name for files in runs]
     if names[0] == names[1]:  # of two results folders
         names = [str(files.folder) for files in runs]
     num_images = next(iter(found.values())).num_images

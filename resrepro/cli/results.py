@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -156,14 +156,12 @@ def report(
     _exit_if(page.problems)
 
 
-def _exit_if(problems: Iterable[str]) -> None:
+def _exit_if(problems: Collection[str]) -> None:
     """Print what is wrong with files, and end with exit code 1 if anything is."""
-    code = 0
     for problem in problems:
         typer.echo(f"error: {problem}", err=True)
-        code = 1
-    if code:
-        raise typer.Exit(code)
+    if problems:
+        raise typer.Exit(1)
 
 
 def plot(

@@ -87,7 +87,7 @@ def verify(
                 _print(files, verified)
     num_differing = sum(bool(verified.differences) for verified in found.values())
     if as_json:
-        print_json([{"run": _name(files), **asdict(verified)} for files, verified in found.items()])
+        print_json([{"run": files.name, **asdict(verified)} for files, verified in found.items()])
     else:
         num_without = sum(verified.net_left_out for verified in found.values())
         untested = f"; {num_without} net(s) not tested" if num_without else ""
@@ -96,14 +96,10 @@ def verify(
         raise typer.Exit(1)
 
 
-def _name(files: RunFiles) -> str:
-    return "/".join(files.folder.resolve().parts[-3:])
-
-
 def _print(files: RunFiles, verified: Findings) -> None:
     equal = [f"agrees with its record: {'; '.join(verified.equal)}"] if verified.equal else []
     for line in [*(f"differs: {line}" for line in verified.differences), *equal, *verified.notes]:
-        console.print(f"{_name(files)}: {line}", soft_wrap=True)
+        console.print(f"{files.name}: {line}", soft_wrap=True)
 
 
 def _asked(words: list[str], results_dir: Path) -> list[RunFiles]:

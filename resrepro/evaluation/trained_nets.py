@@ -104,14 +104,7 @@ def _run(folder: Path) -> TrainedNet:
         )
     for line in results.damaged_files([stored], record) if record else ():
         raise UserError(line)
-    return TrainedNet(
-        name="/".join(folder.resolve().parts[-3:]),
-        arch=run.arch,
-        dataset=run.dataset,
-        weights=stored,
-        run=run,
-        record=record,
-    )
+    return TrainedNet(name=files.name, arch=run.arch, dataset=run.dataset, weights=stored, run=run, record=record)
 
 
 def read_net(

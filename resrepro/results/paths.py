@@ -54,6 +54,11 @@ class RunFiles:
     holder = _PathOf(".holder")  # names the process that trains the run
 
     @property
+    def name(self) -> str:
+        """Return `<dataset>/<run>/seed<k>`, wherever the folder lies."""
+        return "/".join(self.folder.resolve().parts[-3:])
+
+    @property
     def csvs(self) -> tuple[Path, ...]:
         """The CSVs of a finished run, there or not."""
         own = self.curves, self.gradients, self.responses, self.identity, self.predictions

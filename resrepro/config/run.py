@@ -13,8 +13,6 @@ from resrepro.config.recipe import Recipe
 from resrepro.config.strict import StrictModel
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of files and folders
-
-
 MAX_SEED = 2**63 - 1
 
 

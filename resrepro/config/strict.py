@@ -11,14 +11,12 @@ from resrepro.errors import UserError, did_you_mean
 
 Parsed = TypeVar("Parsed", bound="StrictModel")
 
-
 EXPECTED = {  # in words of TOML, where pydantic's are those of Python
     "tuple_type": "expected an array, such as [0, 1]; of tables, each under its own [[...]]",
     "model_type": "expected a table; of several, each under its own [[...]]",
     "too_short": "expected at least one",
     "string_pattern_mismatch": "expected letters and digits of ASCII, '.', '_' and '-', the first a letter or digit",
 }
-
 
 SYNONYMS = {  # what a key is called elsewhere
     "iterations": "total_iters",

@@ -34,7 +34,6 @@ NAMES = {"train": "training", "test": "test"}
 PANEL_INCHES = (3.35, 3.3)
 LABEL_INCHES = 1.7  # room for the labels at the lines' ends
 
-
 _Curve = tuple["pd.Series[float]", "pd.Series[float] | None"]  # mean, standard deviation
 
 

@@ -151,8 +151,6 @@ def test_error_spread(dataset: str, run: str) -> tuple[float, int] | None:
 
 # How images are tested: Sec. 4.2's single view (on ImageNet: the center crop), and Tables 2 to 4's (Sec. 3.4).
 EvaluationProtocol = Literal["single view", "10-crop", "multi-scale"]
-
-
 # The shorter sides that images are resized to, for nets trained on 224 pixels (Sec. 3.4).
 EVALUATION_SCALES: dict[EvaluationProtocol, tuple[int, ...]] = {
     "single view": (256,),

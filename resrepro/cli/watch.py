@@ -16,13 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resrepro.cli.braille_plot import Line, plot
-from resrepro.cli.options import (
-    DEFAULT_RESULTS,
-    ReadDir,
-    console,
-    duration,
-    told_apart,
-)
+from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, console, duration, told_apart
 from resrepro.figures.palette import COLORS, VERMILION
 from resrepro.results.status import RunStatus, StoredRuns
 

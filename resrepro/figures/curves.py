@@ -129,12 +129,7 @@ def _error_axis(shown: pd.DataFrame, spec: FigureSpec, data: FigureData) -> tupl
 
 
 def _draw_panel(
-    axes: Axes,
-    lines: list[_Line],
-    panel: PanelSpec,
-    data: FigureData,
-    axis: tuple[float, float],
-    train_line: str,
+    axes: Axes, lines: list[_Line], panel: PanelSpec, data: FigureData, axis: tuple[float, float], train_line: str
 ) -> tuple[list[End], list[str]]:
     """Draw the curves of one panel. Returns the labels at their ends, and those of lines that end outside the axis."""
     axes.set_title(panel.title)

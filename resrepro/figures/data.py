@@ -152,11 +152,7 @@ class FigureKind:
 
 
 def read_figure(
-    experiment: Experiment,
-    spec: FigureSpec,
-    kind: FigureKind,
-    results_dir: Path,
-    look: Look = USUAL,
+    experiment: Experiment, spec: FigureSpec, kind: FigureKind, results_dir: Path, look: Look = USUAL
 ) -> Shown:
     """Read what a figure of an experiment shows, also if runs are missing or damaged."""
     differs, tables, problems = note(experiment), [], list[str]()

@@ -117,12 +117,11 @@ def table(_rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Table:
 def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     """Draw one row per choice: each seed, their mean, and the standard error of its difference to the default."""
     panels = [effects(panel, data) for panel in spec.panel]
-    missing = "" if data.look.show_missing else NOT_RUN
-    shown = [[e for e in of_panel if not (missing and e.remark.startswith(missing))] for of_panel in panels]
     look = data.look
+    shown = [[e for e in of_panel if look.show_missing or not e.remark.startswith(NOT_RUN)] for of_panel in panels]
     narrow = look.width_inches is not None and look.width_inches < NARROW_INCHES * look.scale
     heights = [(1.5 if narrow else 1) * ROW_INCHES * max(1, len(rows)) + 0.4 for rows in shown]
-    figure = new_figure(data, WIDTH_INCHES, (sum(heights) + 1.1) * data.look.scale / data.look.zoom)
+    figure = new_figure(data, WIDTH_INCHES, (sum(heights) + 1.1) * look.scale / look.zoom)
     grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
     axes: Axes | None = None
     for index, (panel, rows) in enumerate(zip(spec.panel, shown, strict=True)):

@@ -75,7 +75,7 @@ def write_below(axes: Axes, ends: Sequence[End], look: Look) -> None:
 def write_beside(axes: Axes, ends: list[End], axis: tuple[float, float], panel_inches: float, look: Look) -> None:
     """Write labels right of the axes, moved apart so that none covers another, each joined to its line's end."""
     drawn_inches = max(0.5, panel_inches * look.zoom - 0.9 * look.scale)
-    height = (axis[1] - axis[0]) * (look.letter_pt * 1.35 / 72) / drawn_inches
+    height = (axis[1] - axis[0]) * (look.letter_pt * 1.35 / POINTS_PER_INCH) / drawn_inches
     ends.sort(key=lambda end: end.y)
     places = [end.y for end in ends]
     for _ in range(200):  # neighbors push each other apart until all have room

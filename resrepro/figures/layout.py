@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import Locator, NullLocator
 
 from resrepro.figures.data import FigureData, FigureRun
-from resrepro.figures.look import Look
+from resrepro.figures.look import POINTS_PER_INCH, Look
 
 TEXT = "0.15"  # of what belongs to a line: its color would be too pale for letters
 DASHES: Any = (0, (3, 1.5))
@@ -40,7 +40,7 @@ def new_figure(data: FigureData, width: float, height: float) -> Figure:
     """
     look = data.look
     inches = look.width_inches or width * look.zoom
-    per_line = max(12, int(inches * 72 / (LETTER * 1.25 * look.letter_pt)))
+    per_line = max(12, int(inches * POINTS_PER_INCH / (LETTER * 1.25 * look.letter_pt)))
     lines = [line for text in (data.title, data.note) for line in textwrap.wrap(text, per_line)]
     size = inches, height * look.zoom + 0.25 * look.scale * (len(lines) - 1)
     figure = Figure(figsize=size, layout="constrained")
@@ -128,7 +128,7 @@ def is_leftmost(axes: Axes) -> bool:
 
 def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:
     """Explain lines and marks below the panels, in as many columns as fit."""
-    letter, width = LETTER * look.letter_pt / 72, figure.get_figwidth()
+    letter, width = LETTER * look.letter_pt / POINTS_PER_INCH, figure.get_figwidth()
     for handle in handles:
         handle.set_label(textwrap.fill(str(handle.get_label()), max(12, int(width / letter) - 10)))
     widths = [letter * (max(map(len, str(h.get_label()).split("\n"))) + 11) for h in handles]  # with line and space
@@ -137,7 +137,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:
     num_columns = next(fitting, 1)
     figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, handlelength=3)
     lines = -(-len(widths) // num_columns) + max(str(handle.get_label()).count("\n") for handle in handles)
-    figure.set_figheight(figure.get_figheight() + (lines - 1) * 1.7 * look.letter_pt / 72)
+    figure.set_figheight(figure.get_figheight() + (lines - 1) * 1.7 * look.letter_pt / POINTS_PER_INCH)
 
 
 def missing_run_remarks(names: Sequence[str], data: FigureData) -> list[str]:
@@ -171,4 +171,4 @@ def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]], look: Look,
             below: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "va": "top"}
             axes.annotate(text, (0, 0), xycoords="axes fraction", **below, **style)
             most = max(most, len(text.splitlines()))
-    figure.set_figheight(figure.get_figheight() + most * LINE_SPACING * look.letter_pt / 72)
+    figure.set_figheight(figure.get_figheight() + most * LINE_SPACING * look.letter_pt / POINTS_PER_INCH)

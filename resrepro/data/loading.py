@@ -46,7 +46,9 @@ OPENERS = {
         class_names=cifar.cifar100_names,
     ),
     "shapes": Openers(in_memory=shapes.load, class_names=lambda _: shapes.CLASS_NAMES),
-    "folder": Openers(place="*", in_memory=folder.load, as_files=list_image_folder),
+    "folder": Openers(
+        place="*", in_memory=lambda root: folder.read(list_image_folder(root)), as_files=list_image_folder
+    ),
     "imagenet": Openers(
         place="imagenet",
         as_files=open_imagenet,

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from resrepro.data.image_files.decoding import decode
-from resrepro.data.image_files.listing import ImageFiles, ImageFolder, list_image_folder
+from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
-
-
-def load(root: Path) -> Images:
-    """Read the whole folder into memory; classes are the sorted names of the folders in `train`.
-
-    Raises:
-        UserError: a folder is missing or empty, an image is unreadable or of another size, the splits' classes differ.
-    """
-    return read(list_image_folder(root))
 
 
 def read(folder: ImageFolder) -> Images:

@@ -12,6 +12,7 @@ of one mini-batch from the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
@@ -86,14 +87,11 @@ def _output_statistics(net: nn.Module, inputs: Iterable[Tensor], compute: Comput
     sums: dict[str, Tensor] = {}
     num_batches = 0
 
-    def listen(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def add(_stage: nn.Module, _inputs: tuple[Tensor, ...], y: Tensor) -> None:
-            variance, mean = torch.var_mean(y.double(), dim=(0, 2, 3), correction=0)  # as BN normalizes
-            sums[name] = sums.get(name, 0) + torch.stack((mean, variance))
+    def add(name: str, _stage: nn.Module, _inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        variance, mean = torch.var_mean(y.double(), dim=(0, 2, 3), correction=0)  # as BN normalizes
+        sums[name] = sums.get(name, 0) + torch.stack((mean, variance))
 
-        return add
-
-    hooks = [m.register_forward_hook(listen(n)) for n, m in net.named_children() if isinstance(m, Stage)]
+    hooks = [m.register_forward_hook(partial(add, n)) for n, m in net.named_children() if isinstance(m, Stage)]
     with restoring([*net.buffers()]), mode(net, training=True):
         for x in inputs:
             with compute.autocast():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -56,15 +57,12 @@ def complexity(arch: str, *, num_classes: int | None = None, image_size: tuple[i
             check_output(net, arch, num_classes=num_classes, image_size=image_size)
         sizes: dict[str, tuple[int, int, int]] = {}
 
-        def record(name: str) -> Any:
-            def hook(_module: nn.Module, _input: Any, output: Any) -> None:
-                if isinstance(output, torch.Tensor) and output.ndim == 4:  # of our own nets, each
-                    sizes[name] = (output.shape[1], output.shape[2], output.shape[3])
-
-            return hook
+        def record(name: str, _module: nn.Module, _input: Any, output: Any) -> None:
+            if isinstance(output, torch.Tensor) and output.ndim == 4:  # of our own nets, each
+                sizes[name] = (output.shape[1], output.shape[2], output.shape[3])
 
         for name, module in stages:
-            module.register_forward_hook(record(name))
+            module.register_forward_hook(partial(record, name))
         kept = _Kept(net)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net(torch.empty(1, 3, *image_size))

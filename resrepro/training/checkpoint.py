@@ -88,7 +88,7 @@ def load(files: RunFiles, run: Run, training: Training) -> None:
     world = training.engine.world
     path, state, note = world.on_rank_zero(lambda: _newest(files))
     with _fitting(state, path, run):
-        position = _Position.model_validate({k: v for k, v in state.items() if k in _Position.model_fields})
+        position = _Position.model_validate(state)
         position.check(run)
         if not _is_finite(state["engine"]):
             raise ValueError("values that are not finite")

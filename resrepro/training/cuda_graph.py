@@ -40,12 +40,10 @@ def capture(work: Callable[[], object], changed: Sequence[Tensor], pool: Any = N
     return graph.replay, graph.pool()
 
 
-def captured_call(
-    work: Callable[[Tensor], object], example: Tensor, changed: Sequence[Tensor], pool: Any = None
-) -> Callable[[Tensor], None]:
-    """Capture a call, as `capture` does; return a function that repeats it on inputs of the shape of `example`."""
+def captured_call(work: Callable[[Tensor], object], example: Tensor, pool: Any = None) -> Callable[[Tensor], None]:
+    """Capture a call, and return a function that repeats it on inputs of the shape of `example`; restore nothing."""
     inputs = example.clone()
-    replay = capture(lambda: work(inputs), changed, pool)[0]
+    replay = capture(lambda: work(inputs), [], pool)[0]
 
     def call(x: Tensor) -> None:
         inputs.copy_(x)

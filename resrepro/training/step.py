@@ -129,7 +129,7 @@ class Engine:
                 self.net(part)
 
         with bn_momentum(self.net, 1.0):
-            return captured_call(forward, x.chunk(self.ghost_batch_norm.count)[0], [], pool)
+            return captured_call(forward, x.chunk(self.ghost_batch_norm.count)[0], pool)
 
     def _changed(self) -> list[Tensor]:
         """Return all tensors that a step changes."""

@@ -37,8 +37,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         low, high = float(seen.min()), float(seen.max())
         norm = LogNorm(low, max(high, 1.01 * low))
         meshes = [_draw(axes, shown[shown["run"] == name], column, norm) for axes, name in zip(row, names, strict=True)]
-        bar = figure.colorbar(next(mesh for mesh in meshes if mesh is not None), ax=list(row), label=text)
-        log_ticks(bar.ax.yaxis, LogLocator(subs=(1, 3), numticks=8) if high > 10 * low else MaxNLocator(4))
+        first = next(mesh for mesh in meshes if mesh is not None)
+        below = all(map(is_leftmost, row))  # each other; then one bar beside all would cross those of the other row
+        for beside in [[axes] for axes in row] if below else [list(row)]:
+            bar = figure.colorbar(first, ax=beside, label=text)
+            log_ticks(bar.ax.yaxis, LogLocator(subs=(1, 3), numticks=8) if high > 10 * low else MaxNLocator(4))
     remarks: dict[Axes, list[str]] = {}
     for index, panel in enumerate(spec.panel):
         upper, lower = grid[:, index]

@@ -27,6 +27,7 @@ PUBLISHED: dict[str, Any] = {"color": "0.55", "linewidth": 0.7, "zorder": 1.5}
 Share = Literal[True, False, "row", "col"]
 NARROWEST_INCHES = 2.4  # panel and labels: below it, panels stand below each other
 REMARK_CHARACTERS = 60  # fit a panel
+BESIDE_CHARACTERS = 8  # have room left of a panel
 LINE_SPACING = 1.2
 AXIS_WORDS_EM = 3.5  # height of ticks and words below the axes, in letters
 LETTER = 0.55  # width of a letter to its height, about
@@ -161,9 +162,11 @@ def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]], look: Look,
     style: dict[str, Any] = {
         "fontsize": 0.9 * look.letter_pt, "color": "0.25", "linespacing": LINE_SPACING,
     }  # fmt: skip
-    most = 0
+    letter_pt, most = 0.9 * LETTER * look.letter_pt, 0
+    per_line = max(12, int(figure.get_figwidth() * 72 / letter_pt) - BESIDE_CHARACTERS)
     for axes, of_axes in lines.items():
-        text = "\n".join(of_axes)
+        written = [line for text in of_axes for line in text.split("\n")]
+        text = "\n".join(textwrap.fill(line, per_line, subsequent_indent="  ") for line in written)
         if not axes.has_data():
             axes.text(0.03, 0.5, text, transform=axes.transAxes, va="center", in_layout=False, **style)
         elif text:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from resrepro import results
 from resrepro.figures.constructed import rows
+from resrepro.figures.look import Look
 from resrepro.results import csv_rows
 from resrepro.results.records import ConstructedComparison
 from support.drawings import draw, texts
@@ -35,6 +36,11 @@ def test_error_against_depth_as_made_trained_on_and_from_scratch(tmp_path: Path)
     states = ["trained from scratch", "made of the shallower net and identity layers", "made so, and trained on"]
     states = [f"{state} (one seed)" for state in states]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == states
+    narrow = Look(width_inches=2.5)
+    figure = draw(tmp_path, "identity", [shallow, deep, scratch], ("plain8", "plain20-made", "plain20"), look=narrow)
+    figure.canvas.draw()
+    (remark,) = (text for text in figure.axes[0].texts if "as made" in text.get_text())
+    assert remark.get_window_extent().x1 < figure.bbox.x1
     files.record.unlink()
     figure = draw(tmp_path, "identity", [shallow, deep, scratch], ("plain8", "plain20-made", "plain20"))
     assert "not yet trained on: plain20-made" in texts(figure)

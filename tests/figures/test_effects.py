@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib import rc_context
+from matplotlib.text import Text
 
 from resrepro import results
 from resrepro.config.experiment import FigureSpec, PanelSpec
@@ -158,3 +160,13 @@ def test_a_missing_run_is_had_where_it_costs_least(tmp_path: Path) -> None:
     (file,) = draw_experiment(mine, tmp_path, formats=("svg",), look=Look(show_missing=True)).files
     drawn = file.read_text()
     assert "resrepro run cifar-resnet" in drawn and "resrepro run ambiguities" not in drawn
+
+
+def test_a_narrow_figure_has_room_for_the_words_below_the_axis() -> None:
+    look = Look(style="poster", width_inches=5)
+    with rc_context(look.settings):
+        figure = effects.draw(NO_ROWS, SPEC, replace(context(), look=look))
+        figure.canvas.draw()
+    (words,) = (text for text in figure.findobj(Text) if "small: each" in text.get_text())
+    extent = words.get_window_extent()
+    assert figure.bbox.x0 < extent.x0 and extent.x1 < figure.bbox.x1

@@ -45,7 +45,7 @@ def print_plan(
             rows.append((experiment.name, f"{len(new)}/{len(runs)}", str(sum(p.iters_left for p in new)), _time(new)))
             continue
         rows += [(str(plan.run), str(plan.iters_left), _time([plan])) for plan in new]
-    num_runs = len({*selection.runs, *missing})
+    num_runs = len({run.path for run in (*selection.runs, *missing)})  # those of other code now have its digest
     console.print(f"{len(missing)} run(s) to train, {num_runs - len(missing)} finished", soft_wrap=True)
     if not missing:
         return

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from resrepro import results
+from resrepro.bench import estimates
 from resrepro.errors import UserError
 from resrepro.models import build
 from resrepro.models.complexity import complexity
@@ -95,6 +96,12 @@ def test_its_own_names_in_a_weight_file_are_kept(package: Path, tmp_path: Path) 
 @pytest.fixture
 def mine(toml: Callable[..., Path]) -> Path:
     return toml(('arch = "plain8"', f'arch = "{SMALL}"'), ("plain8", "Small"), ("seeds = [0, 1]", ""))
+
+
+@pytest.mark.usefixtures("package")
+def test_a_dry_run_counts_it_once(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "calibrate", lambda *_: 1e-12)
+    assert run("run", mine, "--dry-run").startswith("2 run(s) to train, 0 finished\n")
 
 
 @pytest.mark.usefixtures("few_images")

@@ -13,6 +13,7 @@ import numpy as np
 from resrepro.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
+OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff", ".webp")
 SAMPLED = 1000  # files whose sizes tell one dataset from another
 NAMED = 3  # how many classes a message names
 
@@ -177,3 +178,5 @@ def _images(folder: Path, prefix: str) -> Iterator[bytes]:
             if not entry.is_file():
                 raise UserError(f"{folder / entry.name}: a link to nothing, or a pipe; expected an image; remove it")
             yield os.fsencode(prefix + entry.name)
+        elif entry.name.lower().endswith(OTHER_IMAGES):
+            raise UserError(f"{folder / entry.name}: expected PNG or JPEG; convert the image, or remove it")

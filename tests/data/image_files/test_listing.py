@@ -77,8 +77,9 @@ def test_a_tree_with_a_mistake_names_it(tmp_path: Path) -> None:
         (lambda path: path.symlink_to("nowhere"), "odd.png: a link to nothing, or a pipe"),
         (lambda path: path.symlink_to("odd.png"), "odd.png: Too many levels of symbolic links"),
         (lambda path: path.symlink_to(".."), "odd.png: Too many levels of symbolic links"),
+        (lambda path: path.with_suffix(".WebP").touch(), "odd.WebP: expected PNG or JPEG; convert the image, or rem"),
     ],
-    ids=["named pipe", "link to nothing", "link to itself", "link upwards"],
+    ids=["named pipe", "link to nothing", "link to itself", "link upwards", "another format"],
 )
 def test_what_is_no_image_file_is_named_and_not_waited_for(
     make: Callable[[Path], None], match: str, tmp_path: Path

@@ -68,7 +68,8 @@ class StoredRuns:
     """Finds the stored runs that are asked for: all, or those that `words` name.
 
     Args:
-        words: experiments, TOML files, or runs: `resnet20`, `cifar10/resnet20`, `cifar10/resnet20/seed0`, `cifar10`.
+        words: experiments, TOML files, or runs: `resnet20`, `resnet20/seed0`, `cifar10/resnet20`,
+            `cifar10/resnet20/seed0`, `cifar10`.
         command: whose words they are, for the error.
         what: what a word may name, for the error.
 
@@ -116,7 +117,7 @@ class StoredRuns:
     def _called(self, files: RunFiles) -> set[str]:
         """Return the words that name a run on the command line."""
         parts = files.folder.relative_to(self.results_dir).parts
-        names = {*parts[:2]} | {"/".join(parts[: i + 1]) for i in range(len(parts))}
+        names = {*parts[:2], "/".join(parts[1:])} | {"/".join(parts[: i + 1]) for i in range(len(parts))}
         return names | {match[1] for part in parts[1:2] if (match := STORED.fullmatch(part))}
 
     def _look_at(self, files: RunFiles, now: float) -> RunStatus:

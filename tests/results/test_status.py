@@ -153,6 +153,7 @@ def test_names_choose_among_the_runs(tmp_path: Path) -> None:
     assert chosen("quickstart") == ["plain-deep"] and chosen("plain20-vs-plain56") == ["plain20", "plain20-x0.02"]
     assert chosen("mine", "plain20-x0.02") == ["mine", "plain20-x0.02"] and chosen("shapes") == ["mine", "plain-deep"]
     assert chosen("cifar10/plain20", f"{tmp_path}/shapes/mine/seed0/") == ["mine", "plain20"]
+    assert chosen("mine/seed0") == ["mine"]  # as tables and the live view write it
     assert chosen("resnet20") == []  # declared, and not begun
     with pytest.raises(UserError, match="no experiment or run 'mien'; did you mean 'mine'"):
         StoredRuns(tmp_path, ["mien"])

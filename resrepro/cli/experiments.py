@@ -18,6 +18,7 @@ from resrepro.cli.options import (
     Resize,
     Scale,
     console,
+    of_results,
     print_json,
     print_table,
 )
@@ -172,7 +173,8 @@ def show(
     print_table(Table(columns=columns, rows=tuple(rows)))
     _print_problems(statuses)
     _print_distances(experiment, statuses)
-    console.print(f"\nresrepro run {experiment.as_typed}\nresrepro plot {experiment.as_typed}", soft_wrap=True)
+    typed = experiment.as_typed + of_results(results_dir)
+    console.print(f"\nresrepro run {typed}\nresrepro plot {typed}", soft_wrap=True)
 
 
 def _values(recipe: Recipe, keys: set[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from resrepro import paper
-from resrepro.cli.options import DEFAULT_RESULTS, print_table
+from resrepro.cli.options import of_results, print_table
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
@@ -56,8 +56,7 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
     for file in drawn.files:
         console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
     if all(status.record for status in statuses):
-        where = "" if results_dir == DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results_dir))}"
-        console.print(f"next:   resrepro {_next(experiment, where)}", soft_wrap=True)
+        console.print(f"next:   resrepro {_next(experiment, of_results(results_dir))}", soft_wrap=True)
     else:
         console.print("next:   fix the errors below, then give the same command again")
     return problems

@@ -21,7 +21,7 @@ def test_a_shortened_schedule_has_its_own_progress(tmp_path: Path) -> None:
     typed = "--schedule-scale", "0.02", "--results-dir", tmp_path
     shown = run("show", "plain20-vs-plain56", *typed)
     assert "1280 iterations" in shown and "finished" in shown and "40.00" in shown
-    assert "\nresrepro run plain20-vs-plain56 --schedule-scale 0.02\n" in shown
+    assert f"\nresrepro run plain20-vs-plain56 --schedule-scale 0.02 --results-dir {tmp_path}\n" in shown
     listed = [line.split() for line in run("list", *typed).splitlines() if line.startswith("plain20-vs-plain56 ")]
     assert [cell for line in listed for cell in line if "/" in cell] == ["1/2"]
     assert "finished" not in run("show", "plain20-vs-plain56", "--results-dir", tmp_path)
@@ -51,11 +51,12 @@ def test_the_names_of_runs_are_whole_at_any_width(width: int, tmp_path: Path, mo
 
 def test_a_folder_with_a_space_is_quoted_in_the_commands(tmp_path: Path) -> None:
     shown = run("show", "cifar-plain", "--dataset", f"folder:{tmp_path}/my birds", "--results-dir", tmp_path)
-    assert f"\nresrepro run cifar-plain --dataset 'folder:{tmp_path}/my birds'\n" in shown
+    assert f"\nresrepro run cifar-plain --dataset 'folder:{tmp_path}/my birds' --results-dir {tmp_path}\n" in shown
 
 
 def test_a_file_with_a_space_is_quoted_in_the_commands(toml: Callable[..., Path], tmp_path: Path) -> None:
     path = toml(name="my nets")
-    assert run("show", path, "--results-dir", tmp_path).endswith(f"\nresrepro run '{path}'\nresrepro plot '{path}'\n")
+    typed = f"'{path}' --results-dir {tmp_path}\n"
+    assert run("show", path, "--results-dir", tmp_path).endswith(f"\nresrepro run {typed}resrepro plot {typed}")
     not_drawn = run("plot", path, "--results-dir", tmp_path, code=1).splitlines()[-1]
     assert not_drawn.endswith(f"none of its runs is stored; train them: resrepro run '{path}'")

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from resrepro.bench.loops import Job, Ready, Round, serve
-from resrepro.errors import UserError
+from resrepro.errors import UserError, first_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ def time_in_turns(jobs: list[Job], num_rounds: int, on_ready: Callable[[Timed], 
         on_ready: called when a job's loop is warm; they are started one after another.
 
     Raises:
-        UserError: a process ended early.
+        UserError: a process ended early, or the images do not fit into shared memory.
     """
     context = multiprocessing.get_context("spawn")
     workers: list[tuple[Any, Connection, Timed]] = []
@@ -37,7 +37,10 @@ def time_in_turns(jobs: list[Job], num_rounds: int, on_ready: Callable[[Timed], 
         for job in jobs:
             ours, theirs = context.Pipe()
             process = context.Process(target=serve, args=(job, theirs))
-            process.start()
+            try:
+                process.start()
+            except RuntimeError as error:  # of torch: the images do not fit
+                raise UserError(f"bench: {first_line(error)}; make /dev/shm larger (Docker: --shm-size=1g)") from error
             theirs.close()  # so that the end of the process is the end of the pipe
             workers.append((process, ours, Timed(job=job, ready=_receive(ours, job))))
             on_ready(workers[-1][2])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 import torch
 
 from resrepro.bench import training as bench
-from resrepro.bench.loops import RECIPE
+from resrepro.bench.loops import RECIPE, Job
+from resrepro.bench.processes import time_in_turns
 from resrepro.bench.roofline import MachineRates
+from resrepro.data.in_memory.images import Images
+from resrepro.errors import UserError
 from resrepro.models.complexity import complexity
 from resrepro.runtime.device import Compute
 from support.processes import error, run
@@ -74,3 +78,15 @@ def test_bad_input_is_one_line(words: tuple[str, ...], message: str) -> None:
 
 def test_images_of_several_sizes_are_timed_by_the_other_bench() -> None:
     assert "differ in size; take: resrepro bench imagenet" in error("bench", "resnet20", "--dataset", "imagenette")
+
+
+def test_images_that_do_not_fit_into_shared_memory_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: object) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    x, y = torch.zeros(2, 8, 8, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
+    images = Images(train_images=x, train_labels=y, test_images=x, test_labels=y, num_classes=2)
+    job = Job(loop="standard", arch="plain8", runs=1, images=images, device="cpu", precision="fp32", seconds=0.01)
+    monkeypatch.setattr(SpawnProcess, "start", start)
+    with pytest.raises(UserError, match=r"No space left on device \(28\); make /dev/shm larger"):
+        time_in_turns([job], 1, print)

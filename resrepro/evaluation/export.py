@@ -176,6 +176,8 @@ def _to_onnx(classifier: Classifier, path: Path, images: Tensor, opset: int | No
             written.model.metadata_props.update(weights_metadata(run, record, len(classifier.class_names)))
             written.save(path)
         (found,) = {of.version for of in onnx.load(path).opset_import if not of.domain}
+    except OSError:  # such as a full disk
+        raise
     except Exception as error:  # the converters raise almost anything
         raise UserError(f"--to onnx: {run.arch} cannot be written in {_opset(opset)} ({first_line(error)})") from error
     if opset not in (None, found):

@@ -45,8 +45,20 @@ def main() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def _warnings_once() -> Callable[..., str]:
+    """Return what makes a line of a warning, without the line of our source; of a repeated one, nothing."""
+    said = set[str]()
+
+    def line(message: object, *_: object, **__: object) -> str:
+        text = "" if str(message) in said else f"warning: {message}\n"
+        said.add(str(message))
+        return text
+
+    return line
+
+
 def _run() -> None:
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # without the line of our source
+    warnings.formatwarning = _warnings_once()
     try:
         try:
             from resrepro.cli import app

@@ -101,6 +101,12 @@ def test_without_braille_characters_watch_draws_no_curves(
     assert b"plain20" in printed.getvalue() and rb"\u" not in printed.getvalue()
 
 
+def test_a_warning_is_one_line_and_said_once() -> None:
+    line = __main__._warnings_once()
+    glyphs = "Glyph 26085 missing", "Glyph 26085 missing", "Glyph 26412 missing"  # found each time a figure is drawn
+    assert "".join(map(line, glyphs)) == "warning: Glyph 26085 missing\nwarning: Glyph 26412 missing\n"
+
+
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "app", lambda **_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit) as end:

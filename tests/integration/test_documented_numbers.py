@@ -545,3 +545,40 @@ def test_the_gradients_of_untrained_nets_on_the_page_are_the_stored_ones() -> No
     assert f"In our plain nets it is {low[0]} to {high[0]} at each depth from 14 to 110" in text
     assert f"falls with depth from {high[1]} to {low[1]}; in plain nets without BN it is {low[2]} to {high[2]}" in text
     assert f"in ResNets without BN, {low[3]} to {high[3]}." in text
+
+
+def test_the_signals_over_the_training_are_the_records() -> None:
+    """The ratio of gradients, the factor between convolutions, the responses' deviations, and the errors."""
+    ratios, factors, stds, errors = {}, {}, {}, {}
+    for net in ("plain20", "plain56", "resnet56"):
+        files = RunFiles(folder=ROOT / f"results/cifar10/{net}-signals-x0.02/seed0")
+        rows = pd.DataFrame(map(dict, read_rows(files.gradients, LayerNorms)))
+        gradients = rows[rows["name"].str.contains("conv")].pivot(
+            index="iteration", columns="layer", values="gradient_norm"
+        )
+        ratio = gradients[1] / gradients[gradients.columns.max()]
+        start, later = ratio[0], ratio.loc[100:]
+        ratios[net] = f"{start:.{0 if start > 10 else 1}f}", f"{later.min():.1f} to {later.max():.1f}"
+        factors[net] = gradients.max(axis=1) / gradients.min(axis=1)
+        stds[net] = rows.pivot(index="iteration", columns="layer", values="response_std")
+        errors[net] = record(f"{net}-signals-x0.02")["final_train_error_pct"]
+        if net == "resnet56":
+            assert [*ratio[ratio < 1].index] == [100, 300]
+    text = page("docs/laboratory.md").replace(",", "")
+    assert "plain-56's ratio is {} at initialization and {} from iteration 100 on".format(*ratios["plain56"]) in text
+    assert "ResNet-56's is {} and then {}: it is below 1 at iterations 100 and 300".format(*ratios["resnet56"]) in text
+    assert "(Plain-20's is {} and then {}.)".format(*ratios["plain20"]) in text
+    assert f"has a deviation below {min(std.min(axis=None) for std in stds.values()):.2f}" in text
+    plain, residual = ([factors[net][i] for i in (0, 100, 1280)] for net in ("plain56", "resnet56"))
+    assert (
+        "a factor of {:.0f} at initialization by {:.1f} at iteration 100 and by {:.1f} at the end".format(*plain)
+        in text
+    )
+    assert "those of ResNet-56 by {:.1f} {:.0f} and {:.1f}".format(*residual) in text
+    assert (
+        f"plain-56 ends at {errors['plain56']:.1f} % of training error ResNet-56 at {errors['resnet56']:.1f} and "
+        f"plain-20 at {errors['plain20']:.1f}"
+    ) in text
+    first = stds["plain56"][1]
+    assert f"grows to {first[100]:.1f} within these hundred iterations and is {first[1280]:.1f} at the end" in text
+    assert max(stds[net].max(axis=None) for net in ("plain20", "resnet56")) < 1.2

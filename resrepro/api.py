@@ -15,7 +15,7 @@ from resrepro.config.datasets import DATA_DIR_VARIABLE, DEFAULT_DATA
 from resrepro.config.run import Variation
 from resrepro.config.selection import select_runs
 from resrepro.config.strict import parse
-from resrepro.config.toml_files import shipped_figures
+from resrepro.config.toml_files import find_experiment, shipped_figures
 from resrepro.errors import UserError, did_you_mean
 from resrepro.results.paths import DEFAULT_RESULTS, folder_with_runs, stored_runs
 from resrepro.results.status import named_run
@@ -58,12 +58,14 @@ def build_net(arch: str, *, num_classes: int | None = None, seed: int | None = N
         seed: of the initial weights; None: torch's global random state decides.
 
     Raises:
-        UserError: unknown architecture.
+        UserError: unknown architecture, or no class.
     """
     from resrepro.models import build
 
-    usual = architecture(arch).num_classes
-    return build(arch, num_classes=usual if num_classes is None else num_classes, seed=seed)
+    num_classes = architecture(arch).num_classes if num_classes is None else num_classes
+    if num_classes < 1:
+        raise UserError(f"num_classes {num_classes}: expected 1 or more")
+    return build(arch, num_classes=num_classes, seed=seed)
 
 
 def curves(what: Folder, *, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
@@ -104,6 +106,7 @@ def records(*, results_dir: Folder = DEFAULT_RESULTS) -> pd.DataFrame:
 def figure(
     name: str,
     *,
+    experiment: Folder | None = None,
     results_dir: Folder = DEFAULT_RESULTS,
     style: str = "paper",
     width_inches: float | None = None,
@@ -114,13 +117,14 @@ def figure(
 
     Args:
         name: such as `fig6`; the `name` of a `[[figure]]` in an experiment.
+        experiment: the path of its TOML file, such as `mine.toml`; None: it is an experiment of this package.
         style: paper, slide or poster.
         width_inches: the width of the whole figure; None: as its panels need.
         font_pt: the size of letters; None: that of the style.
         with_paper: whether the paper's own curves are drawn behind ours.
 
     Raises:
-        UserError: no such figure or style, none of its runs is stored, or a file is damaged.
+        UserError: no such figure, file or style, none of its runs is stored, or a file is damaged.
     """
     from resrepro.figures.data import read_figure
     from resrepro.figures.files import draw
@@ -128,13 +132,16 @@ def figure(
     from resrepro.figures.look import Look
 
     figures = shipped_figures()
+    if experiment is not None:
+        own = find_experiment(str(experiment))
+        figures = {spec.name: (own, spec) for spec in own.figures}
     if name not in figures:
-        raise UserError(f"there is no figure '{name}'{did_you_mean(name, figures)}")
-    experiment, spec = figures[name]
+        raise UserError(f"{experiment or 'figure'}: there is no figure '{name}'{did_you_mean(name, figures)}")
+    found, spec = figures[name]
     kind = FIGURES[spec.kind]
     look = Look(style=style, width_inches=width_inches, font_pt=font_pt, with_paper=with_paper)
-    source = folder_with_runs(Path(results_dir), experiment.name, experiment.runs)
-    shown = read_figure(experiment, spec, kind, source, look)
+    source = folder_with_runs(Path(results_dir), found.name, found.runs)
+    shown = read_figure(found, spec, kind, source, look)
     for problem in (*shown.data.problems, shown.why_blank(kind)):
         if problem:
             raise UserError(f"{name}: {problem}")

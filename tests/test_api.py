@@ -101,6 +101,19 @@ def test_a_figure_is_drawn_from_the_runs_that_come_with_the_program() -> None:
     assert len(resrepro.figure("quickstart", results_dir=RESULTS).axes) == 2
 
 
+def test_a_figure_of_an_own_experiment_is_drawn(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'title = "mine"\ndataset = "cifar10"\nrecipe = { preset = "cifar" }\n[[run]]\narch = "resnet20"\n'
+        '[[figure]]\nname = "own"\nkind = "curves"\ntitle = "own"\n[[figure.panel]]\ntitle = "one"\n'
+        'runs = ["resnet20"]\nshow = ["test"]\n'
+    )
+    figure = resrepro.figure("own", experiment=mine, results_dir=RESULTS)
+    assert figure.get_suptitle() == "own" and figure.axes[0].lines
+    with pytest.raises(resrepro.UserError, match="mine.toml: there is no figure 'fig6'"):
+        resrepro.figure("fig6", experiment=mine, results_dir=RESULTS)
+
+
 def test_unknown_names_are_one_line(tmp_path: Path) -> None:
     for call, message in (
         (lambda: resrepro.curves("fig66", results_dir=RESULTS), "no figure, experiment or stored run 'fig66'; did you"),
@@ -108,6 +121,7 @@ def test_unknown_names_are_one_line(tmp_path: Path) -> None:
         (lambda: resrepro.load_net("resnet22", results_dir=RESULTS), "load_net: there is no run 'resnet22'; did you"),
         (lambda: resrepro.records(results_dir=tmp_path / "none"), "none: no such folder"),
         (lambda: resrepro.build_net("plain57"), "architecture 'plain57': a CIFAR net of these blocks has 6n"),
+        (lambda: resrepro.build_net("plain20", num_classes=0), "num_classes 0: expected 1 or more"),
         (lambda: resrepro.curves("fig6", results_dir=tmp_path / "none"), "none: no such folder"),
         (lambda: resrepro.run("quickstart", seeds=[0.5], results_dir=tmp_path), "seed 0.5: expected an integer"),
         (lambda: resrepro.run("quickstart", only=["resnet14"]), "only: there is no run 'resnet14'"),

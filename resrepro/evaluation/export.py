@@ -120,7 +120,8 @@ def _bare(classifier: Classifier, net: nn.Module, images: Tensor) -> tuple[Tenso
 
 def _to_safetensors(classifier: Classifier, path: Path, images: Tensor, _opset: int | None) -> tuple[Tensor, str]:
     run, record = classifier.run, classifier.record
-    weights.save_weights(path, classifier.net, weights_metadata(run, record, len(classifier.class_names)))
+    metadata = weights_metadata(run, record, len(classifier.class_names))
+    path.write_bytes(weights.to_safetensors(classifier.net, metadata))
     return _bare(classifier, weights.read_net(path, run.arch), images)
 
 

@@ -131,8 +131,13 @@ def save_weights(path: Path, net: nn.Module, metadata: Mapping[str, str]) -> Non
     Raises:
         UserError: it cannot be written.
     """
+    write_bytes(path, to_safetensors(net, metadata))
+
+
+def to_safetensors(net: nn.Module, metadata: Mapping[str, str]) -> bytes:
+    """Return the net's state dict (fp32) with `metadata` as the content of a safetensors file."""
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    write_bytes(path, _in_order(safetensors.torch.save(state, dict(metadata))))
+    return _in_order(safetensors.torch.save(state, dict(metadata)))
 
 
 def _in_order(content: bytes) -> bytes:

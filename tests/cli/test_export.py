@@ -254,7 +254,10 @@ def test_a_net_for_crops_sees_the_single_view(tmp_path: Path) -> None:
     assert view.shape == (3, 40, 40) and done == "300 x 200, center crop of 40 x 40"
 
 
-@pytest.mark.parametrize(("to", "suffix"), [("torchvision", ".pth"), ("onnx", ".onnx"), ("torch-hub-folder", "")])
+@pytest.mark.parametrize(
+    ("to", "suffix"),
+    [("safetensors", ".safetensors"), ("torchvision", ".pth"), ("onnx", ".onnx"), ("torch-hub-folder", "")],
+)
 def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(
     to: str, suffix: str, files: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +273,6 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(
     monkeypatch.setattr(exporting, "_program", lambda *_: None)
     monkeypatch.setattr(torch.export, "save", lambda *_: None)
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: full(tmp_path, b""))
-    assert "cannot be written: No space left on device" in fails(
-        files, "--to", to, "--output", tmp_path / f"net{suffix}"
-    )
+    path = tmp_path / f"net{suffix}"
+    assert f"{path}: cannot be written: No space left on device" in fails(files, "--to", to, "--output", path)
     assert [path.name for path in tmp_path.iterdir()] == ["results"]

@@ -110,7 +110,7 @@ def test_a_figure_of_an_own_experiment_is_drawn(tmp_path: Path) -> None:
     )
     figure = resrepro.figure("own", experiment=mine, results_dir=RESULTS)
     assert figure.get_suptitle() == "own" and figure.axes[0].lines
-    with pytest.raises(resrepro.UserError, match="mine.toml: there is no figure 'fig6'"):
+    with pytest.raises(resrepro.UserError, match=r"mine\.toml: there is no figure 'fig6'"):
         resrepro.figure("fig6", experiment=mine, results_dir=RESULTS)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resrepro.config.recipe import Recipe
+from resrepro.config.run import Run
 from resrepro.data.dataset import InputPipeline, TrainingViews, mini_batch
 from resrepro.models.stage import mode
 from resrepro.runtime.device import Compute
@@ -41,6 +42,20 @@ def training_inputs(
         views.load(iteration)
         x, _ = mini_batch(pipeline, views, torch.tensor(iteration, device=device))
         yield from x.chunk(num_parts)
+
+
+def next_inputs(
+    pipeline: InputPipeline, run: Run, device: torch.device, num_batches: int | None = None
+) -> Iterator[Tensor]:
+    """Yield the inputs that a finished run would have trained on next, as the end of its own record has them.
+
+    Args:
+        num_batches: of mini-batches; None: as many as the run itself takes in the end.
+    """
+    recipe, first = run.recipe, run.recipe.total_iters
+    iterations = range(first, first + (num_mini_batches(recipe) if num_batches is None else num_batches))
+    views = pipeline.views(recipe, run.seed)
+    return training_inputs(pipeline, views, iterations, device, num_parts=recipe.bn_devices)
 
 
 @contextmanager

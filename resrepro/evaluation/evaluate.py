@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from resrepro import results
@@ -17,7 +16,7 @@ from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.loading import differs_in_size, load_for
 from resrepro.errors import UserError
 from resrepro.evaluation import preprocessing
-from resrepro.evaluation.batch_norm import num_mini_batches, reestimated, training_inputs
+from resrepro.evaluation.batch_norm import next_inputs, num_mini_batches, reestimated
 from resrepro.evaluation.probabilities import errors, probabilities
 from resrepro.evaluation.protocol_views import ProtocolViews, view_batches
 from resrepro.evaluation.trained_nets import TrainedNet, read_net
@@ -159,7 +158,7 @@ def _probabilities(
     """Yield those with BN's moving averages; then re-estimated, or None where the recipe is not known."""
     compute, views = setup.compute, setup.views(net)
     numbers = setup.numbers(len(dataset.test_labels))
-    model = model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = compute.move(model)
     preprocess = ("pixel-mean", None, None) if net.run else (setup.preprocess, setup.mean, setup.std)
     normalized = preprocessing.normalization(*preprocess, dataset, setup.recipe(net))
 
@@ -174,12 +173,8 @@ def _probabilities(
     if net.run is None:
         yield None
         return
-    recipe = net.run.recipe
-    first = recipe.total_iters  # what would have come next, as in the run's own record
-    iterations = range(first, first + setup.num_mini_batches(recipe))
-    pipeline = dataset.input_pipeline(recipe)
-    training_views = pipeline.views(recipe, net.run.seed)
-    inputs = training_inputs(pipeline, training_views, iterations, compute.device, num_parts=recipe.bn_devices)
+    pipeline = dataset.input_pipeline(net.run.recipe)
+    inputs = next_inputs(pipeline, net.run, compute.device, setup.num_mini_batches(net.run.recipe))
     with reestimated(model, inputs, compute):
         yield scores()
 

@@ -17,7 +17,7 @@ from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions, Dataset, InputPipeline
 from resrepro.data.loading import is_there, load_for, way
 from resrepro.errors import UserError
-from resrepro.evaluation.batch_norm import num_mini_batches, reestimated, training_inputs
+from resrepro.evaluation.batch_norm import next_inputs, reestimated
 from resrepro.evaluation.responses import Responses
 from resrepro.evaluation.single_view import SingleView
 from resrepro.evaluation.trained_nets import TrainedNet, read_net
@@ -104,7 +104,7 @@ class Verifier:
         )
         net, _ = read_net(stored, dataset.num_classes)
         with device_errors(compute, f"verify {run}"), compute.stream():
-            net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net = compute.move(net)
             comparison = Comparison(record=record, found=found, elsewhere=_elsewhere(record, compute, kernels))
             comparison.test(net, pipeline, run, compute, _stored_predictions(files))
             if self.responses:
@@ -158,11 +158,7 @@ class Comparison:
             self.found.differences.append(f"the test images of {run.dataset} have other labels than predictions.csv")
             return
         self._compare("test error", error_pct, self.record.final_test_error_pct, view, [p.moving for p in stored])
-        first = run.recipe.total_iters
-        iterations = range(first, first + num_mini_batches(run.recipe))
-        views = pipeline.views(run.recipe, run.seed)
-        inputs = training_inputs(pipeline, views, iterations, compute.device, num_parts=run.recipe.bn_devices)
-        with reestimated(net, inputs, compute):
+        with reestimated(net, next_inputs(pipeline, run, compute.device), compute):
             error_pct = view.measure().error_pct
         recorded_pct = self.record.final_test_error_bn_reestimated_pct
         self._compare("test error with averaged BN", error_pct, recorded_pct, view, [p.bn_averaged for p in stored])

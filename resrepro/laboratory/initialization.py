@@ -102,7 +102,7 @@ def measure(
     """
     for depth, seed, kind in product(depths, seeds, GRADIENT_KINDS):
         net = untrained(kind, depth, seed, num_classes=num_classes)
-        net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = compute.move(net)
         points = line(x[2 * seed % len(x)], x[(2 * seed + 1) % len(x)])
         of_blocks = zip(blocks_of(net), block_gradients(net, x, y, compute), strict=True)
         yield Measured(

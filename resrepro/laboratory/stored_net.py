@@ -51,7 +51,7 @@ def open_run(files: RunFiles, data_dir: Path, compute: Compute) -> StoredNet:
             f"{files.folder}: of {trained.dataset}; expected a run on images in memory, such as those of CIFAR-10"
         )
     net, _ = read_net(trained, dataset.num_classes)
-    net = net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = compute.move(net)
     pipeline = dataset.input_pipeline(trained.run.recipe)
     return StoredNet(files=files, weights=trained.weights, run=trained.run, net=net, images=pipeline)
 

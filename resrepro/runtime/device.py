@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 from resrepro.errors import UserError, first_line
 from resrepro.runtime import machine
 
 Precision = Literal["fp32", "tf32", "bf16"]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,10 @@ class Compute:
             return
         with torch.cuda.device(self.device), torch.cuda.stream(_stream(self.device, threading.get_ident())):
             yield
+
+    def move(self, net: Net) -> Net:
+        """Move a net to the device, its weights channels-last."""
+        return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def synchronize(self) -> None:
         """Wait for the device."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from resrepro import results
@@ -64,10 +64,11 @@ def construct(
 
 def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:
     """Return the net of `source` with its final weights, on the engine's device."""
-    num_classes = engine.net.get_submodule("fc").out_features
+    fc: Any = engine.net.get_submodule("fc")
+    num_classes: int = fc.out_features
     state = engine.world.on_rank_zero(lambda: _read(run, source, results_dir, num_classes))
     net = net_of(state, results.run_files(results_dir, source).folder, source.arch, num_classes)
-    return net.to(engine.compute.device).to(memory_format=torch.channels_last)
+    return engine.compute.move(net)
 
 
 def _read(run: Run, source: Run, results_dir: Path, num_classes: int) -> dict[str, Tensor]:

@@ -85,7 +85,7 @@ class Engine:
         self.views = self._whole_views = batches.views(recipe, seed)
         if world.size > 1:
             self.views = batches.views(recipe, seed, world.shard(recipe.batch_size))
-        self.net = net.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.net = compute.move(net).train()
         self._iteration = torch.zeros((), dtype=torch.int64, device=compute.device)
         self._lr = torch.full((), recipe.lr, device=compute.device)
         self._totals = torch.zeros(3, dtype=torch.float64, device=compute.device)

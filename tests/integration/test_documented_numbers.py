@@ -547,6 +547,12 @@ def test_the_gradients_of_untrained_nets_on_the_page_are_the_stored_ones() -> No
     assert f"in ResNets without BN, {low[3]} to {high[3]}." in text
 
 
+def test_the_bottlenecks_errors_are_the_records() -> None:
+    found = record("plain20-bottleneck-x0.02")
+    errors = found["final_train_error_pct"], found["final_test_error_bn_reestimated_pct"]
+    assert "{:.1f} % training error and {:.1f} % test error".format(*errors) in page("docs/laboratory.md")
+
+
 def test_the_signals_over_the_training_are_the_records() -> None:
     """The ratio of gradients, the factor between convolutions, the responses' deviations, and the errors."""
     ratios, factors, stds, errors = {}, {}, {}, {}

@@ -104,17 +104,21 @@ def _check_depths(archs: Collection[str], place: str, title: str) -> None:
 
 
 def check_claims(experiment: Experiment, place: str) -> None:
-    """Check that claims are about runs of the experiment, or about nets that are counted.
+    """Check that claims are about runs of the experiment, or about nets that are counted, and can be measured.
 
     Raises:
         UserError: one is not, or the paper has no such number.
     """
+    whole = {run.name for run in experiment.runs if run.recipe.scale_crop is None}  # images, of one size
     for claim in experiment.claims:
+        where = f"{place}: claim '{claim.text}'"
         what, known = ("net", [*counted_nets()]) if claim.is_counted else ("run", experiment.run_names())
         known = ["ensemble"] if claim.ensemble else known
         for name in claim.runs:
             if name not in known:
-                raise UserError(f"{place}: claim: unknown {what} '{name}'{did_you_mean(name, known)}")
+                raise UserError(f"{where}: unknown {what} '{name}'{did_you_mean(name, known)}")
+            if claim.protocol != "single view" and (name in whole or (claim.ensemble and whole)):
+                raise UserError(f"{where}: protocol '{claim.protocol}': needs runs with scale_crop in their recipe")
             if claim.published and published_error_pct(experiment.dataset, name, claim.protocol, claim.top) is None:
                 error = f"{claim.protocol} {'top-5' if claim.top == 5 else 'test'} error"
-                raise UserError(f"{place}: claim: published: the paper has no {error} of '{name}'")
+                raise UserError(f"{where}: published: the paper has no {error} of '{name}'")

@@ -46,7 +46,7 @@ from resrepro.errors import UserError
         ("seeds = [0, 1]", "seeds = []", r"seeds: got \[\]: expected at least one"),
         ('arch = "plain8"', 'arch = "plain8"\nname = "my net"', r"name: got 'my net': expected letters and digits of"),
         ("seeds = [0, 1]", "seed = [0]", r"run 2: unknown key 'seed'; did you mean 'seeds'\?"),
-        ('higher = "plain8"', 'higher = "plain9"', r"claim: unknown run 'plain9'; did you mean 'plain8'\?"),
+        ('higher = "plain8"', 'higher = "plain9"', r"claim '.*': unknown run 'plain9'; did you mean 'plain8'\?"),
         ('runs = ["plain8", "resnet8"]', 'runs = ["plan8"]', r"figure 'tiny': unknown run 'plan8'"),
         ('title = "both"', 'tittle = "both"', r"unknown key 'tittle'; did you mean 'title'\?|'title' is missing"),
         ('preset = "cifar-decay-all"', "preset = {x=1}", r"unknown preset"),

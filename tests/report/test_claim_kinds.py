@@ -193,8 +193,11 @@ def test_each_stands_for_a_claim_a_run() -> None:
 @pytest.mark.parametrize(
     ("replacement", "message"),
     [
-        ('each = ["plain9"]\nabove = 1.0', r"claim: unknown run 'plain9'; did you mean 'plain8'\?"),
-        ('run = "vgg18"\nabove = 1.0\ncolumn = "multiply_adds_e9"', r"claim: unknown net 'vgg18'; did you mean 'vgg1"),
+        ('each = ["plain9"]\nabove = 1.0', r"claim '.*': unknown run 'plain9'; did you mean 'plain8'\?"),
+        (
+            'run = "vgg18"\nabove = 1.0\ncolumn = "multiply_adds_e9"',
+            r"claim '.*': unknown net 'vgg18'; did you mean 'vgg1",
+        ),
         ('run = "plain8"\npublished = true\ncolumn = "top5_error_pct"', r"the paper has no single view top-5 error of"),
         (
             'higher = "plain8"\nlower = "resnet8"\npublished = true',
@@ -211,6 +214,8 @@ def test_each_stands_for_a_claim_a_run() -> None:
             'run = "plain8"\nabove = 1.0\nprotocol = "10-crop"\ncolumn = "train_error_pct"',
             r"protocol '10-crop': expected column 'test_error_pct' or 'top5_error_pct'",
         ),
+        ('run = "plain8"\nabove = 1.0\nprotocol = "10-crop"', r"protocol '10-crop': needs runs with scale_crop"),
+        ('ensemble = true\nabove = 1.0\nprotocol = "multi-scale"', r"protocol 'multi-scale': needs runs with scale_cr"),
         ('higher = "plain8"\nlower = "plain8"', r"expected each run once in an order; got plain8, plain8"),
         (
             'ensemble = true\nabove = 1.0\ncolumn = "train_error_pct"',

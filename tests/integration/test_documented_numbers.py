@@ -548,9 +548,12 @@ def test_the_gradients_of_untrained_nets_on_the_page_are_the_stored_ones() -> No
 
 
 def test_the_bottlenecks_errors_are_the_records() -> None:
-    found = record("plain20-bottleneck-x0.02")
-    errors = found["final_train_error_pct"], found["final_test_error_bn_reestimated_pct"]
-    assert "{:.1f} % training error and {:.1f} % test error".format(*errors) in page("docs/laboratory.md")
+    nets = "plain20", "plain56", "resnet20"
+    errors = [record(f"{net}-bottleneck-x0.02")["final_train_error_pct"] for net in nets]
+    text = page("docs/laboratory.md")
+    assert "`plain20-bottleneck` ends at {:.1f} % training error, `plain56-bottleneck` at {:.1f}".format(*errors) in text
+    assert f"`resnet20-bottleneck` at {errors[2]:.1f}. So plain nets" in text
+    assert f"by {errors[1] - errors[0]:.0f} points here" in text
 
 
 def test_the_signals_over_the_training_are_the_records() -> None:

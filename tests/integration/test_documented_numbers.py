@@ -551,7 +551,9 @@ def test_the_bottlenecks_errors_are_the_records() -> None:
     nets = "plain20", "plain56", "resnet20"
     errors = [record(f"{net}-bottleneck-x0.02")["final_train_error_pct"] for net in nets]
     text = page("docs/laboratory.md")
-    assert "`plain20-bottleneck` ends at {:.1f} % training error, `plain56-bottleneck` at {:.1f}".format(*errors) in text
+    assert (
+        "`plain20-bottleneck` ends at {:.1f} % training error, `plain56-bottleneck` at {:.1f}".format(*errors) in text
+    )
     assert f"`resnet20-bottleneck` at {errors[2]:.1f}. So plain nets" in text
     assert f"by {errors[1] - errors[0]:.0f} points here" in text
 

@@ -152,7 +152,8 @@ def show(
         print_json({**_summary(experiment, statuses), "expect": experiment.expect, "runs": runs})
         return
     options = experiment.variation.options
-    console.print(f"{experiment.title}  ({experiment.reproduces})", style="bold")
+    place = f"  ({experiment.reproduces})" if experiment.reproduces else ""
+    console.print(experiment.title + place, style="bold")
     about = {"data": experiment.dataset, "cost": experiment.cost, "expect": experiment.expect}
     about["with"] = f"{options.strip()}; cost and expect are for the experiment without it" if options else ""
     recipe = experiment.runs[0].recipe

@@ -220,7 +220,7 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
     """
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        match = re.fullmatch(r"\s*(\d{1,99})\s*(?:-\s*(\d{1,99})\s*)?", part, re.ASCII)
         if match is None:
             raise UserError(f"{option} {text}: expected integers separated by commas, such as 0,1,2 or 0-4")
         first, last = int(match[1]), int(match[2] or match[1])

@@ -38,7 +38,7 @@ FigureNames = Annotated[
     typer.Argument(
         metavar="NAME|PATH.toml|all",
         show_default=False,
-        help="Name experiments, or figures such as fig6; by default, all figures.",
+        help="Name experiments, or figures such as fig6; by default, all that reproduce the paper.",
     ),
 ]
 OutputDir = Annotated[
@@ -198,8 +198,9 @@ def plot(
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     folder = output_dir or results.figures_folder(results_dir)
     problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
-    seen = Seen() if {*(names or ["all"])} == {"all"} and not show_missing else None
-    for found, figures in find_figures(names or []):
+    names = names or ["all"]
+    seen = Seen() if "all" in names and not show_missing else None
+    for found, figures in find_figures(names):
         experiment = found.variant(variation)
         source = folder_with_runs(results_dir, experiment.name, experiment.runs)
         if source != results_dir:
@@ -217,11 +218,13 @@ def plot(
         left_out |= drawn.left_out
     if num_files or problems:
         _print_left_out(left_out, every=seen is not None)
+        if "all" in names:
+            console.print("figures beyond the paper, by name: resrepro list, resrepro plot NAME", soft_wrap=True)
         _print_unused(sorted(look.words.keys() - look.written) if num_files else [], words)
     _exit_if(problems)
     if left_out and not num_files:
         reason = "none of their runs is stored; begin with: resrepro run quickstart"
-        if names and "all" not in names:
+        if "all" not in names:
             reason = next(iter(left_out.values()))
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
 

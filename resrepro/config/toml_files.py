@@ -35,7 +35,7 @@ class _RunTable(StrictModel):
 
 class _File(StrictModel):
     title: str
-    reproduces: str = "–"
+    reproduces: str = ""
     dataset: str
     cost: str = "not measured"
     expect: str = ""
@@ -110,17 +110,16 @@ def _shipped(name: str) -> Experiment:
 
 
 def find_experiments(names: Sequence[str]) -> list[Experiment]:
-    """Return the named experiments. `all` alone is what reproduces the paper; without names it is every shipped one.
+    """Return the named experiments; `all` alone is what reproduces the paper.
 
     Raises:
         UserError: as `find_experiment`.
     """
     if "all" in names and {*names} != {"all"}:
         raise UserError("all: beside other names; it stands alone, for all of them")
-    if names and {*names} != {"all"}:
+    if "all" not in names:
         return [find_experiment(name) for name in dict.fromkeys(names)]
-    every = [find_experiment(name) for name in experiment_names()]
-    return [e for e in every if not (names and e.beyond_paper)]
+    return [e for e in map(find_experiment, experiment_names()) if not e.beyond_paper]
 
 
 def find_figures(names: Sequence[str]) -> list[tuple[Experiment, tuple[FigureSpec, ...]]]:
@@ -136,8 +135,9 @@ def find_figures(names: Sequence[str]) -> list[tuple[Experiment, tuple[FigureSpe
     for name in others:
         if name not in (*known, "all") and not _is_path(name):
             raise UserError(f"no experiment or figure '{name}'{_hint(name, known)}")
-    found = find_experiments(others) if others or not names else []
-    return [(e, e.figures) for e in found] + [(e, (spec,)) for e, spec in map(of_figures.__getitem__, asked)]
+    return [(e, e.figures) for e in find_experiments(others)] + [
+        (e, (spec,)) for e, spec in map(of_figures.__getitem__, asked)
+    ]
 
 
 def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +21,7 @@ NOTES = (
     "longer order, the smallest step (in parentheses the paper's); for a value, ours minus the paper's; n: finished "
     "seeds that the experiment declares; p: corrected for the number of claims",
 )
+NOT_COUNTED = "not counted: seeds that the experiment does not declare"
 OURS = "(ours, not the paper's)"  # what stands behind the text of a claim of our own
 BRIEF_ROWS = 20  # with these it is two printed pages
 DOUBTFUL = ("contradicted", "inconsistent (one run)", "inconclusive")
@@ -66,13 +66,14 @@ def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
     """Return one row per claim with its verdict and the values alone; of many, first those that do not hold."""
     if len(judged) > BRIEF_ROWS:
         judged = sorted(judged, key=lambda one: one[1].status not in DOUBTFUL)
-    rows = [_row(e, replace(verdict, further={}), words[verdict.status]) for e, verdict in judged[:BRIEF_ROWS]]
-    further = Counter(words[verdict.status] for _, verdict in judged[BRIEF_ROWS:])
-    counts = ", ".join(f"{number} {word}" for word, number in further.items())
-    notes = (f"more claims, shown by `resrepro report`: {counts}",) if further else ()
+    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in judged[:BRIEF_ROWS]]
+    more = Counter(words[verdict.status] for _, verdict in judged[BRIEF_ROWS:])
+    counts = ", ".join(f"{number} {word}" for word, number in more.items())
+    notes = [NOT_COUNTED] if any(verdict.further for _, verdict in judged[:BRIEF_ROWS]) else []
+    notes += [f"more claims, shown by `resrepro report`: {counts}"] if more else []
     shown = ("claim", "verdict", "paper", "ours")
     cells = tuple(tuple(row.get(column, "").partition("\nmeasured: ")[0] for column in shown) for row in rows)
-    return Table(title="Claims of the paper with runs", columns=shown, rows=cells, notes=notes)
+    return Table(title="Claims of the paper with runs", columns=shown, rows=cells, notes=tuple(notes))
 
 
 def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:

@@ -23,6 +23,8 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("run plain34-vs-res34 --data-dir {tmp} --device cpu --results-dir {tmp}", "imagenet: no such folder; expected"),
     ("run quickstart --device cpu --precision tf32 --results-dir {tmp}", "only CUDA devices have it"),
     ("run quickstart --seeds a", "expected integers"),
+    (f"run quickstart --seeds 0-{'9' * 5000}", "expected integers"),  # more digits than Python reads
+    (f"run quickstart --jobs {'9' * 5000}", "expected auto, or how many runs at once"),
     ("run quikstart", "did you mean 'quickstart'"),
     ("show cifar-resnets", "did you mean 'cifar-resnet'?"),
     ("run fig6", "it is a figure of cifar-resnet, drawn by: resrepro plot fig6"),

@@ -49,6 +49,9 @@ def test_the_brief_table_of_many_claims_has_what_does_not_hold_and_counts_the_ot
     assert table.notes == ("more claims, shown by `resrepro report`: 2 supported",)
     few = claims.brief_table(judged[2:], {status: status for status in statuses})
     assert [row[1] for row in few.rows] == statuses[2:] and not few.notes
+    further = replace(judged[0][1], further={verdict.claim.runs[0]: (7.5,)})
+    with_further = claims.brief_table([(experiment, further)], {status: status for status in statuses})
+    assert "(not counted: 7.50)" in with_further.rows[0][3] and with_further.notes == (claims.NOT_COUNTED,)
 
 
 def test_every_shipped_claim_says_where_the_paper_makes_it() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -26,7 +26,9 @@ class Diverged(Exception):
 
 
 class Training:
-    """Holds one training in progress. Between two iterations `state_dict` is all that a later process needs to go on.
+    """Holds one training in progress. `state_dict` is all that a later process needs to go on.
+
+    It can be taken between two iterations, and where a curve point was stopped while it was measured.
 
     Args:
         first_iter: the iteration it starts at; not 0 where its net is a trained one already.
@@ -68,26 +70,34 @@ class Training:
         num_images = engine.clean_view.images.num_images + 2 * engine.single_view.images.num_images
         return num_images / 3 / self.recipe.batch_size
 
-    def steps(self) -> Iterator[CurvePoint | None]:
+    def steps(self, check_stop: Callable[[], None] = lambda: None) -> Iterator[CurvePoint | None]:
         """Train to the end of the recipe, and yield after each iteration: a curve point where one is due, else None.
 
         The host reads from the device only at curve points, and while a warm-up waits for its bound.
+
+        Args:
+            check_stop: is called while a curve point is measured, and may raise to stop.
 
         Raises:
             Diverged: the loss is NaN or infinite.
         """
         self._note_session()
-        self._check_drops()
-        self._measure_gradients()
-        while self.iteration < self.recipe.total_iters:
-            lr = self.lr
-            self.engine.step(self.iteration, lr)
-            self.iteration += 1
-            self._check_gate()
-            point = self._point(lr)
+        if self._point_due and self.iteration > self.first_iter:  # it was stopped while it was measured
+            yield self._end_iteration(check_stop)
+        else:
             self._check_drops()
             self._measure_gradients()
-            yield point
+        while self.iteration < self.recipe.total_iters:
+            self.engine.step(self.iteration, self.lr)
+            self.iteration += 1
+            yield self._end_iteration(check_stop)
+
+    def _end_iteration(self, check_stop: Callable[[], None]) -> CurvePoint | None:
+        point = self._point(check_stop) if self._point_due else None
+        self._check_gate()
+        self._check_drops()
+        self._measure_gradients()
+        return point
 
     def _note_session(self) -> None:
         session = Session(
@@ -141,22 +151,24 @@ class Training:
             std = stds.get(found.layer)
             self.norms.append(LayerNorms(iteration=self.iteration, moment=moment, **vars(found), response_std=std))
 
-    def _point(self, lr: float) -> CurvePoint | None:
+    @property
+    def _point_due(self) -> bool:
         last = self.iteration == self.recipe.total_iters
-        if not last and self.iteration % self.recipe.curve_every_iters:
-            return None
+        taken = self.points and self.points[-1].iteration == self.iteration
+        return not taken and (last or self.iteration % self.recipe.curve_every_iters == 0)
+
+    def _point(self, check_stop: Callable[[], None]) -> CurvePoint:
         totals = self.engine.totals()
         self._check_finite(totals.loss)
         train_loss, train_error_pct = totals.since(self._at_last_point)
-        self._at_last_point = totals
-        test = self.engine.test()
+        test = self.engine.test(check_stop)
         self._check_finite(test.loss)
         num_batches, averaged = self.recipe.bn_average_batches, None
         if num_batches is not None:
-            averaged = self.engine.test_bn_averaged(self.iteration, num_batches).error_pct
+            averaged = self.engine.test_bn_averaged(self.iteration, num_batches, check_stop).error_pct
         point = CurvePoint(
             iteration=self.iteration,
-            lr=lr,
+            lr=self.lr,  # of this iteration: no drop after it has been made yet, and no warm-up has ended
             train_loss=train_loss,
             train_error_pct=train_error_pct,
             test_loss=test.loss,
@@ -165,6 +177,7 @@ class Training:
             test_error_bn_averaged_pct=averaged,
         )
         self.points.append(point)
+        self._at_last_point = totals
         return point
 
     def _check_finite(self, loss: float) -> None:

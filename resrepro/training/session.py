@@ -133,25 +133,30 @@ class RunSession:
         run, files = self.run, self.files
         if run.start_from is not None:
             constructed_start.construct(run, run.start_from, self.results_dir, training, self.signals.check, check)
-        saved, num_norms = time.monotonic(), len(training.norms)
-        for point in training.steps():
-            agreed = self.world.size == 1 or training.iteration % AGREE_EVERY_ITERS == 0
-            stop = agreed and self.signals.received()
+        saved, num_norms, alone = time.monotonic(), len(training.norms), self.world.size == 1
+        try:
+            # Several processes would ask each other before each part of a curve point; there a stop waits for its end.
+            for point in training.steps(self.signals.check) if alone else training.steps():
+                if self.world.is_rank_zero:
+                    due = self._checkpoint_due(training.iteration, point, time.monotonic() - saved)
+                    if due or point is not None or len(training.norms) > num_norms:
+                        check()
+                    if point is not None:
+                        csv_rows.append_row(files.curves, point)
+                    if len(training.norms) > num_norms:
+                        csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
+                        num_norms = len(training.norms)
+                    if due:
+                        checkpoint.save(files, run, training)
+                        saved = time.monotonic()
+                if alone or training.iteration % AGREE_EVERY_ITERS == 0:
+                    self.signals.check()
+                self.reporter.advanced(run, training, point)
+        except Interrupted:
             if self.world.is_rank_zero:
-                due = stop or self._checkpoint_due(training.iteration, point, time.monotonic() - saved)
-                if due or point is not None or len(training.norms) > num_norms:
-                    check()
-                if point is not None:
-                    csv_rows.append_row(files.curves, point)
-                if len(training.norms) > num_norms:
-                    csv_rows.write_rows(files.gradients, LayerNorms, training.norms)
-                    num_norms = len(training.norms)
-                if due:
-                    checkpoint.save(files, run, training)
-                    saved = time.monotonic()
-            if stop:
-                raise Interrupted
-            self.reporter.advanced(run, training, point)
+                check()
+                checkpoint.save(files, run, training)
+            raise
 
     def _checkpoint_due(self, iteration: int, point: CurvePoint | None, age_s: float) -> bool:
         """Tell whether to write a checkpoint; on a GPU, whose curve points are a second apart, not at each of them."""

@@ -13,6 +13,7 @@ from resrepro.data.in_memory.images import Images
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute, Precision, choose
+from resrepro.runtime.signals import Interrupted
 from resrepro.training import checkpoint
 from resrepro.training.loop import Training
 from support.recipes import tiny_recipe, tiny_run
@@ -54,6 +55,31 @@ def test_resuming_anywhere_is_bit_identical(
     keep = {"elapsed_s"}
     assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]
     assert second.norms == whole.norms
+
+
+@pytest.mark.parametrize("num_checks", [1, 3, 8, 9])  # each point asks four times: at a test, two mini-batches, a test
+def test_a_training_that_is_stopped_while_it_measures_a_point_goes_on_with_it(
+    images: Images, fp32: Compute, num_checks: int
+) -> None:
+    recipe = tiny_recipe(bn_average_batches=2, warmup={"lr": 0.001, "iters": 5})  # the first point is at 5
+    whole = whole_training(images, fp32, recipe)
+    assert whole.points[0].lr == 0.001  # that of its last iteration, though the warm-up ends with it
+    first, second = (training(images, fp32, recipe) for _ in range(2))
+    checks = iter(range(1, num_checks + 1))
+
+    def check_stop() -> None:
+        if next(checks) == num_checks:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        list(first.steps(check_stop))
+    assert (first.iteration, len(first.points)) == [(5, 0), (10, 1), (12, 2)][(num_checks - 1) // 4]
+    second.load_state_dict(first.state_dict())
+    found = list(filter(None, second.steps()))
+    assert same(weights(whole), weights(second)) and second.norms == whole.norms
+    keep = {"elapsed_s"}
+    assert [p.model_dump(exclude=keep) for p in whole.points] == [p.model_dump(exclude=keep) for p in second.points]
+    assert found == second.points[len(first.points) :]
 
 
 def test_what_computed_which_part_is_kept(images: Images, fp32: Compute) -> None:

@@ -19,6 +19,7 @@ from resrepro.cli import app
 from resrepro.config.experiment import Experiment
 from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import experiment_names, find_experiment
+from resrepro.report import page_figures
 from resrepro.report.departures import DEPARTURES
 from resrepro.report.run_table import departures
 from resrepro.report.speed import speed_table
@@ -30,6 +31,7 @@ from support.records import record
 FOUR = {"plain20": (3.0, 9.6), "plain56": (9.0, 13.2), "resnet20": (0.6, 8.4), "resnet56": (0.1, 7.0)}
 ARXIV = "https://arxiv.org/abs/1512.03385"  # a link: nothing is loaded from there
 VOID = {"meta", "link", "br"}
+BLANK = b'<svg viewBox="0 0 9 9"></svg>'
 
 
 def finish(results_dir: Path, run: Run, train: float, test: float, scale: float = 1.0) -> results.RunFiles:
@@ -61,9 +63,15 @@ def four_runs(results_dir: Path, scale: float = 1.0, seeds: tuple[int, ...] = (0
     return [finish(results_dir, run, *(e + run.seed / 10 for e in FOUR[run.name]), scale) for run in runs]
 
 
-def report(results_dir: Path, *words: str) -> tuple[str, str]:
-    """The texts of both files, of a command that failed only if files could not be used: it names them."""
-    done = CliRunner().invoke(app, ["report", "--results-dir", str(results_dir), *words], catch_exceptions=False)
+def report(results_dir: Path, *words: str, draws: bool = False) -> tuple[str, str]:
+    """The texts of both files, of a command that failed only if files could not be used: it names them.
+
+    To draw the figures takes most of the time, so they are blank where a test is about the words.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not draws:
+            patch.setattr(page_figures, "render", lambda *_: [BLANK])
+        done = CliRunner().invoke(app, ["report", "--results-dir", str(results_dir), *words], catch_exceptions=False)
     assert done.exit_code == (1 if "\nerror: " in done.output else 0), done.output
     assert [Path(line).name for line in done.output.splitlines()[:2]] == ["report.html", "report.md"]
     html, markdown = (Path(line).read_text() for line in done.output.splitlines()[:2])
@@ -142,7 +150,7 @@ def test_an_empty_folder_names_everything_that_is_missing_with_its_command(tmp_p
 def test_the_page_is_well_formed_names_nothing_twice_and_loads_nothing(tmp_path: Path) -> None:
     four_runs(tmp_path, seeds=(0, 1))
     four_runs(tmp_path, scale=0.1)
-    html, _ = report(tmp_path)
+    html, _ = report(tmp_path, draws=True)
     page = checked(html)
     assert len(page.names) == len(set(page.names)), "an id is there twice"
     for target in page.targets:
@@ -272,7 +280,7 @@ def test_damaged_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     resnet56.record.write_bytes(b"\xff\xfe")
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "cpu.json").write_text('{"rows": [{}]}')
-    html, markdown = report(tmp_path)
+    html, markdown = report(tmp_path, draws=True)
     checked(html)
     left_out = markdown.partition("## Left out")[2]
     broken = (plain20.curves, plain56.record, resnet20.responses, resnet56.record, tmp_path / "bench" / "cpu.json")
@@ -353,7 +361,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_a_browser_has_nothing_to_complain_of(tmp_path: Path) -> None:
     four_runs(tmp_path)
-    report(tmp_path)
+    report(tmp_path, draws=True)
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
     page = f"file://{tmp_path}/report.html"
     done = subprocess.run([CHROMIUM, *words, page], capture_output=True, text=True, timeout=120, check=True)

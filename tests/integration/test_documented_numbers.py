@@ -548,14 +548,16 @@ def test_the_gradients_of_untrained_nets_on_the_page_are_the_stored_ones() -> No
 
 
 def test_the_bottlenecks_errors_are_the_records() -> None:
-    nets = "plain20", "plain56", "resnet20"
+    nets = "plain20", "plain56", "resnet20", "resnet56"
     errors = [record(f"{net}-bottleneck-x0.02")["final_train_error_pct"] for net in nets]
     text = page("docs/laboratory.md")
     assert (
         "`plain20-bottleneck` ends at {:.1f} % training error, `plain56-bottleneck` at {:.1f}".format(*errors) in text
     )
-    assert f"`resnet20-bottleneck` at {errors[2]:.1f}. So plain nets" in text
+    assert "`resnet20-bottleneck` at {:.1f} and `resnet56-bottleneck` at {:.1f}.".format(*errors[2:]) in text
+    below, above = errors[1] - errors[3], errors[3] - errors[2]
     assert f"by {errors[1] - errors[0]:.0f} points here" in text
+    assert f"is only {below:.0f} points below the plain one, and {above:.0f} above that with 20 layers" in text
 
 
 def test_the_signals_over_the_training_are_the_records() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, RunName, console, print_table
+from resrepro.cli.options import DEFAULT_RESULTS, ReadDir, RunName, print_table, say
 from resrepro.errors import UserError
 from resrepro.results.status import named_run
 
@@ -32,5 +32,5 @@ def compare(
         names = [str(files.folder) for files in runs]
     num_images = next(iter(found.values())).num_images
     table = comparison.comparison_table(f"{num_images} test images, single view", found)
-    console.print(f"first:  {names[0]}\nsecond: {names[1]}", soft_wrap=True)
+    say(f"first:  {names[0]}\nsecond: {names[1]}")
     print_table(table)

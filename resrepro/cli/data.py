@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resrepro.cli.options import DEFAULT_DATA, DataDir, SkipCorrupt, console
+from resrepro.cli.options import DEFAULT_DATA, DataDir, SkipCorrupt, console, say
 from resrepro.errors import printable
 
 if TYPE_CHECKING:
@@ -56,12 +56,9 @@ def prepare(
         folder = list_image_files(dataset, data_dir=data_dir)
         left_out = packing.prepare(folder, dataset, options)
     for name in left_out:
-        console.print(f"left out as corrupt: {printable(name)}", soft_wrap=True)
+        say(f"left out as corrupt: {printable(name)}")
     found = open_image_folder(dataset, data_dir=data_dir)
-    console.print(
-        f"{found.place}: {len(found.train)} training and {len(found.test)} test images, {len(found.classes)} classes",
-        soft_wrap=True,
-    )
+    say(f"{found.place}: {len(found.train)} training and {len(found.test)} test images, {len(found.classes)} classes")
 
 
 @app.command()
@@ -84,7 +81,7 @@ def check(
 
     options = DataOptions(data_dir=data_dir, num_workers=_num_workers(workers))
     folder = load_dataset(dataset, options, as_files=True).folder
-    console.print(f"{folder.place}: {len(folder.classes)} classes", soft_wrap=True)
+    say(f"{folder.place}: {len(folder.classes)} classes")
     unreadable = 0
     for split, files in (("train", folder.train), ("test", folder.test)):
         with _progress() as progress:
@@ -92,13 +89,12 @@ def check(
         fewest, most = class_counts(files, len(folder.classes))
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
         a_class = f"{fewest} to {most}" if fewest < most else str(most)
-        console.print(
+        say(
             f"{split}: {found.num_images} images, {a_class} a class; {kinds or 'none readable'}; "
             f"{found.small} with a shorter side below {smallest} pixels; {len(found.unreadable)} unreadable",
-            soft_wrap=True,
         )
         for line in found.unreadable[:NAMED]:
-            console.print(f"  {line}", soft_wrap=True)
+            say(f"  {line}")
         unreadable += len(found.unreadable)
     if unreadable:
         raise typer.Exit(1)
@@ -127,7 +123,7 @@ def _progress() -> Iterator[ProgressCallback]:
         tenth = 10 * done // total
         if not console.is_terminal and tenth > tenths.get(what, 0):
             tenths[what] = tenth
-            console.print(f"{what}: {done}/{total}", soft_wrap=True)
+            say(f"{what}: {done}/{total}")
 
     with bars:
         yield show

@@ -21,6 +21,7 @@ from resrepro.cli.options import (
     console,
     numbers,
     places_of,
+    say,
 )
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import EvaluationProtocol
@@ -137,11 +138,11 @@ def _evaluate(
     num_images = len(data.test_labels)
     num_tested = len(setup.numbers(num_images))
     sample = "" if num_tested == num_images else f", of which a sample of {num_tested}, not recorded"
-    console.print(f"test errors on {nets[0].dataset}, {protocol}{sides}, {num_images} images{sample}", soft_wrap=True)
+    say(f"test errors on {nets[0].dataset}, {protocol}{sides}, {num_images} images{sample}")
     _print_other_precisions(nets, setup.compute.precision)
     console.print(table)
     for file in filter(None, files):
-        console.print(file, soft_wrap=True)
+        say(file)
 
 
 def _print_other_precisions(nets: list[TrainedNet], precision: str) -> None:
@@ -149,10 +150,9 @@ def _print_other_precisions(nets: list[TrainedNet], precision: str) -> None:
     for net in nets:
         record = net.record
         if record and record.precision != precision and record.final_test_error_pct is not None:
-            console.print(
+            say(
                 f"in {precision}; {net.name} was trained in {record.precision}, and recorded there "
                 f"{record.final_test_error_pct:.2f} % (single view)",
-                soft_wrap=True,
             )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from resrepro.cli.job import Job
-from resrepro.cli.options import console
+from resrepro.cli.options import console, say
 from resrepro.errors import UserError
 
 SIGNAL_S = 120  # before the end of its time a job is told to write its checkpoint; Slurm may do so 30 s earlier
@@ -77,7 +77,7 @@ def run_here(folder: Path, jobs: list[Job], limit_min: int, gpus: int) -> None:
         for job in jobs:
             with _ignoring_ctrl_c():  # it reaches the job, too, which is told by the SIGTERM below
                 started = executor.submit(job)
-            console.print(f"{', '.join(map(str, job.runs))}: {started.paths.stdout}", soft_wrap=True)
+            say(f"{', '.join(map(str, job.runs))}: {started.paths.stdout}")
             while not started.done() and not signals.received():
                 time.sleep(0.2)
             if number := signals.received():

@@ -21,6 +21,7 @@ from resrepro.cli.options import (
     of_results,
     print_json,
     print_table,
+    say,
 )
 from resrepro.config.experiment import Experiment
 from resrepro.config.recipe import SWITCHES, Recipe
@@ -73,20 +74,15 @@ def list_experiments(
     _print_problems([status for its in statuses.values() for status in its])
     stored = [e.name for e in experiments if folder_with_runs(results_dir, e.name, e.runs) != results_dir]
     if stored:
-        console.print(
-            f"\n{', '.join(stored)}: you have no runs of these yet; figures show those in {results_dir}/NAME",
-            soft_wrap=True,
-        )
+        say(f"\n{', '.join(stored)}: you have no runs of these yet; figures show those in {results_dir}/NAME")
     options = variation.options
     if len(experiments) < len(shipped):
         too_short = sorted({e.name for e in shipped} - {e.name for e in experiments})
-        console.print(f"\ntoo short for{options}: {', '.join(too_short)}", soft_wrap=True)
+        say(f"\ntoo short for{options}: {', '.join(too_short)}")
     of_all = " with the whole schedule" if options else ""
-    console.print("\ncost: on two CPU cores with AVX512-BF16 (others take up to five times as long),", soft_wrap=True)
-    console.print(f"if none of its runs is finished{of_all}; ?: not measured", soft_wrap=True)
-    console.print(
-        f"resrepro show NAME{options} tells more; resrepro run NAME{options} trains the missing runs.", soft_wrap=True
-    )
+    say("\ncost: on two CPU cores with AVX512-BF16 (others take up to five times as long),")
+    say(f"if none of its runs is finished{of_all}; ?: not measured")
+    say(f"resrepro show NAME{options} tells more; resrepro run NAME{options} trains the missing runs.")
 
 
 def _varied(experiments: Iterable[Experiment], variation: Variation) -> list[Experiment]:
@@ -164,7 +160,7 @@ def show(
     )
     switches = _values(recipe, {key for key, default in SWITCHES.items() if getattr(recipe, key) != default})
     about[""] = switches and f"{switches} (what they are: docs/experiments.md)"
-    console.print("\n".join(f"{word:8}{text}" for word, text in about.items() if text), soft_wrap=True)
+    say("\n".join(f"{word:8}{text}" for word, text in about.items() if text))
     rows = []
     for run, status in zip(experiment.runs, statuses, strict=True):
         differences = _values(run.recipe, {key for key, value in run.recipe if value != getattr(recipe, key)})
@@ -175,7 +171,7 @@ def show(
     _print_problems(statuses)
     _print_distances(experiment, statuses)
     typed = experiment.as_typed + of_results(results_dir)
-    console.print(f"\nresrepro run {typed}\nresrepro plot {typed}", soft_wrap=True)
+    say(f"\nresrepro run {typed}\nresrepro plot {typed}")
 
 
 def _values(recipe: Recipe, keys: set[str]) -> str:
@@ -225,4 +221,4 @@ def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
 
 def _print_problems(statuses: list[RunStatus]) -> None:
     for problem in dict.fromkeys(status.problem for status in statuses if status.problem):
-        console.print(f"damaged: {problem}", soft_wrap=True)
+        say(f"damaged: {problem}")

@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resrepro.cli.options import (
-    DATA_DIR_VARIABLE,
-    DEFAULT_DATA,
-    DEFAULT_RESULTS,
-    ReadDir,
-    RunName,
-    console,
-    data_folder,
-)
+from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, RunName, data_folder, say
 from resrepro.errors import UserError, did_you_mean
 from resrepro.results.status import named_run
 
@@ -64,11 +56,8 @@ def export(
     classifier = load_classifier(files.folder, data_dir)
     path = output or Path(f"{classifier.run.stored_name}-seed{classifier.run.seed}{SUFFIXES[to]}")
     takes, difference = write(classifier, to, path, opset)
-    console.print(f"{path}: {takes}", soft_wrap=True)
-    console.print(
-        f"loaded again: the outputs for {NUM_IMAGES} images differ from the net's by {difference:.2g} at most",
-        soft_wrap=True,
-    )
+    say(f"{path}: {takes}")
+    say(f"loaded again: the outputs for {NUM_IMAGES} images differ from the net's by {difference:.2g} at most")
 
 
 def predict(
@@ -94,6 +83,6 @@ def predict(
     classifier = load_classifier(files.folder, data_dir)
     views = [read_view(image, classifier) for image in images]
     for image, (view, done) in zip(images, views, strict=True):
-        console.print(f"{image} ({done})", soft_wrap=True)
+        say(f"{image} ({done})")
         for name, probability_pct in top_classes(classifier, view, top):
-            console.print(f"  {probability_pct:5.1f} %  {name}", soft_wrap=True)
+            say(f"  {probability_pct:5.1f} %  {name}")

@@ -23,6 +23,7 @@ from resrepro.cli.options import (
     numbers,
     places_of,
     print_table,
+    say,
 )
 from resrepro.cli.results import OutputDir
 from resrepro.errors import UserError
@@ -55,7 +56,7 @@ def responses(
     for net in found:
         print_table(laboratory.tabulate(net))
     for path in laboratory.write(found, output_dir or results.figures_folder(results_dir)):
-        console.print(path, soft_wrap=True)
+        say(path)
 
 
 def lesions(
@@ -102,7 +103,7 @@ def lesions(
         )
     print_table(laboratory.tabulate(found.rows, stored.run.label))
     for file in written:
-        console.print(f"{file}{REPLACED if file in before else ''}", soft_wrap=True)
+        say(f"{file}{REPLACED if file in before else ''}")
 
 
 @contextmanager
@@ -163,12 +164,11 @@ def surface(
         results.write_measured(stored.files, {stored.files.surface: (SurfacePoint, found.rows)})
     anew = [point for point in found.rows if point.bn == "anew"]
     losses, middle = [point.loss for point in anew], anew[len(anew) // 2]
-    console.print(
+    say(
         f"{stored.run.label}: loss {middle.loss:.4f} ± {middle.loss_error:.4f} at the net, {max(losses):.3g} at most; "
         f"{some.num_images} training images, {len(found.rows)} points",
-        soft_wrap=True,
     )
-    console.print(f"{stored.files.surface}{REPLACED if before else ''}", soft_wrap=True)
+    say(f"{stored.files.surface}{REPLACED if before else ''}")
 
 
 def initialization(
@@ -204,4 +204,4 @@ def initialization(
             status.update(f"measured {len(found)} nets, the last of {net.gradients[0].depth} layers")
     print_table(laboratory.tabulate(found))
     for path in laboratory.write(found, results_dir):
-        console.print(path, soft_wrap=True)
+        say(path)

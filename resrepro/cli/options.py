@@ -171,7 +171,12 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(found: Table, console: Console = console) -> None:
+def say(text: object) -> None:
+    """Print a text whose lines are not broken, also where they are longer than the terminal is wide."""
+    console.print(text, soft_wrap=True)
+
+
+def print_table(found: Table) -> None:
     """Print a table in the width of the terminal: cells wrap between words; if they cannot, each row is a paragraph."""
     columns = list(zip(found.columns, *found.rows, strict=True))
     least = [max(len(word) for text in texts for word in text.split() or [""]) for texts in columns]
@@ -197,7 +202,7 @@ def print_table(found: Table, console: Console = console) -> None:
             shown.add_row(*row)
         console.print(shown)
     for note in found.notes:
-        console.print(note.replace("`", ""), soft_wrap=True)
+        say(note.replace("`", ""))
 
 
 def places_of(words: Sequence[str], results_dir: Path, command: str) -> list[Path]:

@@ -6,10 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from resrepro import paper
-from resrepro.cli.options import of_results, print_table
+from resrepro.cli.options import of_results, print_table, say
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
@@ -19,7 +17,7 @@ from resrepro.results.status import RunStatus, run_status
 from resrepro.results.tables import Table
 
 
-def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run], results_dir: Path) -> list[str]:
+def print_outcome(experiment: Experiment, runs: Sequence[Run], results_dir: Path) -> list[str]:
     """Print the results beside the paper's, the verdicts, the figures, and what to type next.
 
     Args:
@@ -30,35 +28,31 @@ def print_outcome(console: Console, experiment: Experiment, runs: Sequence[Run],
         What is wrong with the files of runs, one line each.
     """
     statuses = [run_status(results_dir, run) for run in runs]
-    console.print()
-    print_table(_table(runs, statuses, compared=not experiment.is_varied), console)
+    say("")
+    print_table(_table(runs, statuses, compared=not experiment.is_varied))
     for run, status in zip(runs, statuses, strict=True):
         if status.record is not None and status.record.status == "diverged":
-            console.print(
-                f"diverged: {run}, at iteration {status.iteration}: its loss became NaN or infinite", soft_wrap=True
-            )
+            say(f"diverged: {run}, at iteration {status.iteration}: its loss became NaN or infinite")
     judged = judge([(experiment, claim) for claim in decidable(experiment)], results_dir)
     of_others = [v for v in judged if v.status == "not run" and not _is_about(v.claim, runs)]
     for verdict in (verdict for verdict in judged if verdict not in of_others):
         word = ELSEWHERE[verdict.status] if experiment.is_varied else verdict.status
         detail = ", ".join(filter(None, (verdict.detail, verdict.test)))
-        console.print(f"{word}: {verdict.claim.text} ({detail})", soft_wrap=True)
+        say(f"{word}: {verdict.claim.text} ({detail})")
     if of_others:
-        console.print(f"not run: {len(of_others)} claim(s) about other runs of the experiment", soft_wrap=True)
+        say(f"not run: {len(of_others)} claim(s) about other runs of the experiment")
     if judged and experiment.is_varied:
-        console.print(
-            f"with{experiment.variation.options}, these verdicts are not about the paper's runs", soft_wrap=True
-        )
+        say(f"with{experiment.variation.options}, these verdicts are not about the paper's runs")
     problems = [status.problem for status in statuses if status.problem]
     drawn = draw_experiment(experiment, results_dir, formats=("png",))
     for problem in dict.fromkeys(problem for problem in drawn.problems if problem not in problems):
-        console.print(f"left out of a figure: {problem}", soft_wrap=True)
+        say(f"left out of a figure: {problem}")
     for file in drawn.files:
-        console.print(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}", soft_wrap=True)
+        say(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}")
     if all(status.record for status in statuses):
-        console.print(f"next:   resrepro {_next(experiment, of_results(results_dir))}", soft_wrap=True)
+        say(f"next:   resrepro {_next(experiment, of_results(results_dir))}")
     else:
-        console.print("next:   fix the errors below, then give the same command again")
+        say("next:   fix the errors below, then give the same command again")
     return problems
 
 

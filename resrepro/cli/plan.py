@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from resrepro.cli.options import duration, print_table
+from resrepro.cli.options import duration, print_table, say
 from resrepro.config.run import Run
 from resrepro.config.selection import Selection
 from resrepro.results.tables import Table
@@ -18,9 +16,7 @@ if TYPE_CHECKING:
     from resrepro.runtime.device import Compute
 
 
-def print_plan(
-    console: Console, selection: Selection, results_dir: Path, data_dir: Path, compute: Compute, num_devices: int
-) -> None:
+def print_plan(selection: Selection, results_dir: Path, data_dir: Path, compute: Compute, num_devices: int) -> None:
     """Print a row for each unfinished run, or for each experiment where there are several, and how long it takes.
 
     Args:
@@ -46,23 +42,23 @@ def print_plan(
             continue
         rows += [(str(plan.run), str(plan.iters_left), _time([plan])) for plan in new]
     num_runs = len({run.path for run in (*selection.runs, *missing)})  # those of other code now have its digest
-    console.print(f"{len(missing)} run(s) to train, {num_runs - len(missing)} finished", soft_wrap=True)
+    say(f"{len(missing)} run(s) to train, {num_runs - len(missing)} finished")
     if not missing:
         return
-    print_table(Table(columns=(*columns, "iterations", "time here"), rows=tuple(rows)), console)
+    print_table(Table(columns=(*columns, "iterations", "time here"), rows=tuple(rows)))
     if several:
-        console.print("a run that several experiments share is counted with the first of them", soft_wrap=True)
+        say("a run that several experiments share is counted with the first of them")
     found = [plan for plan in plans.values() if plan.seconds is not None]
     total_s = sum(plan.seconds or 0.0 for plan in found) / num_devices
     on = f"on {num_devices} devices at once" if num_devices > 1 else "one after another"
     without = f", without {len(plans) - len(found)} run(s) that are not estimated" if len(found) < len(plans) else ""
     if found:
-        console.print(f"in all about {duration(total_s)} {on}{without}", soft_wrap=True)
+        say(f"in all about {duration(total_s)} {on}{without}")
     for dataset in dict.fromkeys(run.dataset for run in missing):
         if not at_hand(dataset, data_dir=data_dir):
-            console.print(f"but first: {dataset} is not in {data_dir}, and cannot be downloaded", soft_wrap=True)
+            say(f"but first: {dataset} is not in {data_dir}, and cannot be downloaded")
     for how in dict.fromkeys(plan.how for plan in plans.values()):
-        console.print(f"estimated: {how}", soft_wrap=True)
+        say(f"estimated: {how}")
 
 
 def _time(plans: Sequence[Estimate]) -> str:

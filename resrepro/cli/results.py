@@ -22,6 +22,7 @@ from resrepro.cli.options import (
     output_folder,
     print_json,
     print_table,
+    say,
 )
 from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Variation
@@ -107,7 +108,7 @@ def table(
     option = "--output-dir" if output_dir else "--results-dir"
     name = f"table{which}" if which.isdigit() else f"{which}-distance"
     for path in write_table(found, folder, name, option):
-        console.print(path, soft_wrap=True)
+        say(path)
 
 
 def _make_table(which: str, results_dir: Path) -> Table:
@@ -148,11 +149,11 @@ def report(
 
     page = gather(results_dir, brief=brief)
     for path in files.write(page, output_dir or results_dir, "brief" if brief else "report"):
-        console.print(path, soft_wrap=True)
+        say(path)
     for line in page.lead:
-        console.print(line, soft_wrap=True)
+        say(line)
     counts = ", ".join(f"{count} {status}" for status, count in page.counts.items())
-    console.print(f"claims of the paper: {counts}", soft_wrap=True)
+    say(f"claims of the paper: {counts}")
     _exit_if(page.problems)
 
 
@@ -210,7 +211,7 @@ def plot(
         )
         lines = drawn.files if experiment.figures else (f"{experiment.name}: has no figure",)
         for line in lines:
-            console.print(line, soft_wrap=True)
+            say(line)
         if drawn.files and not show_missing:
             _print_missing(experiment, figures, source)
         num_files += len(drawn.files)
@@ -219,7 +220,7 @@ def plot(
     if num_files or problems:
         _print_left_out(left_out, every=seen is not None)
         if "all" in names:
-            console.print("figures beyond the paper, by name: resrepro list, resrepro plot NAME", soft_wrap=True)
+            say("figures beyond the paper, by name: resrepro list, resrepro plot NAME")
         _print_unused(sorted(look.words.keys() - look.written) if num_files else [], words)
     _exit_if(problems)
     if left_out and not num_files:
@@ -232,17 +233,17 @@ def plot(
 def _print_left_out(left_out: dict[str, str], *, every: bool) -> None:
     """Name the figures that are not drawn: each with the reason, or if every one was asked for, in one line."""
     if every and left_out:
-        console.print(f"not drawn, for lack of runs: {', '.join(left_out)}", soft_wrap=True)
-        console.print("why, and which runs: resrepro plot FIGURE", soft_wrap=True)
+        say(f"not drawn, for lack of runs: {', '.join(left_out)}")
+        say("why, and which runs: resrepro plot FIGURE")
         return
     for figure, reason in left_out.items():
-        console.print(f"not drawn: {figure}: {reason}", soft_wrap=True)
+        say(f"not drawn: {figure}: {reason}")
 
 
 def _print_unused(english: Iterable[str], words: Path | None) -> None:
     """Name the words that none of the figures drawn has."""
     for text in english:
-        console.print(f"--words {words}: '{text}' is in no text of these figures", soft_wrap=True)
+        say(f"--words {words}: '{text}' is in no text of these figures")
 
 
 def _formats(given: str) -> tuple[str, ...]:
@@ -263,4 +264,4 @@ def _print_missing(experiment: Experiment, figures: Iterable[FigureSpec], result
     if missing:
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
         command = f"resrepro run {experiment.as_typed}"
-        console.print(f"without {', '.join(missing[:MAX_NAMED])}{more}, not run yet: {command}", soft_wrap=True)
+        say(f"without {', '.join(missing[:MAX_NAMED])}{more}, not run yet: {command}")

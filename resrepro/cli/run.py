@@ -25,6 +25,7 @@ from resrepro.cli.options import (
     Workers,
     console,
     numbers,
+    say,
 )
 from resrepro.config.run import Run, Variation
 from resrepro.config.selection import Selection, select_runs
@@ -78,7 +79,7 @@ def asked_runs(
         at_hand=at_hand,
     )
     for experiment in selection.left_out:
-        console.print(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})", soft_wrap=True)
+        say(f"left out: {experiment.name} (no {experiment.dataset} in {data_dir})")
     return selection
 
 
@@ -126,7 +127,7 @@ def run(
         )  # fmt: skip
         if code == 0 and world.is_rank_zero:
             for experiment, runs in selection.experiments:
-                problems = print_outcome(console, experiment, runs, results_dir)
+                problems = print_outcome(experiment, runs, results_dir)
                 errors += [problem for problem in problems if not any(problem in error for error in errors)]
     for error in errors:
         typer.echo(f"error: {error}", err=True)
@@ -142,7 +143,7 @@ def _print_plan(
 
     devices = _devices(world, device, processes)
     num_devices = 1 if processes > 1 else len(devices)
-    print_plan(console, selection, results_dir, data_dir, choose(devices[0], precision), num_devices)
+    print_plan(selection, results_dir, data_dir, choose(devices[0], precision), num_devices)
 
 
 def _train(
@@ -179,7 +180,7 @@ def _train(
     where = compute.name if len(devices) == world.size == 1 else f"{len(devices) * world.size} x {compute.name}"
     lacking = "; no CUDA device here" if device == "auto" and compute.device.type == "cpu" else ""
     busy = _busy() if compute.device.type == "cpu" and len(devices) == 1 and jobs in (None, 1) else ""
-    console.print(f"{len(runs)} run(s) on {where}, {compute.precision}{lacking}{busy}", soft_wrap=True)
+    say(f"{len(runs)} run(s) on {where}, {compute.precision}{lacking}{busy}")
     try:
         with TerminalReporter(console) as terminal:
             log = TensorBoardReporter(terminal, results_dir) if events and world.is_rank_zero else None
@@ -193,7 +194,7 @@ def _train(
                 log.write_finished(runs)
             return errors, 0
     except Stopped as stopped:
-        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+        say(f"{stopped}; the same command goes on from there")
         return [], 128 + stopped.signal_number
 
 

@@ -24,6 +24,7 @@ from resrepro.cli.options import (
     SkipCorrupt,
     Workers,
     console,
+    say,
 )
 from resrepro.cli.run import Names, Only, Seeds, asked_runs
 from resrepro.config.run import Run, Variation
@@ -91,8 +92,8 @@ def submit(
         return
     asked = {"partition": partition, "nodes": nodes, "gpus_per_node": gpus or None, "cpus_per_task": cpus}
     number = submit_array(folder, jobs, limit_min, ntasks_per_node=max(1, gpus), additional_parameters=further, **asked)
-    console.print(f"job {number}: {len(jobs)} task(s); their output: {folder}", soft_wrap=True)
-    console.print(f"next:   resrepro watch   (or: squeue --job {number}; scancel {number})", soft_wrap=True)
+    say(f"job {number}: {len(jobs)} task(s); their output: {folder}")
+    say(f"next:   resrepro watch   (or: squeue --job {number}; scancel {number})")
 
 
 def minutes(text: str) -> int:
@@ -144,7 +145,7 @@ def _is_held(files: RunFiles) -> bool:
         with exclusive(files):  # a machine that failed leaves the holder's name, but no lock
             return False
     except RunLocked as locked:
-        console.print(f"left out: {locked}", soft_wrap=True)
+        say(f"left out: {locked}")
         return True
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resrepro.cli.options import Json, console, print_json, print_table
+from resrepro.cli.options import Json, console, print_json, print_table, say
 from resrepro.config.architectures import ARCHITECTURES, VGG_LABELS, Counts, architecture, counted_nets
 from resrepro.results.tables import Table
 
@@ -41,11 +41,10 @@ def summary(
             console.print(f"{stage:8}{c} x {h}x{w}")
     else:
         ours, vgg = found["resnet152"], found["vgg19"]
-        console.print(
+        say(
             f"\nResNet-152 is {ours.num_layers / vgg.num_layers:.1f} times as deep as VGG-19 and has "
             f"{ours.num_multiply_adds / vgg.num_multiply_adds:.2f} times its multiply-adds "
             f"({ours.num_multiply_adds / 1e9:.1f}e9 and {vgg.num_multiply_adds / 1e9:.1f}e9)",
-            soft_wrap=True,
         )
 
 

@@ -20,6 +20,7 @@ from resrepro.cli.options import (
     console,
     data_folder,
     print_json,
+    say,
 )
 from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
@@ -91,7 +92,7 @@ def verify(
     else:
         num_without = sum(verified.net_left_out for verified in found.values())
         untested = f"; {num_without} net(s) not tested" if num_without else ""
-        console.print(f"{len(asked)} finished run(s), {num_differing} with differences{untested}", soft_wrap=True)
+        say(f"{len(asked)} finished run(s), {num_differing} with differences{untested}")
     if num_differing:
         raise typer.Exit(1)
 
@@ -99,7 +100,7 @@ def verify(
 def _print(files: RunFiles, verified: Findings) -> None:
     equal = [f"agrees with its record: {'; '.join(verified.equal)}"] if verified.equal else []
     for line in [*(f"differs: {line}" for line in verified.differences), *equal, *verified.notes]:
-        console.print(f"{files.name}: {line}", soft_wrap=True)
+        say(f"{files.name}: {line}")
 
 
 def _asked(words: list[str], results_dir: Path) -> list[RunFiles]:

@@ -53,7 +53,8 @@ class _Position(StrictModel):
             raise ValueError(f"iteration {self.iteration}, expected {first} to {last}")
         passed = range(first + 1, self.iteration + 1)
         due = [i for i in passed if i % run.recipe.curve_every_iters == 0 or i == last]
-        if [point.iteration for point in self.points] != due:
+        before = [i for i in due if i != self.iteration]  # where it was stopped while it measured the last one
+        if [point.iteration for point in self.points] not in (due, before):
             raise ValueError(f"curve points other than one each {run.recipe.curve_every_iters} iterations")
         moments = [*self.drops, self.iteration]
         if moments != sorted(moments) or (self.warmup_opened_iter or 0) > self.iteration:

@@ -59,9 +59,10 @@ def test_resuming_anywhere_is_bit_identical(
 
 @pytest.mark.parametrize("num_checks", [1, 3, 8, 9])  # each point asks four times: at a test, two mini-batches, a test
 def test_a_training_that_is_stopped_while_it_measures_a_point_goes_on_with_it(
-    images: Images, fp32: Compute, num_checks: int
+    images: Images, fp32: Compute, num_checks: int, tmp_path: Path
 ) -> None:
-    recipe = tiny_recipe(bn_average_batches=2, warmup={"lr": 0.001, "iters": 5})  # the first point is at 5
+    switches: dict[str, Any] = {"bn_average_batches": 2, "warmup": {"lr": 0.001, "iters": 5}}  # the first point is at 5
+    recipe, run = tiny_recipe(**switches), tiny_run(**switches)
     whole = whole_training(images, fp32, recipe)
     assert whole.points[0].lr == 0.001  # that of its last iteration, though the warm-up ends with it
     first, second = (training(images, fp32, recipe) for _ in range(2))
@@ -74,7 +75,8 @@ def test_a_training_that_is_stopped_while_it_measures_a_point_goes_on_with_it(
     with pytest.raises(Interrupted):
         list(first.steps(check_stop))
     assert (first.iteration, len(first.points)) == [(5, 0), (10, 1), (12, 2)][(num_checks - 1) // 4]
-    second.load_state_dict(first.state_dict())
+    checkpoint.save(RunFiles(folder=tmp_path), run, first)
+    checkpoint.load(RunFiles(folder=tmp_path), run, second)
     found = list(filter(None, second.steps()))
     assert same(weights(whole), weights(second)) and second.norms == whole.norms
     keep = {"elapsed_s"}

@@ -28,7 +28,6 @@ from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_figures
 from resrepro.errors import UserError
-from resrepro.report.tables import TABLES
 from resrepro.results.paths import folder_with_runs
 from resrepro.results.tables import Table, write_table
 
@@ -112,6 +111,8 @@ def table(
 
 
 def _make_table(which: str, results_dir: Path) -> Table:
+    from resrepro.report.tables import TABLES  # with numpy
+
     tables = {str(number): make for number, make in TABLES.items()}
     if which not in tables:
         from resrepro.report.distances import DISTANCES  # with matplotlib and pandas

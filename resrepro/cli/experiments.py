@@ -203,20 +203,23 @@ def _run_json(run: Run, status: RunStatus) -> dict[str, Any]:
 
 def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
     """Print how far the runs' curves are from the paper's, where it has a curve of the net; one row per curve."""
-    from resrepro.results.distance import distances, published
+    from resrepro.results.distance import WINDOWS, Distance, distances, not_whole, published
 
-    rows = []
+    rows, shown = [], list[Distance]()
     for run in {run.name: run for run in experiment.runs}.values():
         its = [s for r, s in zip(experiment.runs, statuses, strict=True) if r.name == run.name and s.points]
         counted = [s for s in its if s.state == "finished"] or [s for s in its if s.state != "diverged"]
         for which, found in distances(run.name, published(run), [s.points for s in counted]).items():
             means = (window.difference_pct for window in found.difference.windows)
             rows.append((run.name, which, *("" if mean is None else f"{mean:+.2f}" for mean in means)))
+            shown.append(found)
     if rows:
         console.print()
-        columns = ("ours minus the paper's (%)", "error", "plateau", "drop", "end")
-        note = "plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6"
-        print_table(Table(columns=columns, rows=tuple(rows), notes=(note,)))
+        columns = ("ours minus the paper's (%)", "error", *WINDOWS)
+        parts = not_whole(shown)
+        notes = [f"means over a part of a window: {parts}"] if parts else []
+        notes.append("plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6")
+        print_table(Table(columns=columns, rows=tuple(rows), notes=tuple(notes)))
 
 
 def _print_problems(statuses: list[RunStatus]) -> None:

@@ -19,6 +19,7 @@ from resrepro.results.tables import Table
 STATED = ("batch_size", "lr", "momentum", "weight_decay", "crop_padding")  # in Sec. 3.4 and 4.2, as numbers
 SPLIT_45K = 45_000  # the other training set of Sec. 4.2
 WHICH: tuple[Kind, ...] = ("test", "train")
+WINDOWS = ("plateau", "drop", "end")  # short for those of `resrepro.paper.curves.windows`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +86,23 @@ def _series(which: Kind, points: Sequence[CurvePoint]) -> tuple[list[float], lis
     return middles, [point.train_error_pct for point in points]
 
 
+def not_whole(found: Iterable[Distance]) -> str:
+    """Name the windows whose means are of a part of their points, as of a run in progress; empty if there are none."""
+    parts = []
+    for distance in found:
+        curve = distance.difference.curve
+        for name, mean in zip(WINDOWS, distance.difference.windows, strict=True):
+            due = mean.num_published - (curve.kind == "train")  # ours has no counterpart of the last training error
+            if 0 < mean.num_points < due:
+                parts.append(
+                    f"{distance.label}, {curve.kind}, {name}: {mean.num_points} of {mean.num_published} points"
+                )
+    return "; ".join(parts)
+
+
 def distance_table(title: str, found: Iterable[Distance]) -> Table:
     """Tabulate the distances, one row per curve and three windows; the paper's scatter beside them, to compare with."""
-    rows = []
+    rows, found = [], list(found)
     for distance in found:
         cells: list[str] = []
         for mean in distance.difference.windows:
@@ -95,18 +110,19 @@ def distance_table(title: str, found: Iterable[Distance]) -> Table:
             cells += ["–" if mean.paper_pct is None else f"{mean.paper_pct:.2f}{scatter}"]
             cells += ["–" if mean.difference_pct is None else f"{mean.difference_pct:+.2f}"]
         rows.append((distance.label, distance.difference.curve.kind, str(distance.num_seeds), *cells))
-    notes = (
+    notes = [
         "paper (%): mean over the published iterations that our run has reached, ± the scatter of a point about "
         "a smooth curve; ours: minus the paper's, in points of error; a training error of ours stands in the middle of "
         "the iterations that it is a mean over, so that the last published point has none of ours beside it",
         "plateau: before the first drop of the rate, iterations 20,000 to 31,999 on CIFAR-10; drop: after the first, "
         "33,000 to 47,999; end: 55,000 to 64,000 (on ImageNet the same fractions of the schedule)",
-    )
-    names = ("plateau", "drop", "end")
+    ]
+    if parts := not_whole(found):
+        notes.append(f"means over a part of a window: {parts}")
     return Table(
         title=title,
-        columns=("net", "error", "n", *(f"{name}, {whose}" for name in names for whose in ("paper", "ours − paper"))),
+        columns=("net", "error", "n", *(f"{name}, {whose}" for name in WINDOWS for whose in ("paper", "ours − paper"))),
         rows=tuple(rows),
-        measured=tuple(f"{name}, paper" for name in names),
-        notes=notes if rows else ("no run yet that has a curve in the paper",),
+        measured=tuple(f"{name}, paper" for name in WINDOWS),
+        notes=tuple(notes) if rows else ("no run yet that has a curve in the paper",),
     )

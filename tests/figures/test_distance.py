@@ -32,12 +32,12 @@ def run_of(experiment: str, name: str) -> Run:
     return next(run for run in find_experiment(experiment).runs if run.name == name)
 
 
-def store(results_dir: Path, run: Run, shift_pct: float, *, averaged: bool = False) -> None:
+def store(results_dir: Path, run: Run, shift_pct: float, *, averaged: bool = False, until: int = 64_000) -> None:
     """Store a run whose curves are the paper's, plus a constant."""
     test, train = (published_curve("cifar10", run.arch, which) for which in ("test", "train"))
     assert test is not None and train is not None
     points = []
-    for iteration in range(6000, 64001, 1000):
+    for iteration in range(6000, until + 1, 1000):
         error = float(np.interp(iteration, test.iterations, test.error_pct)) + shift_pct
         points.append(
             CurvePoint(
@@ -66,6 +66,19 @@ def test_a_constant_shift_is_the_distance_in_every_window(averaged: bool, tmp_pa
     assert found["test"][3].startswith("13.06±")
     columns, rows = table.divided()
     assert columns[3:6] == ["plateau, paper", "plateau, paper std", "plateau, paper note"] and rows[0][3] == "13.06"
+
+
+def test_a_mean_over_a_part_of_a_window_is_said(tmp_path: Path) -> None:
+    run = run_of("cifar-plain", "plain20")
+    store(tmp_path, run, 0.5, until=36_000)
+    *_, note = DISTANCES["fig6"](tmp_path).notes
+    # a training error of ours stands half an interval earlier
+    points = "plain-20, test, drop: 4 of 15 points; plain-20, train, drop: 3 of 15 points"
+    assert note == f"means over a part of a window: {points}"
+    shown = " ".join(command("show", "cifar-plain", "--results-dir", tmp_path).split())
+    assert f"means over a part of a window: {points.replace('plain-20', 'plain20')}" in shown
+    store(tmp_path, run, 0.5)
+    assert "a part of a window" not in " ".join(DISTANCES["fig6"](tmp_path).notes)
 
 
 def test_a_training_error_stands_in_the_middle_of_its_iterations() -> None:

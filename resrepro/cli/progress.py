@@ -132,15 +132,22 @@ class TerminalReporter:
         elif not self.console.is_terminal or now - shown.at < REFRESH_S:
             return
         shown.at = now
-        rate, left_s = _rate(run, training, shown)
+        its_per_s = _rate(training, shown)
         last = training.iteration == run.recipe.total_iters
-        extras = () if last else (f"lr {training.lr:g}", f"{rate * run.recipe.batch_size:.0f} images/s")
+        extras: tuple[str, ...] = () if last else (f"lr {training.lr:g}",)
+        ends: dict[str, float] = {}
+        eta: tuple[str, ...] = ()
+        if its_per_s is not None:
+            left_s = (run.recipe.total_iters - training.iteration + training.measuring_iters) / its_per_s
+            extras += () if last else (f"{its_per_s * run.recipe.batch_size:.0f} images/s",)
+            ends["ends_at"] = now + left_s
+            eta = (f"ETA {duration(left_s)}",)
         self.progress.update(
             shown.task, completed=training.iteration, shown=(LAST_TESTS if last else "", shown.errors), extras=extras,
-            ends_at=now + left_s,
+            **ends,
         )  # fmt: skip
         if not self.console.is_terminal:
-            words = (*((LAST_TESTS,) if last else ()), *extras, shown.errors, f"ETA {duration(left_s)}")
+            words = (*((LAST_TESTS,) if last else ()), *extras, shown.errors, *eta)
             line = f"{run}: {training.iteration}/{run.recipe.total_iters}  {'  '.join(words)}"
             self._say(line)
 
@@ -158,13 +165,10 @@ class TerminalReporter:
         self.console.print(line, soft_wrap=True)
 
 
-def _rate(run: Run, training: RunProgress, shown: _Shown) -> tuple[float, float]:
-    """Return iterations a second, tests included, and the seconds until the run has ended, measurements included."""
+def _rate(training: RunProgress, shown: _Shown) -> float | None:
+    """Return iterations a second, tests included; None before the first one after a run is resumed."""
     iterations = training.iteration - shown.from_iteration
-    seconds = max(training.elapsed_s - shown.from_elapsed_s, 1e-9)
-    rate = iterations / seconds
-    left = run.recipe.total_iters - training.iteration + training.measuring_iters
-    return rate, left / rate if iterations else 0.0
+    return iterations / max(training.elapsed_s - shown.from_elapsed_s, 1e-9) if iterations else None
 
 
 def _errors(point: CurvePoint) -> str:

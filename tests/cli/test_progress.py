@@ -76,6 +76,17 @@ def test_the_last_tests_are_named_and_take_their_time(monkeypatch: pytest.Monkey
     assert "64000/64000  last tests  train " in line and "ETA 0m02s" in line
 
 
+@pytest.mark.parametrize("iteration", [5000, 64000])
+def test_a_run_resumed_at_a_curve_point_has_no_speed_and_no_eta_yet(iteration: int) -> None:
+    run = find_experiment("cifar-plain").runs[0]
+    console = Console(width=140)
+    with console.capture() as captured, TerminalReporter(console) as reporter:
+        reporter.started(run, training(iteration))
+        reporter.advanced(run, training(iteration, elapsed_s=iteration / 100 + 3.0), point(iteration, error=12.34))
+    line = captured.get().splitlines()[-1]
+    assert line.endswith("train 12.34 %  test 13.34 %") and "images/s" not in line and "ETA" not in line
+
+
 def test_a_run_that_ends_leaves_a_line_above_the_bars_and_room_for_the_next() -> None:
     *runs, last = find_experiment("phase-diagram").runs[:30]
     console = terminal(80)

@@ -199,7 +199,7 @@ def plot(
     )  # fmt: skip
     variation = Variation(dataset=dataset, schedule_scale=schedule_scale, image_size=image_size, resize=resize)
     folder = output_dir or results.figures_folder(results_dir)
-    problems, left_out, num_files = dict[str, None](), dict[str, str](), 0
+    problems, left_out, num_files, said = dict[str, None](), dict[str, str](), 0, set[str]()
     names = names or ["all"]
     seen = Seen() if "all" in names and not show_missing else None
     for found, figures in find_figures(names):
@@ -214,7 +214,7 @@ def plot(
         for line in lines:
             say(line)
         if drawn.files and not show_missing:
-            _print_missing(experiment, figures, source)
+            _print_missing(experiment, figures, source, said)
         num_files += len(drawn.files)
         problems |= dict.fromkeys(drawn.problems)
         left_out |= drawn.left_out
@@ -256,13 +256,22 @@ def _formats(given: str) -> tuple[str, ...]:
     return formats
 
 
-def _print_missing(experiment: Experiment, figures: Iterable[FigureSpec], results_dir: Path) -> None:
-    """Name the experiment's runs that these of its figures lack, and what trains them."""
-    shown = {name for spec in figures for name in spec.run_names}
-    runs = [run for run in experiment.runs if run.name in shown]
-    folders = {run.name: results.run_files(results_dir, run).folder.parent for run in runs}
-    missing = [name for name, folder in folders.items() if not folder.is_dir()]
-    if missing:
-        more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
-        command = f"resrepro run {experiment.as_typed}"
-        say(f"without {', '.join(missing[:MAX_NAMED])}{more}, not run yet: {command}")
+def _print_missing(experiment: Experiment, figures: Iterable[FigureSpec], results_dir: Path, said: set[str]) -> None:
+    """Name the runs that these figures of an experiment lack, also those of others, and what trains them.
+
+    Args:
+        said: the lines that were printed, so that none is twice; these are added.
+    """
+    from resrepro.figures.declared import declaration
+
+    missing: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for spec in figures for name in spec.run_names):
+        command, runs = declaration(experiment, name)
+        if not results.run_files(results_dir, runs[0]).folder.parent.is_dir():
+            missing.setdefault(command, []).append(name)
+    for command, names in missing.items():
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        line = f"without {', '.join(names[:MAX_NAMED])}{more}, not run yet: {command}"
+        if line not in said:
+            say(line)
+        said.add(line)

@@ -28,6 +28,10 @@ def test_what_has_no_run_is_named_with_what_trains_it(tmp_path: Path) -> None:
     out = run("plot", "plain20-vs-plain56", *where).splitlines()
     assert out[-1] == "without plain56, not run yet: resrepro run plain20-vs-plain56"
     assert "without" not in run("plot", "plain20-vs-plain56", "--show-missing", *where)
+    _, *lines = run("plot", "fig6", "--no-paper", *where).splitlines()
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        f"resrepro run {name}" for name in ("cifar-plain", "cifar-resnet", "cifar-1202")
+    ]
 
 
 def test_a_figure_is_drawn_by_its_own_name(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_curves_are_those_of_ours_and_of_the_paper() -> None:
     fig6 = resrepro.curves("fig6", results_dir=RESULTS)
     paper = fig6[fig6["source"] == "paper"]
     assert {"plain20", "resnet110", "resnet1202"} <= set(paper["run"]) and paper["seed"].isna().all()
+    kept = resrepro.curves("quickstart", results_dir=RESULTS)  # in a folder of its own, as for `resrepro.figure`
+    assert {"plain-deep", "residual-deep"} < {*kept.run}
     one = resrepro.curves("cifar10/resnet56-decay-all/seed0", results_dir=RESULTS)
     ours = one[(one["source"] == "ours") & (one["kind"] == "test")]
     assert ours["error_pct"].iloc[-1] == 6.98 and ours["iteration"].iloc[-1] == 64_000

@@ -13,7 +13,7 @@ from resrepro.config.toml_files import experiment_names, find_experiment, shippe
 from resrepro.errors import UserError, did_you_mean
 from resrepro.paper import TEST_ERROR_PCT
 from resrepro.results.distance import published
-from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, stored_runs
+from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, folder_with_runs, stored_runs
 from resrepro.results.records import CurvePoint, RunRecord
 from resrepro.results.same_run import recorded_run
 
@@ -61,9 +61,11 @@ def _curves_of(what: str, root: Path) -> list[_Stored]:
         elsewhere = shipped_runs(experiment.dataset)
         runs: Iterable[Run] = (own[name] if name in own else elsewhere[name][0][1] for name in spec.run_names)
     elif what in experiment_names() or what.endswith(".toml"):
-        runs = {run.name: run for run in find_experiment(what).runs}.values()
+        experiment = find_experiment(what)
+        runs = {run.name: run for run in experiment.runs}.values()
     else:
         return _stored_curves(what, root)
+    root = folder_with_runs(root, experiment.name, experiment.runs)
     seeds = [run for first in runs for run in results.with_stored_seeds(root, [first])]
     return [(run, results.run_files(root, run), results.read_finished(root, run)) for run in seeds]
 

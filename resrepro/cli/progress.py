@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
@@ -135,7 +136,7 @@ class TerminalReporter:
         its_per_s = _rate(training, shown)
         last = training.iteration == run.recipe.total_iters
         extras: tuple[str, ...] = () if last else (f"lr {training.lr:g}",)
-        ends: dict[str, float] = {}
+        ends: dict[str, Any] = {}
         eta: tuple[str, ...] = ()
         if its_per_s is not None:
             left_s = (run.recipe.total_iters - training.iteration + training.measuring_iters) / its_per_s

@@ -220,22 +220,21 @@ def plot(
         left_out |= drawn.left_out
     if num_files or problems:
         _print_left_out(left_out, every=seen is not None)
-        if "all" in names:
-            say("figures beyond the paper, by name: resrepro list, resrepro plot NAME")
         _print_unused(sorted(look.words.keys() - look.written) if num_files else [], words)
     _exit_if(problems)
     if left_out and not num_files:
-        reason = "none of their runs is stored; begin with: resrepro run quickstart"
-        if "all" not in names:
-            reason = next(iter(left_out.values()))
+        none = "none of their runs is stored; begin with: resrepro run quickstart"
+        reason = none if "all" in names else next(iter(left_out.values()))
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
 
 
 def _print_left_out(left_out: dict[str, str], *, every: bool) -> None:
     """Name the figures that are not drawn: each with the reason, or if every one was asked for, in one line."""
-    if every and left_out:
-        say(f"not drawn, for lack of runs: {', '.join(left_out)}")
-        say("why, and which runs: resrepro plot FIGURE")
+    if every:
+        if left_out:
+            say(f"not drawn, for lack of runs: {', '.join(left_out)}")
+            say("why, and which runs: resrepro plot FIGURE")
+        say("figures beyond the paper, by name: resrepro list, resrepro plot NAME")
         return
     for figure, reason in left_out.items():
         say(f"not drawn: {figure}: {reason}")

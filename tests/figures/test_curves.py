@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from rich.console import Console
 
 from resrepro import results
 from resrepro.cli.outcome import print_outcome
@@ -151,15 +149,17 @@ def test_fig1_is_drawn_from_fig6s_runs_and_a_scaled_one_says_so(tmp_path: Path) 
     assert "plain-56  13.00" in short and "schedule × 0.05, not the paper's" in short
 
 
-def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(tmp_path: Path) -> None:
+def test_a_run_with_another_recipe_is_not_compared_with_the_papers_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store_curve(tmp_path, "resnext29-8x64d", 4.0)
     store_curve(tmp_path, "resnet110-300epochs", 6.0)
-    experiment, console = find_experiment("resnext"), Console(file=io.StringIO(), width=200)
+    experiment = find_experiment("resnext")
     (file,) = draw_experiment(experiment, tmp_path, formats=("svg",)).files
     drawn = file.read_text()
     assert "ResNeXt-29 (8x64d)  4.00 (paper 3.65)" in drawn and "ResNet-110 (300 epochs)  6.00" in drawn
-    print_outcome(console, experiment, experiment.runs, tmp_path)
-    printed = console.file.getvalue()
+    print_outcome(experiment, experiment.runs, tmp_path)
+    printed = capsys.readouterr().out
     assert "3.65" in printed and "consistent (one run): ResNeXt-29 (8x64d) has a lower test error" in printed
     assert "paper 6.61" not in drawn and "6.61" not in printed
 

@@ -59,10 +59,10 @@ def serve_and_die(*arguments: Any) -> None:
     given = f"{options['replaces']}-{len(missing)}-{options['num_sharing']}"
     (options["results_dir"] / f"replaces-{given}-{os.getpid()}").touch()
 
-    def dying(self: Training) -> Any:
+    def dying(self: Training, *arguments: Any) -> Any:
         results_dir = options["results_dir"]
         died = results_dir / "died"
-        for point in steps(self):
+        for point in steps(self, *arguments):
             residual = self.engine.net.layer2[0].downsample is not None
             if self.iteration == 7 and residual and not (died.exists() and "once" in results_dir.name):
                 died.touch()

@@ -104,8 +104,8 @@ def test_a_signal_stops_all_and_all_go_on(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_run_that_fails_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = Training.steps
 
-    def failing(self: Training) -> Any:
-        for i, point in enumerate(steps(self)):
+    def failing(self: Training, *arguments: Any) -> Any:
+        for i, point in enumerate(steps(self, *arguments)):
             if self.engine.net.layer1[0].downsample is None and i == 7:  # the plain net
                 raise RuntimeError("CUDA out of memory. Tried to allocate")
             yield point
@@ -123,11 +123,11 @@ def test_a_run_whose_files_are_damaged_while_it_fails_leaves_the_others_alone(
 ) -> None:
     steps = Training.steps
 
-    def failing(self: Training) -> Any:
+    def failing(self: Training, *arguments: Any) -> Any:
         if not results.run_files(tmp_path, RUNS[0]).record.exists():
             results.run_files(tmp_path, RUNS[0]).record.write_text("{")
             raise UserError("what failed")
-        return steps(self)
+        return steps(self, *arguments)
 
     monkeypatch.setattr(Training, "steps", failing)
     assert runner(tmp_path).run_all(RUNS[:2]) == ["what failed"]

@@ -560,6 +560,14 @@ def test_the_bottlenecks_errors_are_the_records() -> None:
     assert f"is only {below:.0f} points below the plain one, and {above:.0f} above that with 20 layers" in text
 
 
+def test_one_and_three_layers_in_f_at_a_fiftieth_are_the_records() -> None:
+    nets = "resnet56-1layer", "resnet56-3layer", "plain56-signals", "resnet56-signals"
+    one, three, plain, residual = (record(f"{net}-x0.02")["final_train_error_pct"] for net in nets)
+    text = page("docs/laboratory.md")
+    assert f"with one layer it ends at {one:.1f} %, between the two, but only {plain - one:.1f} points below" in text
+    assert f"it ends at {three:.1f} %, {three - residual:.1f} points above ResNet-56" in text and residual < one < plain
+
+
 def test_the_signals_over_the_training_are_the_records() -> None:
     """The ratio of gradients, the factor between convolutions, the responses' deviations, and the errors."""
     ratios, factors, stds, errors = {}, {}, {}, {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
@@ -46,8 +45,8 @@ class _Line(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         parts = [f"{task.completed:.0f}/{task.total:.0f}", *task.fields["shown"]]
-        if "ends_at" in task.fields:
-            parts.append(f"ETA {duration(max(0.0, task.fields['ends_at'] - time.monotonic()))}")
+        if (ends_at := task.fields.get("ends_at")) is not None:
+            parts.append(f"ETA {duration(max(0.0, ends_at - time.monotonic()))}")
         parts = [part for part in parts if part]
         run, extras = task.fields["run"], task.fields["extras"]
         return Text(fitted(run, parts, extras, self.width(), self.runs()), no_wrap=True)
@@ -135,17 +134,16 @@ class TerminalReporter:
         shown.at = now
         its_per_s = _rate(training, shown)
         last = training.iteration == run.recipe.total_iters
-        extras: tuple[str, ...] = () if last else (f"lr {training.lr:g}",)
-        ends: dict[str, Any] = {}
-        eta: tuple[str, ...] = ()
-        if its_per_s is not None:
+        extras, eta, ends_at = [f"lr {training.lr:g}"], [], None
+        if its_per_s:
             left_s = (run.recipe.total_iters - training.iteration + training.measuring_iters) / its_per_s
-            extras += () if last else (f"{its_per_s * run.recipe.batch_size:.0f} images/s",)
-            ends["ends_at"] = now + left_s
-            eta = (f"ETA {duration(left_s)}",)
+            extras.append(f"{its_per_s * run.recipe.batch_size:.0f} images/s")
+            eta, ends_at = [f"ETA {duration(left_s)}"], now + left_s
+        if last:
+            extras = []
         self.progress.update(
             shown.task, completed=training.iteration, shown=(LAST_TESTS if last else "", shown.errors), extras=extras,
-            **ends,
+            ends_at=ends_at,
         )  # fmt: skip
         if not self.console.is_terminal:
             words = (*((LAST_TESTS,) if last else ()), *extras, shown.errors, *eta)
@@ -166,10 +164,10 @@ class TerminalReporter:
         self.console.print(line, soft_wrap=True)
 
 
-def _rate(training: RunProgress, shown: _Shown) -> float | None:
-    """Return iterations a second, tests included; None before the first one after a run is resumed."""
+def _rate(training: RunProgress, shown: _Shown) -> float:
+    """Return iterations a second, tests included; 0 before the first one after a run is resumed."""
     iterations = training.iteration - shown.from_iteration
-    return iterations / max(training.elapsed_s - shown.from_elapsed_s, 1e-9) if iterations else None
+    return iterations / max(training.elapsed_s - shown.from_elapsed_s, 1e-9)
 
 
 def _errors(point: CurvePoint) -> str:

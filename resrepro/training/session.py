@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,6 @@ from resrepro import results
 from resrepro.config.run import Run
 from resrepro.data.dataset import Dataset
 from resrepro.errors import UserError
-from resrepro.evaluation.batch_norm import num_mini_batches
-from resrepro.evaluation.responses import Responses
-from resrepro.evaluation.single_view import prediction_rows
 from resrepro.models import build
 from resrepro.models.complexity import Complexity, complexity
 from resrepro.models.weights import save_weights
@@ -31,6 +28,7 @@ from resrepro.runtime.distributed import World
 from resrepro.runtime.signals import Interrupted, Signals
 from resrepro.training import checkpoint, constructed_start
 from resrepro.training.execution import Execution
+from resrepro.training.last_measurements import Measured, measured
 from resrepro.training.loop import Diverged, Training
 from resrepro.training.reporter import Reporter
 from resrepro.training.step import Engine
@@ -204,46 +202,6 @@ class RunSession:
 def count(run: Run, dataset: Dataset) -> Complexity:
     """Return the parameters, multiply-adds and activations of the run's net on the images of its dataset."""
     return complexity(run.arch, num_classes=dataset.num_classes, image_size=dataset.image_size(run.recipe))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What is measured when a run ends.
-
-    Args:
-        results: the errors that the record holds, in %, or `diverged_iter`.
-        responses: of the layers (Fig. 7).
-        predictions: for the test images.
-    """
-
-    results: dict[str, Any]
-    responses: list[Response] = field(default_factory=list)
-    predictions: list[Prediction] = field(default_factory=list)
-
-
-def measured(training: Training, check_stop: Callable[[], None]) -> Measured:
-    """Measure the trained net.
-
-    Args:
-        check_stop: is called between mini-batches, and may raise to stop.
-    """
-    last, engine = training.points[-1], training.engine
-    best = min(training.points, key=lambda p: p.shown_test_error_pct)
-    with Responses(engine.net, engine.clean_view.num_here, engine.world) as responses:
-        clean_train = engine.clean_train(check_stop)
-    engine.test(check_stop)
-    moving = engine.single_view.predictions()
-    bn_averaged_pct = engine.test_bn_averaged(last.iteration, num_mini_batches(training.recipe), check_stop).error_pct
-    errors = {
-        "final_train_error_pct": last.train_error_pct,
-        "final_test_error_pct": last.test_error_pct,
-        "best_test_error_pct": best.shown_test_error_pct,
-        "best_test_error_iter": best.iteration,
-        "final_test_error_bn_reestimated_pct": bn_averaged_pct,
-        "final_train_error_clean_pct": clean_train.error_pct,
-    }
-    predictions = prediction_rows(moving, engine.single_view.predictions())
-    return Measured(results=errors, responses=responses.rows(), predictions=predictions)
 
 
 def make_record(run: Run, training: Training, counts: Complexity, **found: Any) -> RunRecord:

@@ -172,7 +172,7 @@ def print_json(value: Any) -> None:
 
 
 def say(text: object) -> None:
-    """Print a text whose lines are not broken, also where they are longer than the terminal is wide."""
+    """Print a text without breaking its lines, however narrow the terminal is."""
     console.print(text, soft_wrap=True)
 
 

@@ -223,8 +223,8 @@ def plot(
         _print_unused(sorted(look.words.keys() - look.written) if num_files else [], words)
     _exit_if(problems)
     if left_out and not num_files:
-        none = "none of their runs is stored; begin with: resrepro run quickstart"
-        reason = none if "all" in names else next(iter(left_out.values()))
+        all_blank = "none of their runs is stored; begin with: resrepro run quickstart"
+        reason = all_blank if "all" in names else next(iter(left_out.values()))
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
 
 
@@ -234,7 +234,7 @@ def _print_left_out(left_out: dict[str, str], *, every: bool) -> None:
         if left_out:
             say(f"not drawn, for lack of runs: {', '.join(left_out)}")
             say("why, and which runs: resrepro plot FIGURE")
-        say("figures beyond the paper, by name: resrepro list, resrepro plot NAME")
+        say("figures beyond the paper are drawn by name: resrepro plot NAME; resrepro list has the names")
         return
     for figure, reason in left_out.items():
         say(f"not drawn: {figure}: {reason}")

@@ -244,8 +244,12 @@ def winograd(fused: None) -> None:
         pytest.skip("this CPU has no AVX2")
 
 
-# all borders at once; one tile; less, just and more than a group of 24 tiles; a height that is not the width
-@pytest.mark.parametrize("size", [(1, 4, 4), (5, 8, 8), (6, 8, 8), (7, 8, 8), (3, 16, 4), (9, 32, 32)])
+# all borders at once; one tile; less, just and more than a group of 24 tiles; a height that is not the width; a group
+# that ends in a row of tiles
+SIZES = [(1, 4, 4), (5, 8, 8), (6, 8, 8), (7, 8, 8), (3, 16, 4), (9, 32, 32), (2, 12, 20), (1, 4, 104)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [16, 32, 64])
 def test_a_convolution_in_fp32_is_fp64s(winograd: None, channels: int, size: tuple[int, int, int]) -> None:
     conv, x, grad = convolution(channels, *size, torch.float32)

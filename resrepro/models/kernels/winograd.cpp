@@ -106,25 +106,32 @@ struct Tiles {
         count(x.size(0) * in_image) {}
   int64_t groups() const { return (count + kGroup - 1) / kGroup; }
 
-  // Takes the patches of a group to (36, kGroup, C).
+  // Takes the patches of a group to (36, kGroup, C). Patches of neighbors overlap, so columns are transformed once.
   void inputs(const float* x, int64_t group, float* points) const {
-    for (int t = 0; t < kGroup && group * kGroup + t < count; ++t) {
-      const int64_t tile = group * kGroup + t, image = tile / in_image;
-      const int64_t top = tile % in_image / across * kSide - 1, left = tile % across * kSide - 1;
-      const float* first = x + ((image * height + top) * width + left) * C;
-      int64_t row = width * C;
-      float padded[kPoints * C];
-      if (top < 0 || left < 0 || top + kPatch > height || left + kPatch > width) {
-        std::fill_n(padded, kPoints * C, 0.0f);
-        const int64_t begin = std::max<int64_t>(0, -left), end = std::min<int64_t>(kPatch, width - left);
-        for (int64_t i = std::max<int64_t>(0, -top); i < std::min<int64_t>(kPatch, height - top); ++i)
-          std::copy_n(first + i * row + begin * C, (end - begin) * C, padded + (i * kPatch + begin) * C);
-        first = padded;
-        row = kPatch * C;
+    const int64_t begin = group * kGroup, end = std::min(begin + kGroup, count);
+    for (int64_t tile = begin, last; tile < end; tile = last) {
+      last = std::min(end, (tile / across + 1) * across);  // of this row of tiles
+      const int64_t image = tile / in_image, top = tile % in_image / across * kSide - 1;
+      const int64_t left = tile % across * kSide - 1, columns = (last - tile) * kSide + 2;
+      for (int c = 0; c < C; c += kLanes) {
+        Vec transformed[kGroup * kSide + 2][kPatch];
+        for (int64_t j = 0; j < columns; ++j) {
+          Vec in[kPatch] = {};
+          if (left + j >= 0 && left + j < width)
+            for (int i = 0; i < kPatch; ++i)
+              if (top + i >= 0 && top + i < height)
+                in[i] = load(x + ((image * height + top + i) * width + left + j) * C + c);
+          Inputs::apply(in, transformed[j]);
+        }
+        for (int64_t t = 0; t < last - tile; ++t)
+          for (int i = 0; i < kPatch; ++i) {
+            Vec in[kPatch], out[kPatch];
+            for (int j = 0; j < kPatch; ++j) in[j] = transformed[t * kSide + j][i];
+            Inputs::apply(in, out);
+            for (int j = 0; j < kPatch; ++j)
+              store(out[j], points + ((i * kPatch + j) * kGroup + tile - begin + t) * C + c);
+          }
       }
-      for (int c = 0; c < C; c += kLanes)
-        transform<Inputs>([&](int i, int j) { return load(first + i * row + j * C + c); },
-                          [&](int i, int j, Vec v) { store(v, points + ((i * kPatch + j) * kGroup + t) * C + c); });
     }
   }
   // Takes the gradients of a group's outputs to (36, kGroup, C); tiles past the last one are zero.

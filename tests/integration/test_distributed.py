@@ -39,9 +39,9 @@ from support.processes import WITH_FEW_IMAGES, few_images
 from support.recipes import tiny_recipe
 from support.trainings import training
 
-# Four images a part of BN. The rate is small, so that a ReLU that rounding turns on or off does little. Drops at 8, 12.
+# Four images a part of BN. Rounding turns some ReLUs on or off; the rate is so small that this does not grow.
 RECIPE = (
-    "total_iters = {total}\nbatch_size = 16\nlr = 0.002\nlr_drop_iters = [8, 12]\ncurve_every_iters = 5\n"
+    "total_iters = {total}\nbatch_size = 16\nlr = 0.0001\nlr_drop_iters = [8, 12]\ncurve_every_iters = 5\n"
     "crop_padding = 2\nbn_devices = {devices}\n"
 )
 PLAIN = (
@@ -165,21 +165,26 @@ def points(files: RunFiles) -> list[CurvePoint]:
 
 
 def assert_near(a: RunFiles, b: RunFiles) -> None:
-    """Everything that a run leaves, to the rounding of fp32 sums in another order, over 16 iterations."""
+    """Everything that a run leaves, to the rounding of fp32 sums in another order, over 16 iterations.
+
+    The bounds are three to ten times what a change of all initial weights by 1e-7 made in 22 runs of one process.
+    """
     for one, other in zip(points(a), points(b), strict=True):
         assert one.train_error_pct == other.train_error_pct
         assert one.test_error_pct == pytest.approx(other.test_error_pct, abs=1)  # one of 100 images
         assert (one.iteration, one.lr) == (other.iteration, other.lr)
         assert (one.train_loss, one.test_loss) == pytest.approx((other.train_loss, other.test_loss), rel=1e-4)
     states = state(a)["engine"], state(b)["engine"]
-    for part in ("model", "momentum"):
-        assert states[0][part].keys() == states[1][part].keys()
-        for key, value in states[0][part].items():
-            torch.testing.assert_close(value, states[1][part][key], rtol=1e-3, atol=1e-4)
+    for key, value in states[0]["model"].items():
+        relative = 1e-3 if "running" in key else 0
+        torch.testing.assert_close(value, states[1]["model"][key], rtol=relative, atol=2e-6)
+    for key, value in states[0]["momentum"].items():
+        assert (value - states[1]["momentum"][key]).norm() <= 0.02 * value.norm(), key
+    assert all(states[0][part].keys() == states[1][part].keys() for part in ("model", "momentum"))
     torch.testing.assert_close(states[0]["totals"], states[1]["totals"], rtol=1e-5, atol=0)
-    for path, row in (("responses", Response), ("gradients", LayerNorms)):
+    for path, row, relative in (("responses", Response, 1e-4), ("gradients", LayerNorms, 5e-3)):
         tables = [csv_rows.read_rows(getattr(files, path), row) for files in (a, b)]
-        assert_rows_near(*tables)
+        assert_rows_near(*tables, relative)
     ends = [
         (r.final_test_error_bn_reestimated_pct, r.final_train_error_clean_pct, r.best_test_error_pct)
         for r in (record(a), record(b))
@@ -187,10 +192,10 @@ def assert_near(a: RunFiles, b: RunFiles) -> None:
     assert ends[0] == pytest.approx(ends[1], abs=1)
 
 
-def assert_rows_near(a: list[Any], b: list[Any]) -> None:
+def assert_rows_near(a: list[Any], b: list[Any], relative: float) -> None:
     for one, other in zip(a, b, strict=True):
         for key, value in one.model_dump().items():
-            same = pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value
+            same = pytest.approx(value, rel=relative, abs=1e-5) if isinstance(value, float) else value
             assert getattr(other, key) == same
 
 
@@ -232,7 +237,7 @@ def test_two_processes_share_image_files(tmp_path: Path) -> None:
     for a, b in zip(points(one), points(two), strict=True):
         assert (a.train_error_pct, a.test_error_pct) == (b.train_error_pct, b.test_error_pct)
         assert (a.train_loss, a.test_loss) == pytest.approx((b.train_loss, b.test_loss), rel=1e-4)
-    assert_rows_near(*(csv_rows.read_rows(files.responses, Response) for files in (one, two)))
+    assert_rows_near(*(csv_rows.read_rows(files.responses, Response) for files in (one, two)), 1e-3)
 
 
 def torchrun(size: int, arguments: list[str], *options: str) -> subprocess.Popen[str]:
@@ -360,7 +365,7 @@ def test_a_net_made_deeper_is_the_same_and_the_others_need_no_files(tmp_path: Pa
 
 def test_a_loss_that_is_not_finite_ends_the_run_for_all(tmp_path: Path) -> None:
     toml = write(tmp_path)
-    toml.write_text(toml.read_text().replace("lr = 0.002", "lr = 1e30"))
+    toml.write_text(toml.read_text().replace("lr = 0.0001", "lr = 1e30"))
     assert "diverged at iteration 5" in run(2, words(toml, tmp_path))
     assert json.loads(files_of(tmp_path).record.read_text())["diverged_iter"] == 5
 

@@ -82,6 +82,20 @@ def test_bf16_is_the_fp32_result_rounded(fused: None, channels: int, with_shortc
         torch.testing.assert_close(a.float(), b, rtol=2e-2, atol=3e-2)
 
 
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gradient_passes_where_y_is_positive_also_at_the_mean(fused: None, channels: int, dtype: torch.dtype) -> None:
+    """Where a value is the mean, rounding decides: the backward pass must find what the forward did."""
+    torch.manual_seed(channels)
+    bn = nn.BatchNorm2d(channels)
+    nn.init.uniform_(bn.weight, 0.5, 1.5)
+    x = torch.randint(-1, 2, (8, channels, 16, 16))
+    x = torch.cat([x, -x]) + torch.arange(channels).view(-1, 1, 1) % 7 + 1  # the mean is exactly an integer
+    y = bn_relu(bn, x.to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_())
+    (db,) = torch.autograd.grad(y, bn.bias, torch.ones_like(y))
+    assert torch.equal(db, (y > 0).sum((0, 2, 3)).float())
+
+
 def test_gradients_equal_finite_differences_of_the_formula(fused: None) -> None:
     """Independently of torch's BN: the derivative of sum(grad * relu(bn(x))) along a random direction."""
     bn, (x, _, grad) = case(16, torch.float32)

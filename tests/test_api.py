@@ -66,6 +66,7 @@ def test_curves_are_those_of_ours_and_of_the_paper() -> None:
     ours = one[(one["source"] == "ours") & (one["kind"] == "test")]
     assert ours["error_pct"].iloc[-1] == 6.98 and ours["iteration"].iloc[-1] == 64_000
     by_name = resrepro.curves("resnet56-decay-all", results_dir=RESULTS)
+    assert resrepro.curves(f"{RESULTS}/cifar10/resnet56-decay-all/seed0/").equals(one)  # also of other results
     assert by_name.equals(one) and set(by_name["run"]) == {"resnet56-decay-all"}  # and not that of a tenth
 
 

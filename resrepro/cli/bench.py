@@ -13,8 +13,8 @@ from resrepro.cli.options import (
     Device,
     ImageSize,
     PrecisionName,
-    ResultsDir,
     Workers,
+    WriteDir,
     console,
     numbers,
 )
@@ -34,7 +34,7 @@ def bench(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     data_dir: DataDir = DEFAULT_DATA,
-    results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_dir: WriteDir = DEFAULT_RESULTS,
     jobs: Annotated[
         str | None, typer.Option(help="Time our loop with these numbers of runs at once.", show_default="1,2,4,8")
     ] = None,

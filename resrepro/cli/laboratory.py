@@ -17,8 +17,8 @@ from resrepro.cli.options import (
     InOrder,
     PrecisionName,
     ReadDir,
-    ResultsDir,
     RunName,
+    WriteDir,
     console,
     numbers,
     places_of,
@@ -179,7 +179,7 @@ def initialization(
     device: Device = "auto",
     precision: PrecisionName = "fp32",
     data_dir: DataDir = DEFAULT_DATA,
-    results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_dir: WriteDir = DEFAULT_RESULTS,
 ) -> None:
     """Measure the gradients of untrained nets against depth.
 

@@ -73,6 +73,9 @@ def of_results(results_dir: Path) -> str:
 ResultsDir = Annotated[
     Path, typer.Option("--results-dir", help="Store runs in this folder.", parser=_results, metavar="DIRECTORY")
 ]
+WriteDir = Annotated[
+    Path, typer.Option("--results-dir", help="Write results to this folder.", parser=_results, metavar="DIRECTORY")
+]
 ReadDir = Annotated[
     Path, typer.Option("--results-dir", help="Read runs from this folder.", parser=_stored, metavar="DIRECTORY")
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from resrepro.cli.options import duration, print_table, say
 from resrepro.config.run import Run
 from resrepro.config.selection import Selection
+from resrepro.errors import UserError
 from resrepro.results.tables import Table
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def print_plan(selection: Selection, results_dir: Path, data_dir: Path, compute:
         num_devices: that train at once.
     """
     from resrepro.bench.estimates import estimates
-    from resrepro.data.loading import at_hand
+    from resrepro.data.loading import check_readable, way
     from resrepro.training.runner import missing_runs
 
     each = [missing_runs(results_dir, list(runs)) for _, runs in selection.experiments]
@@ -54,9 +55,11 @@ def print_plan(selection: Selection, results_dir: Path, data_dir: Path, compute:
     without = f", without {len(plans) - len(found)} run(s) that are not estimated" if len(found) < len(plans) else ""
     if found:
         say(f"in all about {duration(total_s)} {on}{without}")
-    for dataset in dict.fromkeys(run.dataset for run in missing):
-        if not at_hand(dataset, data_dir=data_dir):
-            say(f"but first: {dataset} is not in {data_dir}, and cannot be downloaded")
+    for run in {(run.dataset, way(run.recipe)): run for run in missing}.values():
+        try:
+            check_readable(run.recipe, run.dataset, data_dir=data_dir)
+        except UserError as error:
+            say(f"cannot be trained: {error}")
     for how in dict.fromkeys(plan.how for plan in plans.values()):
         say(f"estimated: {how}")
 

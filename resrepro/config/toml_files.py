@@ -76,6 +76,8 @@ def find_experiment(name: str) -> Experiment:
             raise UserError(f"{name}: no such file; give an experiment's name or the path of a TOML file")
         experiment = read_experiment(path)
     elif name not in experiment_names():
+        if Path(name).is_file():
+            raise UserError(f"{name}: expected an experiment's name or the path of a TOML file")
         raise UserError(f"unknown experiment '{name}'{_hint(name, experiment_names())}")
     else:
         experiment = _shipped(name)

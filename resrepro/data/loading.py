@@ -96,13 +96,7 @@ def load_dataset(
     if resize is not None:
         files = open_image_folder(name, data_dir=options.data_dir, shorter_side=resize)
         return InMemoryDataset(resized.read(files, resize, options), options)
-    open_images = _openers(name).in_memory
-    if open_images is None:
-        raise UserError(
-            f"dataset '{name}': its images differ in size; give --resize 32, or take an experiment with preset "
-            "'imagenet', such as plain34-vs-res34"
-        )
-    return InMemoryDataset(open_images(_place(name, options.data_dir)), options)
+    return InMemoryDataset(_in_memory(name)(_place(name, options.data_dir)), options)
 
 
 def load_for(recipe: Recipe, name: str, options: DataOptions) -> Dataset:
@@ -146,10 +140,7 @@ def list_image_files(name: str, *, data_dir: Path) -> ImageFolder:
     Raises:
         UserError: absent, and not to be downloaded; another layout than expected.
     """
-    list_files = _openers(name).as_files
-    if list_files is None:
-        raise UserError(f"dataset '{name}': image files are expected here: {', '.join(IMAGE_FILES)}")
-    return list_files(_place(name, data_dir))
+    return _as_files(name)(_place(name, data_dir))
 
 
 def class_names(name: str, *, data_dir: Path) -> tuple[str, ...]:
@@ -162,6 +153,18 @@ def class_names(name: str, *, data_dir: Path) -> tuple[str, ...]:
     """
     names = _openers(name).class_names
     return names(_place(name, data_dir)) if names else open_image_folder(name, data_dir=data_dir).classes
+
+
+def check_readable(recipe: Recipe, name: str, *, data_dir: Path) -> None:
+    """Check what can be seen of a dataset without opening it: that the recipe reads such, and that it can be had.
+
+    Raises:
+        UserError: the recipe reads image files and these are none, or the reverse; absent, and not to be downloaded.
+    """
+    as_files = recipe.scale_crop is not None or recipe.resize is not None
+    open_it = _as_files(name) if as_files else _in_memory(name)
+    if (name == "imagenet" or name.startswith("folder:")) and not is_there(name, data_dir=data_dir):
+        open_it(_place(name, data_dir))  # says what is expected, and where
 
 
 def at_hand(name: str, *, data_dir: Path) -> bool:
@@ -184,6 +187,23 @@ def differs_in_size(name: str) -> bool:
 def _openers(name: str) -> Openers:
     check_dataset(name)
     return OPENERS[name.partition(":")[0]]
+
+
+def _in_memory(name: str) -> Callable[[Path], Images]:
+    open_images = _openers(name).in_memory
+    if open_images is None:
+        raise UserError(
+            f"dataset '{name}': its images differ in size; give --resize 32, or take an experiment with preset "
+            "'imagenet', such as plain34-vs-res34"
+        )
+    return open_images
+
+
+def _as_files(name: str) -> Callable[[Path], ImageFolder]:
+    list_files = _openers(name).as_files
+    if list_files is None:
+        raise UserError(f"dataset '{name}': image files are expected here: {', '.join(IMAGE_FILES)}")
+    return list_files
 
 
 def _place(name: str, data_dir: Path) -> Path:

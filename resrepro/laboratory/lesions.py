@@ -45,7 +45,7 @@ def blocks_of(net: nn.Module) -> dict[str, Block]:
     }
     if not found:
         raise UserError(
-            f"{type(net).__name__}: expected a net of this package whose blocks are F(x) + x, or F(x); it has none"
+            "lesions need a net of this package whose blocks are F(x) + x, or F(x) alone; this one has none"
         )
     return found
 

@@ -71,8 +71,11 @@ def _curves_of(what: str, root: Path) -> list[_Stored]:
 
 
 def _stored_curves(what: str, root: Path) -> list[_Stored]:
-    """Return the stored runs that are called so, by `<dataset>/<run>/seed<k>` or a part of it."""
+    """Return the stored runs that are called so, by `<dataset>/<run>/seed<k>` or a part of it, or by its folder."""
     known: dict[str, list[RunFiles]] = {}
+    its_folder = RunFiles(folder=Path(what))
+    if its_folder.record.is_file() or its_folder.curves.is_file():
+        known[what] = [its_folder]
     for files in stored_runs(root):
         dataset, *name = files.folder.relative_to(root).parts
         for parts in ([dataset, *name], [dataset, *name[:1]], name[:1]):

@@ -175,9 +175,17 @@ def table5(results_dir: Path) -> Table:
             "the paper's: errors on the test set, as reported by the test server",
             "ours: multi-scale errors on the validation set, BN re-estimated; difference: to the paper's six models"
             if rows
-            else f"{own.method}: not run; to measure: resrepro evaluate RUN RUN ... --protocol multi-scale --ensemble",
+            else f"{own.method}: not run; to train: resrepro run ensemble; then: {_of_the_six()}",
         ),
     )
+
+
+def _of_the_six() -> str:
+    """Return the command that measures the nets of the experiment `ensemble` together."""
+    runs = find_experiment("ensemble").runs
+    seeds = Counter(run.name for run in runs)
+    names = [run.name if seeds[run.name] == 1 else f"{run.name}/seed{run.seed}" for run in runs]
+    return f"resrepro evaluate --protocol multi-scale --ensemble {' '.join(names)}"
 
 
 def table6(results_dir: Path) -> Table:

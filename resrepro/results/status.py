@@ -87,11 +87,11 @@ class StoredRuns:
         named = [find_experiment(word) for word in words if word in experiment_names() or word.endswith(".toml")]
         self._declared = [run for experiment in (*named, *shipped) for run in experiment.runs]
         self._names = {*words, *(name for experiment in named for name in experiment.run_names())}
-        known = {*experiment_names(), *(run.name for run in self._declared)}
-        known = known.union(*map(self._called, results.stored_runs(results_dir)))
+        stored = set[str]().union(*map(self._called, results.stored_runs(results_dir)))
+        known = [*sorted(stored), *sorted({*experiment_names(), *(run.name for run in self._declared)} - stored)]
         for word in words:
             if word not in known and not word.endswith(".toml"):
-                raise UserError(f"{command}: there is no {what} '{word}'{did_you_mean(word, sorted(known))}")
+                raise UserError(f"{command}: there is no {what} '{word}'{did_you_mean(word, known)}")
 
     def files(self) -> list[RunFiles]:
         """Return the files of the runs that are asked for."""

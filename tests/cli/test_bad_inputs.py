@@ -32,6 +32,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("plot fig6 all", "all: beside other names"),
     ("run resnet18", "unknown experiment 'resnet18'; it is a net, which is trained by "),
     ("show {tmp}/no.toml", "no such file"),
+    ("run README.md", "README.md: expected an experiment's name or the path of a TOML file"),
     ("show {tmp}/titel.toml", "unknown key 'titel'; did you mean 'title'?"),
     ("show {tmp}/binary.toml", "cannot be read as TOML"),
     ("show {tmp}/photo-net.toml", "resnet50 is for ImageNet's photographs"),

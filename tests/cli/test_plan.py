@@ -138,6 +138,20 @@ def test_version_and_short_help() -> None:
     assert run("list", "-h").startswith("Usage: ")
 
 
-def test_a_dataset_that_must_be_there_first_is_named(tmp_path: Path) -> None:
-    out = run("run", "plain18-vs-res18", "--dry-run", "--data-dir", tmp_path, "--device", "cpu")
-    assert f"but first: imagenet is not in {tmp_path}, and cannot be downloaded" in out and "0m00s" not in out
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "{data}/imagenet: no such folder; expected {data}/imagenet/train/<wnid>/*.JPEG and the same in val, or "),
+        (("--dataset", "folder:/nowhere"), "/nowhere: no such folder; expected /nowhere/train/<class>/*.JPEG and "),
+        (("--dataset", "shapes"), "dataset 'shapes': image files are expected here: folder:PATH, imagenet, "),
+    ],
+)
+def test_what_keeps_runs_from_being_trained_is_named(words: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    out = run("run", "plain18-vs-res18", "--dry-run", "--data-dir", tmp_path, "--device", "cpu", *words)
+    assert out.count("cannot be trained: ") == 1 and "0m00s" not in out
+    assert f"cannot be trained: {line.format(data=tmp_path)}" in out
+
+
+def test_images_that_differ_in_size_are_named_where_they_are_to_be_read_into_memory() -> None:
+    out = run("run", "cifar-plain", "--dry-run", "--dataset", "imagenette", "--device", "cpu")
+    assert "cannot be trained: dataset 'imagenette': its images differ in size; give --resize 32, or " in out

@@ -111,5 +111,5 @@ def test_paths_have_each_length_and_a_plain_net_has_none(fp32: Compute) -> None:
 
 @pytest.mark.parametrize("net", [nn.Linear(1, 1), build("highway8", num_classes=10)])
 def test_a_net_of_other_code_or_with_gates_is_refused(net: nn.Module) -> None:
-    with pytest.raises(UserError, match="it has none"):
+    with pytest.raises(UserError, match="this one has none"):
         blocks_of(net)

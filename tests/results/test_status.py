@@ -157,6 +157,8 @@ def test_names_choose_among_the_runs(tmp_path: Path) -> None:
     assert chosen("resnet20") == []  # declared, and not begun
     with pytest.raises(UserError, match="no experiment or run 'mien'; did you mean 'mine'"):
         StoredRuns(tmp_path, ["mien"])
+    with pytest.raises(UserError, match="no experiment or run 'plain'; did you mean 'plain-deep'"):  # which is stored
+        StoredRuns(tmp_path, ["plain"])
 
 
 def test_a_folder_elsewhere_names_the_finished_runs_below_it(tmp_path: Path) -> None:

@@ -52,6 +52,16 @@ def undisturbed(place: Place) -> Undisturbed:
     return Undisturbed(contents=contents, trace=power.read_trace(trace), cpu_s=outcome.cpu_s)
 
 
+def kills(trace: Sequence[power.Operation]) -> list[int]:
+    """Return the numbers of the operations, from 1, before which a kill leaves other files than a kill before."""
+    numbers, used = [1], set[str]()  # folders in which there are files
+    for number, done in enumerate(trace[:-1], 2):
+        is_there = done.what == "mkdir" and done.path in used
+        used |= {done.path.rpartition("/")[0]} if done.what != "mkdir" else set()
+        numbers += [] if is_there or done.what == "fsync" else [number]
+    return numbers
+
+
 def at_operations(place: Place, peace: Undisturbed, mode: str, numbers: Iterable[int]) -> Iterator[Found]:
     """Let a file operation go wrong, then type the same command again: it must end with the same bits."""
     for number in numbers:

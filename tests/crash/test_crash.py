@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crash.breaking import Found, Undisturbed, at_operations, by_power_cut, undisturbed
+from crash.breaking import Found, Undisturbed, at_operations, by_power_cut, kills, undisturbed
 from crash.kinds import Place
 from crash.mutations import by_mutation
 from crash.server import compiler, memory, serving
@@ -37,7 +37,7 @@ def test_broken_at_each_file_operation_the_same_command_ends_with_the_same_bits(
     place: Place, peace: Undisturbed, mode: str, ended: set[str]
 ) -> None:
     """A full disk does not stop what needs no space, such as removing the lock's holder at the end."""
-    every = range(1, len(peace.trace) + 1)
+    every = kills(peace.trace) if mode == "kill" else range(1, len(peace.trace) + 1)
     assert set(assert_well(at_operations(place, peace, mode, every))) == ended
 
 

@@ -478,6 +478,15 @@ def test_pre_activation_at_a_tenth_is_the_stored_runs() -> None:
     assert f"loses {plain:.2f} points in the median, ResNet-20 there {medians[1] - whole:.2f}" in text
 
 
+def test_pre_activation_at_a_fiftieth_is_the_records() -> None:
+    nets = "preact56", "resnet56-signals", "plain20-signals"
+    pre, residual, plain = (record(f"{net}-x0.02")["final_train_error_pct"] for net in nets)
+    text = page("docs/laboratory.md")
+    assert f"it ends at {pre:.1f} %, {residual - pre:.1f} points below ResNet-56, as expected" in text
+    assert f"below plain-20, which ends at {plain:.1f} % there and ResNet-56 does not reach" in text
+    assert pre < plain < residual
+
+
 def test_the_nets_of_20_layers_at_a_tenth_are_the_stored_runs() -> None:
     text = page("docs/laboratory.md")
     errors, ranges = [], []

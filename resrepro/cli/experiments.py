@@ -18,7 +18,6 @@ from resrepro.cli.options import (
     Resize,
     Scale,
     console,
-    of_results,
     print_json,
     print_table,
     say,
@@ -28,7 +27,7 @@ from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.config.run import Run, Variation
 from resrepro.config.toml_files import experiment_names, find_experiment
 from resrepro.errors import UserError
-from resrepro.results.paths import folder_with_runs
+from resrepro.results.paths import folder_with_runs, results_option
 from resrepro.results.status import RunStatus, run_status
 from resrepro.results.tables import Table
 
@@ -170,7 +169,7 @@ def show(
     print_table(Table(columns=columns, rows=tuple(rows)))
     _print_problems(statuses)
     _print_distances(experiment, statuses)
-    typed = experiment.as_typed + of_results(results_dir)
+    typed = experiment.as_typed + results_option(results_dir)
     say(f"\nresrepro run {typed}\nresrepro plot {typed}")
 
 

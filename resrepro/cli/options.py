@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,11 +62,6 @@ def output_folder(given: str | Path) -> Path:
 def data_folder(given: str | Path) -> Path:
     """Read the folder of datasets."""
     return _path("--data-dir", given)
-
-
-def of_results(results_dir: Path) -> str:
-    """Return the option that names the folder of runs, as a command line has it; empty if it is the usual one."""
-    return "" if results_dir == DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results_dir))}"
 
 
 ResultsDir = Annotated[

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resrepro import paper
-from resrepro.cli.options import of_results, print_table, say
+from resrepro.cli.options import print_table, say
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.config.run import Run
 from resrepro.figures.files import draw_experiment
 from resrepro.report.judge import decidable, judge
 from resrepro.report.verdict import ELSEWHERE
+from resrepro.results.paths import results_option
 from resrepro.results.status import RunStatus, run_status
 from resrepro.results.tables import Table
 
@@ -50,7 +51,7 @@ def print_outcome(experiment: Experiment, runs: Sequence[Run], results_dir: Path
     for file in drawn.files:
         say(f"{'table' if file.suffix in ('.md', '.csv') else 'figure'}: {file}")
     if all(status.record for status in statuses):
-        say(f"next:   resrepro {_next(experiment, of_results(results_dir))}")
+        say(f"next:   resrepro {_next(experiment, results_option(results_dir))}")
     else:
         say("next:   fix the errors below, then give the same command again")
     return problems

@@ -28,7 +28,7 @@ from resrepro.config.experiment import Experiment, FigureSpec
 from resrepro.config.run import Variation
 from resrepro.config.toml_files import find_figures
 from resrepro.errors import UserError
-from resrepro.results.paths import folder_with_runs
+from resrepro.results.paths import folder_with_runs, results_option
 from resrepro.results.tables import Table, write_table
 
 RARELY = 50_000  # new objects until Python looks for garbage; to look more often takes a tenth of the time to draw
@@ -223,7 +223,8 @@ def plot(
         _print_unused(sorted(look.words.keys() - look.written) if num_files else [], words)
     _exit_if(problems)
     if left_out and not num_files:
-        all_blank = "none of their runs is stored; begin with: resrepro run quickstart"
+        begin = f"resrepro run quickstart{results_option(results_dir)}"
+        all_blank = f"none of their runs is stored; begin with: {begin}"
         reason = all_blank if "all" in names else next(iter(left_out.values()))
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
 
@@ -265,7 +266,7 @@ def _print_missing(experiment: Experiment, figures: Iterable[FigureSpec], result
 
     missing: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for spec in figures for name in spec.run_names):
-        command, runs = declaration(experiment, name)
+        command, runs = declaration(experiment, name, results_dir)
         if not results.run_files(results_dir, runs[0]).folder.parent.is_dir():
             missing.setdefault(command, []).append(name)
     for command, names in missing.items():

@@ -53,7 +53,7 @@ def is_residual(net: Architecture) -> bool:
 def run_colors(experiment: Experiment, results_dir: Path) -> dict[str, str]:
     """Choose a color for each run of an experiment's figures that is stored."""
     names = dict.fromkeys(name for spec in experiment.figures for name in spec.run_names)
-    runs = {name: declaration(experiment, name)[1][0] for name in names}
+    runs = {name: declaration(experiment, name, results_dir)[1][0] for name in names}
     stored = {name: run for name, run in runs.items() if (results_dir / run.path).parent.is_dir()}
     nets = {name: architecture(run.arch) for name, run in stored.items()}
     together: list[list[str]] = []

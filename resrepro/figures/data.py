@@ -159,7 +159,7 @@ def read_figure(
     colors = run_colors(experiment, results_dir)
     runs: dict[str, FigureRun] = {}
     for name in spec.run_names:
-        command, declared = declaration(experiment, name)
+        command, declared = declaration(experiment, name, results_dir)
         rows, records, its_problems = read_runs(results_dir, declared, kind)
         if kind.measured_by and records and not rows:
             folder = results.run_files(results_dir, declared[0]).folder

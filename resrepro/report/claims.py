@@ -13,6 +13,7 @@ from resrepro.config.experiment import Claim, Experiment
 from resrepro.report.judge import decidable, judge
 from resrepro.report.measures import MEASURES
 from resrepro.report.verdict import Status, Verdict
+from resrepro.results.paths import results_option
 from resrepro.results.tables import Table, mean_std
 
 COLUMNS = ("claim", "verdict", "paper", "ours", "difference", "n", "decided by")
@@ -48,14 +49,16 @@ def _num_seeds(experiment: Experiment, claim: Claim) -> int:
     return sum(run.name in claim.runs for run in experiment.runs)
 
 
-def table(title: str, judged: Judged, words: dict[Status, str]) -> Table:
+def table(title: str, judged: Judged, words: dict[Status, str], results_dir: Path) -> Table:
     """Return one row per claim, those with runs first; without the paper's values if data or schedule are not its.
 
     Args:
         words: what a status is called here.
+        results_dir: where the commands store runs.
     """
     with_runs_first = sorted(judged, key=lambda one: one[1].status == "not run")
-    rows = [_row(experiment, verdict, words[verdict.status]) for experiment, verdict in with_runs_first]
+    where = results_option(results_dir)
+    rows = [_row(experiment, verdict, words[verdict.status], where) for experiment, verdict in with_runs_first]
     varied = any(experiment.is_varied for experiment, _ in judged)
     shown = [column for column in COLUMNS if column != "paper" or not varied]
     cells = tuple(tuple(row.get(column, "") for column in shown) for row in rows)
@@ -76,7 +79,7 @@ def brief_table(judged: Judged, words: dict[Status, str]) -> Table:
     return Table(title="Claims of the paper with runs", columns=shown, rows=cells, notes=tuple(notes))
 
 
-def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
+def _row(experiment: Experiment, verdict: Verdict, word: str, where: str = "") -> dict[str, str]:
     """Return the cells by column; a cell may have several lines."""
     claim = verdict.claim
     published = _published(experiment, verdict)
@@ -88,7 +91,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str) -> dict[str, str]:
         "paper": theirs or ("curves only" if claim.source.startswith("Fig.") else ""),
     }
     if verdict.status == "not run":
-        command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.as_typed}`"
+        command = "" if "`" in verdict.detail else f"; `resrepro run {experiment.as_typed}{where}`"
         return row | {"decided by": f"{verdict.detail}{command}"}
     counts = ["–" if claim.is_counted else str(len(values)) for values in verdict.values.values()]
     return row | {

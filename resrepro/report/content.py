@@ -48,12 +48,13 @@ def gather(results_dir: Path, *, brief: bool = False) -> Page:
     first = _first([*drawn, *drawn_beyond], results_dir if full else None)
     papers_own = [
         Section(
-            title="The paper's claims", blocks=(*trained_on, *_claims(judged), "The rule:", BulletList(items=RULE))
+            title="The paper's claims",
+            blocks=(*trained_on, *_claims(judged, results_dir), "The rule:", BulletList(items=RULE)),
         ),
         Section(title="Figures", blocks=_folding(drawn, first)),
         Section(title="Tables", blocks=(*trained_on, *_tables(results_dir, problems))),
     ]
-    beside = [_elsewhere(scope, its, figures) for scope, its in elsewhere]
+    beside = [_elsewhere(scope, its, figures, results_dir) for scope, its in elsewhere]
     sections = [
         *(papers_own + beside if full else beside + papers_own),  # what there is, before what is missing
         _beyond(beyond, drawn_beyond, first, results_dir),
@@ -94,13 +95,13 @@ def _first(drawn: list[PlainBlock], results_dir: Path | None) -> tuple[PlainBloc
         return tuple(chosen)
 
 
-def _claims(judged: claims.Judged) -> tuple[Block, ...]:
+def _claims(judged: claims.Judged, results_dir: Path) -> tuple[Block, ...]:
     """Return the claims with runs, and those without, folded."""
     with_runs = [one for one in judged if one[1].status != "not run"]
     missing = [one for one in judged if one[1].status == "not run"]
-    blocks: list[Block] = [claims.table("Claims of the paper", with_runs, PAPERS)] if with_runs else []
+    blocks: list[Block] = [claims.table("Claims of the paper", with_runs, PAPERS, results_dir)] if with_runs else []
     if missing:
-        table = claims.table("Claims without runs", missing, PAPERS)
+        table = claims.table("Claims without runs", missing, PAPERS, results_dir)
         blocks.append(Folded(summary=f"{len(missing)} claims that have no runs yet, and the commands", blocks=(table,)))
     return tuple(blocks)
 
@@ -162,12 +163,12 @@ def _tables(results_dir: Path, problems: list[str]) -> list[Block]:
     return found
 
 
-def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFigures) -> Section:
+def _elsewhere(scope: VariedExperiments, judged: claims.Judged, figures: PageFigures, results_dir: Path) -> Section:
     """Return claims and figures on other data or under another schedule, as far as there are runs."""
     with_runs = [(experiment, verdict) for experiment, verdict in judged if verdict.status != "not run"]
     blocks: list[Block] = [scope.note]
     if with_runs:
-        blocks.append(claims.table("Claims with runs here", with_runs, ELSEWHERE))
+        blocks.append(claims.table("Claims with runs here", with_runs, ELSEWHERE, results_dir))
     blocks += [block for e in scope.experiments for block in figures.of(e, missing=False)]
     return Section(title=scope.title, blocks=tuple(blocks))
 
@@ -180,5 +181,5 @@ def _beyond(
         "These experiments are not part of the paper; their claims are ours, or those of other authors."
     ]
     judged = claims.verdicts(experiments, results_dir)
-    blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE))
+    blocks.append(claims.table("Claims of these experiments", judged, ELSEWHERE, results_dir))
     return Section(title="Beyond the paper", blocks=_folding([*blocks, *drawn], first))

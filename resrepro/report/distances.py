@@ -12,6 +12,7 @@ from resrepro.config.toml_files import find_experiment
 from resrepro.figures import distance, responses
 from resrepro.figures.data import read_figure
 from resrepro.figures.kinds import FIGURES
+from resrepro.results.paths import results_option
 from resrepro.results.tables import Table
 
 
@@ -19,7 +20,8 @@ def _curve_distance(title: str, home: str, archs: tuple[str, ...], results_dir: 
     spec = FigureSpec(name="distance", kind="distance", title=title, panel=(PanelSpec(title="", runs=archs),))
     shown = read_figure(find_experiment(home), spec, FIGURES["distance"], results_dir)
     found = distance.table(shown.rows, shown.spec, shown.data)
-    return found if found.rows else replace(found, notes=(f"no run of these yet: `resrepro run {home}`",))
+    command = f"resrepro run {home}{results_option(results_dir)}"
+    return found if found.rows else replace(found, notes=(f"no run of these yet: `{command}`",))
 
 
 def fig4(results_dir: Path) -> Table:

@@ -11,7 +11,7 @@ from resrepro.figures.files import render
 from resrepro.figures.kinds import FIGURES
 from resrepro.report.page import Drawing, PageFigure, PlainBlock
 from resrepro.report.run_table import provenance
-from resrepro.results.paths import folder_with_runs
+from resrepro.results.paths import folder_with_runs, results_option
 
 
 class PageFigures:
@@ -36,6 +36,7 @@ class PageFigures:
                 must show a new run, and more than half of its runs.
         """
         blocks: list[PlainBlock] = []
+        where = results_option(self._results_dir)
         source = folder_with_runs(self._results_dir, experiment.name, experiment.runs)
         for spec in experiment.figures:
             kind = FIGURES[spec.kind]
@@ -50,7 +51,7 @@ class PageFigures:
                 untitled = replace(shown, data=replace(data, title=""))  # the page writes it below
                 (svg,) = render(kind, untitled, ("svg",))
                 drawing = Drawing(name=spec.name + experiment.variation.suffix, svg=svg.decode())
-                blocks.append(PageFigure(title=title, drawing=drawing, notes=_notes(experiment, data)))
+                blocks.append(PageFigure(title=title, drawing=drawing, notes=_notes(experiment, data, where)))
                 if kind.table is not None:
                     blocks.append(replace(kind.table(shown.rows, shown.spec, data), title=title))
             elif missing:
@@ -58,13 +59,13 @@ class PageFigures:
         return blocks
 
 
-def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
+def _notes(experiment: Experiment, data: FigureData, where: str) -> tuple[str, ...]:
     """Say which runs and seeds are shown, under which schedule and on what they were trained, and the command."""
     variation = experiment.variation
     shown = [run for run in data.runs.values() if run.records]
     records = [record for run in shown for record in run.records]
     if not records:
-        return ("none of its runs has ended yet", f"`resrepro run {experiment.as_typed}`")
+        return ("none of its runs has ended yet", f"`resrepro run {experiment.as_typed}{where}`")
     seeds = [
         f"{run.label} (seed{'s' * (len(run.records) > 1)} {', '.join(str(record.seed) for record in run.records)})"
         for run in shown
@@ -76,7 +77,7 @@ def _notes(experiment: Experiment, data: FigureData) -> tuple[str, ...]:
         *_commands(data),
         schedule + ("" if variation.schedule_scale == 1 else f", {variation.schedule_scale:g} of the paper's"),
         provenance(records),
-        f"`resrepro plot {experiment.as_typed}`",
+        f"`resrepro plot {experiment.as_typed}{where}`",
     )
 
 

@@ -14,6 +14,7 @@ from resrepro.config.architectures import ARCHITECTURES, architecture, counted_n
 from resrepro.config.toml_files import find_experiment, shipped_runs
 from resrepro.paper import EvaluationProtocol
 from resrepro.report.seeds import evaluate_command
+from resrepro.results.paths import results_option
 from resrepro.results.tables import Table, mean_std
 
 OVER_SEEDS = "ours: last iteration, mean ± standard deviation over seeds"
@@ -71,16 +72,16 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtoc
         return _Ours(errors=(), text=f"no {protocol} error", missing=missing)
     if remark:
         return _Ours(errors=(), text=remark, missing="; ".join(damaged.values()))
-    return _Ours(errors=(), text="not run", missing=_command(dataset, [experiment for experiment, _ in pairs]))
+    return _Ours(errors=(), text="not run", missing=_command(results_dir, dataset, [name for name, _ in pairs]))
 
 
-def _command(dataset: str, experiments: list[str]) -> str:
+def _command(results_dir: Path, dataset: str, experiments: list[str]) -> str:
     """Return the command that trains a net: of the paper's experiment with most nets and fewest other runs."""
     declared = {name: {e for e, _ in pairs} for name, pairs in shipped_runs(dataset).items()}
     nets = Counter(e for name, these in declared.items() if name in ARCHITECTURES for e in these)
     runs = Counter(e for these in declared.values() for e in these)
     best = max(experiments, key=lambda e: (not find_experiment(e).beyond_paper, nets[e], -runs[e]))
-    return f"not run; to train: resrepro run {best}"
+    return f"not run; to train: resrepro run {best}{results_option(results_dir)}"
 
 
 def _missing_notes(missing: list[tuple[str, str]]) -> tuple[str, ...]:
@@ -175,17 +176,19 @@ def table5(results_dir: Path) -> Table:
             "the paper's: errors on the test set, as reported by the test server",
             "ours: multi-scale errors on the validation set, BN re-estimated; difference: to the paper's six models"
             if rows
-            else f"{own.method}: not run; to train: resrepro run ensemble; then: {_of_the_six()}",
+            else f"{own.method}: not run; to train: {_the_six(results_dir)}",
         ),
     )
 
 
-def _of_the_six() -> str:
-    """Return the command that measures the nets of the experiment `ensemble` together."""
+def _the_six(results_dir: Path) -> str:
+    """Return the commands that train the nets of the experiment `ensemble`, and measure them together."""
     runs = find_experiment("ensemble").runs
     seeds = Counter(run.name for run in runs)
     names = [run.name if seeds[run.name] == 1 else f"{run.name}/seed{run.seed}" for run in runs]
-    return f"resrepro evaluate --protocol multi-scale --ensemble {' '.join(names)}"
+    where = results_option(results_dir)
+    together = f"resrepro evaluate --protocol multi-scale --ensemble{where} {' '.join(names)}"
+    return f"resrepro run ensemble{where}; then: {together}"
 
 
 def table6(results_dir: Path) -> Table:

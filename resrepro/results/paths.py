@@ -8,6 +8,7 @@ A run has the folder <results>/<dataset>/<run name>/seed<k>/. Beside it are
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ from resrepro.config.datasets import dataset_folder
 from resrepro.config.run import Run
 
 DEFAULT_RESULTS = Path("results")
+
+
+def results_option(results_dir: Path) -> str:
+    """Return the option that names the folder of runs, as a command line has it; empty if it is the usual one."""
+    return "" if results_dir == DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results_dir))}"
 
 
 class _PathOf:

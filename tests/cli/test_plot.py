@@ -19,18 +19,18 @@ def test_the_kept_runs_are_drawn_where_there_are_no_others(tmp_path: Path) -> No
 
 
 def test_what_has_no_run_is_named_with_what_trains_it(tmp_path: Path) -> None:
-    where = ("--results-dir", tmp_path)
+    where, stored = ("--results-dir", tmp_path), f" --results-dir {tmp_path}"
     (line,) = run("plot", *where, code=1).splitlines()
-    assert line.endswith("no figure drawn: none of their runs is stored; begin with: resrepro run quickstart")
+    assert line.endswith(f"no figure drawn: none of their runs is stored; begin with: resrepro run quickstart{stored}")
     (line,) = run("plot", "ambiguities", *where, code=1).splitlines()
-    assert line.endswith("no figure drawn: none of its runs is stored; train them: resrepro run ambiguities")
+    assert line.endswith(f"no figure drawn: none of its runs is stored; train them: resrepro run ambiguities{stored}")
     store_curve(tmp_path, "plain20", 9.5)
     out = run("plot", "plain20-vs-plain56", *where).splitlines()
-    assert out[-1] == "without plain56, not run yet: resrepro run plain20-vs-plain56"
+    assert out[-1] == f"without plain56, not run yet: resrepro run plain20-vs-plain56{stored}"
     assert "without" not in run("plot", "plain20-vs-plain56", "--show-missing", *where)
     _, *lines = run("plot", "fig6", "--no-paper", *where).splitlines()
     assert [line.rpartition(": ")[2] for line in lines] == [
-        f"resrepro run {name}" for name in ("cifar-plain", "cifar-resnet", "cifar-1202")
+        f"resrepro run {name}{stored}" for name in ("cifar-plain", "cifar-resnet", "cifar-1202")
     ]
 
 
@@ -42,7 +42,9 @@ def test_a_figure_is_drawn_by_its_own_name(tmp_path: Path) -> None:
     assert len(lines) == 2
     assert [file.name for file in (tmp_path / "figures").iterdir()] == ["fig6-left.png"]
     (line,) = run("plot", "fig6-right", *where, code=1).splitlines()
-    assert line.endswith("the runs that it is about are not stored; train them: resrepro run cifar-1202")
+    assert line.endswith(
+        f"the runs that it is about are not stored; train them: resrepro run cifar-1202 --results-dir {tmp_path}"
+    )
 
 
 def test_figures_without_runs_are_one_line_where_all_of_the_papers_are_asked_for(tmp_path: Path) -> None:

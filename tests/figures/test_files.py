@@ -106,7 +106,8 @@ def test_a_figure_is_not_drawn_without_the_runs_that_it_is_about(tmp_path: Path)
     store_curve(tmp_path, "plain56", 12.0)
     drawn = draw_experiment(experiment, tmp_path, formats=("svg",))
     assert not drawn.files
-    assert drawn.left_out["plain110"] == "the runs that it is about are not stored; train them: resrepro run plain110"
+    command = f"resrepro run plain110 --results-dir {tmp_path}"
+    assert drawn.left_out["plain110"] == f"the runs that it is about are not stored; train them: {command}"
     missing = draw_experiment(experiment, tmp_path, formats=("svg",), look=Look(show_missing=True))
     store_curve(tmp_path, "plain110", 70.0)
     assert len(missing.files) == len(draw_experiment(experiment, tmp_path, formats=("svg",)).files) == 1

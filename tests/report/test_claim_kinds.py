@@ -80,7 +80,7 @@ def test_a_published_top_5_error(tmp_path: Path) -> None:
         assert verdict.estimate.value == pytest.approx(ours - 7.76)
     experiment = find_experiment("imagenet-depth")
     judged = claims.verdicts([experiment], tmp_path)
-    table = claims.table("T", judged, {verdict.status: "-" for _, verdict in judged})
+    table = claims.table("T", judged, {verdict.status: "-" for _, verdict in judged}, tmp_path)
     row = next(
         dict(zip(table.columns, row, strict=True))
         for row in table.rows

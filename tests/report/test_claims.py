@@ -24,7 +24,7 @@ def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) ->
     finish(tmp_path, "resnet110", [6.5, 6.5, 6.8])
     judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path)
     words = {"supported": "yes", "consistent (one run)": "yes", "inconclusive": "open", "not run": "-"}
-    table = claims.table("T", judged, words)
+    table = claims.table("T", judged, words, tmp_path)
     found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     row = next(row for row in found if row["claim"].startswith("ResNet-110 has a lower test error"))
     assert row["paper"] == "ResNet-56: 6.97\nResNet-110: 6.61"
@@ -34,7 +34,9 @@ def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) ->
     value = next(row for row in found if row["claim"].startswith("ResNet-110 has the paper's"))
     assert (value["paper"], value["ours"], value["difference"]) == ("6.61", "6.60±0.17", "-0.01")
     missing = next(row for row in found if row["claim"].startswith("ResNet-20 has the paper's"))
-    assert missing["verdict"] == "-" and "`resrepro run cifar-resnet`" in missing["decided by"]
+    assert (
+        missing["verdict"] == "-" and f"`resrepro run cifar-resnet --results-dir {tmp_path}`" in missing["decided by"]
+    )
 
 
 def test_the_brief_table_of_many_claims_has_what_does_not_hold_and_counts_the_others(tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ def test_claims_of_our_own_are_marked(tmp_path: Path) -> None:
     every = claims.verdicts([find_experiment("bottleneck")], tmp_path)
     judged = [(experiment, verdict) for experiment, verdict in every if not verdict.claim.is_counted]
     assert {v.claim.ours for _, v in judged} == {True, False}
-    table = claims.table("T", judged, {"not run": "-"})
+    table = claims.table("T", judged, {"not run": "-"}, tmp_path)
     marked = [claims.OURS in row[0] for row in table.rows]
     assert marked == [v.claim.ours for _, v in judged]
 

@@ -87,8 +87,10 @@ def test_missing_nets_are_named_with_the_command_that_trains_them(tmp_path: Path
     table = TABLES[6](tmp_path)
     assert table_rows(6, tmp_path)["ResNet 1202"]["ours (%)"] == "not run"
     six_notes = "\n".join(table.notes)
-    assert "ResNet-32, ResNet-44, ResNet-56, ResNet-110: not run; to train: resrepro run cifar-resnet\n" in six_notes
-    assert "ResNet-1202: not run; to train: resrepro run cifar-1202" in six_notes
+    where = f"--results-dir {tmp_path}"
+    nets = "ResNet-32, ResNet-44, ResNet-56, ResNet-110"
+    assert f"{nets}: not run; to train: resrepro run cifar-resnet {where}\n" in six_notes
+    assert f"ResNet-1202: not run; to train: resrepro run cifar-1202 {where}" in six_notes
     assert "ResNet-20" not in six_notes and "not run" in table.to_markdown()
     three_notes = "\n".join(TABLES[3](tmp_path).notes)
     assert "plain-34, ResNet-34 A: not run; to train: resrepro run imagenet-depth" in three_notes

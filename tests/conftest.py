@@ -21,10 +21,12 @@ from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
 from resrepro.evaluation import batch_norm, constructed
 from resrepro.runtime import device
+from resrepro.training import step
 from support import processes
 from support.images import encoded, picture, write_tree
 
 torch.set_num_threads(1)
+step.NORMS_BATCHES = 1  # of 4, which take a third of a small run's time; tests of their numbers put them back
 # As in a terminal: a shell's background ignores it, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -16,13 +16,19 @@ from resrepro.data.in_memory.images import Images
 from resrepro.evaluation.gradients import gradient_norms
 from resrepro.models.kernels import fused as kernels
 from resrepro.models.layers import weighted_layers
+from resrepro.results.records import NORMS_BATCHES
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import loop
+from resrepro.training import loop, step
 from resrepro.training.loop import Training
 from support.recipes import tiny_recipe
 from support.trainings import PAPER, cifar_like, moments, same, training
 
 ARCHS = ["plain8", "resnet8", "plain8-nobn"]
+
+
+@pytest.fixture
+def four_mini_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "NORMS_BATCHES", NORMS_BATCHES)
 
 
 def test_gradient_norms_of_a_linear_layer_by_hand(fp32: Compute) -> None:
@@ -44,7 +50,9 @@ def test_gradient_norms_of_a_linear_layer_by_hand(fp32: Compute) -> None:
     assert (row.layer, row.name, row.weight_norm) == (1, "fc", 0.0)
 
 
-def test_gradient_norms_are_of_the_net_that_is_trained_with_bn_in_parts(images: Images, fp32: Compute) -> None:
+def test_gradient_norms_are_of_the_net_that_is_trained_with_bn_in_parts(
+    images: Images, fp32: Compute, four_mini_batches: None
+) -> None:
     recipe = tiny_recipe(bn_devices=2)
     found = training(images, fp32, recipe).engine.gradient_norms()
     twin = training(images, fp32, recipe).engine
@@ -57,7 +65,7 @@ def test_gradient_norms_are_of_the_net_that_is_trained_with_bn_in_parts(images: 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_gradient_norms_are_autograd_s(
-    arch: str, fused: bool, images: Images, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+    arch: str, fused: bool, images: Images, fp32: Compute, four_mini_batches: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the mean loss over the mini-batches of iterations 0 to 3, each passed on its own in training mode."""
     if fused and kernels.load_kernels():

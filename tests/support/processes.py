@@ -17,6 +17,7 @@ import pytest
 from resrepro.__main__ import main
 from resrepro.data.in_memory import shapes
 from resrepro.evaluation import batch_norm, constructed
+from resrepro.training import step
 
 
 def command(*words: object) -> list[str]:
@@ -79,7 +80,8 @@ def error(*words: object) -> str:
 def few_images() -> None:
     """Draw 500 training and 100 test images in place of the 22,000 of `shapes`, in the rest of this process.
 
-    BN's statistics are averaged over 3 mini-batches, not over 100.
+    BN's statistics are averaged over 3 mini-batches, not over 100; norms of gradients are of one, not of 4.
     """
     shapes.generate = partial(shapes.generate, num_train=500, num_test=100)  # type: ignore[assignment]
     batch_norm.NUM_MINI_BATCHES = constructed.NUM_BATCHES = 3
+    step.NORMS_BATCHES = 1

@@ -30,7 +30,7 @@ from resrepro.evaluation.verify import Verifier
 from resrepro.models import build
 from resrepro.results.paths import RunFiles
 from resrepro.runtime.device import Compute, choose
-from resrepro.training import checkpoint, step
+from resrepro.training import checkpoint
 from resrepro.training.runner import Runner, Stopped
 from resrepro.training.step import Engine
 from support.recipes import tiny_recipe
@@ -43,9 +43,8 @@ SIZES = ((60, 40), (40, 61), (50, 50), (38, 90))  # width, height
 
 @pytest.fixture(autouse=True)
 def few_mini_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BN is re-estimated, and gradients are measured, on few mini-batches, for this net is a large one."""
+    """BN is re-estimated on few mini-batches, for this net is a large one."""
     monkeypatch.setattr(batch_norm, "NUM_MINI_BATCHES", 3)
-    monkeypatch.setattr(step, "NORMS_BATCHES", 1)
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class Run(StrictModel):
     @property
     def path(self) -> Path:
         """Return its folder below the results directory."""
-        return Path(dataset_folder(self.dataset)) / self.stored_name / f"seed{self.seed}"
+        return Path(dataset_folder(self.dataset), self.stored_name, f"seed{self.seed}")
 
     def __str__(self) -> str:
         return str(self.path)

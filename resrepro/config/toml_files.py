@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,10 @@ def experiments_folder() -> Path:
     return next(p for p in (package / "experiments", package.parent / "experiments") if p.is_dir())
 
 
-def experiment_names() -> list[str]:
+@cache
+def experiment_names() -> tuple[str, ...]:
     """Return the names of the shipped experiments, sorted."""
-    return sorted(p.stem for p in experiments_folder().glob("*.toml"))
+    return tuple(sorted(p.stem for p in experiments_folder().glob("*.toml")))
 
 
 def _is_path(name: str) -> bool:
@@ -142,7 +143,8 @@ def find_figures(names: Sequence[str]) -> list[tuple[Experiment, tuple[FigureSpe
     ]
 
 
-def shipped_runs(dataset: str) -> dict[str, list[tuple[str, Run]]]:
+@cache
+def shipped_runs(dataset: str) -> Mapping[str, Sequence[tuple[str, Run]]]:
     """Return run name -> (experiment, run) pairs of the shipped experiments on `dataset`."""
     found: dict[str, list[tuple[str, Run]]] = {}
     for experiment in map(_shipped, experiment_names()):

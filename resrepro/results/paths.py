@@ -86,8 +86,10 @@ def folder_with_runs(results_dir: Path, experiment: str, runs: Sequence[Run]) ->
 
     So are the runs that come with the program, such as those of `quickstart`.
     """
+    datasets = {run.dataset for run in runs}
     for place in (results_dir, results_dir / experiment):
-        if any(run_files(place, run).folder.is_dir() for run in runs):
+        there = {dataset for dataset in datasets if (place / dataset_folder(dataset)).is_dir()}
+        if any(run.dataset in there and run_files(place, run).folder.is_dir() for run in runs):
             return place
     return results_dir
 

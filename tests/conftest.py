@@ -6,8 +6,10 @@ import os
 
 # One thread a process: resuming is exact with any number that stays the same, and pytest-xdist fills the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # with it, commands do not look first whether others keep the cores busy
 os.environ["COLUMNS"] = "200"  # no line of a command wraps
 
+import functools
 import gc
 import signal
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer.main
 
 from resrepro.data.in_memory import shapes
 from resrepro.data.in_memory.images import Images
@@ -26,6 +29,7 @@ from support import processes
 from support.images import encoded, picture, write_tree
 
 torch.set_num_threads(1)
+typer.main.get_command = functools.cache(typer.main.get_command)  # a tenth of a second a command
 step.NORMS_BATCHES = 1  # of 4, which take a third of a small run's time; tests of their numbers put them back
 # As in a terminal: a shell's background ignores it, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -59,4 +59,4 @@ def test_a_file_with_a_space_is_quoted_in_the_commands(toml: Callable[..., Path]
     typed = f"'{path}' --results-dir {tmp_path}\n"
     assert run("show", path, "--results-dir", tmp_path).endswith(f"\nresrepro run {typed}resrepro plot {typed}")
     not_drawn = run("plot", path, "--results-dir", tmp_path, code=1).splitlines()[-1]
-    assert not_drawn.endswith(f"none of its runs is stored; train them: resrepro run '{path}'")
+    assert not_drawn.endswith(f"none of its runs is stored; train them: resrepro run {typed.rstrip()}")

@@ -223,8 +223,7 @@ def plot(
         _print_unused(sorted(look.words.keys() - look.written) if num_files else [], words)
     _exit_if(problems)
     if left_out and not num_files:
-        begin = f"resrepro run quickstart{results_option(results_dir)}"
-        all_blank = f"none of their runs is stored; begin with: {begin}"
+        all_blank = f"none of their runs is stored; begin with: resrepro run quickstart{results_option(results_dir)}"
         reason = all_blank if "all" in names else next(iter(left_out.values()))
         raise UserError(f"--results-dir {results_dir}: no figure drawn: {reason}")
 

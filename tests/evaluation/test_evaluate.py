@@ -266,7 +266,8 @@ def test_table_5_shows_recorded_ensembles(tmp_path: Path) -> None:
     results.record_evaluation(path, evaluation(*members, top5=7.0))
     assert len(table_rows(5, tmp_path)) == 6  # 10-crop is not Table 5's protocol
     six = "resnet34-B resnet34-C resnet50 resnet101 resnet152/seed0 resnet152/seed1"
-    assert TABLES[5](tmp_path).notes[1].endswith(f"--ensemble {six}")
+    together = f"--ensemble --results-dir {tmp_path} {six}"
+    assert TABLES[5](tmp_path).notes[1].endswith(together)
     scales = (224, 256, 384, 480, 640)
     results.record_evaluation(path, evaluation(*members, top5=5.0, protocol="multi-scale", scales=scales))
     table = table_rows(5, tmp_path)

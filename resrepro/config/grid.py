@@ -41,11 +41,11 @@ class Grid(StrictModel):
         return self
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return the tables of the runs, named by architecture and changes, such as `plain14-lr0.1-warmup`."""
+        """Return the tables of the runs, named by net, without its module, and changes: `plain14-lr0.1-warmup`."""
         found = []
         for arch, *changes in product(self.arch, *self.axes):
             recipe = {key: value for change in changes for key, value in change.items() if key != "name"}
-            name = "-".join([arch, *(word for change in changes for word in _words(change))])
+            name = "-".join([arch.rpartition(":")[2], *(word for change in changes for word in _words(change))])
             found.append({"arch": arch, "name": name, "seeds": self.seeds, "recipe": recipe})
         return found
 

@@ -56,6 +56,13 @@ def test_a_figure_is_about_runs_that_patterns_stand_for(toml: Callable[..., Path
     assert figure.about == ("plain8-lr0.1-fan_in", "resnet8-lr0.1-fan_in", "resnet8-lr0.001-fan_in")
 
 
+def test_a_net_of_other_code_names_its_runs_without_its_module(toml: Callable[..., Path]) -> None:
+    grid = '[grid]\narch = ["my_nets.small:Net"]\naxes = [[{ lr = 0.1 }, { lr = 0.2 }]]\n'
+    experiment = read_experiment(toml((RUNS, RUNS + grid)))
+    assert experiment.run_names()[2:] == ["Net-lr0.1", "Net-lr0.2"]
+    assert {run.arch for run in experiment.runs[3:]} == {"my_nets.small:Net"}
+
+
 def test_a_grid_may_stand_beside_runs(toml: Callable[..., Path]) -> None:
     experiment = read_experiment(toml((RUNS, RUNS + GRID)))
     assert len(experiment.runs) == 3 + 32

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from resrepro.config.run import Run
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import decode, square
+from resrepro.data.image_files.decoding import center_view, decode
 from resrepro.data.in_memory.cifar import cifar10_pixel_mean
 from resrepro.data.loading import class_names, is_there, load_for
 from resrepro.errors import UserError
@@ -121,7 +121,7 @@ def read_view(file: Path, classifier: Classifier) -> tuple[Tensor, str]:
     pixels, recipe = decode(data, str(file), fix=fix), classifier.run.recipe
     if recipe.resize is not None:
         size = f"{pixels.shape[2]} x {pixels.shape[1]}"
-        return square(pixels, height), f"{size}, its middle resized to {width} x {height}"
+        return center_view(pixels, height, height), f"{size}, its middle resized to {width} x {height}"
     image = _upright(pixels, data)
     size = f"{image.width} x {image.height}"
     if recipe.scale_crop is not None:

@@ -20,7 +20,7 @@ from resrepro.data import loading
 from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.image_files import packed, packing
 from resrepro.data.image_files.dataset import ImageFolderDataset
-from resrepro.data.image_files.decoding import decode, square
+from resrepro.data.image_files.decoding import center_view, decode
 from resrepro.data.in_memory.dataset import InMemoryDataset
 from resrepro.data.loading import OPENERS, Openers, list_image_files, load_dataset, load_for, open_image_folder
 from resrepro.errors import UserError
@@ -123,7 +123,7 @@ def test_prepared_images_are_not_enlarged(birds: str, tmp_path: Path, prepared: 
         assert isinstance(dataset, ImageFolderDataset) and dataset.folder.place == str(place)
     as_it_is = decode((files / "train" / "auk" / "0.png").read_bytes(), "")
     squares = load_for(WHOLE.model_copy(update={"resize": 500}), birds, options).images.train_images  # type: ignore[attr-defined]
-    assert squares[0].permute(2, 0, 1).equal(square(as_it_is, 500))
+    assert squares[0].permute(2, 0, 1).equal(center_view(as_it_is, 500, 500))
     shutil.rmtree(files / "train")
     load_for(crops_of(480), birds, options)
     why = f"the recipe resizes images to up to 481 pixels, and the prepared ones in {prepared} have at most 480"

@@ -142,14 +142,14 @@ def resized_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
     return shorter_side * height // width, shorter_side
 
 
-def square(image: Tensor, side: int) -> Tensor:
-    """Return the image with its shorter side resized to `side`, and the middle of its longer side: (3, S, S) uint8.
+def center_view(image: Tensor, shorter_side: int, size: int) -> Tensor:
+    """Return the middle `size` x `size` pixels, (3, S, S) uint8, of the image resized to `shorter_side`.
 
     Args:
         image: (3, H, W) uint8.
     """
-    middle = center_crop(*resized_size(image.shape[1], image.shape[2], side), side)
-    return resampled(image, shorter_side=side, **middle._asdict())
+    middle = center_crop(*resized_size(image.shape[1], image.shape[2], shorter_side), size)
+    return resampled(image, shorter_side=shorter_side, **middle._asdict())
 
 
 def resampled(image: Tensor, *, shorter_side: int, top: int, left: int, height: int, width: int) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resrepro.data.image_files.decoding import center_crop, decoded, resampled, resized_size
+from resrepro.data.image_files.decoding import center_view, decoded, resampled, resized_size
 from resrepro.data.image_files.listing import ImageFiles
 from resrepro.data.image_files.prefetch import HostBatch
 from resrepro.errors import UserError
@@ -124,13 +124,12 @@ class ScaleCropViews:
             position = iteration * self.crops.batch_size + i
             order = (self.crops.index(position, later) for later in range(len(self.files)))
             index, image = _first_readable(self.files, order, self.skip_corrupt, skipped)
-            shorter_side = int(draws.shorter_side[i])
+            shorter_side, side = int(draws.shorter_side[i]), self.image_size
             height, width = resized_size(image.shape[1], image.shape[2], shorter_side)
             # both ends included: one more offset than pixels left over
-            top, left = (
-                int(u * (size - self.image_size + 1)) for u, size in ((draws.top[i], height), (draws.left[i], width))
-            )
-            images[row] = _bytes(_crop(image, shorter_side, top, left, self.image_size))
+            top, left = (int(u * (size - side + 1)) for u, size in ((draws.top[i], height), (draws.left[i], width)))
+            crop = resampled(image, shorter_side=shorter_side, top=top, left=left, height=side, width=side)
+            images[row] = _bytes(crop)
             indices.append(index)
         rows = list(self.shard)
         return HostBatch(
@@ -171,8 +170,7 @@ class CenterCrops:
 
     def crop(self, image: Tensor) -> Tensor:
         """Return the center crop of an image: (3, H, W) uint8 -> (3, S, S)."""
-        middle = center_crop(*resized_size(image.shape[1], image.shape[2], self.shorter_side), self.image_size)
-        return _crop(image, self.shorter_side, middle.top, middle.left, self.image_size)
+        return center_view(image, self.shorter_side, self.image_size)
 
     def __getitem__(self, number: int) -> HostBatch:
         indices, skipped = list(self.indices(number)), list[str]()
@@ -232,10 +230,6 @@ class _Memory:
 def _bytes(image: Tensor) -> np.ndarray:
     """View (3, H, W) as (H, W, 3) of numpy, whose copies are by this thread alone: torch's would start others."""
     return image.permute(1, 2, 0).numpy()
-
-
-def _crop(image: Tensor, shorter_side: int, top: int, left: int, side: int) -> Tensor:
-    return resampled(image, shorter_side=shorter_side, top=top, left=left, height=side, width=side)
 
 
 class NetInput:

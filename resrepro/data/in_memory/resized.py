@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import decoded, square
+from resrepro.data.image_files.decoding import center_view, decoded
 from resrepro.data.image_files.listing import ImageFiles, ImageFolder
 from resrepro.data.image_files.prefetch import prefetched
 from resrepro.data.in_memory.images import Images
@@ -59,6 +59,6 @@ class _Squares:
         images = torch.empty(CHUNK, self.side, self.side, 3, dtype=torch.uint8)
         indices = range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]
         for index, image in decoded(self.files, indices, skip_corrupt=self.skip_corrupt):
-            images[len(kept)] = square(image, self.side).permute(1, 2, 0)
+            images[len(kept)] = center_view(image, self.side, self.side).permute(1, 2, 0)
             kept.append(index)
         return images[: len(kept)], kept

@@ -11,7 +11,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from resrepro.data.dataset import DataOptions
-from resrepro.data.image_files.decoding import decode, square
+from resrepro.data.image_files.decoding import center_view, decode
 from resrepro.data.in_memory import resized
 from resrepro.data.loading import load_dataset, load_for
 from resrepro.errors import UserError
@@ -29,7 +29,7 @@ def birds(tmp_path: Path) -> Path:
 def test_a_square_is_the_middle_of_the_resized_image(height: int, width: int) -> None:
     image = smooth_image(height, width, seed=1)
     expected = F.center_crop(F.resize(image, [16], antialias=True), [16, 16])
-    found = square(image, 16)
+    found = center_view(image, 16, 16)
     assert found.shape == (3, 16, 16) and (found.int() - expected.int()).abs().max() <= 1
 
 
@@ -41,7 +41,7 @@ def test_photographs_become_an_in_memory_dataset(birds: Path, monkeypatch: pytes
     assert images.train_images.shape == (10, 16, 16, 3) and images.test_images.shape == (6, 16, 16, 3)
     assert images.train_labels.tolist() == [0] * 5 + [1] * 5 and images.num_classes == 2
     file = birds / "train" / "owl" / "owl_1.JPEG"
-    assert images.train_images[6].equal(square(decode(file.read_bytes(), ""), 16).permute(1, 2, 0))
+    assert images.train_images[6].equal(center_view(decode(file.read_bytes(), ""), 16, 16).permute(1, 2, 0))
     assert told[3:] == [("train images resized", 10, 10), ("test images resized", 3, 6), ("test images resized", 6, 6)]
 
 

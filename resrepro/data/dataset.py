@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from resrepro.config.recipe import Recipe
+from resrepro.errors import UserError
 
 Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # (N,) int64 -> (N, 3, H, W), labels (N,)
 CPU = torch.device("cpu")
@@ -89,6 +90,15 @@ def mini_batch(pipeline: InputPipeline, views: TrainingViews, iteration: Tensor)
         iteration: () int64, on the device; its views are loaded.
     """
     return pipeline.train(views.at(iteration))
+
+
+def check_batch_size(recipe: Recipe, num_images: int, place: str) -> None:
+    """Raise UserError, which begins with `place`, if so many training images are fewer than a mini-batch."""
+    if num_images < recipe.batch_size:
+        raise UserError(
+            f"{place}: {num_images} training images, fewer than a mini-batch of {recipe.batch_size}; add images, or "
+            "give a run with a smaller batch_size a name of its own in a TOML"
+        )
 
 
 class Dataset(Protocol):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from resrepro.config.recipe import Recipe, ScaleCrop
-from resrepro.data.dataset import DataOptions
+from resrepro.data.dataset import DataOptions, check_batch_size
 from resrepro.data.image_files.decoding import decode
 from resrepro.data.image_files.listing import ImageFolder
 from resrepro.data.image_files.pipeline import ImageFilePipeline
 from resrepro.data.image_files.pixel_mean import pixel_mean
-from resrepro.errors import UserError
 
 # Of ImageNet's training set, as torchvision's weights were trained with.
 IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -33,7 +31,7 @@ class ImageFolderDataset:
 
     @property
     def test_labels(self) -> Tensor:
-        return torch.from_numpy(np.asarray(self.folder.test.labels))
+        return torch.from_numpy(self.folder.test.labels)
 
     def test_image(self, index: int) -> Tensor:
         return decode(self.folder.test.read(index), self.folder.test.name(index))
@@ -43,12 +41,7 @@ class ImageFolderDataset:
         return size, size
 
     def check(self, recipe: Recipe, _place: str) -> None:
-        num_images = len(self.folder.train)
-        if num_images < recipe.batch_size:
-            raise UserError(
-                f"{self.folder.place}: {num_images} training images, fewer than a mini-batch of {recipe.batch_size}; "
-                "add images, or give a run with a smaller batch_size a name of its own in a TOML"
-            )
+        check_batch_size(recipe, len(self.folder.train), self.folder.place)
 
     def pixel_mean(self, recipe: Recipe) -> Tensor:
         return pixel_mean(self.folder.train, _crop(recipe), self.name, self.options).permute(2, 0, 1)

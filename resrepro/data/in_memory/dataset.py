@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from resrepro.config.recipe import Recipe
-from resrepro.data.dataset import DataOptions
+from resrepro.data.dataset import DataOptions, check_batch_size
 from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
-from resrepro.errors import UserError
 
 
 class InMemoryDataset:
@@ -35,12 +34,7 @@ class InMemoryDataset:
         return self.images.size
 
     def check(self, recipe: Recipe, place: str) -> None:
-        num_images = len(self.images.first(recipe.train_images, place).train_images)
-        if num_images < recipe.batch_size:
-            raise UserError(
-                f"{place}: {num_images} training images, fewer than a mini-batch of {recipe.batch_size}; add images, "
-                "or give a run with a smaller batch_size a name of its own in a TOML"
-            )
+        check_batch_size(recipe, len(self.images.first(recipe.train_images, place).train_images), place)
 
     def pixel_mean(self, recipe: Recipe) -> Tensor:
         return self.images.first(recipe.train_images, "recipe").pixel_mean().permute(2, 0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,7 @@ class Findings:
     """
 
     num_images: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
     small: int = 0
     unreadable: list[str] = field(default_factory=list)
 
@@ -37,8 +38,7 @@ class Findings:
         self.num_images += other.num_images
         self.small += other.small
         self.unreadable += other.unreadable
-        for kind, count in other.kinds.items():
-            self.kinds[kind] = self.kinds.get(kind, 0) + count
+        self.kinds += other.kinds
 
 
 def check(files: ImageFiles, split: str, options: DataOptions, *, smallest: int) -> Findings:
@@ -71,8 +71,7 @@ class _Checked:
             except UserError as error:
                 found.unreadable.append(str(error))
                 continue
-            kind = kind_of(data)
-            found.kinds[kind] = found.kinds.get(kind, 0) + 1
+            found.kinds[kind_of(data)] += 1
             found.small += min(pixels.shape[1:]) < self.smallest
         return found
 

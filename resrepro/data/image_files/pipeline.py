@@ -40,7 +40,6 @@ class StaticBatch:
         )
         self._made: Iterator[HostBatch] = iter(())
         self._number = -1
-        self._next = 0  # what comes next of `_made`
         self._copied: deque[torch.cuda.Event] = deque()
 
     def load(self, number: int, end: int | None = None) -> None:
@@ -51,7 +50,7 @@ class StaticBatch:
         """
         if number == self._number:
             return
-        if number != self._next or self._number < 0:
+        if self._number < 0 or number != self._number + 1:
             pin = self.device.type == "cuda"
             order: Iterable[int] = count(number) if end is None else range(number, end)
             self._made = prefetched(self.items, order, num_workers=self.num_workers, pin=pin)
@@ -60,7 +59,7 @@ class StaticBatch:
             held[: len(new)].copy_(new, non_blocking=True)
         if self.device.type == "cuda":
             self._wait()
-        self._number, self._next = number, number + 1
+        self._number = number
 
     def at(self, _iteration: Tensor) -> HostBatch:
         """Return what was loaded last."""

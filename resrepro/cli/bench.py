@@ -16,6 +16,7 @@ from resrepro.cli.options import (
     Workers,
     WriteDir,
     console,
+    num_workers,
     numbers,
 )
 from resrepro.errors import UserError
@@ -57,14 +58,13 @@ def bench(
     if archs and archs[0] == "imagenet":
         from resrepro.bench import imagenet
         from resrepro.runtime import device as devices
-        from resrepro.runtime import machine
 
         if jobs is not None or rounds is not None:
             raise UserError("--jobs and --rounds do not belong to 'bench imagenet', which times one run")
         imagenet.measure(
             archs[1:] or list(imagenet.NETS), dataset=dataset or "imagenet", image_size=image_size, data_dir=data_dir,
             results_dir=results_dir, compute=devices.choose(device, precision),
-            num_workers=machine.num_cores() if workers is None else workers, seconds=seconds, console=console,
+            num_workers=num_workers(workers), seconds=seconds, console=console,
         )  # fmt: skip
         return
     if image_size is not None or workers is not None:

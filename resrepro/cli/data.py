@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resrepro.cli.options import DEFAULT_DATA, DataDir, SkipCorrupt, console, say
+from resrepro.cli.options import DEFAULT_DATA, DataDir, SkipCorrupt, console, num_workers, say
 from resrepro.errors import printable
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def prepare(
         if dataset == "imagenet" and any((root / name).exists() for name in (archives.TRAIN, archives.VAL)):
             archives.unpack(root, progress)
         options = DataOptions(
-            data_dir=data_dir, num_workers=_num_workers(workers), skip_corrupt=skip_corrupt, progress=progress
+            data_dir=data_dir, num_workers=num_workers(workers), skip_corrupt=skip_corrupt, progress=progress
         )
         folder = list_image_files(dataset, data_dir=data_dir)
         left_out = packing.prepare(folder, dataset, options)
@@ -79,7 +79,7 @@ def check(
     from resrepro.data.image_files.check import class_counts
     from resrepro.data.loading import load_dataset
 
-    options = DataOptions(data_dir=data_dir, num_workers=_num_workers(workers))
+    options = DataOptions(data_dir=data_dir, num_workers=num_workers(workers))
     folder = load_dataset(dataset, options, as_files=True).folder
     say(f"{folder.place}: {len(folder.classes)} classes")
     unreadable = 0
@@ -98,12 +98,6 @@ def check(
         unreadable += len(found.unreadable)
     if unreadable:
         raise typer.Exit(1)
-
-
-def _num_workers(workers: int | None) -> int:
-    from resrepro.runtime.machine import num_cores
-
-    return num_cores() if workers is None else workers
 
 
 @contextmanager

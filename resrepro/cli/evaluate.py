@@ -19,6 +19,7 @@ from resrepro.cli.options import (
     SkipCorrupt,
     Workers,
     console,
+    num_workers,
     numbers,
     places_of,
     say,
@@ -94,7 +95,6 @@ def evaluate(
     from resrepro.evaluation.evaluate import EvaluationOptions
     from resrepro.evaluation.trained_nets import find
     from resrepro.runtime.device import choose
-    from resrepro.runtime.machine import num_cores
 
     places = places_of(nets, results_dir, "evaluate")
     if ensemble and (len(nets) < 2 or len({place.resolve() for place in places}) < len(nets)):
@@ -105,9 +105,8 @@ def evaluate(
         image_size=image_size, preprocess=preprocess, mean=mean, std=std, in_order=in_order, max_images=max_images,
         compute=choose(device, precision),
     )  # fmt: skip
-    num_workers = num_cores() if workers is None else workers
     options = DataOptions(
-        data_dir=data_dir, device=setup.compute.device, num_workers=num_workers, skip_corrupt=skip_corrupt
+        data_dir=data_dir, device=setup.compute.device, num_workers=num_workers(workers), skip_corrupt=skip_corrupt
     )
     _evaluate(found, setup, protocol, options, ensemble=ensemble)
 

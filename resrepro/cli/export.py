@@ -7,17 +7,11 @@ from typing import Annotated
 
 import typer
 
-from resrepro.cli.options import DATA_DIR_VARIABLE, DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, RunName, data_folder, say
+from resrepro.cli.options import DEFAULT_DATA, DEFAULT_RESULTS, ReadDir, RunName, data_option, say
 from resrepro.errors import UserError, did_you_mean
 from resrepro.results.status import named_run
 
-MeanDir = Annotated[
-    Path,
-    typer.Option(
-        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=data_folder, metavar="DIRECTORY",
-        help="Look in this folder for the dataset, whose mean is subtracted.",
-    ),
-]  # fmt: skip
+MeanDir = Annotated[Path, data_option("Look in this folder for the dataset, whose mean is subtracted.")]
 
 
 def export(

@@ -15,6 +15,7 @@ from resrepro.cli.options import (
     DataDir,
     Device,
     InOrder,
+    OutputDir,
     PrecisionName,
     ReadDir,
     RunName,
@@ -25,7 +26,6 @@ from resrepro.cli.options import (
     print_table,
     say,
 )
-from resrepro.cli.results import OutputDir
 from resrepro.errors import UserError
 from resrepro.results.laboratory import Lesion, PathGradient, SurfacePoint
 from resrepro.results.status import named_run

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,6 @@ console = Console(highlight=False, markup=False)
 
 DEFAULT_RESULTS = paths.DEFAULT_RESULTS
 DEFAULT_DATA = datasets.DEFAULT_DATA
-DATA_DIR_VARIABLE = datasets.DATA_DIR_VARIABLE
 MAX_RANGE = 1000
 
 
@@ -54,14 +54,17 @@ def _stored(given: str | Path) -> Path:
     return path
 
 
-def output_folder(given: str | Path) -> Path:
-    """Read the folder that files are written to."""
-    return _path("--output-dir", given)
+def output_option(help: str) -> Any:
+    """Define the option that names the folder that files are written to."""
+    return typer.Option("--output-dir", parser=partial(_path, "--output-dir"), metavar="DIRECTORY", help=help)
 
 
-def data_folder(given: str | Path) -> Path:
-    """Read the folder of datasets."""
-    return _path("--data-dir", given)
+def data_option(help: str) -> Any:
+    """Define the option that names the folder of datasets."""
+    return typer.Option(
+        "--data-dir", envvar=datasets.DATA_DIR_VARIABLE, parser=partial(_path, "--data-dir"), metavar="DIRECTORY",
+        help=help,
+    )  # fmt: skip
 
 
 ResultsDir = Annotated[
@@ -79,13 +82,10 @@ RunName = Annotated[
         metavar="RUN", show_default=False, help="Name a stored run, such as resnet20 or cifar10/resnet20/seed0."
     ),
 ]
-DataDir = Annotated[
-    Path,
-    typer.Option(
-        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=data_folder, metavar="DIRECTORY",
-        help="Look for datasets in this folder, and download them to it.",
-    ),
-]  # fmt: skip
+OutputDir = Annotated[
+    Path | None, output_option("Write to this folder; by default, to figures/ in the folder of the results.")
+]
+DataDir = Annotated[Path, data_option("Look for datasets in this folder, and download them to it.")]
 Device = Annotated[str, typer.Option("--device", help="Compute on auto (CUDA, else CPU), cpu, cuda or cuda:N.")]
 Devices = Annotated[
     str,
@@ -200,6 +200,13 @@ def print_table(found: Table) -> None:
         console.print(shown)
     for note in found.notes:
         say(note.replace("`", ""))
+
+
+def num_workers(asked: int | None) -> int:
+    """Return how many threads decode image files: as many as are asked for, or one per core."""
+    from resrepro.runtime.machine import num_cores
+
+    return num_cores() if asked is None else asked
 
 
 def places_of(words: Sequence[str], results_dir: Path, command: str) -> list[Path]:

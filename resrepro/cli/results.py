@@ -15,11 +15,12 @@ from resrepro.cli.options import (
     DatasetName,
     ImageSize,
     Json,
+    OutputDir,
     ReadDir,
     Resize,
     Scale,
     console,
-    output_folder,
+    output_option,
     print_json,
     print_table,
     say,
@@ -39,14 +40,6 @@ FigureNames = Annotated[
         metavar="NAME|PATH.toml|all",
         show_default=False,
         help="Name experiments, or figures such as fig6; by default, all that reproduce the paper.",
-    ),
-]
-OutputDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Write to this folder; by default, to figures/ in the folder of the results.",
-        parser=output_folder,
-        metavar="DIRECTORY",
     ),
 ]
 Format = Annotated[str, typer.Option("--format", help="Write png, pdf or svg; separate several with commas.")]
@@ -127,12 +120,7 @@ def _make_table(which: str, results_dir: Path) -> Table:
 
 def report(
     output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the report to this folder; by default, to the folder of the results.",
-            parser=output_folder,
-            metavar="DIRECTORY",
-        ),
+        Path | None, output_option("Write the report to this folder; by default, to the folder of the results.")
     ] = None,
     results_dir: ReadDir = DEFAULT_RESULTS,
     brief: Annotated[

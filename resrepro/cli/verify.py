@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,13 @@ import typer
 
 from resrepro import results
 from resrepro.cli.options import (
-    DATA_DIR_VARIABLE,
     DEFAULT_DATA,
     DEFAULT_RESULTS,
     Json,
     ReadDir,
     SkipCorrupt,
     console,
-    data_folder,
+    data_option,
     print_json,
     say,
 )
@@ -26,14 +26,6 @@ from resrepro.errors import UserError
 from resrepro.results.paths import RunFiles
 from resrepro.results.status import named_runs
 from resrepro.results.stored_checks import Findings
-
-StoredDataDir = Annotated[
-    Path,
-    typer.Option(
-        "--data-dir", envvar=DATA_DIR_VARIABLE, parser=data_folder, metavar="DIRECTORY",
-        help="Look for datasets in this folder.",
-    ),
-]  # fmt: skip
 
 
 def verify(
@@ -51,7 +43,7 @@ def verify(
     precision: Annotated[
         str, typer.Option("--precision", help="Compute in auto (as the run, if possible), fp32, tf32 or bf16.")
     ] = "auto",
-    data_dir: StoredDataDir = DEFAULT_DATA,
+    data_dir: Annotated[Path, data_option("Look for datasets in this folder.")] = DEFAULT_DATA,
     skip_corrupt: SkipCorrupt = False,
     results_dir: ReadDir = DEFAULT_RESULTS,
     as_json: Json = False,
@@ -69,20 +61,17 @@ def verify(
     verifier = Verifier(
         data_dir=data_dir, device=device, precision=precision, responses=responses, skip_corrupt=skip_corrupt
     )
-    records, found = {}, dict[RunFiles, Findings]()
+    records, unreadable, found = {}, dict[RunFiles, Findings](), dict[RunFiles, Findings]()
     for files in asked:
         try:
             record = results.read_record(files)
         except UserError as error:
-            found[files] = Findings(differences=[str(error)])
+            unreadable[files] = Findings(differences=[str(error)])
             continue
         if record is not None:
             records[files] = record
-    if not as_json:
-        for files, verified in found.items():
-            _print(files, verified)
     with nullcontext() if as_json else console.status("verifying"):
-        for files, verified in verifier.verify(records):
+        for files, verified in chain(unreadable.items(), verifier.verify(records)):
             found[files] = verified
             if not as_json:
                 _print(files, verified)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from resrepro.config.experiment import FigureSpec, PanelSpec
 from resrepro.figures.data import FigureData, FigureRun
-from resrepro.figures.layout import LETTER, new_figure
+from resrepro.figures.layout import letters_in, new_figure
 from resrepro.figures.look import Look
 from resrepro.figures.palette import BLUE
 from resrepro.results.tables import Table, standard_error
@@ -135,7 +135,7 @@ def draw(_: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         "difference to the default in test error (percentage points)",
         "small: each seed; large: mean, with the standard error of the difference",
     )
-    per_line = min(36, int(figure.get_figwidth() * 72 / (LETTER * look.letter_pt))) if narrow else 90
+    per_line = min(36, letters_in(figure.get_figwidth(), look.letter_pt)) if narrow else 90
     text = "\n".join(textwrap.fill(line, per_line) for line in said)
     if narrow:  # the axes are narrower than the words
         figure.supxlabel(text, fontsize=look.letter_pt)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
-from resrepro.figures.layout import AXIS_WORDS_EM, LETTER, TEXT
+from resrepro.figures.layout import AXIS_WORDS_EM, LETTER, TEXT, letters_in
 from resrepro.figures.look import POINTS_PER_INCH, Look
 
 LEAST_AXES_INCHES = 1.6
@@ -50,8 +50,8 @@ def arrange(num_panels: int, labels: Sequence[str], look: Look, natural_inches: 
 
 def wrapped(label: str, panel_inches: float, look: Look) -> str:
     """Return a label in lines that fit a panel."""
-    letters = (panel_inches - JOIN_INCHES * look.scale) * POINTS_PER_INCH / (LETTER * look.letter_pt)
-    return textwrap.fill(label, max(12, int(letters)), break_on_hyphens=False)
+    letters = letters_in(panel_inches - JOIN_INCHES * look.scale, look.letter_pt)
+    return textwrap.fill(label, max(12, letters), break_on_hyphens=False)
 
 
 def height_below(labels: Sequence[str], look: Look) -> float:

@@ -33,6 +33,11 @@ AXIS_WORDS_EM = 3.5  # height of ticks and words below the axes, in letters
 LETTER = 0.55  # width of a letter to its height, about
 
 
+def letters_in(inches: float, letter_pt: float) -> int:
+    """Return how many letters of this size fit a line of this length, about."""
+    return int(inches * POINTS_PER_INCH / (LETTER * letter_pt))
+
+
 def new_figure(data: FigureData, width: float, height: float) -> Figure:
     """Make a figure with title and note in as many lines as they need.
 
@@ -41,7 +46,7 @@ def new_figure(data: FigureData, width: float, height: float) -> Figure:
     """
     look = data.look
     inches = look.width_inches or width * look.zoom
-    per_line = max(12, int(inches * POINTS_PER_INCH / (LETTER * 1.25 * look.letter_pt)))
+    per_line = max(12, letters_in(inches, 1.25 * look.letter_pt))
     lines = [line for text in (data.title, data.note) for line in textwrap.wrap(text, per_line)]
     size = inches, height * look.zoom + 0.25 * look.scale * (len(lines) - 1)
     figure = Figure(figsize=size, layout="constrained")
@@ -131,7 +136,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], look: Look) -> None:
     """Explain lines and marks below the panels, in as many columns as fit."""
     letter, width = LETTER * look.letter_pt / POINTS_PER_INCH, figure.get_figwidth()
     for handle in handles:
-        handle.set_label(textwrap.fill(str(handle.get_label()), max(12, int(width / letter) - 10)))
+        handle.set_label(textwrap.fill(str(handle.get_label()), max(12, letters_in(width, look.letter_pt) - 10)))
     widths = [letter * (max(map(len, str(h.get_label()).split("\n"))) + 11) for h in handles]  # with line and space
     counts = range(len(widths), 1, -1)  # of columns, which matplotlib fills one after the other
     fitting = (count for count in counts if sum(map(max, np.array_split(widths, count))) <= width)
@@ -162,8 +167,8 @@ def add_remarks(figure: Figure, lines: Mapping[Axes, Sequence[str]], look: Look,
     style: dict[str, Any] = {
         "fontsize": 0.9 * look.letter_pt, "color": "0.25", "linespacing": LINE_SPACING,
     }  # fmt: skip
-    letter_pt, most = 0.9 * LETTER * look.letter_pt, 0
-    per_line = max(12, int(figure.get_figwidth() * 72 / letter_pt) - BESIDE_CHARACTERS)
+    per_line = max(12, letters_in(figure.get_figwidth(), 0.9 * look.letter_pt) - BESIDE_CHARACTERS)
+    most = 0
     for axes, of_axes in lines.items():
         written = [line for text in of_axes for line in text.split("\n")]
         text = "\n".join(textwrap.fill(line, per_line, subsequent_indent="  ") for line in written)

@@ -20,7 +20,7 @@ from resrepro.config.datasets import chance_error_pct
 from resrepro.config.experiment import PHASE_FIELDS, FigureSpec, PanelSpec
 from resrepro.config.run import Run
 from resrepro.figures.data import FigureData
-from resrepro.figures.layout import LETTER, panel_grid
+from resrepro.figures.layout import letters_in, panel_grid
 from resrepro.figures.palette import letters_on
 from resrepro.results.paths import RunFiles
 from resrepro.results.records import RunRecord
@@ -126,7 +126,7 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         notes.append("±: standard error, where a cell has several seeds")
     notes += _left_out(data)
     notes += [f"{len(diverged)} run(s) {diverged[0][1]}"] if diverged else []
-    below = textwrap.fill("; ".join(notes), int(figure.get_figwidth() * 72 / (LETTER * data.look.letter_pt)))
+    below = textwrap.fill("; ".join(notes), letters_in(figure.get_figwidth(), data.look.letter_pt))
     figure.supxlabel(below, fontsize="small", color="0.45")
     return figure
 

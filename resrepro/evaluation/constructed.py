@@ -35,7 +35,7 @@ def construct(
     deep: nn.Module,
     shallow: nn.Module,
     mini_batches: Iterable[Tensor],
-    sets: Mapping[Name, Split],
+    splits: Mapping[Name, Split],
     compute: Compute,
     check_stop: Callable[[], None],
 ) -> list[ConstructedComparison]:
@@ -46,7 +46,7 @@ def construct(
         check_stop: called now and then; may raise to stop.
     """
     deepen(deep, shallow, mini_batches, compute)
-    return [compare(deep, shallow, name, images, compute, check_stop) for name, images in sets.items()]
+    return [compare(deep, shallow, name, images, compute, check_stop) for name, images in splits.items()]
 
 
 @torch.no_grad()

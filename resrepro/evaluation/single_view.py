@@ -66,9 +66,9 @@ class SingleView:
         self.start += len(self.offsets)
 
     def measure(
-        self, evaluate_chunk: Callable[[], None] | None = None, check_stop: Callable[[], None] | None = None
+        self, evaluate_chunk: Callable[[], None] | None = None, check_stop: Callable[[], None] = lambda: None
     ) -> LossAndError:
-        """Return loss and error; the net is left in training mode as it was found.
+        """Return loss and error; the net is left in the mode that it was found in.
 
         Args:
             evaluate_chunk: what to call in place of `evaluate_chunk`, such as a captured graph of it.
@@ -79,8 +79,7 @@ class SingleView:
         self.classes.zero_()
         with mode(self.net, training=False):
             for number in range(self.num_chunks):
-                if check_stop is not None:
-                    check_stop()
+                check_stop()
                 self.images.load(self._loaded(number), self.first + self.num_chunks * len(self.offsets))
                 (evaluate_chunk or self.evaluate_chunk)()
         self.world.all_reduce_sum(self.totals)

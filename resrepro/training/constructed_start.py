@@ -54,12 +54,12 @@ def construct(
             yield engine.mini_batch(training.first_iter + i)[0]
 
     batches = engine.batches
-    sets: dict[constructed.Name, Split] = {"train": batches.train_split, "test": batches.test_split}
-    equalities = constructed.construct(deep, shallow, mini_batches(), sets, engine.compute, check_stop)
+    splits: dict[constructed.Name, Split] = {"train": batches.train_split, "test": batches.test_split}
+    comparisons = constructed.construct(deep, shallow, mini_batches(), splits, engine.compute, check_stop)
     engine.world.broadcast([*deep.parameters(), *deep.buffers()])  # processes may have rounded differently
     if engine.world.is_rank_zero:
         check_place()
-        csv_rows.write_rows(files.identity, ConstructedComparison, equalities)
+        csv_rows.write_rows(files.identity, ConstructedComparison, comparisons)
 
 
 def _trained(run: Run, source: Run, results_dir: Path, engine: Engine) -> nn.Module:

@@ -41,7 +41,7 @@ def compare(
     seconds: float,
     console: Console,
 ) -> None:
-    """Times both loops on each architecture, ours also with several runs at once; prints a table, writes JSON.
+    """Time both loops on each architecture, ours also with several runs at once; print a table, write JSON.
 
     Rows of architectures, or of another dataset, that are not timed now stay in the JSON.
 

@@ -1,4 +1,4 @@
-"""Reads the points of the paper's figures, stored as CSV beside this file; README.md there has their source."""
+"""Read the points of the paper's figures, stored as CSV beside this file; README.md there has their source."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PublishedResponses:
 
 
 def read_curves(path: Path) -> list[PublishedCurve]:
-    """Reads the curves of Figs. 4 and 6 as they are stored, left-out points not put back.
+    """Read the curves of Figs. 4 and 6 as they are stored, left-out points not put back.
 
     Raises:
         UserError: not there, damaged, or with other columns.
@@ -94,7 +94,7 @@ def read_curves(path: Path) -> list[PublishedCurve]:
 
 
 def read_responses(path: Path) -> list[PublishedResponses]:
-    """Reads the layer responses of Fig. 7 top.
+    """Read the layer responses of Fig. 7 top.
 
     Raises:
         UserError: not there, damaged, or with other columns.
@@ -116,7 +116,7 @@ def read_responses(path: Path) -> list[PublishedResponses]:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yields each row with its place, `file:line`."""
+    """Yield each row with its place, `file:line`."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

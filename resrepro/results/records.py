@@ -205,8 +205,8 @@ class RunRecord(StrictModel):
         arch_sha256: of the source of a net from outside the package, else None.
         start_from: the name of the run with whose weights it started, if any.
         lr_drop_iters: the iterations from which on the rate was divided by 10.
-        kernels: what computed the blocks: our kernels on a CPU, torch's compiler, or torch's operations; they round
-            differently.
+        kernels: what computed the blocks: our kernels on a CPU, torch's compiler with or without our convolutions, or
+            torch's operations; they round differently.
         device, num_threads, num_processes: of the last session.
         earlier: sessions before it that differ from it (older records and checkpoints do not say).
         images: a hash that tells the training images from others; older records lack it.

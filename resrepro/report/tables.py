@@ -68,10 +68,8 @@ def _ours(results_dir: Path, dataset: str, arch: str, protocol: EvaluationProtoc
             text=f"{text}, {remark}" if remark else text,
             missing=missing,
         )
-    if unmeasured:
-        return _Ours(errors=(), text=f"no {protocol} error", missing=missing)
-    if remark:
-        return _Ours(errors=(), text=remark, missing="; ".join(damaged.values()))
+    if unmeasured or remark:
+        return _Ours(errors=(), text=f"no {protocol} error" if unmeasured else remark, missing=missing)
     return _Ours(errors=(), text="not run", missing=_command(results_dir, dataset, [name for name, _ in pairs]))
 
 

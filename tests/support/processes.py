@@ -47,14 +47,6 @@ def run(*words: object, code: int = 0) -> str:
     return printed.getvalue()
 
 
-def run_apart(*words: object, code: int = 0) -> str:
-    """Run a command in a process of its own; return what it prints."""
-    done = subprocess.run(command(*words), capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
 def json_of(module: str, *words: str, **environment: str) -> dict[str, Any]:
     """Run a module of the tests in a process of its own; return the JSON of its last line."""
     tests = Path(__file__).parents[1]

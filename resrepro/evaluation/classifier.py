@@ -72,7 +72,7 @@ def load_classifier(folder: Path, data_dir: Path) -> Classifier:
     Raises:
         UserError: no finished run, or no weights there; damaged, or another run's; no dataset to take the mean from.
     """
-    (found,) = find([folder], arch=None, dataset=None)
+    (found,) = find([folder])
     run, record = found.run, found.record
     if run is None or record is None:
         raise UserError(f"{folder}: the run is not finished; the command that trains it goes on with it")

@@ -42,7 +42,7 @@ class TrainedNet:
         return results_dir if self.run and dataset and dataset.name == dataset_folder(self.dataset) else None
 
 
-def find(places: Sequence[Path], *, arch: str | None, dataset: str | None) -> list[TrainedNet]:
+def find(places: Sequence[Path], *, arch: str | None = None, dataset: str | None = None) -> list[TrainedNet]:
     """Find nets: a folder is a run, and says all about itself; a file has weights of `arch` (`a,b`: one each).
 
     Raises:

@@ -42,7 +42,7 @@ def open_run(files: RunFiles, data_dir: Path, compute: Compute) -> StoredNet:
     Raises:
         UserError: no finished run with its weights, or one of image files, which are not in memory.
     """
-    (trained,) = find([files.folder], arch=None, dataset=None)
+    (trained,) = find([files.folder])
     if trained.run is None or trained.record is None:
         raise UserError(f"{files.folder}: the run is not finished; train it first")
     dataset = load_for(trained.run.recipe, trained.dataset, DataOptions(data_dir=data_dir, device=compute.device))

@@ -36,7 +36,7 @@ def build(arch: str, *, num_classes: int, seed: int | None = None, recipe: Recip
     return net
 
 
-def initialize(net: CifarNet | ImageNetNet, recipe: Recipe | None = None) -> None:
+def initialize(net: CifarNet | ImageNetNet, recipe: Recipe | None) -> None:
     """Initialize as the recipe says: convolutions by He's normal, fc last; BN starts as the identity."""
     mode = recipe.init if recipe else "fan_out"
     fc_init = recipe.fc_init if recipe else "pytorch"

@@ -59,7 +59,7 @@ def net_of(saved: Any, path: Path, arch: str, num_classes: int | None = None, *,
     return net
 
 
-def _load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: bool = False) -> None:
+def _load_saved(net: nn.Module, saved: Any, path: Path, arch: str, *, in_order: bool) -> None:
     """Load what `read_saved` returned, as `read_net` does; `path` is only named in errors.
 
     Raises:

@@ -75,5 +75,5 @@ def _read(run: Run, source: Run, results_dir: Path, num_classes: int) -> dict[st
     record = results.read_finished(results_dir, source)
     if record is None or record.status == "diverged":
         raise UserError(f"{run}: starts from {source}, which {'diverged' if record else 'is not finished'}")
-    (trained,) = find([results.run_files(results_dir, source).folder], arch=None, dataset=None)
+    (trained,) = find([results.run_files(results_dir, source).folder])
     return read_net(trained, num_classes)[0].state_dict()

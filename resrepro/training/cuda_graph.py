@@ -40,7 +40,7 @@ def capture(work: Callable[[], object], changed: Sequence[Tensor], pool: Any = N
     return graph.replay, graph.pool()
 
 
-def captured_call(work: Callable[[Tensor], object], example: Tensor, pool: Any = None) -> Callable[[Tensor], None]:
+def captured_call(work: Callable[[Tensor], object], example: Tensor, pool: Any) -> Callable[[Tensor], None]:
     """Capture a call, and return a function that repeats it on inputs of the shape of `example`; restore nothing."""
     inputs = example.clone()
     replay = capture(lambda: work(inputs), [], pool)[0]

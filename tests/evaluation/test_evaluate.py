@@ -115,7 +115,7 @@ def imagenet_run(tree: Path, seed: int = 0, largest: int = 137) -> Run:
 
 def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree: Path, tmp_path: Path) -> None:
     run = imagenet_run(tree, seed=3)
-    nets = find([trained(tmp_path / "results", run, num_classes=5)], arch=None, dataset=None)
+    nets = find([trained(tmp_path / "results", run, num_classes=5)])
     setup = EvaluationOptions(protocol="single view", max_images=10, compute=choose("cpu", "fp32"))
     options = DataOptions(data_dir=tmp_path)
     dataset = load(nets, setup, options)
@@ -139,7 +139,7 @@ def test_bn_is_reestimated_on_the_training_views_that_would_have_come_next(tree:
 
 def test_nets_of_which_one_asks_for_more_than_prepared_images_have_see_the_files(tree: Path, tmp_path: Path) -> None:
     runs = imagenet_run(tree), imagenet_run(tree, seed=1, largest=481)
-    nets = find([trained(tmp_path, run, num_classes=5) for run in runs], arch=None, dataset=None)
+    nets = find([trained(tmp_path, run, num_classes=5) for run in runs])
     options = DataOptions(data_dir=tmp_path)
     packing.prepare(list_image_folder(tree), runs[0].dataset, options)
     setup = EvaluationOptions(protocol="single view", compute=choose("cpu", "fp32"))
@@ -185,7 +185,7 @@ def test_an_unfinished_run_and_weights_are_not_recorded(tmp_path: Path, images: 
 
 def test_a_run_is_recorded_only_among_those_of_its_dataset(tree: Path, tmp_path: Path) -> None:
     run = imagenet_run(tree)
-    net = find([trained(tmp_path, run, num_classes=5)], arch=None, dataset=None)[0]
+    net = find([trained(tmp_path, run, num_classes=5)])[0]
     assert net.results_dir == tmp_path
     for place in ("/w.pt", "/a/w.pt", "/a/b/w.pt", "/a/b/c/w.pt", "/a/b/c/d/w.pt"):
         assert replace(net, weights=Path(place)).results_dir is None

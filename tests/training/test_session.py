@@ -196,7 +196,7 @@ def test_a_finished_run_is_neither_trained_again_nor_read_from_an_older_checkpoi
     assert again.run_all([run]) == []  # it is finished
     assert said[0].startswith(f"{files.checkpoint}: at iteration 5 of 12, but the run is finished")
     assert {path.name: path.read_bytes() for path in files.folder.iterdir()} == before
-    (trained,) = find([files.folder], arch=None, dataset=None)
+    (trained,) = find([files.folder])
     with pytest.raises(UserError, match=r"checkpoint\.pt: at iteration 5 of 12, but the run is finished"):
         read_net(trained)
 

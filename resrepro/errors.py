@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 
 LONGEST_LINE = 2000  # characters of an error; a value in a file may have thousands
@@ -24,6 +25,15 @@ class UsageError(UserError):
     """Reports a command line that cannot be read."""
 
     exit_code = 2
+
+
+@contextmanager
+def errors_at(place: str) -> Iterator[None]:
+    """Begin the message of a UserError with the place that it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 def printable(text: str) -> str:

@@ -21,7 +21,7 @@ from resrepro.config.presets import PRESETS
 from resrepro.config.recipe import SWITCHES, Recipe
 from resrepro.config.run import MAX_SEED, NAME, Run
 from resrepro.config.strict import StrictModel, parse
-from resrepro.errors import UserError, did_you_mean
+from resrepro.errors import UserError, did_you_mean, errors_at
 
 
 class _RunTable(StrictModel):
@@ -175,10 +175,8 @@ def read_experiment(path: Path) -> Experiment:
         raise UserError(f"{place}: tables and arrays are nested too deeply") from error
     check_values(table, place)
     file = parse(_File, table, place)
-    try:
+    with errors_at(place):
         check_dataset(file.dataset)
-    except UserError as error:
-        raise UserError(f"{place}: {error}") from error
     runs: list[Run] = []
     sources: dict[str, str] = {}
     specs = [*file.run, *(parse(_RunTable, run, f"{place}: grid") for run in (file.grid.runs() if file.grid else ()))]
@@ -187,10 +185,8 @@ def read_experiment(path: Path) -> Experiment:
     num_of = Counter(spec.arch for spec in specs)
     for spec in specs:
         where = f"{place}: run '{spec.name or spec.arch}'"
-        try:
+        with errors_at(where):
             name, label = _name_and_label(spec, shared_arch=num_of[spec.arch] > 1)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
         if spec.start_from is not None:
             sources[name] = spec.start_from
         table = {**file.recipe, **spec.recipe}

@@ -14,7 +14,7 @@ from resrepro.config.presets import PRESETS
 from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import DataOptions, Dataset
 from resrepro.data.loading import differs_in_size, load_for
-from resrepro.errors import UserError
+from resrepro.errors import UserError, errors_at
 from resrepro.evaluation import preprocessing
 from resrepro.evaluation.batch_norm import next_inputs, num_mini_batches, reestimated
 from resrepro.evaluation.probabilities import errors, probabilities
@@ -144,10 +144,8 @@ def _sum(p: Tensor | None, q: Tensor | None) -> Tensor | None:
 
 
 def _scores(name: str, found: Sequence[Tensor | None], labels: Tensor) -> Scores:
-    try:
+    with errors_at(name):
         moving, again = (None if p is None else errors(p, labels) for p in found)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
     assert moving is not None
     return Scores(name=name, moving=moving, reestimated=again)
 

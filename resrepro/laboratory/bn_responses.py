@@ -13,7 +13,7 @@ from torch import nn
 
 from resrepro.config.architectures import architecture
 from resrepro.config.experiment import FigureSpec, PanelSpec
-from resrepro.errors import UserError
+from resrepro.errors import UserError, errors_at
 from resrepro.evaluation.responses import layers_3x3
 from resrepro.evaluation.trained_nets import EXPECTED, find, read_net
 from resrepro.figures import responses
@@ -88,7 +88,7 @@ def responses_of(place: Path, arch: str | None, *, in_order: bool = False) -> Ne
     if place.is_dir() and arch is not None:
         raise UserError(f"--arch {arch}: {place} is the folder of a run, which says what it is; leave the option out")
     if place.is_dir():
-        (trained,) = find([place], arch=None, dataset=None)
+        (trained,) = find([place])
         arch, name = trained.arch, trained.name
         net, _ = read_net(trained)
         measured = tuple(row.std for row in read_responses(RunFiles(folder=place), arch))
@@ -96,10 +96,8 @@ def responses_of(place: Path, arch: str | None, *, in_order: bool = False) -> Ne
         raise UserError(f"{place}: a file of weights; expected --arch as well, such as --arch resnet20")
     else:
         name, net = str(place), weights.read_net(place, arch, in_order=in_order)
-    try:
+    with errors_at(name):
         layers = tuple(bn_responses(net))
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
     return NetResponses(name=name, arch=arch, layers=layers, measured=measured)
 
 

@@ -9,12 +9,13 @@ import pandas as pd
 
 from resrepro import results
 from resrepro.config.run import Run
-from resrepro.config.toml_files import experiment_names, find_experiment, shipped_figures, shipped_runs
+from resrepro.config.toml_files import experiment_names, find_experiment, shipped_figures
 from resrepro.errors import UserError, did_you_mean
+from resrepro.figures.declared import declaration
 from resrepro.paper import TEST_ERROR_PCT
 from resrepro.results.distance import published
 from resrepro.results.paths import DEFAULT_RESULTS, RunFiles, folder_with_runs, stored_runs
-from resrepro.results.records import CurvePoint, RunRecord
+from resrepro.results.records import RunRecord
 from resrepro.results.same_run import recorded_run
 
 _Stored = tuple[Run, RunFiles, RunRecord | None]  # with its record, if it has ended
@@ -57,9 +58,7 @@ def _curves_of(what: str, root: Path) -> list[_Stored]:
     figures = shipped_figures()
     if what in figures:
         experiment, spec = figures[what]
-        own = {run.name: run for run in experiment.runs}
-        elsewhere = shipped_runs(experiment.dataset)
-        runs: Iterable[Run] = (own[name] if name in own else elsewhere[name][0][1] for name in spec.run_names)
+        runs: Iterable[Run] = (declaration(experiment, name)[1][0] for name in spec.run_names)
     elif what in experiment_names() or what.endswith(".toml"):
         experiment = find_experiment(what)
         runs = {run.name: run for run in experiment.runs}.values()
@@ -96,8 +95,7 @@ def _our_rows(run: Run, files: RunFiles, record: RunRecord | None) -> Iterable[t
         results.check_files(files, record, files.curves.name)
     status = record.status if record else "unfinished"
     about = "ours", run.dataset, run.stored_name, run.label, run.seed, status
-    points: list[CurvePoint] = results.read_points(files)
-    for point in points:
+    for point in results.read_points(files):
         yield *about, "train", point.iteration, point.train_error_pct, point.train_loss
         loss = point.test_loss if point.test_error_bn_averaged_pct is None else None  # it is of moving averages
         yield *about, "test", point.iteration, point.shown_test_error_pct, loss

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -163,12 +161,6 @@ class Recipe(StrictModel):
     def largest_side(self) -> int:
         """The largest shorter side that images are resized to, pixels; 0: they are taken as they are."""
         return self.scale_crop.shorter_side[1] if self.scale_crop else self.resize or 0
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of the recipe as JSON: sorted keys, no spaces, without the switches at their defaults."""
-        fields = self.model_dump(mode="json", exclude_defaults=True)
-        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> Recipe:

@@ -41,7 +41,7 @@ def record_sha256(values: Mapping[str, Any]) -> str:
 
 
 def values_sha256(values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of values as JSON with sorted keys."""
+    """Return the SHA-256 of values as JSON with sorted keys and without spaces."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from resrepro.config.strict import StrictModel, first_mistake
 from resrepro.errors import UserError
 from resrepro.files import exclusive, user_errors, write_text
 from resrepro.results import csv_rows, same_run
-from resrepro.results.digests import RECORD, record_sha256, sha256
+from resrepro.results.digests import RECORD, record_sha256, sha256, values_sha256
 from resrepro.results.evaluations import read_evaluations
 from resrepro.results.paths import RunFiles, ensembles_file, run_files
 from resrepro.results.records import CurvePoint, Evaluation, RunRecord
@@ -170,7 +170,7 @@ def weights_metadata(run: Run, record: RunRecord, num_classes: int) -> dict[str,
         "arch": run.arch,
         "dataset": run.dataset,
         "num_classes": str(num_classes),
-        "recipe_sha256": run.recipe.sha256,
+        "recipe_sha256": values_sha256(run.recipe.model_dump(mode="json", exclude_defaults=True)),
         "commit": record.commit or "",
         "final_test_error_pct": repr(record.final_test_error_pct),
     }

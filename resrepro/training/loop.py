@@ -106,10 +106,8 @@ class Training:
             num_threads=torch.get_num_threads(),
             num_processes=self.engine.world.size,
         )
-        if (
-            not self.sessions
-            or session.model_copy(update={"from_iter": self.sessions[-1].from_iter}) != self.sessions[-1]
-        ):
+        before = [last.model_copy(update={"from_iter": self.iteration}) for last in self.sessions[-1:]]
+        if before != [session]:
             self.sessions.append(session)
 
     def _check_gate(self) -> None:

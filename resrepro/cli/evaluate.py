@@ -14,6 +14,7 @@ from resrepro.cli.options import (
     DataDir,
     Device,
     InOrder,
+    NetNames,
     PrecisionName,
     ReadDir,
     SkipCorrupt,
@@ -52,9 +53,7 @@ MaxImages = Annotated[int | None, typer.Option(help="Test only this many images,
 
 
 def evaluate(
-    nets: Annotated[
-        list[str], typer.Argument(metavar="RUN|WEIGHTS", show_default=False, help="Name runs, or give files.")
-    ],
+    nets: NetNames,
     protocol: Annotated[str, typer.Option(help="Test with center, 10-crop or multi-scale views.")] = "center",
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Also test all nets together, with their mean softmax.")

@@ -15,6 +15,7 @@ from resrepro.cli.options import (
     DataDir,
     Device,
     InOrder,
+    NetNames,
     OutputDir,
     PrecisionName,
     ReadDir,
@@ -36,9 +37,7 @@ Seed = Annotated[int, typer.Option(help="Draw random numbers with this seed.", m
 
 
 def responses(
-    nets: Annotated[
-        list[str], typer.Argument(metavar="RUN|WEIGHTS", show_default=False, help="Name runs, or give files.")
-    ],
+    nets: NetNames,
     arch: Annotated[str | None, typer.Option(help="Name the architecture of WEIGHTS.")] = None,
     in_order: InOrder = False,
     output_dir: OutputDir = None,

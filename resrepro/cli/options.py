@@ -82,6 +82,9 @@ RunName = Annotated[
         metavar="RUN", show_default=False, help="Name a stored run, such as resnet20 or cifar10/resnet20/seed0."
     ),
 ]
+NetNames = Annotated[
+    list[str], typer.Argument(metavar="RUN|WEIGHTS", show_default=False, help="Name runs, or give files.")
+]
 OutputDir = Annotated[
     Path | None, output_option("Write to this folder; by default, to figures/ in the folder of the results.")
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from resrepro import paper
-from resrepro.config.architectures import VGG_LABELS
+from resrepro.config.architectures import ARCHITECTURES, VGG_LABELS
 from resrepro.config.experiment import Claim, Experiment
 from resrepro.report.judge import decidable, judge
 from resrepro.report.measures import MEASURES
@@ -26,6 +26,7 @@ NOT_COUNTED = "not counted: seeds that the experiment does not declare"
 OURS = "(ours, not the paper's)"  # what stands behind the text of a claim of our own
 BRIEF_ROWS = 20  # with these it is two printed pages
 DOUBTFUL = ("contradicted", "inconsistent (one run)", "inconclusive")
+NETS = VGG_LABELS | {name: net.label for name, net in ARCHITECTURES.items()}  # multiply-adds are of any of them
 Judged = list[tuple[Experiment, Verdict]]
 
 
@@ -83,7 +84,7 @@ def _row(experiment: Experiment, verdict: Verdict, word: str, where: str = "") -
     """Return the cells by column; a cell may have several lines."""
     claim = verdict.claim
     published = _published(experiment, verdict)
-    labels = VGG_LABELS | {run.name: run.label for run in experiment.runs}
+    labels = NETS | {run.name: run.label for run in experiment.runs}
     theirs = _labeled(labels, {name: f"{value:.2f}" for name, value in published.items()}) or claim.paper
     row = {
         "claim": f"{_text(claim)}\nmeasured: {_measured(verdict)}",

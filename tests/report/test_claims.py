@@ -39,6 +39,16 @@ def test_the_table_has_the_papers_value_ours_difference_and_n(tmp_path: Path) ->
     )
 
 
+def test_a_counted_net_that_the_experiment_does_not_run_has_its_label(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    run = 'title = "T"\ndataset = "shapes"\n[recipe]\npreset = "cifar"\n[[run]]\narch = "plain20"\n'
+    claim = '[[claim]]\ntext = "deeper"\ncolumn = "multiply_adds_e9"\nhigher = "vgg16"\nlower = "resnet50"\n'
+    mine.write_text(run + claim)
+    judged = claims.verdicts([find_experiment(str(mine))], tmp_path)
+    ((*_, ours, _, _, _),) = claims.table("T", judged, {"supported": "yes"}).rows
+    assert ours == "VGG-16: 15.47\nResNet-50: 3.86"
+
+
 def test_the_brief_table_of_many_claims_has_what_does_not_hold_and_counts_the_others(tmp_path: Path) -> None:
     judged = claims.verdicts([find_experiment("cifar-resnet")], tmp_path)
     experiment, verdict = next(one for one in judged if one[1].claim.is_order)

@@ -36,7 +36,7 @@ def _path(option: str, given: str | Path) -> Path:
         UserError: it is empty, or a file.
     """
     if not str(given):
-        raise UserError(f"{option} '': empty; expected a folder, such as {DEFAULT_RESULTS}")
+        raise UserError(f"{option} '': empty; expected a folder")
     path = Path(given)
     if path.exists() and not path.is_dir():
         raise UserError(f"{option} {path}: a file; expected a folder: choose another {option}")

@@ -58,7 +58,7 @@ def _curves_of(what: str, root: Path) -> list[_Stored]:
     figures = shipped_figures()
     if what in figures:
         experiment, spec = figures[what]
-        runs: Iterable[Run] = (declaration(experiment, name)[1][0] for name in spec.run_names)
+        runs: Iterable[Run] = (declaration(experiment, name, root)[1][0] for name in spec.run_names)
     elif what in experiment_names() or what.endswith(".toml"):
         experiment = find_experiment(what)
         runs = {run.name: run for run in experiment.runs}.values()

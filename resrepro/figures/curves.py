@@ -178,7 +178,7 @@ def _draw_published(
 def _draw_curve(axes: Axes, mean: pd.Series[float], std: pd.Series[float] | None, unit: float, look: Any) -> None:
     """Draw a mean, and a band of one standard deviation on each side; `unit`: iterations to one on the axis."""
     x = mean.index.to_numpy() / unit
-    axes.plot(x, mean, **look)
+    axes.plot(x, mean, marker="o" if len(mean) == 1 else None, markersize=4, clip_on=len(mean) > 1, **look)
     if std is not None:
         axes.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.2, linewidth=0)
 

@@ -88,6 +88,12 @@ def test_lines_are_the_curves_dashed_training_bold_test_mean_over_seeds() -> Non
     assert (left.get_xlabel(), left.get_ylim(), left.get_xlim()) == ("iter. (1e4)", (0, 20), (0, 6.4))
 
 
+def test_a_curve_of_one_point_is_a_marker() -> None:
+    one = pd.DataFrame(rows("plain20", 0, [10], [12]) + rows("plain56", 0, [14, 11], [16, 13]))
+    left = curves.draw(one, SPEC, DATA).axes[0]
+    assert {len(line.get_xdata()): line.get_marker() for line in left.lines} == {1: "o", 2: "None"}
+
+
 def test_labels_at_the_ends_say_error_and_seeds_and_do_not_overlap() -> None:
     close = pd.DataFrame(
         [r for i, n in enumerate(("plain20", "plain56")) for r in rows(n, 0, [9, 8], [9, 8 + i / 100])]

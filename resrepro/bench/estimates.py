@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -52,14 +52,23 @@ class Estimate:
     how: str
 
 
-def estimates(missing: Sequence[Run], results_dir: Path, compute: Compute) -> list[Estimate]:
-    """Estimate how long each run takes: from finished runs on such a device, or from a calibration."""
+def estimates(
+    missing: Sequence[Run], results_dir: Path, compute: Compute, without: Collection[Run] = ()
+) -> list[Estimate]:
+    """Estimate how long each run takes: from finished runs on such a device, or from a calibration.
+
+    Args:
+        without: runs that cannot be trained, and so take no time that is known.
+    """
     stored = _stored_rates(results_dir, compute)
     calibrated: dict[_View, float | None] = {}
     plans = []
     for run in missing:
         iteration = max(run.first_iter, run_status(results_dir, run).iteration)
         left = run.recipe.total_iters - iteration
+        if run in without:
+            plans.append(Estimate(run=run, iters_left=left, seconds=None, how="not, for what cannot be trained"))
+            continue
         work = _work(run, iteration, to_the_end=True)
         view = _view(run)
         rates = stored.get((view, run.arch)) or stored.get((view, ""))

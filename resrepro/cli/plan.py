@@ -25,12 +25,12 @@ def print_plan(selection: Selection, results_dir: Path, data_dir: Path, compute:
         num_devices: that train at once.
     """
     from resrepro.bench.estimates import estimates
-    from resrepro.data.loading import check_readable, way
     from resrepro.training.runner import missing_runs
 
     each = [missing_runs(results_dir, list(runs)) for _, runs in selection.experiments]
     missing = list(dict.fromkeys(run for runs in each for run in runs))
-    plans = {plan.run: plan for plan in estimates(missing, results_dir, compute)}
+    obstacles = {run: why for run in missing if (why := _obstacle(run, data_dir))}
+    plans = {plan.run: plan for plan in estimates(missing, results_dir, compute, obstacles)}
     several = len(selection.experiments) > 1
     columns = ("experiment", "runs to train") if several else ("run",)
     rows = list[tuple[str, ...]]()
@@ -55,13 +55,21 @@ def print_plan(selection: Selection, results_dir: Path, data_dir: Path, compute:
     without = f", without {len(plans) - len(found)} run(s) that are not estimated" if len(found) < len(plans) else ""
     if found:
         say(f"in all about {duration(total_s)} {on}{without}")
-    for run in {(run.dataset, way(run.recipe)): run for run in missing}.values():
-        try:
-            check_readable(run.recipe, run.dataset, data_dir=data_dir)
-        except UserError as error:
-            say(f"cannot be trained: {error}")
+    for why in dict.fromkeys(obstacles.values()):
+        say(f"cannot be trained: {why}")
     for how in dict.fromkeys(plan.how for plan in plans.values()):
         say(f"estimated: {how}")
+
+
+def _obstacle(run: Run, data_dir: Path) -> str:
+    """Return what keeps a run from being trained, as far as it is seen without opening the dataset; else nothing."""
+    from resrepro.data.loading import check_readable
+
+    try:
+        check_readable(run.recipe, run.dataset, data_dir=data_dir)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _time(plans: Sequence[Estimate]) -> str:

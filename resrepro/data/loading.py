@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, overload
 
 from torchvision.models import ResNet18_Weights
 
-from resrepro.config.datasets import check_dataset
+from resrepro.config.datasets import SIZES, check_dataset
 from resrepro.config.recipe import Recipe
-from resrepro.data.dataset import DataOptions, Dataset
+from resrepro.data.dataset import DataOptions, Dataset, check_batch_size
 from resrepro.data.image_files import packed
 from resrepro.data.image_files.dataset import ImageFolderDataset
 from resrepro.data.image_files.imagenet import TINY_IMAGENET, open_imagenet, open_imagenette, open_tiny_imagenet
@@ -159,12 +159,16 @@ def check_readable(recipe: Recipe, name: str, *, data_dir: Path) -> None:
     """Check what can be seen of a dataset without opening it: that the recipe reads such, and that it can be had.
 
     Raises:
-        UserError: the recipe reads image files and these are none, or the reverse; absent, and not to be downloaded.
+        UserError: the recipe reads image files and these are none, or the reverse; absent, and not to be downloaded;
+            known to have fewer training images than a mini-batch.
     """
     as_files = recipe.scale_crop is not None or recipe.resize is not None
     open_it = _as_files(name) if as_files else _in_memory(name)
     if (name == "imagenet" or name.startswith("folder:")) and not is_there(name, data_dir=data_dir):
         open_it(_place(name, data_dir))  # says what is expected, and where
+    if name in SIZES:
+        num_images = SIZES[name].num_train
+        check_batch_size(recipe, min(num_images, recipe.train_images or num_images), name)
 
 
 def at_hand(name: str, *, data_dir: Path) -> bool:

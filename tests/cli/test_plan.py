@@ -152,6 +152,19 @@ def test_what_keeps_runs_from_being_trained_is_named(words: tuple[str, ...], lin
     assert f"cannot be trained: {line.format(data=tmp_path)}" in out
 
 
+def test_a_mini_batch_above_the_dataset_is_named_before_anything_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "calibrate", None)
+    toml = tmp_path / "mine.toml"
+    text = 'title = "T"\ndataset = "shapes"\n[recipe]\npreset = "cifar"\n{}\n[[run]]\narch = "resnet8"\n'
+    for key, line in (("batch_size = 1000000", "20000 training images, fewer than a mini-batch of 1000000"),
+                      ("train_images = 10", "10 training images, fewer than a mini-batch of 128")):  # fmt: skip
+        toml.write_text(text.format(key))
+        out = run("run", toml, "--dry-run", "--device", "cpu", "--results-dir", tmp_path / "new")
+        assert f"cannot be trained: shapes: {line}" in out and "estimated: not, for what cannot be trained" in out
+
+
 def test_images_that_differ_in_size_are_named_where_they_are_to_be_read_into_memory() -> None:
     out = run("run", "cifar-plain", "--dry-run", "--dataset", "imagenette", "--device", "cpu")
     assert "cannot be trained: dataset 'imagenette': its images differ in size; give --resize 32, or " in out

@@ -60,7 +60,8 @@ def _tuples(value: Any) -> Any:
 def _describe(error: ValidationError, model: type[StrictModel]) -> str:
     """Describe the first mistake in one line: key, offending value, what was expected, nearest known key."""
     every = error.errors()
-    order = {"extra_forbidden": 0, "missing": 2}  # a mistyped key is missing, too
+    # a mistyped key is missing, too; and an array of tables with mistakes has none that count
+    order = {"extra_forbidden": 0, "missing": 2, "too_short": 3}
     first = min(every, key=lambda mistake: order.get(mistake["type"], 1))
     *parents, key = first["loc"] or ("",)
     inside = "".join(f"{p + 1}: " if isinstance(p, int) else f"{p} " for p in parents)

@@ -34,6 +34,11 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("show {tmp}/no.toml", "no such file"),
     ("run README.md", "README.md: expected an experiment's name or the path of a TOML file"),
     ("show {tmp}/titel.toml", "unknown key 'titel'; did you mean 'title'?"),
+    (
+        "plot {tmp}/fig6.toml --results-dir {tmp}",
+        "figure 'fig6': a figure of cifar-resnet has this name; give it another",
+    ),
+    ("plot {tmp}/untitled.toml --results-dir {tmp}", "figure 1: panel 1: the key 'title' is missing"),
     ("show {tmp}/binary.toml", "cannot be read as TOML"),
     ("show {tmp}/photo-net.toml", "resnet50 is for ImageNet's photographs"),
     ("table 7", "expected 1, 2, 3, 4, 5, 6, fig4, fig6, fig7"),
@@ -81,6 +86,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("run cifar-plain --data-dir {empty}", "--data-dir '': empty"),
     ("run plain18-vs-res18 --dataset cifar10 --device cpu --results-dir {tmp}", "image files are expected here"),
     ("run {tmp}/large-batch.toml --device cpu --results-dir {tmp}", "fewer than a mini-batch of 30000; add images"),
+    ("run {tmp}/padding.toml --device cpu --results-dir {tmp}", "crop_padding is 16, and an image has 16 x 16 pixels"),
     ("run quickstart --device tpu --results-dir {tmp}", "--device tpu"),
     ("run quickstart --precision fp8 --device cpu --results-dir {tmp}", "--precision fp8"),
     ("summary resnet999998", "expected at most 9998 layers"),
@@ -202,6 +208,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (tmp / f"{name}.toml").write_text(TOML.format(**(usual | changes)))
     whole = (tmp / "large-batch.toml").read_text()
     (tmp / "iterations.toml").write_text(whole.replace("batch_size", "iterations"))
+    (tmp / "padding.toml").write_text(whole.replace("batch_size = 30000", "crop_padding = 16"))
+    figure = '[[figure]]\nname = "{}"\ntitle = "T"\n[[figure.panel]]\n{}runs = ["resnet8"]\n'
+    (tmp / "fig6.toml").write_text(whole + figure.format("fig6", 'title = "p"\n'))
+    (tmp / "untitled.toml").write_text(whole + figure.format("mine", ""))
     (tmp / "run.toml").write_text('title = "a test"\ndataset = "shapes"\nrun = ["resnet20"]\n')
     torch.save({"state_dict": Code()}, tmp / "code.pt")
     torch.save({"fc.weight": torch.zeros(1)}, tmp / "w.pt")

@@ -8,6 +8,7 @@ from resrepro.config.recipe import Recipe
 from resrepro.data.dataset import DataOptions, check_batch_size
 from resrepro.data.in_memory.images import Images
 from resrepro.data.in_memory.pipeline import InMemoryPipeline
+from resrepro.errors import UserError
 
 
 class InMemoryDataset:
@@ -34,6 +35,12 @@ class InMemoryDataset:
         return self.images.size
 
     def check(self, recipe: Recipe, place: str) -> None:
+        height, width = self.images.size
+        if recipe.crop_padding >= min(height, width):
+            raise UserError(
+                f"{place}: recipe.crop_padding is {recipe.crop_padding}, and an image has {height} x {width} pixels; "
+                "expected less, for some crops would show no part of an image"
+            )
         check_batch_size(recipe, len(self.images.first(recipe.train_images, place).train_images), place)
 
     def pixel_mean(self, recipe: Recipe) -> Tensor:

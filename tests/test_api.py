@@ -147,6 +147,8 @@ def test_a_loaded_net_takes_bytes_and_floats_and_refuses_other_sizes() -> None:
         net(images.float())
     with pytest.raises(ValueError, match=r"images \(4, 3, 28, 28\): expected \(N, 3, 32, 32\)"):
         net(images[:, :, :28, :28])
+    with pytest.raises(ValueError, match="images: expected a tensor of torch, got ndarray"):
+        net(images.numpy())
 
 
 def test_run_trains_what_is_missing_and_its_net_has_the_recorded_error(

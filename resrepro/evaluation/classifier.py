@@ -49,6 +49,10 @@ class Classifier(nn.Module):
         self.register_buffer("pixel_mean", pixel_mean)
 
     def forward(self, images: Tensor) -> Tensor:
+        if not isinstance(images, Tensor):
+            raise ValueError(
+                f"images: expected a tensor of torch, got {type(images).__name__}; torch.as_tensor makes one"
+            )
         if images.ndim != 4 or images.shape[1:] != self.pixel_mean.shape:
             raise ValueError(
                 f"images {tuple(images.shape)}: expected (N, {', '.join(map(str, self.pixel_mean.shape))})"

@@ -64,7 +64,9 @@ def bn_responses(net: nn.Module) -> list[BNResponse]:
         if isinstance(layer.bn, nn.BatchNorm2d)
     ]
     if not found:
-        raise UserError(f"{type(net).__name__}: expected 3x3 layers with BN, such as conv1 and bn1; it has none")
+        raise UserError(
+            "expected 3x3 layers, each followed by BN; this net has none (with pre-activation BN comes before)"
+        )
     return found
 
 

@@ -55,7 +55,7 @@ def test_a_run_is_read_with_what_it_measured_and_torchvision_s_names_load() -> N
 
 
 def test_a_net_without_bn_or_with_other_names_is_one_line_or_read_in_order(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected 3x3 layers with BN"):
+    with pytest.raises(UserError, match="expected 3x3 layers, each followed by BN"):
         bn_responses(build("plain8-nobn", num_classes=10))
     state = build("resnet8", num_classes=7, seed=0).state_dict()
     torch.save(

@@ -45,7 +45,7 @@ def test_a_counted_net_that_the_experiment_does_not_run_has_its_label(tmp_path: 
     claim = '[[claim]]\ntext = "deeper"\ncolumn = "multiply_adds_e9"\nhigher = "vgg16"\nlower = "resnet50"\n'
     mine.write_text(run + claim)
     judged = claims.verdicts([find_experiment(str(mine))], tmp_path)
-    ((*_, ours, _, _, _),) = claims.table("T", judged, {"supported": "yes"}).rows
+    ((*_, ours, _, _, _),) = claims.table("T", judged, {"supported": "yes"}, tmp_path).rows
     assert ours == "VGG-16: 15.47\nResNet-50: 3.86"
 
 

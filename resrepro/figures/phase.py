@@ -123,7 +123,9 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     missing, diverged = sum(run.missing for run in data.runs.values()), _diverged(rows)
     notes = [f"not run, gray: {missing} of {len(data.runs)} nets"] if missing else []
     if not narrow and any(cell.error is not None for cell in every):
-        notes.append("±: standard error, where a cell has several seeds")
+        numbers = sorted({len(seeds) for cell in every for seeds in (cell.shallow, cell.deep)})
+        counts = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+        notes.append(f"±: standard error, with {counts} seeds a net")
     notes += _left_out(data)
     notes += [f"{len(diverged)} run(s) {diverged[0][1]}"] if diverged else []
     below = textwrap.fill("; ".join(notes), letters_in(figure.get_figwidth(), data.look.letter_pt))

@@ -49,7 +49,8 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
         upper.set_title(panel.title + unfinished)
         lower.set_xlabel("iteration (first: initialization)")
         upper.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        remarks[lower] = missing_run_remarks(panel.runs, data)
+        fc = ["gray: fc, whose response is not measured"] if index == 0 else []
+        remarks[lower] = fc + missing_run_remarks(panel.runs, data)
     for axes in filter(is_leftmost, grid.flat):
         axes.set_ylabel("layer")
     add_remarks(figure, remarks, data.look)

@@ -71,9 +71,11 @@ def draw(rows: pd.DataFrame, spec: FigureSpec, data: FigureData) -> Figure:
     add_remarks(figure, remarks, data.look)
     if len(shown):
         band = Patch(color="0.3", alpha=0.2, linewidth=0, label=f"±{BAND} standard errors of the mean over the images")
-        handles = [band, Line2D([], [], linestyle="", label="one seed each")]
+        handles = [band, Line2D([], [], linestyle="", label="one seed each; distances in filter norms")]
         if (shown["bn"] == "stored").any():
-            handles[1:1] = [Line2D([], [], color="0.3", linestyle=DASHES, label="with the trained net's BN statistics")]
+            anew = Line2D([], [], color="0.3", linewidth=1.3, label="with BN statistics of each point")
+            stored = Line2D([], [], color="0.3", linestyle=DASHES, label="with the trained net's BN statistics")
+            handles[1:1] = [anew, stored]
         legend_below(figure, handles, data.look)
     return figure
 

@@ -116,7 +116,7 @@ def test_nets_of_unknown_depth_are_left_out_and_counted(tmp_path: Path) -> None:
     shown = read(tmp_path, declared, PanelSpec(title="mine", runs=names[2:]), PanelSpec(title="all", runs=names))
     figure = phase.draw(shown.rows, shown.spec, shown.data)
     several, left_out = figure.get_supxlabel().split("; ")
-    assert several == "±: standard error, where a cell has several seeds"
+    assert several == "±: standard error, with 2 seeds a net"
     assert left_out == "left out, for their depth is not known: 1 net(s) of other code"
     assert [len(axes.texts) for axes in figure.axes] == [0, 1, 0]
     assert figure.axes[-1].get_ylabel() == "training error (%),\n14 less 8 layers"

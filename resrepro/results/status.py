@@ -91,7 +91,8 @@ class StoredRuns:
         known = [*sorted(stored), *sorted({*experiment_names(), *(run.name for run in self._declared)} - stored)]
         for word in words:
             if word not in known and not word.endswith(".toml"):
-                raise UserError(f"{command}: there is no {what} '{word}'{did_you_mean(word, known)}")
+                hint = "" if Path(word).is_absolute() else did_you_mean(word, known)
+                raise UserError(f"{command}: there is no {what} '{word}'{hint}")
 
     def files(self) -> list[RunFiles]:
         """Return the files of the runs that are asked for."""

@@ -74,8 +74,9 @@ def test_the_figure_has_the_nets_color_and_says_what_its_band_is() -> None:
     assert {to_rgba(text.get_color()) for text in contours.texts} == {to_rgba(TEXT)}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "±2 standard errors of the mean over the images",
+        "with BN statistics of each point",
         "with the trained net's BN statistics",
-        "one seed each",
+        "one seed each; distances in filter norms",
     ]
 
 

@@ -174,5 +174,7 @@ def test_a_folder_elsewhere_names_the_finished_runs_below_it(tmp_path: Path) -> 
         named_run(str(other), mine, "compare")
     for word in (f"{other}/shapes/plain8", "plain8", "shapes/plain8"):  # the first of its seeds
         assert named_run(word, other, "compare").folder == other / "shapes/plain8/seed0"
-    with pytest.raises(UserError, match="there is no experiment or run"):
+    with pytest.raises(UserError, match=f"there is no experiment or run '{tmp_path}/nosuch'$"):
         named_runs(f"{tmp_path}/nosuch", mine, "verify")
+    with pytest.raises(UserError, match="there is no experiment or run 'nosuch/here'"):
+        named_runs("nosuch/here", mine, "verify")

@@ -250,7 +250,7 @@ def test_list_show_summary_table_and_plot(tmp_path: Path) -> None:
 def test_the_three_experiments_as_a_user_types_them(toml: Callable[..., Path], tmp_path: Path) -> None:
     """Responses, gradients and a net made deeper, all from one small file; then a damaged CSV."""
     figures = "".join(
-        f'[[figure]]\nname = "{kind}"\nkind = "{kind}"\ntitle = "T"\n[[figure.panel]]\ntitle = "p"\nruns = ["deep"]\n'
+        f'[[figure]]\nname = "a-{kind}"\nkind = "{kind}"\ntitle = "T"\n[[figure.panel]]\ntitle = "p"\nruns = ["deep"]\n'
         for kind in ("responses", "gradients", "identity")
     )
     path = toml(
@@ -262,12 +262,12 @@ def test_the_three_experiments_as_a_user_types_them(toml: Callable[..., Path], t
     out = run("run", path, "--only", "deep", "--precision", "fp32", "--results-dir", results_dir)
     assert "shapes/plain8/seed0: started, 12 iterations" in out and "shapes/deep/seed0: started, 6 iterations" in out
     assert "resumed" not in out and "left out" not in out
-    for kind in ("tiny", "responses", "gradients", "identity"):
+    for kind in ("tiny", "a-responses", "a-gradients", "a-identity"):
         assert (results_dir / "figures" / f"{kind}.png").stat().st_size > 10_000
     csv = results_dir / "shapes" / "deep" / "seed0" / "responses.csv"
     csv.write_text(csv.read_text()[:-3])
     out = run("plot", path, "--results-dir", results_dir, code=1)
-    assert "error: " in out and "responses.csv:14: cut short" in out and "identity.png" in out
+    assert "error: " in out and "responses.csv:14: cut short" in out and "a-identity.png" in out
     csv.unlink()
     run("run", path, "--only", "deep", "--precision", "fp32", "--results-dir", results_dir)
     assert "error" not in run("plot", path, "--results-dir", results_dir)

@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)  ## show the degradation and its cure: train four small nets on the CPU, without a download
 	$(BIN)/resrepro run quickstart --device cpu --jobs 4
 
-test: $(READY)  ## run the quick tests: on the CPU, offline, in 4 to 7 minutes on two cores
+test: $(READY)  ## run the quick tests: on the CPU, offline, in about 5 minutes on two cores
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 test-all: $(READY)  ## run all tests, those marked slow too

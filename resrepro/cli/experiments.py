@@ -214,11 +214,11 @@ def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
             shown.append(found)
     if rows:
         console.print()
-        columns = ("ours minus the paper's (%)", "error", *WINDOWS)
+        title = "ours minus the paper's (percentage points)"
         parts = not_whole(shown)
         notes = [f"means over a part of a window: {parts}"] if parts else []
         notes.append("plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6")
-        print_table(Table(columns=columns, rows=tuple(rows), notes=tuple(notes)))
+        print_table(Table(title=title, columns=("run", "error", *WINDOWS), rows=tuple(rows), notes=tuple(notes)))
 
 
 def _print_problems(statuses: list[RunStatus]) -> None:

@@ -30,7 +30,7 @@ from resrepro.cli.run import Names, Only, Seeds, asked_runs
 from resrepro.config.run import Run, Variation
 from resrepro.errors import UserError
 from resrepro.files import user_errors
-from resrepro.results.lock import RunLocked, exclusive
+from resrepro.results.lock import RunLocked, hold
 from resrepro.results.paths import RunFiles, run_files
 from resrepro.results.status import run_status
 
@@ -142,7 +142,7 @@ def _is_held(files: RunFiles) -> bool:
     if not files.holder.exists():
         return False
     try:
-        with exclusive(files):  # a machine that failed leaves the holder's name, but no lock
+        with hold(files):  # a machine that failed leaves the holder's name, but no lock
             return False
     except RunLocked as locked:
         say(f"left out: {locked}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from resrepro.results.digests import check_files, damaged_files
 from resrepro.results.evaluations import read_evaluations, record_evaluation
-from resrepro.results.lock import exclusive
+from resrepro.results.lock import hold
 from resrepro.results.paths import (
     RunFiles,
     bench_file,
@@ -44,9 +44,9 @@ __all__ = [
     "damaged_files",
     "ensembles",
     "ensembles_file",
-    "exclusive",
     "figure_file",
     "figures_folder",
+    "hold",
     "lacks_rows",
     "read_asked",
     "read_complete",

@@ -22,7 +22,7 @@ class RunLocked(UserError):
 
 
 @contextmanager
-def exclusive(run: RunFiles) -> Iterator[Callable[[], None]]:
+def hold(run: RunFiles) -> Iterator[Callable[[], None]]:
     """Hold a run for this process, and write the process's name beside the lock.
 
     Yields:
@@ -92,7 +92,7 @@ class _Holder(NamedTuple):
 
 
 def _read(holder: Path) -> _Holder | None:
-    """Return what `exclusive` wrote, also in an older version; None where there is no such file, or another text."""
+    """Return what `hold` wrote, also in an older version; None where there is no such file, or another text."""
     try:
         text = holder.read_text(errors="replace") if holder.is_file() else ""
     except OSError:

@@ -71,7 +71,7 @@ class RunSession:
             Interrupted: a signal came; says at which iteration, and whether there is a checkpoint.
         """
         versions.commit()  # of the source that trains, not of what lies there in the end
-        with results.exclusive(self.files) if self.world.is_rank_zero else nullcontext(lambda: None) as check:
+        with results.hold(self.files) if self.world.is_rank_zero else nullcontext(lambda: None) as check:
             done = self.world.on_rank_zero(lambda: results.read_complete(self.results_dir, self.run))
             if done:
                 return done

@@ -19,7 +19,7 @@ from resrepro.cli.submit import _is_held, _together, minutes
 from resrepro.config.run import Run
 from resrepro.config.toml_files import find_experiment
 from resrepro.errors import UserError
-from resrepro.results.lock import exclusive
+from resrepro.results.lock import hold
 from resrepro.results.paths import run_files
 from support.processes import error
 from support.recipes import tiny_run
@@ -88,7 +88,7 @@ def test_a_run_that_another_process_trains_is_left_out(toml: Callable[..., Path]
     submit = ["submit", str(toml()), "--time", "1:00:00", "--results-dir", str(tmp_path)]
     with ExitStack() as held:
         for run in runs:
-            held.enter_context(exclusive(run_files(tmp_path, run)))
+            held.enter_context(hold(run_files(tmp_path, run)))
         done = CliRunner().invoke(app, submit)
     *left_out, last = done.output.splitlines()
     assert (done.exit_code, last) == (0, "all other runs are finished")
@@ -100,7 +100,7 @@ def test_a_run_that_another_process_trains_is_left_out(toml: Callable[..., Path]
 def test_a_run_is_left_out_while_the_one_that_it_starts_from_is_trained(tmp_path: Path) -> None:
     first, other = (run for run in find_experiment("constructed-identity").runs if run.name in ("plain20", "plain56"))
     submit = ["submit", "constructed-identity", "--local", "--time", "1:00:00", "--results-dir", str(tmp_path)]
-    with exclusive(run_files(tmp_path, first)), exclusive(run_files(tmp_path, other)):
+    with hold(run_files(tmp_path, first)), hold(run_files(tmp_path, other)):
         done = CliRunner().invoke(app, [*submit, "--only", "plain20,plain56,plain56-from-plain20"])
     assert (done.exit_code, done.output.splitlines()[-1]) == (0, "all other runs are finished")
 

@@ -17,7 +17,7 @@ from resrepro.results.paths import RunFiles
 
 
 def _hold(folder: Path, ready: object, go_on: object) -> None:
-    with results.exclusive(RunFiles(folder=folder)):
+    with results.hold(RunFiles(folder=folder)):
         ready.set()
         go_on.wait(30)
 
@@ -28,11 +28,11 @@ def test_the_second_process_is_told_which_holds_the_run_and_the_lock_ends_with_i
     holder = context.Process(target=_hold, args=(files.folder, ready, go_on))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.exclusive(files):
+    with pytest.raises(RunLocked, match=f"process {holder.pid} on "), results.hold(files):
         pass
     holder.kill()  # no chance to clean up
     holder.join()
-    with results.exclusive(files):
+    with results.hold(files):
         pass
 
 
@@ -45,17 +45,17 @@ def test_what_killed_processes_left_goes_and_what_others_are_writing_stays(files
         (files.folder / name).parent.mkdir(exist_ok=True)
         (files.folder / name).write_text("half")
     files.holder.write_text("process 12 on node-7\nstarted 5")
-    with results.exclusive(files):
+    with results.hold(files):
         assert sorted(path.name for path in files.folder.glob("*.tmp")) == sorted(stays)
 
 
 def test_a_lock_that_is_no_empty_file_is_one_line(files: RunFiles) -> None:
     os.mkfifo(files.lock)  # whose opening would wait for ever
-    with pytest.raises(UserError, match=r"\.lock: expected an empty file"), results.exclusive(files):
+    with pytest.raises(UserError, match=r"\.lock: expected an empty file"), results.hold(files):
         pass
     files.lock.unlink()
     files.lock.mkdir()
-    with pytest.raises(UserError, match=r"\.lock: cannot be written"), results.exclusive(files):
+    with pytest.raises(UserError, match=r"\.lock: cannot be written"), results.hold(files):
         pass
 
 
@@ -66,7 +66,7 @@ def test_a_file_system_without_locks_is_named(files: RunFiles, number: int, monk
 
     monkeypatch.setattr("fcntl.flock", fail)
     error = r"\.lock: cannot be locked: .* choose another --results-dir"
-    with pytest.raises(UserError, match=error), results.exclusive(files):
+    with pytest.raises(UserError, match=error), results.hold(files):
         pass
 
 
@@ -76,7 +76,7 @@ def test_a_disk_that_fails_when_the_lock_is_given_back_hides_no_result(
     def fail(self: Path, **_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    with results.exclusive(files):
+    with results.hold(files):
         monkeypatch.setattr(Path, "unlink", fail)
     monkeypatch.undo()
     assert files.holder.exists()
@@ -84,7 +84,7 @@ def test_a_disk_that_fails_when_the_lock_is_given_back_hides_no_result(
 
 def test_only_a_living_process_that_is_named_holds_a_run(files: RunFiles) -> None:
     here, me = platform.node(), os.getpid()
-    with results.exclusive(files):
+    with results.hold(files):
         own = files.holder.read_text()
         assert is_locked(files.holder)
     assert not is_locked(files.holder)

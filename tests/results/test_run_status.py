@@ -54,7 +54,7 @@ def test_it_goes_from_not_started_to_finished(tmp_path: Path, files: results.Run
     csv_rows.write_rows(files.curves, CurvePoint, [])
     assert str(status(tmp_path)) == "stopped"  # before its first curve point
     csv_rows.append_row(files.curves, point(5))
-    with results.exclusive(files):
+    with results.hold(files):
         now = status(tmp_path)
         assert (str(now), now.total_iters) == ("training at iteration 5", 12)
         assert now.eta_s == pytest.approx(7 * 1.5 / 5, abs=1)

@@ -54,7 +54,7 @@ def test_it_takes_no_lock_and_writes_nothing(tmp_path: Path, monkeypatch: pytest
         stats = [(path, path.stat()) for path in sorted(tmp_path.rglob("*"))]
         return [(path, stat.st_mtime_ns, stat.st_size) for path, stat in stats]
 
-    with results.exclusive(files):
+    with results.hold(files):
         before = everything()
         with monkeypatch.context() as patch:
             patch.setattr("fcntl.flock", lambda *_: pytest.fail("the watch took a lock"))
@@ -71,7 +71,7 @@ def test_the_eta_is_the_rate_of_the_last_points_less_the_time_gone_since(tmp_pat
     files = begin(tmp_path, run, *slow_then_fast, written_s_ago=30)
     results.write_asked(files, run)
     assert look(tmp_path)["shapes/resnet8/seed0"].eta_s is None  # it is not being trained
-    with results.exclusive(files):
+    with results.hold(files):
         seen = look(tmp_path)["shapes/resnet8/seed0"]
         assert seen.total_iters == 100 and seen.eta_s == pytest.approx(65 * 2 - 30, abs=1)
         assert "1m40s" in "\n".join(shown(tmp_path)) or "1m39s" in "\n".join(shown(tmp_path))
@@ -87,7 +87,7 @@ def test_the_eta_of_a_net_made_of_another_counts_from_where_its_training_starts(
     run = next(run for run in find_experiment("constructed-identity").runs if run.start_from is not None)
     files = begin(tmp_path, run, point(32_500, 100.0))
     results.write_asked(files, run)
-    with results.exclusive(files):
+    with results.hold(files):
         (seen,) = look(tmp_path).values()
     assert seen.eta_s == pytest.approx(31_500 / 500 * 100, abs=1)
 

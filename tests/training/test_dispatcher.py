@@ -168,7 +168,7 @@ def test_a_device_whose_workers_die_before_they_can_train_is_named(
 
 def test_a_run_that_another_process_holds_is_tried_again(tmp_path: Path) -> None:
     held = ExitStack()
-    held.enter_context(results.exclusive(results.run_files(tmp_path, RUNS[0])))
+    held.enter_context(results.hold(results.run_files(tmp_path, RUNS[0])))
     reporter = Noting(lambda note: held.close() if "tried again" in note else None)
     assert dispatched(tmp_path, reporter).run_all(RUNS, 1) == []
     (said,) = [said for said in reporter.said if "tried again" in said]
@@ -237,7 +237,7 @@ def test_one_signal_stops_all_with_a_checkpoint(toml: Callable[..., Path], tmp_p
         assert time.monotonic() < until
         time.sleep(0.02)
     for f in files:
-        with results.exclusive(f):
+        with results.hold(f):
             saved = torch.load(f.checkpoint, weights_only=True)
         assert saved["iteration"] > results.read_points(f)[-1].iteration or number != signal.SIGKILL
 

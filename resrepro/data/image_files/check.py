@@ -19,7 +19,7 @@ COMPONENTS = {1: "grayscale", 4: "CMYK"}  # of a JPEG
 
 
 @dataclass(kw_only=True)
-class Findings:
+class Counts:
     """Hold what was found in a split.
 
     Args:
@@ -33,7 +33,7 @@ class Findings:
     small: int = 0
     unreadable: list[str] = field(default_factory=list)
 
-    def add(self, other: Findings) -> None:
+    def add(self, other: Counts) -> None:
         """Add what was found in other images of the split."""
         self.num_images += other.num_images
         self.small += other.small
@@ -41,9 +41,9 @@ class Findings:
         self.kinds += other.kinds
 
 
-def check(files: ImageFiles, split: str, options: DataOptions, *, smallest: int) -> Findings:
+def check(files: ImageFiles, split: str, options: DataOptions, *, smallest: int) -> Counts:
     """Decode every image of a split, and count those with a shorter side below `smallest` pixels."""
-    found = Findings()
+    found = Counts()
     chunks = range(-(-len(files) // CHUNK))
     for of_chunk in prefetched(_Checked(files, smallest), chunks, num_workers=options.num_workers):
         found.add(of_chunk)
@@ -61,8 +61,8 @@ class _Checked:
     def __init__(self, files: ImageFiles, smallest: int) -> None:
         self.files, self.smallest = files, smallest
 
-    def __getitem__(self, chunk: int) -> Findings:
-        found = Findings()
+    def __getitem__(self, chunk: int) -> Counts:
+        found = Counts()
         for index in range(len(self.files))[chunk * CHUNK : (chunk + 1) * CHUNK]:
             found.num_images += 1
             try:

@@ -112,7 +112,7 @@ def _make_table(which: str, results_dir: Path) -> Table:
 
         tables |= DISTANCES
     if which not in tables:
-        near = [name for name in tables if name == which.lower().lstrip("0")]
+        near = [name for name in tables if name == which.lower().removeprefix("table").lstrip("0")]
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise UserError(f"table {which}: expected {', '.join(tables)}{hint}")
     return tables[which](results_dir)

@@ -31,7 +31,7 @@ def summary(
     rows = []
     for name, counts in found.items():
         sizes = " ".join(f"{h}" for _, h, _ in counts.output_sizes.values())
-        cells = str(counts.num_layers), f"{counts.num_parameters:,}", f"{counts.num_multiply_adds:.3g}", sizes
+        cells = str(counts.num_layers), f"{counts.num_parameters:,}", f"{counts.num_multiply_adds:.2e}", sizes
         rows.append((name, *cells)[: len(columns)])
     print_table(Table(columns=columns, rows=tuple(rows)))
     if arch:

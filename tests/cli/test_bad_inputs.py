@@ -46,6 +46,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("plot plain20-vs-plain56 --output-dir {tmp}/file/folder --results-dir {tmp}", "choose another --output-dir"),
     ("table 6 --format pdf", "--format pdf: expected md, csv, latex"),
     ("table Fig6 --results-dir {tmp}", "did you mean 'fig6'?"),
+    ("table table06 --results-dir {tmp}", "did you mean '6'?"),
     ("table 6 --output-dir {empty} --results-dir {tmp}", "--output-dir '': empty; expected a folder"),
     ("report --output-dir {tmp}/file --results-dir {tmp}", "a file; expected a folder"),
     ("plot cifar-plain all", "all: beside other names; it stands alone"),

@@ -186,7 +186,7 @@ def print_table(found: Table) -> None:
     while sum(widths) > room and widths != least:
         widest = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
         widths[widest] -= 1
-    if sum(widths) > room:
+    if sum(widths) > room or not found.rows:
         if found.title:
             console.print(found.title, style="italic")
         for row in found.rows:

@@ -71,3 +71,9 @@ def test_words_that_no_figure_has_are_named(tmp_path: Path) -> None:
     (tmp_path / "words.toml").write_text('"titel" = "Titel"\n"test error" = "Testfehler"\n')
     out = run("plot", "plain20-vs-plain56", "--words", tmp_path / "words.toml", "--results-dir", tmp_path)
     assert out.splitlines()[-1].endswith("words.toml: 'titel' is in no text of these figures")
+
+
+def test_a_table_without_rows_has_no_columns(tmp_path: Path) -> None:
+    title, note, *_ = run("table", "fig4", "--results-dir", tmp_path).splitlines()
+    assert title == "Distance from the curves of Fig. 4: ImageNet"
+    assert note == f"no run of these yet: resrepro run plain34-vs-res34 --results-dir {tmp_path}"

@@ -54,7 +54,7 @@ def check_dataset(name: str) -> None:
             folder = dataset_folder(name)
         except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a zero byte
             raise UserError(f"dataset '{name}': {first_line(error)}; expected the path of a folder") from error
-        if len(os.fsencode(folder)) > MAX_NAME or folder != printable(folder):
+        if folder == "folder-" or len(os.fsencode(folder)) > MAX_NAME or folder != printable(folder):
             raise UserError(f"dataset '{name}': expected a folder with a printable name of at most {MAX_NAME} bytes")
         return
     if name == "folder" or name not in DATASETS:

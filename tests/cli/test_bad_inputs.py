@@ -125,6 +125,7 @@ BAD = [  # what is typed after `resrepro`; {tmp}: a folder with one finished run
     ("run quickstart --precision FP32 --device cpu --results-dir {tmp}", "--precision FP32: expected auto, fp32"),
     ("run Quickstart", "did you mean 'quickstart'?"),
     ("run cifar-plain --dataset CIFAR10", "did you mean 'cifar10'?"),
+    ("run cifar-plain --dataset folder:/", "dataset 'folder:/': expected a folder with a printable name"),
     ("run cifar-plain --dataset folder:{tmp}/no --device cpu --results-dir {tmp}", "/no: no such folder; expected "),
     ("list --schedule-scale 0", "--schedule-scale 0: expected more than 0 and at most 1"),
     ("show cifar-plain --schedule-scale 7", "--schedule-scale 7: expected more than 0 and at most 1"),

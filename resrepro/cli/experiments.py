@@ -214,7 +214,7 @@ def _print_distances(experiment: Experiment, statuses: list[RunStatus]) -> None:
             shown.append(found)
     if rows:
         console.print()
-        title = "ours minus the paper's (percentage points)"
+        title = "ours minus the paper's (points)"
         parts = not_whole(shown)
         notes = [f"means over a part of a window: {parts}"] if parts else []
         notes.append("plateau: before the first drop of the rate; drop: after it. More: resrepro table fig6")

@@ -211,7 +211,7 @@ def test_a_seed_that_is_not_finished_takes_nothing_from_those_that_are(
     first, second, _ = (run for run in find_experiment("ambiguities").runs if run.name == "resnet20")
     store(tmp_path, first, 0.5)
     alone = said()
-    assert alone[0].rows[0][:3] == ("ResNet-20", "test", "1") and alone[1][1].endswith("+0.50 +0.50")
+    assert alone[0].rows[0][:3] == ("ResNet-20", "test", "1") and alone[1][2].endswith("+0.50 +0.50")
     store(tmp_path, second, 20.0)
     files = results.run_files(tmp_path, second)
     write_rows(files.curves, CurvePoint, results.read_points(files)[:3])  # to iteration 8,000

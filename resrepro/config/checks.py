@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,11 @@ def check_unique(runs: Iterable[Run], place: str) -> None:
         seen.add(run.path)
 
 
-def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
-    """Check that figures have different names, and show the experiment's own runs or `shipped` ones.
+def check_figures(experiment: Experiment, shipped: Collection[str], drawn_by: Mapping[str, str]) -> None:
+    """Check that figures have names of their own, and show the experiment's own runs or `shipped` ones.
+
+    Args:
+        drawn_by: the shipped experiments, by the names of their figures.
 
     Raises:
         UserError: they do not, one is about a run that it does not show, a panel has more runs than its kind can show,
@@ -64,6 +67,9 @@ def check_figures(experiment: Experiment, shipped: Collection[str]) -> None:
         place = f"{experiment.address}: figure '{figure.name}'"
         if names[figure.name] > 1:
             raise UserError(f"{place} is declared twice; give one of them another 'name'")
+        of = drawn_by.get(figure.name, experiment.name)
+        if of != experiment.name:
+            raise UserError(f"{place}: a figure of {of} has this name; give it another, for both are one file")
         for name in figure.run_names:
             if name not in known:
                 raise UserError(f"{place}: unknown run '{name}'{did_you_mean(name, known)}")

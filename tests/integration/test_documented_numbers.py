@@ -485,6 +485,12 @@ def test_pre_activation_at_a_fiftieth_is_the_records() -> None:
     assert f"it ends at {pre:.1f} %, {residual - pre:.1f} points below ResNet-56, as expected" in text
     assert f"below plain-20, which ends at {plain:.1f} % there; ResNet-56 is above it" in text
     assert pre < plain < residual
+    pre20, residual20 = (record(f"{net}-x0.02")["final_train_error_pct"] for net in ("preact20", "resnet20"))
+    assert f"`preact20` ends at {pre20:.1f} % training error, ResNet-20 at {residual20:.1f}." in text
+    assert (
+        f"cost the ResNet {residual - residual20:.1f} points, and with pre-activation they gain {pre20 - pre:.1f}."
+        in text
+    )
 
 
 def test_the_nets_of_20_layers_at_a_tenth_are_the_stored_runs() -> None:
